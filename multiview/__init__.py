@@ -1,0 +1,1 @@
+"""From posed images of an object to its lattice and its watertight mesh."""

@@ -1,0 +1,210 @@
+"""The command `multiview`: from posed images to a lattice and a watertight mesh."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from sdfrender.cli import Flag, run_command
+from sdfrender.errors import InputError
+
+if TYPE_CHECKING:
+    from multiview.config import FitConfig
+
+Bounds = tuple[float, float, float, float, float, float]
+
+
+def main() -> int:
+    """Run the command line; returns the exit code."""
+    return run_command(
+        lambda: tyro.extras.subcommand_cli_from_dict(
+            COMMANDS, prog="multiview", description="Posed images to a watertight mesh."
+        )
+    )
+
+
+def fit(
+    scene: tyro.conf.Positional[Path],
+    /,
+    out: Path,
+    preset: Literal["best", "fast", "sdfdiff"] = "best",
+    init: Literal["hull", "sphere"] = "hull",
+    resolution: int = 64,
+    train_views: str | None = None,
+    light: str = "auto",
+    schedule: Literal["shuffled", "greedy"] | None = None,
+    bounds: Bounds | None = None,
+    mask_threshold: float | None = None,
+    image_size: int = 800,
+    seed: int = 0,
+    resume: Flag = False,
+    as_json: Annotated[Flag, tyro.conf.arg(name="json")] = False,
+) -> None:
+    """Fit a shape to posed images and write a run folder.
+
+    The scene is a folder with transforms.json (nerfstudio, instant-ngp, `sdfrender render`),
+    transforms_train.json (NeRF-synthetic) or NAME_par.txt (Middlebury). Silhouettes come from
+    masks/NAME.png (white = object), the alpha channel, or a threshold on a dark background.
+
+    The run folder gets config.json, losses.csv, metrics.json, lattice.safetensors, mesh.ply,
+    mesh.glb, report.html and checkpoints/. Ctrl-C saves what there is; --resume goes on.
+
+    Example: multiview fit photos/dino --out runs/dino --train-views 2::3
+
+    Args:
+        scene: The scene's folder, or its camera file.
+        out: The run folder to write.
+        preset: best; fast (about a third of the time, coarser); or sdfdiff (the published method:
+            needs a known light).
+        init: Start from the visual hull of the masks, or from a sphere.
+        resolution: Lattice samples along the longest side of the box.
+        train_views: Views to fit: names, globs or slices over the name-sorted views, separated by
+            commas (2::3, front_*). The others are held out for metrics.json. Default: all, or the
+            scene's own training split.
+        light: auto (the scene's own if it states one, else estimate), estimate (constant albedo
+            under order-2 spherical harmonics), scene, or a .json file with the keys of a scene's
+            lighting.
+        schedule: Views per update: shuffled batches, or SDFDiff's greedy order. Default: the
+            preset's.
+        bounds: World box of the lattice, min x y z then max x y z. Default: the scene's, or from
+            the masks.
+        mask_threshold: Take pixels brighter than this fraction of full scale as the object.
+        image_size: Longest side of the images to load, in pixels; larger ones are averaged down.
+        seed: Of the order of the views.
+        resume: Continue the run in OUT from its last complete pass.
+        as_json: Print metrics.json to the terminal instead of a summary.
+    """
+    from multiview.config import FitConfig
+
+    run(
+        FitConfig(
+            scene=scene,
+            out=out,
+            preset=preset,
+            init=init,
+            resolution=resolution,
+            train_views=train_views,
+            light=light,
+            schedule=schedule,
+            bounds=bounds,
+            mask_threshold=mask_threshold,
+            image_size=image_size,
+            seed=seed,
+            resume=resume,
+        ),
+        as_json,
+    )
+
+
+def demo(
+    out: Path = Path("runs/demo"),
+    preset: Literal["best", "fast", "sdfdiff"] = "best",
+    resolution: int = 64,
+    seed: int = 0,
+    resume: Flag = False,
+    as_json: Annotated[Flag, tyro.conf.arg(name="json")] = False,
+) -> None:
+    """Fit the demo scene that comes with the project; no arguments needed.
+
+    Args:
+        out: The run folder to write.
+        preset: As in `multiview fit`.
+        resolution: As in `multiview fit`.
+        seed: Of the order of the views.
+        resume: Continue the run in OUT.
+        as_json: Print metrics.json to the terminal instead of a summary.
+    """
+    from multiview.config import FitConfig
+
+    run(
+        FitConfig(
+            scene=demo_scene(),
+            out=out,
+            preset=preset,
+            resolution=resolution,
+            seed=seed,
+            resume=resume,
+        ),
+        as_json,
+    )
+
+
+def evaluate(
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")],
+    /,
+    mesh: Path | None = None,
+    as_json: Annotated[Flag, tyro.conf.arg(name="json")] = False,
+) -> None:
+    """Measure a finished run again: its views, and its mesh against a reference.
+
+    Writes metrics.json and report.html anew.
+
+    Args:
+        run_folder: The run folder.
+        mesh: Reference mesh in the scene's frame. Default: the one the scene states, if any.
+        as_json: Print metrics.json to the terminal instead of a summary.
+    """
+    from multiview.results import evaluate_run
+
+    show(evaluate_run(run_folder, mesh), run_folder, as_json)
+
+
+def report(run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")], /) -> None:
+    """Build a run's report.html again.
+
+    Args:
+        run_folder: The run folder.
+    """
+    from multiview.results import evaluate_run
+
+    evaluate_run(run_folder, None)
+    print(run_folder / "report.html")
+
+
+def demo_scene() -> Path:
+    """The scene in `assets/`, beside the package in a checkout and inside it when installed."""
+    package = Path(__file__).parent
+    for assets in (package / "assets", package.parent / "assets"):
+        if (assets / "demo").is_dir():
+            return assets / "demo"
+    raise InputError(f"{package.parent / 'assets' / 'demo'}: the demo scene is not there")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "fit": fit,
+    "demo": demo,
+    "evaluate": evaluate,
+    "report": report,
+}
+
+
+def run(config: FitConfig, as_json: bool) -> None:
+    """Fit and show the result."""
+    from multiview.fit import fit
+
+    show(fit(config), config.out, as_json)
+
+
+def show(metrics: dict[str, Any], folder: Path, as_json: bool) -> None:
+    """Print metrics as JSON or as a table with what to look at next."""
+    if as_json:
+        print(json.dumps(metrics, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=str(folder), show_header=False)
+    for group, value in metrics.items():
+        if isinstance(value, dict):
+            for name, number in value.items():
+                shown = f"{number:.5g}" if isinstance(number, float) else str(number)
+                table.add_row(f"{group}: {name}", shown)
+        else:
+            table.add_row(group, str(value))
+    console = Console()
+    console.print(table)
+    console.print(f"look at {folder / 'report.html'} and {folder / 'mesh.ply'}", soft_wrap=True)

@@ -1,0 +1,72 @@
+"""The main job: posed images → light and lattice, coarse to fine → watertight mesh."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from multiview.appearance import Appearance
+from multiview.config import FitConfig
+from multiview.hull import bounds_from_masks, visual_hull
+from multiview.light import choose_light
+from multiview.optimize.coarse_to_fine import Fit, level_resolution, optimize
+from multiview.optimize.targets import Targets
+from multiview.results import save_results
+from multiview.run_folder import RunFolder
+from multiview.scenes import load_scene
+from sdfrender import InputError, Lattice, load_mesh, save_lattice
+
+SPHERE_RADIUS = 0.45  # of the shortest side of the box
+
+
+def fit(config: FitConfig, quiet: bool = False) -> dict[str, Any]:
+    """Fit a lattice to a scene and write the run folder.
+
+    All input is read and checked before anything is written. Ctrl-C ends the optimisation and
+    saves what there is; `config.resume` continues from the last complete pass.
+
+    Args:
+        config: the settings.
+        quiet: no progress bar.
+
+    Returns:
+        The contents of `metrics.json`.
+
+    Raises:
+        InputError: names the file or option, the rule and the value.
+    """
+    scene = load_scene(config.scene, config.train_views, config.image_size, config.mask_threshold)
+    appearance = Appearance(scene.images.shape[-1], choose_light(config.light, scene))
+    reference = load_mesh(scene.mesh) if scene.mesh else None
+    targets = Targets.of(scene, scene.train)
+    run = RunFolder(config)
+    state = Fit(scene, initial_lattice(config, targets, scene.bounds), appearance)
+    run.begin()
+    if not config.resume:
+        save_lattice(run.path / "checkpoints" / "start.safetensors", state.lattice)
+
+    try:
+        optimize(state, config, targets, run, quiet)
+    except KeyboardInterrupt:
+        state.interrupted = True
+        print("interrupted: saving what there is (continue with --resume)")
+    return save_results(state, run, reference)
+
+
+def initial_lattice(config: FitConfig, targets: Targets, bounds: Tensor | None) -> Lattice:
+    """The visual hull, or a sphere in the middle of the box, at the coarsest resolution."""
+    if config.bounds is not None:
+        bounds = torch.tensor(config.bounds).reshape(2, 3)
+        if not bool((bounds[1] > bounds[0]).all()):
+            raise InputError(f"--bounds: need min x y z, then a larger max x y z: {config.bounds}")
+    cameras, silhouettes, known = targets.cameras, targets.silhouettes, targets.silhouette_weights
+    if bounds is None:
+        bounds = bounds_from_masks(cameras, silhouettes, known)
+    resolution = level_resolution(config, config.recipe().levels[0])
+    if config.init == "sphere":
+        size = bounds[1] - bounds[0]
+        middle = bounds.mean(0).tolist()
+        return Lattice.sphere(SPHERE_RADIUS * float(size.min()), middle, resolution, bounds)
+    return visual_hull(cameras, silhouettes, known, resolution, bounds)

@@ -1,0 +1,1 @@
+"""Optimisers of a lattice against images."""

@@ -1,0 +1,98 @@
+"""What the renderings are compared with: images and silhouettes at one size of the pyramid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from multiview.scenes import Scene
+from sdfrender import Cameras, Lattice
+
+
+@dataclass(frozen=True)
+class Targets:
+    """N views at one image size.
+
+    Args:
+        cameras: N cameras.
+        images: `[N, H, W, C]` premultiplied by the silhouette, over black.
+        silhouettes: `[N, H, W]` coverage in [0, 1].
+        silhouette_weights: `[N, H, W]` how far each pixel's silhouette can be trusted, in [0, 1].
+        image_weights: `[N, H, W]` how far its colour can be trusted.
+    """
+
+    cameras: Cameras
+    images: Tensor
+    silhouettes: Tensor
+    silhouette_weights: Tensor
+    image_weights: Tensor
+
+    @classmethod
+    def of(cls, scene: Scene, views: Sequence[int]) -> Targets:
+        """Some views of a scene, at the size they were loaded.
+
+        Where the silhouette is only a guess the colour says nothing about the surface either: such
+        pixels are too dark to tell object from background.
+        """
+        ids = torch.as_tensor(views)
+        return cls(
+            scene.cameras[ids],
+            scene.images[ids],
+            scene.silhouettes[ids],
+            scene.silhouette_weights[ids],
+            scene.image_weights[ids] * scene.silhouette_weights[ids],
+        )
+
+    def __getitem__(self, views: Sequence[int] | Tensor) -> Targets:
+        ids = torch.as_tensor(views)
+        return Targets(
+            self.cameras[ids],
+            self.images[ids],
+            self.silhouettes[ids],
+            self.silhouette_weights[ids],
+            self.image_weights[ids],
+        )
+
+    def resized(self, width: int, height: int) -> Targets:
+        """Area-averaged to a smaller size; unchanged if it is the same."""
+        if (width, height) == (self.cameras.width, self.cameras.height):
+            return self
+        planes = (self.silhouettes, self.silhouette_weights, self.image_weights)
+        stack = torch.cat((self.images, torch.stack(planes, -1)), -1).movedim(-1, 1)
+        small = torch.cat(
+            [  # one view at a time: the filter's temporaries are large
+                torch.nn.functional.interpolate(
+                    view[None], (height, width), mode="bilinear", antialias=True
+                )
+                for view in stack
+            ]
+        ).movedim(1, -1)
+        return Targets(
+            self.cameras.resized(width, height),
+            small[..., :-3].contiguous(),
+            *(small[..., k].contiguous() for k in (-3, -2, -1)),
+        )
+
+    def for_lattice(self, lattice: Lattice, pixels_per_cell: float) -> Targets:
+        """The pyramid level at which a cell at the object covers about so many pixels.
+
+        SDFDiff §5 ties image size to the lattice in the same way. Never larger than the images.
+        """
+        footprint = self.pixel_size(lattice)
+        wanted = float(lattice.spacing.max()) / pixels_per_cell
+        factor = max(1.0, wanted / footprint)
+        if factor < 1.25:  # not worth blurring the photographs
+            return self
+        width = max(8, round(self.cameras.width / factor))
+        height = max(8, round(self.cameras.height / factor))
+        return self.resized(width, height)
+
+    def pixel_size(self, lattice: Lattice) -> float:
+        """Mean width of a pixel at the middle of the box, world units."""
+        middle = lattice.bounds.mean(0).to(self.cameras.c2w)
+        _, depths = self.cameras.project(middle[None])
+        focal = (self.cameras.Ks[:, 0, 0] * self.cameras.Ks[:, 1, 1]).sqrt()
+        return float((depths[:, 0] / focal).mean())

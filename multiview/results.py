@@ -1,0 +1,134 @@
+"""What a run leaves behind: lattice, meshes, light, metrics, report."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import trimesh
+from torch import Tensor
+
+from multiview.appearance import Appearance
+from multiview.config import FitConfig
+from multiview.evaluate import ViewScore, mean_scores, score_views
+from multiview.light import choose_light
+from multiview.optimize.coarse_to_fine import Fit
+from multiview.optimize.floaters import remove_floaters
+from multiview.optimize.targets import Targets
+from multiview.report import write_report
+from multiview.run_folder import RunFolder
+from multiview.scenes import load_scene
+from sdfrender import (
+    InputError,
+    Lattice,
+    extract_mesh,
+    load_lattice,
+    load_mesh,
+    metrics,
+    save_lattice,
+    save_mesh,
+)
+from sdfrender.files import read_bytes, write_json
+from sdfrender.mesh import keep_bodies
+
+Scores = dict[str, list[ViewScore]]  # "train" and "held_out"
+
+
+def save_results(state: Fit, run: RunFolder, reference: trimesh.Trimesh | None) -> dict[str, Any]:
+    """Write lattice, meshes, light, metrics and report; returns the metrics."""
+    state.lattice = remove_floaters(state.lattice)
+    save_lattice(run.path / "lattice.safetensors", state.lattice)
+    mesh = surface(state.lattice)
+    save_mesh(run.path / "mesh.ply", mesh)
+    save_mesh(run.path / "mesh.glb", mesh)
+    write_json(run.path / "appearance.json", state.appearance.description())
+    return measure(state, run, reference)
+
+
+def surface(lattice: Lattice) -> trimesh.Trimesh:
+    """The run's mesh: closed, outward, world units, no crumbs."""
+    return keep_bodies(extract_mesh(lattice))
+
+
+def measure(state: Fit, run: RunFolder, reference: trimesh.Trimesh | None) -> dict[str, Any]:
+    """Score the views and the mesh; write `metrics.json` and the report."""
+    scores = {
+        group: score_views(state.lattice, state.appearance, Targets.of(state.scene, views))
+        for group, views in (("train", state.scene.train), ("held_out", state.scene.held_out))
+        if views
+    }
+    summary = summarize(state, scores, reference)
+    write_json(run.path / "metrics.json", summary)
+    write_report(run, state.scene, state.lattice, state.appearance, scores, summary)
+    return summary
+
+
+def summarize(state: Fit, scores: Scores, reference: trimesh.Trimesh | None) -> dict[str, Any]:
+    """The contents of `metrics.json`; groups that do not apply are absent."""
+    units = 1024 * 1024 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units
+    summary: dict[str, Any] = {
+        "seconds": round(state.seconds, 2),
+        "peak_memory_mb": round(peak, 1),
+        "resolution": list(state.lattice.resolution),
+        "views": {"train": len(state.scene.train), "held_out": len(state.scene.held_out)},
+        **{group: mean_scores(of_views) for group, of_views in scores.items()},
+    }
+    if reference is not None:
+        summary["reference"] = metrics.compare_meshes(surface(state.lattice), reference)
+    if state.interrupted:
+        summary["interrupted"] = True
+    return summary
+
+
+def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
+    """Measure a finished run again and rebuild its report.
+
+    Args:
+        folder: the run folder.
+        mesh: reference mesh in the scene's frame; default: the one that the scene states.
+
+    Raises:
+        InputError: no such run, or its scene has gone.
+    """
+    file = folder / "config.json"
+    try:
+        settings = json.loads(read_bytes(file))["settings"]
+        config = FitConfig(
+            **{**settings, "scene": Path(settings["scene"]), "out": folder, "resume": True}
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{file}: need the settings of a run, got {error!r}") from None
+    lattice = load_lattice(folder / "lattice.safetensors")
+    scene = load_scene(config.scene, config.train_views, config.image_size, config.mask_threshold)
+    appearance = Appearance(scene.images.shape[-1], choose_light(config.light, scene))
+    appearance.restore(appearance_tensors(folder / "appearance.json"))
+    reference = mesh or scene.mesh
+    before = json.loads(read_bytes(folder / "metrics.json"))
+    state = Fit(
+        scene,
+        lattice,
+        appearance,
+        seconds=before["seconds"],
+        interrupted=before.get("interrupted", False),
+    )
+    return measure(state, RunFolder(config), load_mesh(reference) if reference else None)
+
+
+def appearance_tensors(file: Path) -> dict[str, Tensor]:
+    """The state of an `Appearance` that a run wrote."""
+    try:
+        found = json.loads(read_bytes(file))
+        albedo = torch.tensor(found["albedo"])
+        sh = found.get("lighting", {}).get("sh")
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{file}: need the appearance of a run, got {error!r}") from None
+    return {"albedo": albedo, "sh": torch.tensor(sh) if sh else torch.zeros(9, len(albedo))}

@@ -1,0 +1,150 @@
+"""The folder of a run: settings, log, checkpoints and results, written so that nothing is lost."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import sys
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from multiview.config import FitConfig
+from sdfrender import InputError, __version__
+from sdfrender.files import atomic_write, write_json
+
+COLUMNS = (
+    "update",
+    "seconds",
+    "level",
+    "resolution",
+    "width",
+    "height",
+    "pass",
+    "views",
+    "total",
+    "color",
+    "silhouette",
+    "carve",
+    "eikonal",
+    "laplacian",
+)
+NOT_COMPARED = ("out", "resume")  # settings that may differ when a run is resumed
+
+
+class RunFolder:
+    """Paths and files of one run.
+
+    Args:
+        config: the run's settings. With `config.resume` the folder must hold a run with the same
+            settings; without it the folder must not hold a run.
+
+    Raises:
+        InputError: the folder's state does not fit, told before anything is written.
+    """
+
+    def __init__(self, config: FitConfig) -> None:
+        self.path = config.out
+        self.config = config
+        before = self.path / "config.json"
+        if config.resume:
+            self._compare(before)
+        elif before.exists():
+            raise InputError(
+                f"{self.path}: need a folder without a run, this one has config.json "
+                "(continue it with --resume, or choose another --out)"
+            )
+        elif self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path}: need a folder, this is a file")
+
+    def _compare(self, file: Path) -> None:
+        """Check that the run to resume had the same settings."""
+        if not file.exists():
+            raise InputError(f"{file}: need a run to resume, there is no such file")
+        try:
+            stored = json.loads(file.read_text())["settings"]
+        except (ValueError, KeyError, UnicodeDecodeError) as error:
+            raise InputError(f"{file}: need the settings of a run, got {error!r}") from None
+        for key, value in json.loads(_json(asdict(self.config))).items():
+            if key not in NOT_COMPARED and stored.get(key) != value:
+                raise InputError(
+                    f"{file}: need the same settings to resume, {key} was "
+                    f"{stored.get(key)!r} and is {value!r}"
+                )
+
+    def begin(self) -> None:
+        """Create the folder and write `config.json`, or open the log of the run that goes on."""
+        (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        if not self.config.resume:
+            packages = ("torch", "numpy", "numba", "scipy", "scikit-image", "trimesh", "libigl")
+            write_json(
+                self.path / "config.json",
+                {
+                    "settings": json.loads(_json(asdict(self.config))),
+                    "recipe": json.loads(_json(asdict(self.config.recipe()))),
+                    "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+                    "versions": {
+                        "python": platform.python_version(),
+                        "sdfrender": __version__,
+                        **{name: version(name) for name in packages},
+                    },
+                },
+            )
+            with (self.path / "losses.csv").open("w", newline="") as file:
+                csv.writer(file).writerow(COLUMNS)
+
+    # ------------------------------------------------------------------ the log
+
+    def log(self, rows: list[tuple[Any, ...]]) -> None:
+        """Append rows of `COLUMNS` to `losses.csv`."""
+        with (self.path / "losses.csv").open("a", newline="") as file:
+            csv.writer(file).writerows(rows)
+
+    def truncate_log(self, updates: int) -> None:
+        """Drop rows past a checkpoint, so that a resumed run logs each update once."""
+        file = self.path / "losses.csv"
+        lines = file.read_text().splitlines(keepends=True)[: updates + 1]
+        with atomic_write(file) as temporary:
+            temporary.write_text("".join(lines))
+
+    def read_log(self) -> list[dict[str, str]]:
+        """The rows of `losses.csv`."""
+        with (self.path / "losses.csv").open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def save_checkpoint(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Write the state of the optimisation; replaces the previous one when complete."""
+        file = self.path / "checkpoints" / "latest.safetensors"
+        flat = {name: x.detach().contiguous() for name, x in tensors.items()}
+        with atomic_write(file) as temporary:
+            temporary.write_bytes(safetensors.torch.save(flat, {"state": json.dumps(state)}))
+
+    def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The last checkpoint, or None when the run has none yet."""
+        file = self.path / "checkpoints" / "latest.safetensors"
+        if not file.exists():
+            return None
+        try:
+            with safetensors.safe_open(file, "pt") as opened:
+                state = json.loads((opened.metadata() or {})["state"])
+                return {name: opened.get_tensor(name) for name in opened.keys()}, state  # noqa: SIM118
+        except (safetensors.SafetensorError, KeyError, ValueError) as error:
+            raise InputError(f"{file}: need a checkpoint of a run, got {error!r}") from None
+
+
+def _json(data: object) -> str:
+    return json.dumps(data, default=os.fspath)
+
+
+def generator_state(generator: torch.Generator) -> Tensor:
+    """The state of a random generator as a tensor that safetensors can hold."""
+    return generator.get_state().clone()

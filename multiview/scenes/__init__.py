@@ -1,0 +1,135 @@
+"""Readers of posed images: every format to one `Scene` in our conventions.
+
+Axes, pixel centres, mask polarity and colour depth are converted here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from multiview.scenes.middlebury import read_middlebury
+from multiview.scenes.pixels import read_pixels
+from multiview.scenes.scene import Description, Scene, View
+from multiview.scenes.selection import split_views
+from multiview.scenes.transforms import read_transforms
+from sdfrender.cameras import Cameras
+from sdfrender.errors import InputError
+
+__all__ = ["Scene", "load_scene"]
+
+
+def load_scene(
+    path: str | PathLike[str],
+    train_views: str | None = None,
+    max_size: int | None = None,
+    mask_threshold: float | None = None,
+) -> Scene:
+    """Read posed images and silhouettes.
+
+    Formats: `transforms.json` (nerfstudio, instant-ngp, `sdfrender render`), NeRF-synthetic
+    (`transforms_train.json` and `transforms_test.json`), Middlebury (`*_par.txt`).
+
+    Where the object is comes from the first of these that there is: `mask_threshold`;
+    `masks/NAME.png`, white = object; the images' alpha channel; for Middlebury a threshold of
+    0.14. A `mask_path` in `transforms.json` is nerfstudio's: black pixels are ignored (weight 0).
+
+    Args:
+        path: the scene's folder, or its camera file.
+        train_views: comma-separated names, globs, or slices over the name-sorted views (`2::3`).
+            The other views are held out; in a scene with a test split of its own that split is
+            held out, and training views that are not selected are not loaded.
+        max_size: longest side of the loaded images in pixels; larger ones are averaged down by
+            area, premultiplied, and the cameras with them.
+        mask_threshold: fraction of full scale above which a pixel is object; before a dark
+            background only.
+
+    Returns:
+        The scene, float32 on the CPU.
+
+    Raises:
+        InputError: whatever is wrong with the input; see the readers.
+    """
+    if max_size is not None and max_size < 1:
+        raise InputError(f"max size: need at least 1 pixel, got {max_size}")
+    if mask_threshold is not None and not 0 < mask_threshold < 1:
+        raise InputError(f"mask threshold: need a fraction between 0 and 1, got {mask_threshold}")
+    scene = _describe(Path(path))
+    _check_names(scene)
+    has_test_split = any(view.test for view in scene.views)
+    views, train, held_out = split_views(scene.views, train_views, has_test_split)
+    cameras = _cameras(scene, views)
+    longest = max(cameras.width, cameras.height)
+    scale = min(1.0, (max_size or longest) / longest)
+    width, height = max(1, round(cameras.width * scale)), max(1, round(cameras.height * scale))
+    pixels = read_pixels(scene, views, (width, height), mask_threshold)
+    return Scene(
+        name=scene.file.resolve().parent.name,
+        names=tuple(view.name for view in views),
+        images=pixels.images,
+        silhouettes=pixels.silhouettes,
+        silhouette_weights=pixels.silhouette_weights,
+        image_weights=pixels.image_weights,
+        cameras=cameras.resized(width, height),
+        train=train,
+        held_out=held_out,
+        bounds=scene.bounds,
+        lighting=scene.lighting,
+        color_space=scene.color_space,
+        mesh=scene.mesh,
+    )
+
+
+def _describe(path: Path) -> Description:
+    """Detect the format and read the camera file."""
+    if path.is_dir():
+        path = _camera_file(path)
+    elif not path.exists():
+        raise InputError(f"{path}: need a scene's folder or its camera file, there is neither")
+    if path.suffix.lower() == ".json":
+        return read_transforms(path)
+    if path.name.endswith("_par.txt"):
+        return read_middlebury(path)
+    raise InputError(f"{path}: need transforms.json, transforms_train.json or NAME_par.txt")
+
+
+def _camera_file(folder: Path) -> Path:
+    """The one camera file in a folder."""
+    par_files = sorted(folder.glob("*_par.txt"))
+    if len(par_files) > 1:
+        listed = ", ".join(file.name for file in par_files[:3])
+        raise InputError(f"{folder}: need one *_par.txt, got {len(par_files)}: {listed}")
+    for file in (*par_files, folder / "transforms.json", folder / "transforms_train.json"):
+        if file.is_file():
+            return file
+    raise InputError(
+        f"{folder}: need a camera file, there is no *_par.txt, transforms.json or "
+        "transforms_train.json in it"
+    )
+
+
+def _check_names(scene: Description) -> None:
+    name, times = Counter(view.name for view in scene.views).most_common(1)[0]
+    if times > 1:
+        raise InputError(f"{scene.file}: need each view once, '{name}' is there {times} times")
+
+
+def _cameras(scene: Description, views: list[View]) -> Cameras:
+    """The cameras of `views`, float32, each checked under its own name."""
+    first = views[0]
+    for view in views:
+        if view.size != first.size:
+            sizes = [f"{v.name} {v.size[0]}×{v.size[1]}" for v in (first, view)]
+            raise InputError(f"{scene.file}: need images of one size, got {' and '.join(sizes)}")
+        try:
+            Cameras(torch.tensor(view.c2w)[None], torch.tensor(view.K)[None], *view.size)
+        except ValueError as error:
+            rule = str(error).replace(", camera 0", ", this one")
+            raise InputError(f"{scene.file}: view '{view.name}': {rule}") from None
+    c2w = torch.tensor(np.stack([view.c2w for view in views]), dtype=torch.float32)
+    Ks = torch.tensor(np.stack([view.K for view in views]), dtype=torch.float32)
+    return Cameras(c2w, Ks, *first.size)

@@ -1,0 +1,100 @@
+"""What a scene is: posed images and silhouettes; and what its camera file says before that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sdfrender.cameras import Cameras
+from sdfrender.lighting import Lighting
+
+Array = NDArray[np.float64]
+ColorSpace = Literal["linear", "srgb", "as stored"]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """N posed views of one object; tensors are float32 on the CPU.
+
+    Args:
+        name: the scene's folder.
+        names: N view names in natural order (`r_2` before `r_10`).
+        images: `[N, H, W, C]` in [0, 1], C = 1 or 3, premultiplied by `silhouettes` over black.
+            Values are those of the files, except that a scene which states `"srgb"` is decoded to
+            linear.
+        silhouettes: `[N, H, W]` coverage in [0, 1].
+        silhouette_weights: `[N, H, W]` the fraction of the pixel where the silhouette is known.
+            Where it is 0 nothing may be concluded from `silhouettes`: nothing is carved there.
+        image_weights: `[N, H, W]` the fraction of the pixel whose colour counts: 0 where an
+            ignore-mask of the scene says so, else 1.
+        cameras: N views, OpenCV axes, pixel centres at +0.5, the scene's own world units.
+        train: positions of the views to fit.
+        held_out: positions of the views to evaluate on; none of them is in `train`.
+        bounds: `[2, 3]` world box, if the scene states it.
+        lighting: the light, if the scene states it.
+        color_space: what the scene states about its files.
+        mesh: ground truth beside the scene, if the scene states it.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    images: Tensor
+    silhouettes: Tensor
+    silhouette_weights: Tensor
+    image_weights: Tensor
+    cameras: Cameras
+    train: tuple[int, ...]
+    held_out: tuple[int, ...]
+    bounds: Tensor | None = None
+    lighting: Lighting | None = None
+    color_space: ColorSpace = "as stored"
+    mesh: Path | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """One view as its camera file gives it, converted to our conventions.
+
+    Args:
+        name: unique in the scene.
+        image: file.
+        c2w: `[4, 4]` camera-to-world, OpenCV axes, world units.
+        K: `[3, 3]` pixels, pixel centres at +0.5.
+        size: width and height that the camera is for, pixels.
+        ignore: mask file whose black pixels are to be ignored.
+        test: whether the scene's own split keeps this view for testing.
+    """
+
+    name: str
+    image: Path
+    c2w: Array
+    K: Array
+    size: tuple[int, int]
+    ignore: Path | None = None
+    test: bool = False
+
+
+@dataclass(frozen=True)
+class Description:
+    """All that a scene's files state beside the pixels.
+
+    Args:
+        file: the camera file, which errors name.
+        views: in the file's order.
+        mask_threshold: fraction of full scale above which a pixel is object, when nothing else
+            says where the object is.
+        bounds, lighting, color_space, mesh: as in `Scene`.
+    """
+
+    file: Path
+    views: list[View]
+    mask_threshold: float | None = None
+    bounds: Tensor | None = None
+    lighting: Lighting | None = None
+    color_space: ColorSpace = "as stored"
+    mesh: Path | None = None

@@ -1,0 +1,7 @@
+"""`python -m sdfrender`."""
+
+import sys
+
+from sdfrender.cli import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""Engines find what rays meet; `reference` defines the answer."""

@@ -1,0 +1,131 @@
+"""Which cells does a ray pass through, in order? Only those that can matter are listed.
+
+All rays advance together, one cell or one empty block at a time. Skipping uses the distance in
+cells to the nearest cell that matters, so it is exact for any values, distance field or not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+LONGEST_SKIP = 24  # cells
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The parts of rays inside cells that matter.
+
+    Segments come in rounds: within one round each ray has at most one segment, and the segments of
+    a ray are in order along it from round to round.
+    """
+
+    rays: Tensor  # [S] ray of each segment
+    cells: Tensor  # [S] flat vertex index of the cell's first corner, lattice included
+    starts: Tensor  # [3, S] fractional vertex index of the start, relative to that corner
+    t_in: Tensor  # [S]
+    t_out: Tensor  # [S]
+    rounds: list[int]  # number of segments in each round
+
+
+def box_interval(o: Tensor, d: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+    """Entry and exit distance of rays through the box.
+
+    Args:
+        o: `[3, R]` origins in fractional vertex indices.
+        d: `[3, R]` vertex indices per unit of t.
+        last: `[3]` the largest vertex index of each axis.
+
+    Returns:
+        `t_in` `[R]`, 0 when the eye is in the box, and `t_out` `[R]`, less than `t_in` on a miss.
+    """
+    near = (torch.where(d > 0, 0.0, last[:, None]) - o) / d
+    far = (torch.where(d > 0, last[:, None], 0.0) - o) / d
+    parallel = d == 0
+    outside = parallel & ((o < 0) | (o > last[:, None]))
+    near = torch.where(parallel, -torch.inf, near)
+    far = torch.where(parallel, torch.inf, far)
+    far = torch.where(outside, -torch.inf, far)
+    return near.amax(0).clamp(min=0), far.amin(0)
+
+
+def skip_distances(matters: Tensor) -> Tensor:
+    """Chebyshev distance in cells to the nearest cell that matters, up to `LONGEST_SKIP`.
+
+    Args:
+        matters: `[B, X, Y, Z]` bool.
+
+    Returns:
+        `[B, X, Y, Z]` int8, 0 on the cells that matter.
+    """
+    near = matters.clone()
+    distance = torch.zeros_like(matters, dtype=torch.int8)
+    for _ in range(LONGEST_SKIP):
+        distance += ~near
+        for dim in (1, 2, 3):  # a cube grows one axis at a time
+            n = near.shape[dim]
+            grown = near.clone()
+            grown.narrow(dim, 1, n - 1).logical_or_(near.narrow(dim, 0, n - 1))
+            grown.narrow(dim, 0, n - 1).logical_or_(near.narrow(dim, 1, n - 1))
+            near = grown
+    return distance
+
+
+def visit(
+    matters: Tensor,  # [B, X-1, Y-1, Z-1] bool, per cell
+    opaque: Tensor,  # [B, X-1, Y-1, Z-1] bool, subset of `matters`: a ray ends in these
+    o: Tensor,  # [3, R] origins, fractional vertex indices
+    d: Tensor,  # [3, R] directions, vertex indices per unit of t
+    t: Tensor,  # [R] where each ray enters the box
+    t_end: Tensor,  # [R] where it leaves
+    lattice_ids: Tensor,  # [R]
+) -> Segments:
+    """List the segments of rays in the cells that matter, up to the first opaque cell."""
+    _, CX, CY, CZ = matters.shape
+    X, Y, Z = CX + 1, CY + 1, CZ + 1
+    skip = skip_distances(matters)
+    skip = torch.where(opaque, -1, skip).flatten()
+    size = torch.tensor([CX, CY, CZ], device=o.device)[:, None]
+
+    rays = torch.arange(o.shape[1], device=o.device)
+    cell = (o + t * d).floor().long().clamp(min=0).minimum(size - 1)
+    inverse = 1 / torch.where(d == 0, torch.finfo(d.dtype).tiny, d)
+    side = (d >= 0).long()
+    found: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
+    while len(rays):
+        i, j, k = cell
+        label = skip[((lattice_ids * CX + i) * CY + j) * CZ + k].long()
+        reach = (label - 1).clamp(min=0)  # empty cells on every side of this one
+        face = cell + torch.where(side == 1, 1 + reach, -reach)
+        tx, ty, tz = (face - o) * inverse
+        leave = torch.minimum(torch.minimum(tx, ty), tz)
+        axis_x, axis_z = leave == tx, leave == tz
+        axis_y = ~axis_x & (leave == ty)
+        axis_z = axis_z & ~axis_x & ~axis_y
+        leave = torch.maximum(leave, t)
+
+        at = (label <= 0).nonzero()[:, 0]
+        if len(at):
+            corner = ((lattice_ids[at] * X + i[at]) * Y + j[at]) * Z + k[at]
+            start = o[:, at] + t[at] * d[:, at] - cell[:, at]
+            found.append((rays[at], corner, start, t[at], torch.minimum(leave, t_end)[at]))
+
+        following = (o + leave * d).floor().long()
+        following = following.maximum(cell - reach).minimum(cell + reach)
+        across = torch.where(side == 1, face, face - 1)  # beyond the face it leaves through
+        following = torch.where(torch.stack((axis_x, axis_y, axis_z)), across, following)
+        alive = (label >= 0) & (leave < t_end)
+        alive &= ((following >= 0) & (following < size)).all(0)
+        keep = alive.nonzero()[:, 0]
+        rays, lattice_ids, t, t_end = rays[keep], lattice_ids[keep], leave[keep], t_end[keep]
+        o, d, inverse, side = o[:, keep], d[:, keep], inverse[:, keep], side[:, keep]
+        cell = following[:, keep]
+
+    if not found:
+        none = rays.new_zeros(0)
+        return Segments(none, none, o[:, :0], t[:0], t[:0], [])
+    parts = list(zip(*found, strict=True))
+    ids, cells, starts, t_in, t_out = (torch.cat(part, -1) for part in parts)
+    return Segments(ids, cells, starts, t_in, t_out, [len(part) for part in parts[0]])

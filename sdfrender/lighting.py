@@ -1,0 +1,107 @@
+"""Light sources, and the diffuse shading of a surface point under them.
+
+Everything is linear in the light: `shade` returns the irradiance factor that multiplies albedo.
+All tensors may require grad.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+Intensity = float | Tensor  # a number, or [C] per colour channel
+
+
+@dataclass(frozen=True)
+class Headlight:
+    """A point light at the eye: `intensity · max(0, n·v)`, `v` towards the eye.
+
+    With `falloff` it is divided by the squared distance from eye to point (SDFDiff's light is
+    `Headlight(10.0, falloff=True)`).
+    """
+
+    intensity: Intensity = 1.0
+    falloff: bool = False
+
+
+@dataclass(frozen=True)
+class Directional:
+    """A light at infinity: `intensity · max(0, n·l)` with `l` = `to_light`, normalised here."""
+
+    to_light: Tensor | Sequence[float]
+    intensity: Intensity = 1.0
+
+
+@dataclass(frozen=True)
+class Lighting:
+    """A sum of lights in the world frame.
+
+    Args:
+        ambient: constant term, a number or `[C]`.
+        headlight: light at each camera, or None.
+        directional: lights at infinity.
+        sh: `[9]` or `[9, C]` coefficients of the basis `sh_basis` of the unit normal, or None.
+            The sum is not clamped, so that it stays linear in the coefficients.
+
+    Worked value: `Lighting(ambient=0.2, headlight=Headlight(0.8))` gives 1.0 where the surface
+    faces the eye and 0.2 where it is seen edge-on.
+    """
+
+    ambient: Intensity = 0.0
+    headlight: Headlight | None = field(default_factory=Headlight)
+    directional: Sequence[Directional] = ()
+    sh: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.sh is not None and self.sh.shape[0] != 9:
+            raise ValueError(f"sh: need [9] or [9, C] coefficients, got {tuple(self.sh.shape)}")
+
+    def shade(self, normals: Tensor, to_eye: Tensor, distances: Tensor) -> Tensor:
+        """Irradiance at surface points (without albedo).
+
+        Args:
+            normals: `[P, 3]` unit, world frame.
+            to_eye: `[P, 3]` unit directions from the points to the eye.
+            distances: `[P]` from the eye to the points, world units.
+
+        Returns:
+            `[P, C]`, C = 1 unless some light has a colour. Differentiable in every argument and in
+            the light, except where a facing term is clamped at zero.
+        """
+        total = channels(self.ambient, normals).expand(len(normals), -1)
+        if self.headlight is not None:
+            facing = (normals * to_eye).sum(-1, keepdim=True).clamp(min=0)
+            if self.headlight.falloff:
+                facing = facing / distances[:, None] ** 2
+            total = total + facing * channels(self.headlight.intensity, normals)
+        for light in self.directional:
+            to_light = torch.as_tensor(light.to_light).to(normals)
+            facing = (normals @ (to_light / to_light.norm())).clamp(min=0)
+            total = total + facing[:, None] * channels(light.intensity, normals)
+        if self.sh is not None:
+            coefficients = self.sh.to(normals).reshape(9, -1)
+            total = total + sh_basis(normals) @ coefficients
+        return total
+
+
+def sh_basis(n: Tensor) -> Tensor:
+    """Real spherical harmonics to order 2 of unit vectors `[..., 3]`: `[..., 9]`.
+
+    Order: 1; y, z, x; xy, yz, 3z²−1, xz, x²−y², each with its orthonormal factor (Ramamoorthi and
+    Hanrahan 2001, equation 3).
+    """
+    x, y, z = n.unbind(-1)
+    a, b, c, d = (math.sqrt(k / math.pi) for k in (1 / 4, 3 / 4, 15 / 4, 5 / 16))
+    one = torch.ones_like(x)
+    linear = [b * y, b * z, b * x]
+    quadratic = [c * x * y, c * y * z, d * (3 * z * z - 1), c * x * z, c / 2 * (x * x - y * y)]
+    return torch.stack([a * one, *linear, *quadratic], -1)
+
+
+def channels(intensity: Intensity, like: Tensor) -> Tensor:
+    """A number or `[C]` as a `[1, C]` tensor of the dtype and device of `like`."""
+    return torch.as_tensor(intensity).to(like).reshape(1, -1)
