@@ -31,7 +31,7 @@ def fit(
     scene: tyro.conf.Positional[Path],
     /,
     out: Path,
-    preset: Literal["best", "fast", "sdfdiff"] = "best",
+    preset: Literal["best", "fast"] = "best",
     init: Literal["hull", "sphere"] = "hull",
     resolution: int = 64,
     train_views: str | None = None,
@@ -41,6 +41,7 @@ def fit(
     mask_threshold: float | None = None,
     image_size: int = 800,
     seed: int = 0,
+    threads: int = 1,
     resume: Flag = False,
     as_json: Annotated[Flag, tyro.conf.arg(name="json")] = False,
 ) -> None:
@@ -58,8 +59,7 @@ def fit(
     Args:
         scene: The scene's folder, or its camera file.
         out: The run folder to write.
-        preset: best; fast (about a third of the time, coarser); or sdfdiff (the published method:
-            needs a known light).
+        preset: best, or fast: about a third of the time, coarser.
         init: Start from the visual hull of the masks, or from a sphere.
         resolution: Lattice samples along the longest side of the box.
         train_views: Views to fit: names, globs or slices over the name-sorted views, separated by
@@ -75,6 +75,8 @@ def fit(
         mask_threshold: Take pixels brighter than this fraction of full scale as the object.
         image_size: Longest side of the images to load, in pixels; larger ones are averaged down.
         seed: Of the order of the views.
+        threads: Of torch. Two are a third faster than one on two idle cores, and many times slower
+            when another program wants the cores.
         resume: Continue the run in OUT from its last complete pass.
         as_json: Print metrics.json to the terminal instead of a summary.
     """
@@ -94,6 +96,7 @@ def fit(
             mask_threshold=mask_threshold,
             image_size=image_size,
             seed=seed,
+            threads=threads,
             resume=resume,
         ),
         as_json,
@@ -102,7 +105,7 @@ def fit(
 
 def demo(
     out: Path = Path("runs/demo"),
-    preset: Literal["best", "fast", "sdfdiff"] = "best",
+    preset: Literal["best", "fast"] = "best",
     resolution: int = 64,
     seed: int = 0,
     resume: Flag = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -11,7 +12,7 @@ from sdfrender.errors import InputError
 
 Schedule = Literal["shuffled", "greedy"]
 Start = Literal["hull", "sphere"]
-Preset = Literal["best", "fast", "sdfdiff"]
+Preset = Literal["best", "fast"]
 
 
 @dataclass(frozen=True)
@@ -39,31 +40,22 @@ class Recipe:
     final_rate: float = 0.05
     """Its fraction at the end of a level (cosine decay)."""
     weights: Weights = field(default_factory=Weights)
-    redistance: bool = True
-    """Make the lattice a distance field again after every update."""
-    coverage: bool = True
-    """Anti-aliased silhouettes, which pull on the surface."""
-    tracer: Literal["exact", "sphere"] = "exact"
-    reattach: Literal["implicit", "one_step"] = "implicit"
+
+    def rate(self, done: float) -> float:
+        """The learning rate when a fraction `done` of a level's passes is behind."""
+        decay = 0.5 * (1 + math.cos(math.pi * done))
+        return self.learning_rate * (self.final_rate + (1 - self.final_rate) * decay)
 
 
 RECIPES: dict[Preset, Recipe] = {
     "best": Recipe(
-        levels=(Level(1 / 4, 2, 20), Level(1 / 2, 3, 20), Level(1, 2, 12), Level(1, 4, 8)),
+        levels=(Level(1 / 4, 2, 10), Level(1 / 2, 2, 16), Level(1, 2, 12), Level(1, 4, 6)),
     ),
-    "fast": Recipe(levels=(Level(1 / 4, 2, 12), Level(1 / 2, 2, 10), Level(1, 2, 8))),
-    # The paper's method: image loss only, greedy views, its tracer and re-attachment.
-    "sdfdiff": Recipe(
-        levels=tuple(Level(n / 64, 2, 6) for n in (8, 16, 24, 32, 40, 48, 56, 64)),
-        schedule="greedy",
-        learning_rate=0.1,
-        weights=Weights(silhouette=0.0, carve=0.0, eikonal=1.0, laplacian=1.0, band=float("inf")),
-        redistance=False,
-        coverage=False,
-        tracer="sphere",
-        reattach="one_step",
-    ),
+    "fast": Recipe(levels=(Level(1 / 4, 2, 10), Level(1 / 2, 2, 10), Level(1, 2, 6))),
 }
+
+
+SPHERE_PASSES = 3  # times as many passes over the coarsest level from a sphere
 
 
 @dataclass(frozen=True)
@@ -82,6 +74,7 @@ class FitConfig:
     mask_threshold: float | None = None
     image_size: int = 800
     seed: int = 0
+    threads: int = 1
     resume: bool = False
 
     def __post_init__(self) -> None:
@@ -89,10 +82,18 @@ class FitConfig:
             raise InputError(f"--resolution: need at least 8 samples, got {self.resolution}")
         if self.resolution > 512:
             raise InputError(f"--resolution: need at most 512 samples, got {self.resolution}")
+        if self.threads < 1:
+            raise InputError(f"--threads: need at least 1, got {self.threads}")
         if self.image_size < 16:
             raise InputError(f"--image-size: need at least 16 pixels, got {self.image_size}")
 
     def recipe(self) -> Recipe:
         """The preset's recipe with the choices made here."""
         recipe = RECIPES[self.preset]
-        return replace(recipe, schedule=self.schedule) if self.schedule else recipe
+        if self.schedule is not None:
+            recipe = replace(recipe, schedule=self.schedule)
+        if self.init == "sphere":  # it has farther to go than the hull
+            first, *others = recipe.levels
+            first = replace(first, passes=SPHERE_PASSES * first.passes)
+            recipe = replace(recipe, levels=(first, *others))
+        return recipe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
@@ -37,6 +38,7 @@ def fit(config: FitConfig, quiet: bool = False) -> dict[str, Any]:
     Raises:
         InputError: names the file or option, the rule and the value.
     """
+    torch.set_num_threads(config.threads)
     scene = load_scene(config.scene, config.train_views, config.image_size, config.mask_threshold)
     appearance = Appearance(scene.images.shape[-1], choose_light(config.light, scene))
     reference = load_mesh(scene.mesh) if scene.mesh else None
@@ -51,7 +53,7 @@ def fit(config: FitConfig, quiet: bool = False) -> dict[str, Any]:
         optimize(state, config, targets, run, quiet)
     except KeyboardInterrupt:
         state.interrupted = True
-        print("interrupted: saving what there is (continue with --resume)")
+        print("interrupted: saving what there is (continue with --resume)", file=sys.stderr)
     return save_results(state, run, reference)
 
 
@@ -59,7 +61,7 @@ def initial_lattice(config: FitConfig, targets: Targets, bounds: Tensor | None) 
     """The visual hull, or a sphere in the middle of the box, at the coarsest resolution."""
     if config.bounds is not None:
         bounds = torch.tensor(config.bounds).reshape(2, 3)
-        if not bool((bounds[1] > bounds[0]).all()):
+        if not bool((bounds[1] > bounds[0]).all() and bounds.isfinite().all()):
             raise InputError(f"--bounds: need min x y z, then a larger max x y z: {config.bounds}")
     cameras, silhouettes, known = targets.cameras, targets.silhouettes, targets.silhouette_weights
     if bounds is None:

@@ -87,7 +87,7 @@ def bounds_from_masks(
     """The world box of the object that the silhouettes show.
 
     A coarse visual hull in a cube about the point nearest to the lines of sight through the middle
-    of each silhouette; twice again in the box of what was found. Only points that at least a
+    of each silhouette; twice again in the box of what was found. Only points that more than a
     quarter of the views speak of count, so that the space outside most frames is not taken for the
     object.
 
@@ -111,7 +111,7 @@ def bounds_from_masks(
     views = cameras.to(torch.zeros((), dtype=torch.float32)).resized(width, height)
     outlines = [_outline(view) for view in small]
     box = _search_cube(views, small)
-    needed = max(2, len(cameras) // 4)
+    needed = max(2, len(cameras) // 4 + 1)
     for _ in range(4):  # until the cube holds all of it
         found, inside = _occupied(box, views, outlines, needed)
         if inside:

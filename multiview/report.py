@@ -112,6 +112,7 @@ def _turntable(lattice: Lattice) -> str:
             out = render(lattice, cameras[view], lighting=clay)
         alpha = out.silhouettes[0, ..., None]
         color = (out.images[0] / alpha.clamp(min=1e-6)).clamp(0, 1).expand(-1, -1, 3)
+        color = _for_display(color)
         picture = torch.cat((color * torch.tensor([0.96, 0.93, 0.88]), alpha), -1)
         pictures.append(_image(picture, f"the shape from {60 * view} degrees"))
     return f'<div class="strip">{"".join(pictures)}</div>'
@@ -125,8 +126,8 @@ def _view_table(
     for group, views in (("held_out", scene.held_out), ("train", scene.train)):
         if group not in scores:
             continue
-        shown = VIEWS_SHOWN // len(scores)
-        for index in np.linspace(0, len(views) - 1, min(shown, len(views))).round().astype(int):
+        count = VIEWS_SHOWN // len(scores)
+        for index in np.linspace(0, len(views) - 1, min(count, len(views))).round().astype(int):
             targets = _thumbnail(Targets.of(scene, [views[index]]))
             photo = targets.images[0]
             before, _ = predict(start, appearance, targets, 0)
@@ -139,12 +140,13 @@ def _view_table(
                 f"<th>{name}<br><small>{'held out' if group == 'held_out' else 'fitted'}<br>"
                 f"{score.psnr:.1f} dB<br>IoU {score.silhouette_iou:.3f}</small></th>"
             )
+            shown = (lambda x: x) if scene.color_space == "as stored" else _for_display
             cells = "".join(
                 f"<td>{_image(picture.clamp(0, 1), f'{name}, {kind}')}</td>"
                 for kind, picture in (
-                    ("photograph", photo),
-                    ("start", before),
-                    ("result", after),
+                    ("photograph", shown(photo)),
+                    ("start", shown(before)),
+                    ("result", shown(after)),
                     ("difference", difference),
                 )
             )
@@ -182,7 +184,7 @@ def _loss_plot(log: list[dict[str, str]]) -> str:
             if levels[k] != levels[k - 1]:
                 axes.axvline(updates[k], color="0.6", linewidth=0.8)
         axes.set(xlabel="update", ylabel="energy per view (cells)", yscale="log")
-        axes.legend(ncols=3, frameon=False)
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
@@ -206,6 +208,13 @@ def _figures(summary: dict[str, Any]) -> str:
             shown = f"{number:.5g}" if isinstance(number, float) else html.escape(str(number))
             rows.append(f"<tr><th>{name} {key}</th><td>{shown}</td></tr>")
     return f"<table>{''.join(rows)}</table>"
+
+
+def _for_display(linear: Tensor) -> Tensor:
+    """Encode linear colour `[..., C]` for a screen (sRGB, IEC 61966-2-1)."""
+    return torch.where(
+        linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=1e-8) ** (1 / 2.4) - 0.055
+    )
 
 
 def _image(picture: Tensor, alt: str) -> str:

@@ -36,7 +36,7 @@ COLUMNS = (
     "eikonal",
     "laplacian",
 )
-NOT_COMPARED = ("out", "resume")  # settings that may differ when a run is resumed
+NOT_COMPARED = ("out", "resume", "threads")  # settings that may differ when a run is resumed
 
 
 class RunFolder:
@@ -69,8 +69,8 @@ class RunFolder:
         if not file.exists():
             raise InputError(f"{file}: need a run to resume, there is no such file")
         try:
-            stored = json.loads(file.read_text())["settings"]
-        except (ValueError, KeyError, UnicodeDecodeError) as error:
+            stored = dict(json.loads(file.read_text())["settings"])
+        except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{file}: need the settings of a run, got {error!r}") from None
         for key, value in json.loads(_json(asdict(self.config))).items():
             if key not in NOT_COMPARED and stored.get(key) != value:
@@ -89,7 +89,7 @@ class RunFolder:
                 {
                     "settings": json.loads(_json(asdict(self.config))),
                     "recipe": json.loads(_json(asdict(self.config.recipe()))),
-                    "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+                    "command": ["multiview", *sys.argv[1:]],
                     "versions": {
                         "python": platform.python_version(),
                         "sdfrender": __version__,

@@ -246,10 +246,11 @@ def test_bounds_when_every_view_is_cut() -> None:
 def test_bounds_of_an_object_larger_than_any_picture_shows() -> None:
     # A rod of which every view shows a part, so that the first guess of its size is too small.
     middles = torch.tensor([[0.0, 0.0, z] for z in (-2.0, 0.0, 2.0)])
-    sides = [Cameras.look_at([eye], (0.0, 0.0, 0.0), width=64) for eye in ((6, 0, 0), (0, 6, 0))]
-    c2w = torch.cat([side.c2w.repeat(3, 1, 1) for side in sides])
-    c2w[:, :3, 3] += middles.repeat(2, 1)
-    Ks = torch.tensor([[128.0, 0, 32], [0, 128, 32], [0, 0, 1]]).repeat(6, 1, 1)  # 1.5 each way
+    a = torch.arange(8) * (math.pi / 4)
+    eyes = 6 * torch.stack((a.cos(), a.sin(), torch.zeros(8)), -1)
+    c2w = Cameras.look_at(eyes).c2w.repeat_interleave(3, 0)
+    c2w[:, :3, 3] += middles.repeat(8, 1)
+    Ks = torch.tensor([[128.0, 0, 32], [0, 128, 32], [0, 0, 1]]).repeat(24, 1, 1)  # 1.5 each way
     cameras = Cameras(c2w, Ks, 64, 64)
     centers = [(0.0, 0.0, z) for z in np.linspace(-2.8, 2.8, 29)]
     silhouettes = torch.stack([sphere_silhouettes(cameras, c, 0.2) for c in centers]).amax(0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +23,16 @@ from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
 from sdfrender import Lattice
 
-BAR = "{percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left{postfix}"
+Bar = Any  # tqdm has no types
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run was when its checkpoint was written."""
+
+    level: int
+    passes: int  # complete ones in this level
+    tensors: dict[str, Tensor]
 
 
 @dataclass
@@ -42,72 +53,75 @@ def level_resolution(config: FitConfig, level: Level) -> int:
 
 
 def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, quiet: bool) -> None:
-    """Go through the levels; leaves the result in `state`."""
+    """Go through the levels; leaves the result in `state`, also when interrupted."""
     recipe = config.recipe()
     generator = torch.Generator().manual_seed(config.seed)
     losses = torch.full((len(targets.cameras),), math.inf)
-    resumed, tensors = restore(state, run, generator, losses) if config.resume else ((0, 0), {})
+    start = restore(state, run, generator, losses) if config.resume else None
     began = time.monotonic() - state.seconds
-
-    pyramid = []
-    for level in recipe.levels:
-        box = state.lattice.resample(level_resolution(config, level))
-        pyramid.append(targets.for_lattice(box, level.pixels_per_cell))
-    work = [
-        level.passes * t.images.numel() / 1e6
-        for level, t in zip(recipe.levels, pyramid, strict=True)
+    pyramid = [
+        targets.for_lattice(
+            state.lattice.resample(level_resolution(config, level)), level.pixels_per_cell
+        )
+        for level in recipe.levels
     ]
-    bar = tqdm(total=round(sum(work), 2), disable=quiet, unit="Mpx", smoothing=0.05, bar_format=BAR)
+    bar = progress_bar(recipe.levels, pyramid, quiet)
 
     for number, (level, level_targets) in enumerate(zip(recipe.levels, pyramid, strict=True)):
-        if number < resumed[0]:
-            bar.update(work[number])
+        resuming = start is not None and number == start.level
+        if start is not None and number < start.level:
+            bar.update(level.passes * level_targets.silhouettes.numel())
             continue
-        if number > resumed[0] or resumed[1] == 0:
+        if not resuming:
             resolution = level_resolution(config, level)
             state.lattice = state.lattice.resample(resolution).redistance()
-        optimizer = Optimizer(
-            state.lattice,
-            level_targets,
-            recipe.weights,
-            state.appearance,
-            recipe.learning_rate,
-            recipe.redistance,
-            coverage=recipe.coverage,
-            tracer=recipe.tracer,
-            reattach=recipe.reattach,
-        )
-        first = resumed[1] if number == resumed[0] else 0
-        if first:
-            optimizer.restore(tensors)
+        optimizer = Optimizer(state.lattice, level_targets, recipe.weights, state.appearance)
+        first = 0
+        if resuming and start is not None:
+            first = start.passes
+            optimizer.restore(start.tensors)
+            bar.update(first * level_targets.silhouettes.numel())
         elif number == 0:
             optimizer.estimate_appearance()
-        bar.update(work[number] // level.passes * first)
+
         for index in range(first, level.passes):
-            decay = 0.5 * (1 + math.cos(math.pi * index / level.passes))
-            optimizer.set_rate(
-                recipe.learning_rate * (recipe.final_rate + (1 - recipe.final_rate) * decay)
-            )
+            optimizer.set_rate(recipe.rate(index / level.passes))
+            if recipe.schedule == "greedy":
+                updates = greedy_pass(optimizer, losses)
+            else:
+                updates = shuffled_pass(optimizer, losses, recipe.batch, generator)
             rows = []
-            updates = (
-                greedy_pass(optimizer, losses)
-                if recipe.schedule == "greedy"
-                else shuffled_pass(optimizer, losses, recipe.batch, generator)
-            )
             for views, terms in updates:
                 state.lattice = optimizer.lattice
                 state.updates += 1
                 state.seconds = time.monotonic() - began
                 rows.append(_row(state, number, index, level_targets, views, terms))
                 grid = "×".join(str(n) for n in state.lattice.resolution)
-                bar.set_postfix_str(f"level {grid}, loss {float(losses.sum()):.4g}")
+                bar.set_postfix_str(f"level {grid}, loss {float(losses.sum()):.4g}", refresh=False)
+                bar.update(0)
             state.appearance.solve()
             run.log(rows)
-            bar.update(work[number] // level.passes)
+            bar.update(level_targets.silhouettes.numel())
             save_checkpoint(state, run, optimizer, generator, losses, (number, index + 1))
         state.lattice = remove_floaters(optimizer.lattice)
         state.seconds = time.monotonic() - began
     bar.close()
+
+
+def progress_bar(levels: Sequence[Level], pyramid: Sequence[Targets], quiet: bool) -> Bar:
+    """A bar that counts pixels, which is what an update costs; slower where nobody looks on."""
+    pixels = [
+        level.passes * targets.silhouettes.numel()
+        for level, targets in zip(levels, pyramid, strict=True)
+    ]
+    return tqdm(
+        total=sum(pixels),
+        disable=quiet,
+        bar_format="{percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left{postfix}",
+        smoothing=0.05,
+        miniters=0,
+        mininterval=0.2 if sys.stderr.isatty() else 10.0,
+    )
 
 
 def _row(
@@ -154,12 +168,12 @@ def save_checkpoint(
 
 def restore(
     state: Fit, run: RunFolder, generator: torch.Generator, losses: Tensor
-) -> tuple[tuple[int, int], dict[str, Tensor]]:
-    """Take up a run where its last checkpoint left it; returns (level, pass) and the tensors."""
+) -> Position | None:
+    """Take up a run where its last checkpoint left it; None when it has none yet."""
     found = run.load_checkpoint()
     if found is None:
         run.truncate_log(0)
-        return (0, 0), {}
+        return None
     tensors, progress = found
     values, bounds = tensors["values"], tensors["bounds"]
     state.lattice = Lattice(values * tensors["cell"], bounds)
@@ -168,5 +182,5 @@ def restore(
     state.appearance.restore(tensors)
     state.updates, state.seconds = progress["updates"], progress["seconds"]
     run.truncate_log(state.updates)
-    level, index = progress["position"]
-    return (level, index), tensors
+    level, passes = progress["position"]
+    return Position(level, passes, tensors)

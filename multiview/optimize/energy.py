@@ -23,13 +23,13 @@ CARVE_BELOW = 0.02  # a pixel whose silhouette is less must be empty
 class Weights:
     """Weights of the energy's terms against the colour term's 1."""
 
-    silhouette: float = 1.0
+    silhouette: float = 0.3
     """Silhouette against colour (w_A)."""
     carve: float = 0.05
     """Erode opaque pixels that must be empty (w_B)."""
     eikonal: float = 0.05
     """Keep |∇φ| near 1 (μ)."""
-    laplacian: float = 0.005
+    laplacian: float = 0.003
     """Smoothness (λ)."""
     band: float = 3.2
     """Half width of the regularisers' band, in cells."""
@@ -63,7 +63,6 @@ def energy(
     appearance: Appearance,
     weights: Weights,
     share: float,
-    **options: str | bool,
 ) -> tuple[Terms, Rendering]:
     """Render the targets' views and compare.
 
@@ -73,14 +72,12 @@ def energy(
         appearance: colour and light, held fixed.
         weights: of the terms.
         share: n / N, the part of all views that these are.
-        options: passed on to `render`.
     """
     out = render(
         lattice,
         targets.cameras,
         lighting=appearance.lighting,
         albedo=appearance.albedo,
-        **options,  # type: ignore[arg-type]
     )
     cells_per_pixel = (targets.pixel_size(lattice) / float(lattice.spacing.max())) ** 2
     color = targets.image_weights * ((out.images - targets.images) ** 2).mean(-1)

@@ -40,9 +40,6 @@ class Optimizer:
         targets: all N training views at this level.
         weights: of the energy.
         appearance: colour and light; every rendering is shown to it.
-        learning_rate: Adam's, in cells.
-        redistance: keep the lattice a distance field after every update.
-        options: passed on to `render`.
     """
 
     def __init__(
@@ -51,17 +48,12 @@ class Optimizer:
         targets: Targets,
         weights: Weights,
         appearance: Appearance,
-        learning_rate: float,
-        redistance: bool = True,
-        **options: str | bool,
     ) -> None:
-        self.targets, self.weights, self.options = targets, weights, options
-        self.appearance = appearance
-        self.redistance = redistance
+        self.targets, self.weights, self.appearance = targets, weights, appearance
         self.bounds = lattice.bounds
         self.cell = float(lattice.spacing.max())
         self.values = (lattice.values / self.cell).clone().requires_grad_()
-        self.adam = torch.optim.Adam([self.values], lr=learning_rate, betas=(0.9, 0.99))
+        self.adam = torch.optim.Adam([self.values], betas=(0.9, 0.99))
 
     @property
     def lattice(self) -> Lattice:
@@ -97,7 +89,7 @@ class Optimizer:
         chosen = self.targets[views]
         share = len(views) / len(self.targets.cameras)
         lattice = Lattice(self.values * self.cell, self.bounds)
-        terms, out = energy(lattice, chosen, self.appearance, self.weights, share, **self.options)
+        terms, out = energy(lattice, chosen, self.appearance, self.weights, share)
         self.appearance.observe(out, chosen)
         return terms
 
@@ -111,8 +103,7 @@ class Optimizer:
         with torch.no_grad():
             step = (self.values - before).clamp(-LARGEST_STEP, LARGEST_STEP)
             self.values.copy_(before + step)
-            if self.redistance:
-                self.values.copy_(self.lattice.redistance().values / self.cell)
+            self.values.copy_(self.lattice.redistance().values / self.cell)
         return Terms(**{k: v.detach() for k, v in vars(terms).items()})
 
 

@@ -19,7 +19,7 @@ Mask = NDArray[np.bool_]
 # As fractions of the longest side of the image; the pixels are those of a 640×480 photograph.
 CLOSING_RADIUS = 1 / 64  # 10 pixels; closes shadows up to twice as wide
 POCKET_RADIUS = 1 / 32  # 20 pixels; larger enclosed gaps are taken for gaps in the object
-NOISE_SIDE = 1 / 200  # 3.2 pixels; smaller bright specks are noise
+NOISE_SIDE = 1 / 320  # 2 pixels; smaller bright specks are noise
 
 
 def threshold_silhouette(photo: Image, threshold: float) -> tuple[Image, Image]:

@@ -1,0 +1,22 @@
+"""A small scene and a fit of it that many tests look at; none may change them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tiny
+
+
+@pytest.fixture(scope="session")
+def torus_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six views to fit, two held out; states its light, box and mesh."""
+    return tiny.write_torus(tmp_path_factory.mktemp("scenes") / "torus")
+
+
+@pytest.fixture(scope="session")
+def torus_run(torus_scene: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a short fit of `torus_scene`."""
+    out = tmp_path_factory.mktemp("runs") / "torus"
+    tiny.fit_tiny(torus_scene, out, tiny.LONGER)
+    return out
