@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,7 @@ def main() -> int:
 def fit(
     scene: tyro.conf.Positional[Path],
     /,
-    out: Path,
+    out: Path | None = None,
     preset: Literal["best", "fast"] = "best",
     init: Literal["hull", "sphere"] = "hull",
     resolution: int = 64,
@@ -54,11 +55,12 @@ def fit(
     The run folder gets config.json, losses.csv, metrics.json, lattice.safetensors, mesh.ply,
     mesh.glb, report.html and checkpoints/. Ctrl-C saves what there is; --resume goes on.
 
-    Example: multiview fit photos/dino --out runs/dino --train-views 2::3
+    Example: multiview fit photos/dino --train-views 2::3
 
     Args:
         scene: The scene's folder, or its camera file.
-        out: The run folder to write.
+        out: The run folder to write. Default: runs/SCENE, or runs/SCENE-2 and so on if that holds
+            a run; with --resume the last of them.
         preset: best, or fast: about a third of the time, coarser.
         init: Start from the visual hull of the masks, or from a sphere.
         resolution: Lattice samples along the longest side of the box.
@@ -85,7 +87,7 @@ def fit(
     run(
         FitConfig(
             scene=scene,
-            out=out,
+            out=out or default_run(scene.resolve().name, resume),
             preset=preset,
             init=init,
             resolution=resolution,
@@ -104,7 +106,7 @@ def fit(
 
 
 def demo(
-    out: Path = Path("runs/demo"),
+    out: Path | None = None,
     preset: Literal["best", "fast"] = "best",
     resolution: int = 64,
     seed: int = 0,
@@ -114,7 +116,7 @@ def demo(
     """Fit the demo scene that comes with the project; no arguments needed.
 
     Args:
-        out: The run folder to write.
+        out: As in `multiview fit`. Default: runs/demo, or runs/demo-2 and so on.
         preset: As in `multiview fit`.
         resolution: As in `multiview fit`.
         seed: Of the order of the views.
@@ -126,7 +128,7 @@ def demo(
     run(
         FitConfig(
             scene=demo_scene(),
-            out=out,
+            out=out or default_run("demo", resume),
             preset=preset,
             resolution=resolution,
             seed=seed,
@@ -166,6 +168,16 @@ def report(run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name=
 
     evaluate_run(run_folder, None)
     print(run_folder / "report.html")
+
+
+def default_run(name: str, resume: bool) -> Path:
+    """The first of runs/NAME, runs/NAME-2, … that holds no run; to resume, the last that does."""
+    before = folder = Path("runs") / name
+    for number in itertools.count(2):
+        if not folder.exists():
+            break
+        before, folder = folder, Path("runs") / f"{name}-{number}"
+    return before if resume else folder
 
 
 def demo_scene() -> Path:

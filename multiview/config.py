@@ -84,6 +84,8 @@ class FitConfig:
             raise InputError(f"--resolution: need at most 512 samples, got {self.resolution}")
         if self.threads < 1:
             raise InputError(f"--threads: need at least 1, got {self.threads}")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"--seed: need a number from 0 to 2^63 − 1, got {self.seed}")
         if self.image_size < 16:
             raise InputError(f"--image-size: need at least 16 pixels, got {self.image_size}")
 

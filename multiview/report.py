@@ -7,6 +7,7 @@ import html
 import io
 import json
 import math
+import shlex
 from typing import Any
 
 import imageio.v3 as iio
@@ -56,7 +57,8 @@ def write_report(
         "<h2>Views</h2>",
         "<p>Photograph, rendering of the starting shape, rendering of the result, and the "
         f"difference between photograph and result, {DIFFERENCE_GAIN:g} times amplified "
-        "(grey: equal). All inside the photograph's mask, before black.</p>",
+        "(grey: equal). All over black, and the "
+        "photograph inside its mask only.</p>",
         _view_table(scene, start, lattice, appearance, scores),
         "<h2>Loss</h2>",
         _loss_plot(run.read_log()),
@@ -67,7 +69,8 @@ def write_report(
         f"<details><summary>config.json</summary><pre>{html.escape(json.dumps(config, indent=2))}"
         "</pre></details>",
     ]
-    page = PAGE.replace("TITLE", html.escape(scene.name)).replace("BODY", "\n".join(sections))
+    head, tail = PAGE.split("BODY")  # apart, for a title may be any word
+    page = head.replace("TITLE", html.escape(scene.name)) + "\n".join(sections) + tail
     with atomic_write(run.path / "report.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
 
@@ -112,7 +115,7 @@ def _turntable(lattice: Lattice) -> str:
             out = render(lattice, cameras[view], lighting=clay)
         alpha = out.silhouettes[0, ..., None]
         color = (out.images[0] / alpha.clamp(min=1e-6)).clamp(0, 1).expand(-1, -1, 3)
-        color = _for_display(color)
+        color = for_display(color)
         picture = torch.cat((color * torch.tensor([0.96, 0.93, 0.88]), alpha), -1)
         pictures.append(_image(picture, f"the shape from {60 * view} degrees"))
     return f'<div class="strip">{"".join(pictures)}</div>'
@@ -134,13 +137,14 @@ def _view_table(
             after, _ = predict(lattice, appearance, targets, 0)
             inside = targets.silhouettes[0, ..., None]
             difference = 0.5 + DIFFERENCE_GAIN / 2 * (after - photo) * inside
-            name = html.escape(scene.names[views[index]])
+            name = scene.names[views[index]]
             score = scores[group][index]
             label = (
-                f"<th>{name}<br><small>{'held out' if group == 'held_out' else 'fitted'}<br>"
+                f"<th>{html.escape(name)}<br>"
+                f"<small>{'held out' if group == 'held_out' else 'fitted'}<br>"
                 f"{score.psnr:.1f} dB<br>IoU {score.silhouette_iou:.3f}</small></th>"
             )
-            shown = (lambda x: x) if scene.color_space == "as stored" else _for_display
+            shown = (lambda x: x) if scene.color_space == "as stored" else for_display
             cells = "".join(
                 f"<td>{_image(picture.clamp(0, 1), f'{name}, {kind}')}</td>"
                 for kind, picture in (
@@ -172,7 +176,7 @@ def _loss_plot(log: list[dict[str, str]]) -> str:
     import matplotlib.pyplot as plt
 
     updates = [int(row["update"]) for row in log]
-    views = np.array([len(row["views"].split()) for row in log])
+    views = np.array([len(shlex.split(row["views"])) for row in log])
     with plt.rc_context({"svg.fonttype": "none", "font.size": 10, "svg.hashsalt": "report"}):
         figure, axes = plt.subplots(figsize=(9, 3.6), layout="constrained")
         for term, color in zip(TERMS, COLORS, strict=True):
@@ -187,7 +191,7 @@ def _loss_plot(log: list[dict[str, str]]) -> str:
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
         text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
+        figure.savefig(text, format="svg", metadata=dict.fromkeys(METADATA))
         plt.close(figure)
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
@@ -196,6 +200,7 @@ def _loss_plot(log: list[dict[str, str]]) -> str:
 
 TERMS = ("total", "color", "silhouette", "carve", "eikonal", "laplacian")
 COLORS = ("#000000", "#0072B2", "#D55E00", "#CC79A7", "#009E73", "#E69F00")  # Okabe and Ito
+METADATA = ("Creator", "Date", "Format", "Type")  # what matplotlib would write into the SVG
 CAPTION = "Vertical lines: the next level of the pyramid. An update sees some of the views only."
 
 
@@ -210,7 +215,7 @@ def _figures(summary: dict[str, Any]) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
-def _for_display(linear: Tensor) -> Tensor:
+def for_display(linear: Tensor) -> Tensor:
     """Encode linear colour `[..., C]` for a screen (sRGB, IEC 61966-2-1)."""
     return torch.where(
         linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=1e-8) ** (1 / 2.4) - 0.055

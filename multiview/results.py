@@ -69,11 +69,9 @@ def measure(state: Fit, run: RunFolder, reference: trimesh.Trimesh | None) -> di
 
 def summarize(state: Fit, scores: Scores, reference: trimesh.Trimesh | None) -> dict[str, Any]:
     """The contents of `metrics.json`; groups that do not apply are absent."""
-    units = 1024 * 1024 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units
     summary: dict[str, Any] = {
         "seconds": round(state.seconds, 2),
-        "peak_memory_mb": round(peak, 1),
+        "peak_memory_mb": round(state.peak_memory_mb or peak_memory(), 1),
         "resolution": list(state.lattice.resolution),
         "views": {"train": len(state.scene.train), "held_out": len(state.scene.held_out)},
         **{group: mean_scores(of_views) for group, of_views in scores.items()},
@@ -83,6 +81,12 @@ def summarize(state: Fit, scores: Scores, reference: trimesh.Trimesh | None) -> 
     if state.interrupted:
         summary["interrupted"] = True
     return summary
+
+
+def peak_memory() -> float:
+    """The most memory that this process has held, in MB."""
+    units = 1024 * 1024 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units
 
 
 def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
@@ -110,15 +114,27 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
     appearance = Appearance(scene.images.shape[-1], choose_light(config.light, scene))
     appearance.restore(appearance_tensors(folder / "appearance.json"))
     reference = mesh or scene.mesh
-    before = json.loads(read_bytes(folder / "metrics.json"))
+    before = read_metrics(folder / "metrics.json")
     state = Fit(
         scene,
         lattice,
         appearance,
         seconds=before["seconds"],
         interrupted=before.get("interrupted", False),
+        peak_memory_mb=before["peak_memory_mb"],
     )
     return measure(state, RunFolder(config), load_mesh(reference) if reference else None)
+
+
+def read_metrics(file: Path) -> dict[str, Any]:
+    """The `metrics.json` of a run: what it cost is not measured again."""
+    try:
+        found = dict(json.loads(read_bytes(file)))
+        return {**found, **{key: float(found[key]) for key in ("seconds", "peak_memory_mb")}}
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{file}: need the metrics of a run, got {error!r}") from None
 
 
 def appearance_tensors(file: Path) -> dict[str, Tensor]:

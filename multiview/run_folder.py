@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
 from torch import Tensor
 
 from multiview.config import FitConfig
@@ -72,7 +71,7 @@ class RunFolder:
             stored = dict(json.loads(file.read_text())["settings"])
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{file}: need the settings of a run, got {error!r}") from None
-        for key, value in json.loads(_json(asdict(self.config))).items():
+        for key, value in _settings(self.config).items():
             if key not in NOT_COMPARED and stored.get(key) != value:
                 raise InputError(
                     f"{file}: need the same settings to resume, {key} was "
@@ -87,7 +86,7 @@ class RunFolder:
             write_json(
                 self.path / "config.json",
                 {
-                    "settings": json.loads(_json(asdict(self.config))),
+                    "settings": _settings(self.config),
                     "recipe": json.loads(_json(asdict(self.config.recipe()))),
                     "command": ["multiview", *sys.argv[1:]],
                     "versions": {
@@ -141,10 +140,11 @@ class RunFolder:
             raise InputError(f"{file}: need a checkpoint of a run, got {error!r}") from None
 
 
+def _settings(config: FitConfig) -> dict[str, Any]:
+    """The settings as JSON; the scene's path such that it is found from any folder."""
+    settings: dict[str, Any] = json.loads(_json(asdict(config)))
+    return {**settings, "scene": str(config.scene.resolve())}
+
+
 def _json(data: object) -> str:
     return json.dumps(data, default=os.fspath)
-
-
-def generator_state(generator: torch.Generator) -> Tensor:
-    """The state of a random generator as a tensor that safetensors can hold."""
-    return generator.get_state().clone()

@@ -83,18 +83,21 @@ def render(
     and colour 1.0 in the middle of the image.
     """
     _check(tracer, reattach, engine, coverage)
-    cameras = cameras.to(lattice.values)
     B, N, H, W = lattice.batch, len(cameras), cameras.height, cameras.width
+    # Events are looked for along rays in float64: at a glancing angle a rounded ray hits elsewhere.
+    with torch.no_grad():
+        exact = camera_rays(cameras.to(lattice.values.double()), B)
+    cameras = cameras.to(lattice.values)
     rays = camera_rays(cameras, B)
 
     if tracer == "sphere":
-        events = sphere_tracer.trace(lattice, rays.o.view(B, -1, 3), rays.d.view(B, -1, 3))
+        events = sphere_tracer.trace(lattice, exact.o.view(B, -1, 3), exact.d.view(B, -1, 3))
     else:
         events = reference.trace(
             lattice,
-            rays.o.view(B, -1, 3),
-            rays.d.view(B, -1, 3),
-            rays.footprints.view(B, -1),
+            exact.o.view(B, -1, 3),
+            exact.d.view(B, -1, 3),
+            exact.footprints.view(B, -1),
             coverage,
             MAX_EVENTS,
         )
@@ -106,7 +109,7 @@ def render(
     C = foreground.shape[-1]
     behind = _background(background, cameras, foreground)
     images = foreground.view(B, N, H, W, C) + clear.view(B, N, H, W, 1) * behind
-    depths, normals, hit_mask = first_hits(events, seen, cameras, B)
+    depths, normals, hit_mask = first_hits(events, seen, rays, cameras, B)
     out = Rendering(images, (1 - clear).view(B, N, H, W), depths, normals, hit_mask)
     if lattice.values.ndim == 3:
         out = Rendering(**{name: x[0] for name, x in vars(out).items()})
@@ -151,7 +154,7 @@ def shade(
 
 
 def first_hits(
-    events: Events, seen: Surface, cameras: Cameras, B: int
+    events: Events, seen: Surface, rays: Rays, cameras: Cameras, B: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Depth, normal and hit mask of each pixel from the first event that crosses the surface."""
     N, H, W = len(cameras), cameras.height, cameras.width
@@ -168,7 +171,7 @@ def first_hits(
 
     axes = cameras.c2w[:, :3, 2]  # optical axis of each camera
     view = (pixels // (H * W)) % N
-    z = ((seen.points[chosen] - cameras.centers[view]) * axes[view]).sum(-1)
+    z = seen.t[chosen] * (rays.d[pixels] * axes[view]).sum(-1)
     depths = z.new_full((B * N * H * W,), torch.inf).index_copy(0, pixels, z)
     normals = z.new_zeros(B * N * H * W, 3).index_copy(0, pixels, seen.normals[chosen])
     return depths.view(B, N, H, W), normals.view(B, N, H, W, 3), hit_mask.view(B, N, H, W)

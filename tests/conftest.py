@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 import tiny
+import torch
+
+# As a fit does: the same sums in every test whatever ran before, and no waiting for busy cores.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

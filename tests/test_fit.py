@@ -225,10 +225,6 @@ RECIPE_CHANGES: dict[str, Any] = {
     "learning_rate": tiny.RECIPE.learning_rate / 3,
     "final_rate": tiny.RECIPE.final_rate / 2 + 0.5,
     "weights": replace(tiny.WEIGHTS, laplacian=0.05),
-    "redistance": not tiny.RECIPE.redistance,
-    "coverage": False,
-    "tracer": "sphere",
-    "reattach": "one_step",
 }
 
 
@@ -247,13 +243,9 @@ def differ(a: Lattice, b: Lattice) -> bool:
 def test_each_part_of_a_recipe_matters(
     name: str, plain: tuple[Path, Fit], torus_scene: Path, tmp_path: Path
 ) -> None:
-    base = plain[1].lattice
-    recipe = tiny.RECIPE
-    if name == "tracer":  # knows hit or miss only
-        recipe = replace(recipe, coverage=False)
-        base = tiny.optimize_tiny(torus_scene, tmp_path / "exact", recipe).lattice
-    changed = replace(recipe, **{name: RECIPE_CHANGES[name]})
-    assert differ(tiny.optimize_tiny(torus_scene, tmp_path / "run", changed).lattice, base)
+    changed = replace(tiny.RECIPE, **{name: RECIPE_CHANGES[name]})
+    found = tiny.optimize_tiny(torus_scene, tmp_path / "run", changed)
+    assert differ(found.lattice, plain[1].lattice)
 
 
 @pytest.mark.parametrize("name", [f.name for f in fields(Weights)])
@@ -337,7 +329,7 @@ def test_threads_are_torchs(torus_scene: Path, tmp_path: Path) -> None:
 
 def test_presets_differ(tmp_path: Path) -> None:
     recipes = [FitConfig(tmp_path, tmp_path, preset=preset).recipe() for preset in RECIPES]
-    assert len({repr(recipe) for recipe in recipes}) == len(RECIPES) == 3
+    assert len({repr(recipe) for recipe in recipes}) == len(RECIPES)
     for recipe in recipes:  # coarse to fine, up to all of it
         sizes = [level.resolution for level in recipe.levels]
         assert sizes == sorted(sizes)
@@ -348,7 +340,7 @@ def test_the_progress_bar_ends_at_its_end(torus_scene: Path, tmp_path: Path) -> 
     with patch.object(coarse_to_fine, "tqdm") as tqdm:
         tiny.optimize_tiny(torus_scene, tmp_path / "run")
     moved = sum(call.args[0] for call in tqdm.return_value.update.call_args_list)
-    assert moved == pytest.approx(tqdm.call_args.kwargs["total"], abs=0.02)
+    assert moved == tqdm.call_args.kwargs["total"] > 0
 
 
 # ---------------------------------------------------------------------- interruptions
@@ -378,7 +370,8 @@ INTERRUPTIONS: dict[str, tuple[str, int, bool]] = {
     "at the first update": ("update", 1, False),
     "within the first pass": ("update", 2, False),
     "after a step that was not logged": ("update", 4, True),
-    "before a checkpoint that the log is ahead of": ("save_checkpoint", 1, False),
+    "before the first checkpoint": ("save_checkpoint", 1, False),
+    "before a checkpoint that the log is ahead of": ("save_checkpoint", 2, False),
     "after the first pass": ("save_checkpoint", 1, True),
     "at the end of a level": ("save_checkpoint", 2, True),
     "at the start of a level": ("update", 5, False),
@@ -418,7 +411,7 @@ def test_resuming_with_an_estimated_light_and_a_crash(
     settings = {"light": "estimate", "schedule": schedule, "recipe": tiny.SHORTER}
     whole = tiny.optimize_tiny(torus_scene, tmp_path / "whole", **settings)
     run = tmp_path / "run"
-    with stop("within the last level", RuntimeError("power cut")), pytest.raises(RuntimeError):
+    with stop("after the first pass", RuntimeError("power cut")), pytest.raises(RuntimeError):
         tiny.optimize_tiny(torus_scene, run, **settings)
     with stop("within the first pass", KeyboardInterrupt()):
         tiny.optimize_tiny(torus_scene, run, resume=True, **settings)
@@ -740,7 +733,8 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert config_of(monkeypatch, *arguments) == expected
 
 
-def test_the_demo_needs_no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_demo_needs_no_arguments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
     config = config_of(monkeypatch, "demo")
     assert config == FitConfig(cli.demo_scene(), Path("runs/demo"))
     assert len(load_scene(config.scene, max_size=32).train) == 26
@@ -748,6 +742,20 @@ def test_the_demo_needs_no_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     flags = [x for name, value in options.items() for x in (f"--{name}", str(value))]
     changed = config_of(monkeypatch, "demo", "--out", "d", "--resume", *flags)
     assert changed == FitConfig(cli.demo_scene(), Path("d"), **options, resume=True)
+
+
+def test_a_run_goes_where_there_is_none_yet(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, command_line in (("demo", ["demo"]), ("dino", ["fit", "photos/dino"])):
+        runs = [Path("runs") / x for x in (name, f"{name}-2", f"{name}-3")]
+        assert config_of(monkeypatch, *command_line, "--resume").out == runs[0]
+        for before, new in zip([None, *runs], runs, strict=False):
+            assert config_of(monkeypatch, *command_line).out == new
+            if before:
+                assert config_of(monkeypatch, *command_line, "--resume").out == before
+            (tmp_path / new).mkdir(parents=True)
 
 
 # ---------------------------------------------------------------------- evaluate
@@ -779,11 +787,14 @@ def test_evaluate_against_another_mesh(
     assert told["reference"]["hausdorff"] == pytest.approx(0.2 / shifted.extents.max(), rel=0.1)
 
 
-def test_evaluate_with_a_mesh_where_the_scene_has_none(torus_scene: Path, tmp_path: Path) -> None:
-    scene = bare(torus_scene, tmp_path / "bare")
-    assert "reference" not in tiny.fit_tiny(scene, tmp_path / "run")
-    with patch.dict(RECIPES, {"fast": tiny.RECIPE}):
-        summary = evaluate_run(tmp_path / "run", torus_scene / "mesh.ply")
+def test_evaluate_with_a_mesh_where_the_scene_has_none(
+    torus_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare(torus_scene, tmp_path / "bare")
+    monkeypatch.chdir(tmp_path)
+    assert "reference" not in tiny.fit_tiny(Path("bare"), tmp_path / "run", tiny.SHORTER)
+    monkeypatch.chdir(tmp_path / "run")  # the scene is found from anywhere
+    summary = evaluate_run(tmp_path / "run", torus_scene / "mesh.ply")
     assert list(summary["reference"]) == REFERENCE
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import shlex
 import shutil
 import sys
 from html.parser import HTMLParser
@@ -93,10 +94,7 @@ def test_every_picture_that_is_shown(page: Page) -> None:
     held_out, train = ["view_006", "view_007"], ["view_000", "view_002", "view_005"]
     assert len(train) == VIEWS_SHOWN // 2
     views = [f"{name}, {kind}" for name in held_out + train for kind in KINDS]
-    assert len(alts) == len(turntable) + len(views)
-    assert alts[:6] == turntable
-    assert [alt for alt in alts[6:] if alt not in views and "view_003" not in alt] == []
-    assert len(set(alts)) == len(alts)
+    assert alts == turntable + views
     for image in images:
         assert picture(image).std() > 0, image["alt"]  # not of one colour
     shapes = {picture(image).shape[:2] for image in images[6:]}
@@ -132,7 +130,6 @@ def test_the_loss_is_drawn(page: Page) -> None:
     words = [text.strip() for text in page.text["text"]]
     for word in ("update", "energy per view (cells)", "total", "color", "silhouette", "eikonal"):
         assert word in words
-    assert "carve" not in words or "carve" in {t.strip() for t in page.text["text"]}
 
 
 HOSTILE = '<b>&"BODY'
@@ -164,9 +161,10 @@ def test_names_are_only_names(
     command = html.unescape("".join(page.text["pre"]))
     assert " ".join(["multiview", *arguments]) in command
     assert file.read_text().count("<h1>") == 1
-    # A name with spaces is still one view of those that an update saw.
-    rows = tiny.read_losses(tmp_path / "run")
-    assert any(view in row["views"] for row in rows) or any("TITLE" in r["views"] for r in rows)
+    # A name with spaces is still one of the views that an update saw.
+    seen = [shlex.split(row["views"]) for row in tiny.read_losses(tmp_path / "run")]
+    assert {len(names) for names in seen} == {2, 3}
+    assert {name for names in seen for name in names} == {view, *(f"view_00{n}" for n in "1234")}
 
 
 def test_the_report_can_be_built_again(torus_run: Path, tmp_path: Path) -> None:

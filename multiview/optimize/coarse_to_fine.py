@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -45,6 +46,7 @@ class Fit:
     seconds: float = 0.0
     updates: int = 0
     interrupted: bool = False
+    peak_memory_mb: float | None = None  # of a run that is measured again
 
 
 def level_resolution(config: FitConfig, level: Level) -> int:
@@ -138,7 +140,7 @@ def _row(
         targets.cameras.width,
         targets.cameras.height,
         index,
-        " ".join(names),
+        shlex.join(names),
         *(f"{float(x):.6g}" for x in (*numbers, terms.eikonal, terms.laplacian)),
     )
 

@@ -43,8 +43,9 @@ def trace(
         Events with rays numbered `b·R + r`, sorted by slot.
     """
     B, R, _ = rays_o.shape
-    values = lattice.values.detach().reshape(B, *lattice.resolution).double()
-    origin, spacing = lattice.bounds[0].double(), lattice.spacing.double()
+    lattice = Lattice(lattice.values.detach(), lattice.bounds).to(torch.float64)
+    values = lattice.values.reshape(B, *lattice.resolution)
+    origin, spacing = lattice.bounds[0], lattice.spacing
     o = ((rays_o.detach().double() - origin) / spacing).reshape(-1, 3).T
     d = (rays_d.detach().double() / spacing).reshape(-1, 3).T
     pixels = footprints.detach().double().flatten()
