@@ -61,7 +61,7 @@ def fit(
         scene: The scene's folder, or its camera file.
         out: The run folder to write. Default: runs/SCENE, or runs/SCENE-2 and so on if that holds
             a run; with --resume the last of them.
-        preset: best, or fast: about a third of the time, coarser.
+        preset: best, or fast: less than half of the time, coarser.
         init: Start from the visual hull of the masks, or from a sphere.
         resolution: Lattice samples along the longest side of the box.
         train_views: Views to fit: names, globs or slices over the name-sorted views, separated by
@@ -87,7 +87,8 @@ def fit(
     run(
         FitConfig(
             scene=scene,
-            out=out or default_run(scene.resolve().name, resume),
+            out=out
+            or default_run((scene if scene.is_dir() else scene.parent).resolve().name, resume),
             preset=preset,
             init=init,
             resolution=resolution,

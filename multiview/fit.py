@@ -38,7 +38,15 @@ def fit(config: FitConfig, quiet: bool = False) -> dict[str, Any]:
     Raises:
         InputError: names the file or option, the rule and the value.
     """
+    threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
+    try:
+        return _fit(config, quiet)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _fit(config: FitConfig, quiet: bool) -> dict[str, Any]:
     scene = load_scene(config.scene, config.train_views, config.image_size, config.mask_threshold)
     appearance = Appearance(scene.images.shape[-1], choose_light(config.light, scene))
     reference = load_mesh(scene.mesh) if scene.mesh else None
@@ -46,8 +54,9 @@ def fit(config: FitConfig, quiet: bool = False) -> dict[str, Any]:
     run = RunFolder(config)
     state = Fit(scene, initial_lattice(config, targets, scene.bounds), appearance)
     run.begin()
-    if not config.resume:
-        save_lattice(run.path / "checkpoints" / "start.safetensors", state.lattice)
+    start = run.path / "checkpoints" / "start.safetensors"
+    if not start.exists():
+        save_lattice(start, state.lattice)
 
     try:
         optimize(state, config, targets, run, quiet)

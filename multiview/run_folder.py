@@ -71,15 +71,14 @@ class RunFolder:
             stored = dict(json.loads(file.read_text())["settings"])
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{file}: need the settings of a run, got {error!r}") from None
-        for key, value in _settings(self.config).items():
-            if key not in NOT_COMPARED and stored.get(key) != value:
-                raise InputError(
-                    f"{file}: need the same settings to resume, {key} was "
-                    f"{stored.get(key)!r} and is {value!r}"
-                )
+        _need_same(file, stored, _settings(self.config))
 
     def begin(self) -> None:
         """Create the folder and write `config.json`, or open the log of the run that goes on."""
+        recipe = json.loads(_json(asdict(self.config.recipe())))
+        if self.config.resume:
+            file = self.path / "config.json"
+            _need_same(file, json.loads(file.read_text()).get("recipe", {}), recipe)
         (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         if not self.config.resume:
             packages = ("torch", "numpy", "numba", "scipy", "scikit-image", "trimesh", "libigl")
@@ -87,7 +86,7 @@ class RunFolder:
                 self.path / "config.json",
                 {
                     "settings": _settings(self.config),
-                    "recipe": json.loads(_json(asdict(self.config.recipe()))),
+                    "recipe": recipe,
                     "command": ["multiview", *sys.argv[1:]],
                     "versions": {
                         "python": platform.python_version(),
@@ -96,15 +95,15 @@ class RunFolder:
                     },
                 },
             )
-            with (self.path / "losses.csv").open("w", newline="") as file:
-                csv.writer(file).writerow(COLUMNS)
+            with (self.path / "losses.csv").open("w", newline="") as log:
+                csv.writer(log, lineterminator="\n").writerow(COLUMNS)
 
     # ------------------------------------------------------------------ the log
 
     def log(self, rows: list[tuple[Any, ...]]) -> None:
         """Append rows of `COLUMNS` to `losses.csv`."""
         with (self.path / "losses.csv").open("a", newline="") as file:
-            csv.writer(file).writerows(rows)
+            csv.writer(file, lineterminator="\n").writerows(rows)
 
     def truncate_log(self, updates: int) -> None:
         """Drop rows past a checkpoint, so that a resumed run logs each update once."""
@@ -138,6 +137,15 @@ class RunFolder:
                 return {name: opened.get_tensor(name) for name in opened.keys()}, state  # noqa: SIM118
         except (safetensors.SafetensorError, KeyError, ValueError) as error:
             raise InputError(f"{file}: need a checkpoint of a run, got {error!r}") from None
+
+
+def _need_same(file: Path, stored: dict[str, Any], settings: dict[str, Any]) -> None:
+    for key, value in settings.items():
+        if key not in NOT_COMPARED and stored.get(key) != value:
+            raise InputError(
+                f"{file}: need the same settings to resume, {key} was "
+                f"{stored.get(key)!r} and is {value!r}"
+            )
 
 
 def _settings(config: FitConfig) -> dict[str, Any]:

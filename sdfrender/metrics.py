@@ -145,7 +145,7 @@ def volume_iou(
     points = np.random.default_rng(seed).uniform(corners.min(0), corners.max(0), (samples, 3))
     a, b = (np.abs(igl.fast_winding_number(*arrays, points)) > 0.5 for arrays in pair)
     union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else float("nan")
+    return float(np.count_nonzero(a & b) / union) if union else float("nan")
 
 
 # ---------------------------------------------------------------------- images

@@ -79,7 +79,7 @@ def energy(
         lighting=appearance.lighting,
         albedo=appearance.albedo,
     )
-    cells_per_pixel = (targets.pixel_size(lattice) / float(lattice.spacing.max())) ** 2
+    cells_per_pixel = (targets.pixel_sizes(lattice) / lattice.spacing.max()) ** 2  # (n,)
     color = targets.image_weights * ((out.images - targets.images) ** 2).mean(-1)
     silhouette = targets.silhouette_weights * (out.silhouettes - targets.silhouettes) ** 2
     return Terms(

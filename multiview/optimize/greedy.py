@@ -6,8 +6,7 @@ lattice's values in units of the spacing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -20,16 +19,6 @@ from sdfrender import Lattice
 UPDATES_ABOVE = 20  # SDFDiff §5: most updates of a view that is worse than average
 UPDATES_BELOW = 5  # and of any other view
 LARGEST_STEP = 0.5  # cells
-
-Update = Callable[[list[int]], Tensor]
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one update did, for the log."""
-
-    views: list[int]
-    terms: dict[str, float]
 
 
 class Optimizer:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from multiview.scenes import Scene
+from multiview.scenes.images import area_average
 from sdfrender import Cameras, Lattice
 
 
@@ -60,20 +62,17 @@ class Targets:
         """Area-averaged to a smaller size; unchanged if it is the same."""
         if (width, height) == (self.cameras.width, self.cameras.height):
             return self
-        planes = (self.silhouettes, self.silhouette_weights, self.image_weights)
-        stack = torch.cat((self.images, torch.stack(planes, -1)), -1).movedim(-1, 1)
-        small = torch.cat(
-            [  # one view at a time: the filter's temporaries are large
-                torch.nn.functional.interpolate(
-                    view[None], (height, width), mode="bilinear", antialias=True
-                )
-                for view in stack
-            ]
-        ).movedim(1, -1)
+
+        def average(planes: Tensor) -> Tensor:  # [N, H, W] or [N, H, W, C]
+            small = [area_average(view.numpy(), width, height) for view in planes]
+            return torch.from_numpy(np.stack(small))
+
         return Targets(
             self.cameras.resized(width, height),
-            small[..., :-3].contiguous(),
-            *(small[..., k].contiguous() for k in (-3, -2, -1)),
+            average(self.images),
+            average(self.silhouettes),
+            average(self.silhouette_weights),
+            average(self.image_weights),
         )
 
     def for_lattice(self, lattice: Lattice, pixels_per_cell: float) -> Targets:
@@ -81,7 +80,7 @@ class Targets:
 
         SDFDiff §5 ties image size to the lattice in the same way. Never larger than the images.
         """
-        footprint = self.pixel_size(lattice)
+        footprint = float(self.pixel_sizes(lattice).mean())
         wanted = float(lattice.spacing.max()) / pixels_per_cell
         factor = max(1.0, wanted / footprint)
         if factor < 1.25:  # not worth blurring the photographs
@@ -90,9 +89,9 @@ class Targets:
         height = max(8, round(self.cameras.height / factor))
         return self.resized(width, height)
 
-    def pixel_size(self, lattice: Lattice) -> float:
-        """Mean width of a pixel at the middle of the box, world units."""
+    def pixel_sizes(self, lattice: Lattice) -> Tensor:
+        """Width of each view's pixels at the middle of the box, world units: `[N]`."""
         middle = lattice.bounds.mean(0).to(self.cameras.c2w)
         _, depths = self.cameras.project(middle[None])
         focal = (self.cameras.Ks[:, 0, 0] * self.cameras.Ks[:, 1, 1]).sqrt()
-        return float((depths[:, 0] / focal).mean())
+        return depths[:, 0] / focal
