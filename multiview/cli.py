@@ -88,7 +88,7 @@ def fit(
         FitConfig(
             scene=scene,
             out=out
-            or default_run((scene if scene.is_dir() else scene.parent).resolve().name, resume),
+            or default_run((scene.parent if scene.is_file() else scene).resolve().name, resume),
             preset=preset,
             init=init,
             resolution=resolution,

@@ -756,6 +756,10 @@ def test_a_run_goes_where_there_is_none_yet(
             if before:
                 assert config_of(monkeypatch, *command_line, "--resume").out == before
             (tmp_path / new).mkdir(parents=True)
+    camera_file = tmp_path / "boot" / "transforms.json"
+    camera_file.parent.mkdir()
+    camera_file.write_text("{}")
+    assert config_of(monkeypatch, "fit", str(camera_file)).out == Path("runs/boot")
 
 
 # ---------------------------------------------------------------------- evaluate
