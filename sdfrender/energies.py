@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdfrender.lattice import Lattice, vertex_gradients
+from sdfrender.lattice import Lattice
+from sdfrender.trilinear import vertex_gradients
 
 
 def narrow_band(lattice: Lattice, width: float) -> Tensor:

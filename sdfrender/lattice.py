@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from sdfrender.trilinear import grid_points, interpolate, vertex_gradients
+
 if TYPE_CHECKING:
     import trimesh
 
@@ -147,7 +149,7 @@ class Lattice:
 
         Differentiable in `values`. A constant or linear field is reproduced exactly.
         """
-        X, Y, Z = _axes(resolution, self.bounds)
+        X, Y, Z = samples_per_axis(resolution, self.bounds)
         values = self.values if self.values.ndim == 4 else self.values[None]
         values = torch.nn.functional.interpolate(
             values[:, None], size=(X, Y, Z), mode="trilinear", align_corners=True
@@ -180,7 +182,7 @@ class Lattice:
         `Lattice.from_function(union(sphere(0.4), torus(0.6, 0.1)), 96)`.
         """
         box = torch.as_tensor(bounds, dtype=dtype)
-        return cls(function(grid_points(_axes(resolution, box), box)).to(dtype), box)
+        return cls(function(grid_points(samples_per_axis(resolution, box), box)).to(dtype), box)
 
     @classmethod
     def sphere(
@@ -221,79 +223,7 @@ class Lattice:
         return mesh_to_lattice(loaded, resolution, bounds, padding)
 
 
-# ---------------------------------------------------------------------- the arithmetic
-
-
-def interpolate(field: Tensor, index: Tensor, lattice_ids: Tensor | None = None) -> Tensor:
-    """Trilinear interpolation at fractional vertex indices, clamped to the box.
-
-    Args:
-        field: `[X, Y, Z, C]`, or `[B, X, Y, Z, C]` together with `lattice_ids`.
-        index: `[P, 3]` fractional vertex indices.
-        lattice_ids: `[P]` which of the B fields each point reads.
-
-    Returns:
-        `[P, C]`, differentiable in `field` and `index`.
-    """
-    corners, f = gather_corners(field, index, lattice_ids)
-    return (corner_weights(f)[..., None] * corners).sum(1)
-
-
-def gather_corners(
-    field: Tensor, index: Tensor, lattice_ids: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """The cell that each point is in.
-
-    Args:
-        field: `[X, Y, Z, C]`, or `[B, X, Y, Z, C]` together with `lattice_ids`.
-        index: `[P, 3]` fractional vertex indices, clamped to the box.
-        lattice_ids: `[P]` which of the B fields each point reads.
-
-    Returns:
-        `corners` `[P, 8, C]`, corner `4a + 2b + c` at `(a, b, c)`, differentiable in `field`, and
-        `f` `[P, 3]` the position inside the cell (0 … 1), differentiable in `index`.
-    """
-    X, Y, Z, C = field.shape[-4:]
-    last = torch.tensor([X - 1, Y - 1, Z - 1], device=index.device, dtype=index.dtype)
-    index = torch.minimum(index.clamp(min=0), last)
-    cell = torch.minimum(index.detach().floor(), last - 1)
-    i, j, k = cell.long().unbind(-1)
-    base = (i * Y + j) * Z + k
-    if lattice_ids is not None:
-        base = base + lattice_ids * (X * Y * Z)
-    ids = base[:, None] + corner_offsets(Y, Z, index.device)
-    return torch.nn.functional.embedding(ids, field.reshape(-1, C)), index - cell
-
-
-def corner_offsets(Y: int, Z: int, device: torch.device) -> Tensor:
-    """`[8]` flat offsets of a cell's corners; corner `4a + 2b + c` is at `(a, b, c)`."""
-    return torch.tensor([(a * Y + b) * Z + c for a in (0, 1) for b in (0, 1) for c in (0, 1)]).to(
-        device
-    )
-
-
-def corner_weights(f: Tensor) -> Tensor:
-    """`[P, 8]` trilinear weights of the corners at positions `f` `[P, 3]` inside the cell."""
-    w = torch.stack((1 - f, f), -1)  # (P, 3, 2)
-    return (w[:, 0, :, None, None] * w[:, 1, None, :, None] * w[:, 2, None, None, :]).flatten(1)
-
-
-def vertex_gradients(values: Tensor, spacing: Tensor) -> Tensor:
-    """Central differences at the vertices, one-sided at the faces: `[..., X, Y, Z, 3]`."""
-    parts = torch.gradient(values, spacing=[float(s) for s in spacing], dim=(-3, -2, -1))
-    return torch.stack(parts, -1)
-
-
-def grid_points(resolution: tuple[int, int, int], bounds: Tensor) -> Tensor:
-    """`[X, Y, Z, 3]` world positions of the vertices of a grid over `bounds`."""
-    axes = [
-        torch.linspace(float(lo), float(hi), n, dtype=torch.float64)
-        for lo, hi, n in zip(*bounds.double().tolist(), resolution, strict=True)
-    ]
-    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).to(bounds)
-
-
-def _axes(resolution: Resolution, bounds: Tensor) -> tuple[int, int, int]:
+def samples_per_axis(resolution: Resolution, bounds: Tensor) -> tuple[int, int, int]:
     """Samples per axis; one number means the longest side, the others follow with even spacing."""
     if isinstance(resolution, int):
         if resolution < 2:

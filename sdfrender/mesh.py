@@ -22,7 +22,8 @@ from torch import Tensor
 
 from sdfrender.errors import InputError
 from sdfrender.files import one_line, read_bytes, write_bytes
-from sdfrender.lattice import Lattice, Resolution, _axes, grid_points
+from sdfrender.lattice import Lattice, Resolution, samples_per_axis
+from sdfrender.trilinear import grid_points
 
 StrPath: TypeAlias = str | os.PathLike[str]
 Doubles: TypeAlias = NDArray[np.float64]
@@ -160,7 +161,7 @@ def mesh_to_lattice(
         box = torch.as_tensor(bounds, dtype=torch.float64)
         if box.shape != (2, 3) or not bool((box[1] > box[0]).all()):
             raise ValueError(f"bounds: need [2, 3] with max > min on each axis, got {box.tolist()}")
-        axes = _axes(resolution, box)
+        axes = samples_per_axis(resolution, box)
     box = box.float().double()  # as the lattice will store it
     grid = grid_points(axes, box)  # (X, Y, Z, 3)
     points = grid.reshape(-1, 3).numpy()
@@ -182,7 +183,7 @@ def _box_around(
     low, high = low - margin, high + margin
     if not (high - low).max() > 0:
         raise InputError("mesh: need an extent, all its vertices are at one point")
-    axes = _axes(resolution, torch.from_numpy(np.stack((low, high))))
+    axes = samples_per_axis(resolution, torch.from_numpy(np.stack((low, high))))
     if isinstance(resolution, int):
         h = (high - low).max() / (resolution - 1)
         cells = np.ceil((high - low) / h - 1e-9).clip(min=1)

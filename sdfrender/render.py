@@ -10,9 +10,10 @@ from torch import Tensor
 from sdfrender.cameras import Cameras
 from sdfrender.engines import reference, sphere_tracer
 from sdfrender.engines.events import Events
-from sdfrender.lattice import Lattice, interpolate
+from sdfrender.lattice import Lattice
 from sdfrender.lighting import Lighting, channels
 from sdfrender.shade import Rays, Surface, composite, surface
+from sdfrender.trilinear import interpolate
 
 TRACERS = ("exact", "sphere")
 REATTACHMENTS = ("implicit", "one_step")

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from sdfrender.engines.events import Events
-from sdfrender.lattice import Lattice, gather_corners, interpolate, vertex_gradients
+from sdfrender.lattice import Lattice
+from sdfrender.trilinear import gather_corners, interpolate, vertex_gradients
 
 MIN_SLOPE = 0.15  # least |∇φ·d| / |∇φ| that a hit's motion is divided by
 MIN_CURVATURE = 0.05  # least φ'' · spacing along the ray that a graze's motion is divided by

@@ -11,7 +11,17 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("sdfrender", "multiview", "singleview")
 # The maths: geometry in, image and derivatives out.
-CORE = ("lattice", "cameras", "lighting", "primitives", "shade", "render", "linearize", "energies")
+CORE = (
+    "lattice",
+    "cameras",
+    "lighting",
+    "primitives",
+    "shade",
+    "render",
+    "trilinear",
+    "linearize",
+    "energies",
+)
 NOT_IN_CORE = {"matplotlib", "tyro", "tqdm", "rich", "imageio", "argparse", "logging"}
 # Pickles run code when they are read.
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

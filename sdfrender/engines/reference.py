@@ -14,7 +14,8 @@ from torch import Tensor
 from sdfrender.engines import cubic
 from sdfrender.engines.events import Events, concatenate, first_hits, scan_dips
 from sdfrender.engines.traversal import box_interval, visit
-from sdfrender.lattice import Lattice, corner_offsets
+from sdfrender.lattice import Lattice
+from sdfrender.trilinear import corner_offsets
 
 RAYS_AT_ONCE = 1 << 19  # bounds the memory of a call, not its result
 NEAR = 1e-6  # rays start this far from the eye, in units of the spacing

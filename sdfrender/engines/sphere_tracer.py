@@ -11,7 +11,8 @@ from torch import Tensor
 
 from sdfrender.engines.events import Events, opaque_events
 from sdfrender.engines.traversal import box_interval
-from sdfrender.lattice import Lattice, interpolate
+from sdfrender.lattice import Lattice
+from sdfrender.trilinear import interpolate
 
 MAX_STEPS = 256
 HIT_DISTANCE = 1e-3  # in units of the smallest spacing
