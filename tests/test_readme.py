@@ -1,0 +1,47 @@
+"""The README keeps its word."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import multiview.cli
+import sdfrender.cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_api_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(code, names)
+    assert (tmp_path / "shape.ply").stat().st_size > 1000
+    assert float(names["values"].grad.abs().max()) > 0  # type: ignore[attr-defined]
+
+
+def test_every_command_that_is_named_exists() -> None:
+    known = {"multiview": multiview.cli.COMMANDS, "sdfrender": sdfrender.cli.COMMANDS}
+    named = re.findall(r"\b(multiview|sdfrender) ([a-z]+)\b(?=[^\n]*[`\n])", README)
+    commands = {(p, c) for p, c in named if f"`{p} {c}" in README or f"/{p} {c}" in README}
+    assert len(commands) >= 7
+    for program, command in commands:
+        assert command in known[program], f"{program} {command}"
+    for program, table in known.items():
+        for command in table:
+            assert f"{program} {command}" in README, f"{program} {command} is not in the README"
+
+
+def test_files_that_are_named_exist() -> None:
+    for path in re.findall(r"\b((?:assets|tests|sdfrender)/[\w./]+)", README):
+        assert (ROOT / path.rstrip(".")).exists(), path
+
+
+def test_install_commands_use_the_constraints() -> None:
+    for marker in ("run", "test"):
+        (block,) = re.findall(rf"<!-- {marker} -->\n```bash\n(.*?)```", README, re.DOTALL)
+        assert "-c constraints.txt" in block
+        assert block.count("\n") == 1, "one command"
