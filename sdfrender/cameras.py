@@ -98,7 +98,8 @@ class Cameras:
         """
         d = torch.einsum("nij,nhwj->nhwi", self.c2w[:, :3, :3], self.directions())
         o = self.centers[:, None, None, :].expand_as(d)
-        return o, d / d.norm(dim=-1, keepdim=True)
+        x, y, z = d.unbind(-1)  # torch reduces over a last axis of 3 slowly
+        return o, d * (x * x + y * y + z * z).rsqrt()[..., None]
 
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """World points to pixels.

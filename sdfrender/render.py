@@ -121,7 +121,7 @@ def camera_rays(cameras: Cameras, B: int = 1) -> Rays:
     """All rays of B copies of the cameras, flattened; differentiable in the cameras."""
     o, d = cameras.rays()
     # A pixel is 1/√(fx fy) wide per unit of depth; depth is t times the cosine off the axis.
-    cosines = 1 / cameras.directions().norm(dim=-1)
+    cosines = torch.einsum("nhwi,ni->nhw", d, cameras.c2w[:, :3, 2])
     focal = (cameras.Ks[:, 0, 0] * cameras.Ks[:, 1, 1]).sqrt()
     footprints = cosines / focal[:, None, None]
     R = footprints.numel()
