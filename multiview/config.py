@@ -35,9 +35,9 @@ class Recipe:
     schedule: Schedule = "shuffled"
     batch: int = 4
     """Views per update of the shuffled schedule."""
-    learning_rate: float = 0.2
+    learning_rate: float = 0.15
     """Adam's at the start of a level, in cells."""
-    final_rate: float = 0.05
+    final_rate: float = 0.02
     """Its fraction at the end of a level (cosine decay)."""
     weights: Weights = field(default_factory=Weights)
 
