@@ -249,7 +249,8 @@ img { max-width: 100%; height: auto; display: block; }
 table { border-collapse: collapse; }
 th { text-align: left; font-weight: 500; padding: .15rem .8rem .15rem 0; vertical-align: top; }
 td { padding: .15rem; }
-.views img { background: #000; }
+.views td { min-width: 9rem; }
+.views img { background: #000; width: 100%; }
 .wide, .plot { overflow-x: auto; margin: 0; }
 .plot svg { background: #fff; max-width: 100%; height: auto; }
 .strip { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); }
