@@ -20,10 +20,9 @@ from multiview.optimize.coarse_to_fine import Fit
 from multiview.optimize.floaters import remove_floaters
 from multiview.optimize.targets import Targets
 from multiview.report import write_report
-from multiview.run_folder import RunFolder
+from multiview.run_folder import RunFolder, expect
 from multiview.scenes import load_scene
 from sdfrender import (
-    InputError,
     Lattice,
     extract_mesh,
     load_lattice,
@@ -46,7 +45,7 @@ def save_results(state: Fit, run: RunFolder, reference: trimesh.Trimesh | None) 
     save_mesh(run.path / "mesh.ply", mesh)
     save_mesh(run.path / "mesh.glb", mesh)
     write_json(run.path / "appearance.json", state.appearance.description())
-    return measure(state, run, reference)
+    return measure(state, mesh, run, reference)
 
 
 def surface(lattice: Lattice) -> trimesh.Trimesh:
@@ -54,33 +53,34 @@ def surface(lattice: Lattice) -> trimesh.Trimesh:
     return keep_bodies(extract_mesh(lattice))
 
 
-def measure(state: Fit, run: RunFolder, reference: trimesh.Trimesh | None) -> dict[str, Any]:
+def measure(
+    state: Fit, mesh: trimesh.Trimesh, run: RunFolder, reference: trimesh.Trimesh | None
+) -> dict[str, Any]:
     """Score the views and the mesh; write `metrics.json` and the report."""
     scores = {
         group: score_views(state.lattice, state.appearance, Targets.of(state.scene, views))
         for group, views in (("train", state.scene.train), ("held_out", state.scene.held_out))
         if views
     }
-    summary = summarize(state, scores, reference)
+    summary = summarize(state, scores)
+    if reference is not None:
+        summary["reference"] = metrics.compare_meshes(mesh, reference)
+    if state.interrupted:
+        summary["interrupted"] = True
     write_json(run.path / "metrics.json", summary)
     write_report(run, state.scene, state.lattice, state.appearance, scores, summary)
     return summary
 
 
-def summarize(state: Fit, scores: Scores, reference: trimesh.Trimesh | None) -> dict[str, Any]:
-    """The contents of `metrics.json`; groups that do not apply are absent."""
-    summary: dict[str, Any] = {
+def summarize(state: Fit, scores: Scores) -> dict[str, Any]:
+    """What the run cost and how well its views fit; groups without views are absent."""
+    return {
         "seconds": round(state.seconds, 2),
         "peak_memory_mb": round(state.peak_memory_mb or peak_memory(), 1),
         "resolution": list(state.lattice.resolution),
         "views": {"train": len(state.scene.train), "held_out": len(state.scene.held_out)},
         **{group: mean_scores(of_views) for group, of_views in scores.items()},
     }
-    if reference is not None:
-        summary["reference"] = metrics.compare_meshes(surface(state.lattice), reference)
-    if state.interrupted:
-        summary["interrupted"] = True
-    return summary
 
 
 def peak_memory() -> float:
@@ -100,15 +100,11 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
         InputError: no such run, or its scene has gone.
     """
     file = folder / "config.json"
-    try:
+    with expect(file, "the settings of a run"):
         settings = json.loads(read_bytes(file))["settings"]
         config = FitConfig(
             **{**settings, "scene": Path(settings["scene"]), "out": folder, "resume": True}
         )
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{file}: need the settings of a run, got {error!r}") from None
     lattice = load_lattice(folder / "lattice.safetensors")
     scene = load_scene(config.scene, config.train_views, config.image_size, config.mask_threshold)
     appearance = Appearance(scene.images.shape[-1], choose_light(config.light, scene))
@@ -123,28 +119,21 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
         interrupted=before.get("interrupted", False),
         peak_memory_mb=before["peak_memory_mb"],
     )
-    return measure(state, RunFolder(config), load_mesh(reference) if reference else None)
+    loaded = load_mesh(reference) if reference else None
+    return measure(state, surface(lattice), RunFolder(config), loaded)
 
 
 def read_metrics(file: Path) -> dict[str, Any]:
     """The `metrics.json` of a run: what it cost is not measured again."""
-    try:
+    with expect(file, "the metrics of a run"):
         found = dict(json.loads(read_bytes(file)))
         return {**found, **{key: float(found[key]) for key in ("seconds", "peak_memory_mb")}}
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{file}: need the metrics of a run, got {error!r}") from None
 
 
 def appearance_tensors(file: Path) -> dict[str, Tensor]:
     """The state of an `Appearance` that a run wrote."""
-    try:
+    with expect(file, "the appearance of a run"):
         found = json.loads(read_bytes(file))
         albedo = torch.tensor(found["albedo"])
         sh = found.get("lighting", {}).get("sh")
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{file}: need the appearance of a run, got {error!r}") from None
     return {"albedo": albedo, "sh": torch.tensor(sh) if sh else torch.zeros(9, len(albedo))}

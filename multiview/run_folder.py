@@ -7,6 +7,8 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -67,18 +69,16 @@ class RunFolder:
         """Check that the run to resume had the same settings."""
         if not file.exists():
             raise InputError(f"{file}: need a run to resume, there is no such file")
-        try:
-            stored = dict(json.loads(file.read_text())["settings"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{file}: need the settings of a run, got {error!r}") from None
-        _need_same(file, stored, _settings(self.config))
+        with expect(file, "the settings of a run"):
+            stored = dict(json.loads(file.read_text()))
+            settings, self._recipe = dict(stored["settings"]), dict(stored.get("recipe", {}))
+        _need_same(file, settings, _settings(self.config))
 
     def begin(self) -> None:
         """Create the folder and write `config.json`, or open the log of the run that goes on."""
         recipe = json.loads(_json(asdict(self.config.recipe())))
         if self.config.resume:
-            file = self.path / "config.json"
-            _need_same(file, json.loads(file.read_text()).get("recipe", {}), recipe)
+            _need_same(self.path / "config.json", self._recipe, recipe)
         (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         if not self.config.resume:
             packages = ("torch", "numpy", "numba", "scipy", "scikit-image", "trimesh", "libigl")
@@ -131,12 +131,20 @@ class RunFolder:
         file = self.path / "checkpoints" / "latest.safetensors"
         if not file.exists():
             return None
-        try:
-            with safetensors.safe_open(file, "pt") as opened:
-                state = json.loads((opened.metadata() or {})["state"])
-                return {name: opened.get_tensor(name) for name in opened.keys()}, state  # noqa: SIM118
-        except (safetensors.SafetensorError, KeyError, ValueError) as error:
-            raise InputError(f"{file}: need a checkpoint of a run, got {error!r}") from None
+        with expect(file, "a checkpoint of a run"), safetensors.safe_open(file, "pt") as opened:
+            state = json.loads((opened.metadata() or {})["state"])
+            return {name: opened.get_tensor(name) for name in opened.keys()}, state  # noqa: SIM118
+
+
+@contextmanager
+def expect(file: Path, what: str) -> Iterator[None]:
+    """Tell whatever a damaged file does to its reader as an `InputError` that names the file."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file}: need {what}, got {error!r}") from None
 
 
 def _need_same(file: Path, stored: dict[str, Any], settings: dict[str, Any]) -> None:

@@ -135,11 +135,7 @@ def attach_graze(lattice: Lattice, rays: Rays, t0: Tensor) -> Tensor:
 
 def attach_face(lattice: Lattice, rays: Rays, t0: Tensor) -> Tensor:
     """Distance of a point that stays on a face between cells; differentiable in the camera."""
-    d = rays.d.detach()
-    x = rays.o + t0[:, None] * rays.d
-    axis = face_axis(lattice, x.detach(), d)[:, None]
-    moved = (x - x.detach()).gather(1, axis) / d.gather(1, axis)
-    return t0 - moved[:, 0]
+    return t0 - past_face(lattice, rays, t0)
 
 
 def coverage(lattice: Lattice, rays: Rays, t0: Tensor) -> Tensor:
@@ -153,12 +149,8 @@ def coverage(lattice: Lattice, rays: Rays, t0: Tensor) -> Tensor:
     cell = Cell.at(lattice, rays, t0)
     phi = cell.value()
     if rays.differentiable:
-        x = rays.o + t0[:, None] * rays.d
-        d = rays.d.detach()
-        axis = face_axis(lattice, x.detach(), d)[:, None]
-        excess = phi.detach() / t0 - (cell.gradient().detach() * d).sum(-1)
-        moved = (x - x.detach()).gather(1, axis) / d.gather(1, axis)
-        phi = phi + excess * moved[:, 0]
+        excess = phi.detach() / t0 - (cell.gradient() * rays.d).sum(-1).detach()
+        phi = phi + excess * past_face(lattice, rays, t0)
     return (0.5 - phi / (t0 * rays.footprints)).clamp(0, 1)
 
 
@@ -191,6 +183,16 @@ def safe_normalize(x: Tensor) -> Tensor:
     """Unit vectors along the last axis; a zero vector stays zero, with zero gradient."""
     square = (x * x).sum(-1, keepdim=True)
     return torch.where(square > 0, x * square.clamp(min=torch.finfo(x.dtype).tiny).rsqrt(), 0.0)
+
+
+def past_face(lattice: Lattice, rays: Rays, t0: Tensor) -> Tensor:
+    """`[E]` how far past the nearest face between cells a moving camera carries a point.
+
+    `(x(θ) − x0)·n / (d·n)` with n the face's normal: zero in value, differentiable in the camera.
+    """
+    x, d = rays.o + t0[:, None] * rays.d, rays.d.detach()
+    axis = face_axis(lattice, x.detach(), d)[:, None]
+    return ((x - x.detach()).gather(1, axis) / d.gather(1, axis))[:, 0]
 
 
 def face_axis(lattice: Lattice, points: Tensor, d: Tensor) -> Tensor:

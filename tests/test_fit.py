@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from contract import REFERENCE
 from scene_folders import write_middlebury, write_transforms
 
 from multiview import cli
@@ -47,14 +48,6 @@ FILES = {
     "report.html",
 }
 SCORES = ["psnr", "silhouette_iou"]
-REFERENCE = [
-    "chamfer_l1",
-    "hausdorff",
-    "f_score_0.5pct",
-    "f_score_1pct",
-    "normal_consistency",
-    "volume_iou",
-]
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:

@@ -99,10 +99,13 @@ def carve(lattice: Lattice, targets: Targets, out: Rendering) -> Tensor:
     """
     wrong = out.hit_mask & (targets.silhouettes < CARVE_BELOW) & (targets.silhouette_weights > 0.99)
     view, row, column = wrong.nonzero(as_tuple=True)
+    total = torch.zeros_like(out.silhouettes[:, 0, 0])
+    if not len(view):  # the rule, once a shape is about right
+        return total
     rays_o, rays_d = targets.cameras.rays()
     z = targets.cameras.c2w[:, :3, 2]
     d = rays_d[view, row, column]
     t = out.depths[view, row, column].detach() / (d * z[view]).sum(-1)
     phi = lattice.sample(rays_o[view, row, column] + t[:, None] * d)
     residual = 1 - phi / lattice.spacing.max()
-    return torch.zeros_like(out.silhouettes[:, 0, 0]).index_add(0, view, residual**2)
+    return total.index_add(0, view, residual**2)
