@@ -6,6 +6,7 @@ from sdfrender.errors import InputError
 from sdfrender.files import load_lattice, save_lattice
 from sdfrender.lattice import Lattice
 from sdfrender.lighting import Directional, Headlight, Lighting
+from sdfrender.linearize import Linearization, linearize
 from sdfrender.mesh import extract_mesh, load_mesh, save_mesh
 from sdfrender.render import Rendering, render
 
@@ -18,8 +19,10 @@ __all__ = [
     "InputError",
     "Lattice",
     "Lighting",
+    "Linearization",
     "Rendering",
     "extract_mesh",
+    "linearize",
     "load_lattice",
     "load_mesh",
     "metrics",

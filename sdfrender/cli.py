@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from sdfrender import render_command
+from sdfrender.bench import command as bench_command
 from sdfrender.errors import InputError
 
 if TYPE_CHECKING:
@@ -147,6 +148,7 @@ def convert(
 
 # Each command is a function; its signature and docstring are the command line and its help.
 COMMANDS: dict[str, Callable[..., None]] = {
+    "bench": bench_command.command,
     "compare": compare,
     "convert": convert,
     "render": render_command.command,

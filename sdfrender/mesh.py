@@ -164,11 +164,21 @@ def mesh_to_lattice(
         axes = samples_per_axis(resolution, box)
     box = box.float().double()  # as the lattice will store it
     grid = grid_points(axes, box)  # (X, Y, Z, 3)
-    points = grid.reshape(-1, 3).numpy()
+    values = signed_distances(mesh, grid.reshape(-1, 3).numpy())
+    return Lattice(torch.from_numpy(values).reshape(grid.shape[:3]).float(), box)
+
+
+def signed_distances(mesh: trimesh.Trimesh, points: Doubles) -> Doubles:
+    """Exact distances `[P]` from `points` `[P, 3]` to a mesh, signed as `mesh_to_lattice` says.
+
+    Raises:
+        InputError: a mesh without triangles or with vertices that are not finite.
+    """
+    verts, faces = mesh_arrays(mesh)
     squared, _, _ = igl.point_mesh_squared_distance(points, verts, faces)
     winding = igl.fast_winding_number(verts, faces, points)
-    values = np.where(np.abs(winding) > 0.5, -1.0, 1.0) * np.sqrt(squared)
-    return Lattice(torch.from_numpy(values).reshape(grid.shape[:3]).float(), box)
+    signed: Doubles = np.where(np.abs(winding) > 0.5, -1.0, 1.0) * np.sqrt(squared)
+    return signed
 
 
 def _box_around(

@@ -1,4 +1,4 @@
-"""Images of lattices, with gradients: rays → events → re-attach → shade → composite."""
+"""Images of lattices, with gradients."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ import torch
 from torch import Tensor
 
 from sdfrender.cameras import Cameras
-from sdfrender.engines import reference, sphere_tracer
-from sdfrender.engines.events import Events
 from sdfrender.lattice import Lattice
-from sdfrender.lighting import Lighting, channels
-from sdfrender.shade import Rays, Surface, composite, surface
-from sdfrender.trilinear import interpolate
+from sdfrender.lighting import Lighting
+from sdfrender.ops import render_pixels
+from sdfrender.reference_pixels import reference_pixels
 
 TRACERS = ("exact", "sphere")
 REATTACHMENTS = ("implicit", "one_step")
-ENGINES = ("auto", "reference")
+ENGINES = ("auto", "cpu", "reference")
 MAX_EVENTS = 4  # events composited per ray
 
 
@@ -73,125 +71,70 @@ def render(
             (φ/t against the pixel's footprint); otherwise one ray per pixel, hit or miss.
         tracer: `"exact"`, or `"sphere"` (the paper's, which needs `coverage=False`).
         reattach: `"implicit"` (implicit function theorem), or `"one_step"` (the paper's).
-        engine: `"auto"` or `"reference"`.
+        engine: `"cpu"` (compiled; differentiable once), `"reference"` (PyTorch, any device), or
+            `"auto"`: the first wherever it can be used.
 
     Raises:
-        ValueError: an unknown name, a shape that does not fit, or the sphere tracer with coverage.
+        ValueError: an unknown name, a shape or a dtype that does not fit, the sphere tracer with
+            coverage, or an engine that cannot do what is asked of it.
 
     Source: SDFDiff (Jiang, Ji, Han, Zwicker, CVPR 2020) §4; coverage as in the README.
 
     Worked value: `render(Lattice.sphere(0.5), Cameras.look_at([[0.0, 0.0, 3.0]]))` has depth 2.5
     and colour 1.0 in the middle of the image.
     """
-    _check(tracer, reattach, engine, coverage)
-    B, N, H, W = lattice.batch, len(cameras), cameras.height, cameras.width
-    # Events are looked for along rays in float64: at a glancing angle a rounded ray hits elsewhere.
-    with torch.no_grad():
-        exact = camera_rays(cameras.to(lattice.values.double()), B)
-    cameras = cameras.to(lattice.values)
-    rays = camera_rays(cameras, B)
-
-    if tracer == "sphere":
-        events = sphere_tracer.trace(lattice, exact.o.view(B, -1, 3), exact.d.view(B, -1, 3))
+    _check(lattice, albedo, tracer, reattach, engine, coverage)
+    lighting = lighting or Lighting()
+    if engine == "auto":
+        engine = "reference" if cpu_obstacle(lattice, tracer) else "cpu"
+    if engine == "cpu":
+        pixels = render_pixels(lattice, cameras, lighting, albedo, coverage, reattach, MAX_EVENTS)
     else:
-        events = reference.trace(
-            lattice,
-            exact.o.view(B, -1, 3),
-            exact.d.view(B, -1, 3),
-            exact.footprints.view(B, -1),
-            coverage,
-            MAX_EVENTS,
+        pixels = reference_pixels(
+            lattice, cameras, lighting, albedo, coverage, tracer, reattach, MAX_EVENTS
         )
-
-    seen = surface(lattice, rays[events.rays], events, reattach)
-    colors = shade(lattice, rays, events, seen, lighting or Lighting(), albedo)
-    foreground, clear = composite(events, seen.alphas, colors, B * N * H * W)
-
-    C = foreground.shape[-1]
-    behind = _background(background, cameras, foreground)
-    images = foreground.view(B, N, H, W, C) + clear.view(B, N, H, W, 1) * behind
-    depths, normals, hit_mask = first_hits(events, seen, rays, cameras, B)
-    out = Rendering(images, (1 - clear).view(B, N, H, W), depths, normals, hit_mask)
+    colors, silhouettes, depths, normals, hit_mask = pixels
+    images = over(colors, silhouettes, background, cameras)
+    out = Rendering(images, silhouettes, depths, normals, hit_mask)
     if lattice.values.ndim == 3:
         out = Rendering(**{name: x[0] for name, x in vars(out).items()})
     return out
 
 
-def camera_rays(cameras: Cameras, B: int = 1) -> Rays:
-    """All rays of B copies of the cameras, flattened; differentiable in the cameras."""
-    o, d = cameras.rays()
-    # A pixel is 1/√(fx fy) wide per unit of depth; depth is t times the cosine off the axis.
-    cosines = torch.einsum("nhwi,ni->nhw", d, cameras.c2w[:, :3, 2])
-    focal = (cameras.Ks[:, 0, 0] * cameras.Ks[:, 1, 1]).sqrt()
-    footprints = cosines / focal[:, None, None]
-    R = footprints.numel()
-    ids = torch.arange(B, device=d.device).repeat_interleave(R)
-    return Rays(
-        o.reshape(-1, 3).repeat(B, 1),
-        d.reshape(-1, 3).repeat(B, 1),
-        footprints.flatten().repeat(B),
-        ids,
-    )
-
-
-def shade(
-    lattice: Lattice,
-    rays: Rays,
-    events: Events,
-    seen: Surface,
-    lighting: Lighting,
-    albedo: float | Tensor,
+def over(
+    colors: Tensor, silhouettes: Tensor, background: float | Tensor, cameras: Cameras
 ) -> Tensor:
-    """Colour `albedo · irradiance` of each event: `[E, C]`."""
-    irradiance = lighting.shade(seen.normals, -rays.d[events.rays], seen.t)
-    if isinstance(albedo, Tensor) and albedo.ndim == 4:
-        last = torch.tensor(albedo.shape[:3]).to(seen.points) - 1
-        box = lattice.bounds
-        index = (seen.points - box[0]) / (box[1] - box[0]) * last
-        return irradiance * interpolate(albedo.to(seen.points), index)
-    if isinstance(albedo, Tensor) and albedo.ndim > 1:
-        raise ValueError(f"albedo: need a number, [C] or [X, Y, Z, C], got {tuple(albedo.shape)}")
-    return irradiance * channels(albedo, irradiance)
-
-
-def first_hits(
-    events: Events, seen: Surface, rays: Rays, cameras: Cameras, B: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Depth, normal and hit mask of each pixel from the first event that crosses the surface."""
-    N, H, W = len(cameras), cameras.height, cameras.width
-    crossing = torch.isfinite(events.t_hit).nonzero()[:, 0]
-    # events are sorted by slot: of those of one ray, the first is written last
-    order = crossing.flip(0)
-    winner = torch.full((B * N * H * W,), -1, device=order.device)
-    for slot in range(int(events.slots.max()) if len(events.slots) else -1, -1, -1):
-        part = order[events.slots[order] == slot]
-        winner[events.rays[part]] = part
-    hit_mask = winner >= 0
-    pixels = hit_mask.nonzero()[:, 0]
-    chosen = winner[pixels]
-
-    axes = cameras.c2w[:, :3, 2]  # optical axis of each camera
-    view = (pixels // (H * W)) % N
-    z = seen.t[chosen] * (rays.d[pixels] * axes[view]).sum(-1)
-    depths = z.new_full((B * N * H * W,), torch.inf).index_copy(0, pixels, z)
-    normals = z.new_zeros(B * N * H * W, 3).index_copy(0, pixels, seen.normals[chosen])
-    return depths.view(B, N, H, W), normals.view(B, N, H, W, 3), hit_mask.view(B, N, H, W)
-
-
-def _background(background: float | Tensor, cameras: Cameras, like: Tensor) -> Tensor:
-    """A number, `[C]` or `[N, H, W, C]`, ready to be added to `[B, N, H, W, C]`."""
-    x = torch.as_tensor(background).to(like)
-    if x.ndim <= 1:
-        return x.reshape(1, 1, 1, -1)
+    """Premultiplied `colors` `[B, N, H, W, C]` over a number, `[C]`, or images `[N, H, W, C]`."""
+    if isinstance(background, int | float) and background == 0:
+        return colors
+    x = torch.as_tensor(background).to(colors)
     need = (len(cameras), cameras.height, cameras.width)
-    if x.ndim != 4 or x.shape[:3] != need:
+    if x.ndim > 1 and (x.ndim != 4 or x.shape[:3] != need):
         raise ValueError(
             f"background: need a number, [C] or {[*need, 'C']}, got shape {tuple(x.shape)}"
         )
-    return x
+    return colors + (1 - silhouettes)[..., None] * x
 
 
-def _check(tracer: str, reattach: str, engine: str, coverage: bool) -> None:
+def cpu_obstacle(lattice: Lattice, tracer: str) -> str | None:
+    """Why the compiled engine cannot be used, or None."""
+    if tracer != "exact":
+        return f"tracer={tracer!r}"
+    if lattice.values.device.type != "cpu":
+        return f"a lattice on {lattice.values.device}"
+    return None
+
+
+def _check(
+    lattice: Lattice,
+    albedo: float | Tensor,
+    tracer: str,
+    reattach: str,
+    engine: str,
+    coverage: bool,
+) -> None:
+    if lattice.values.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"lattice: need float32 or float64 values, got {lattice.values.dtype}")
     for name, value, known in (
         ("tracer", tracer, TRACERS),
         ("reattach", reattach, REATTACHMENTS),
@@ -201,3 +144,13 @@ def _check(tracer: str, reattach: str, engine: str, coverage: bool) -> None:
             raise ValueError(f"{name}: need one of {', '.join(known)}, got {value!r}")
     if tracer == "sphere" and coverage:
         raise ValueError("tracer='sphere' knows hit or miss only: pass coverage=False")
+    obstacle = cpu_obstacle(lattice, tracer)
+    if engine == "cpu" and obstacle:
+        raise ValueError(f"engine='cpu': does not know {obstacle}, use engine='reference'")
+    if isinstance(albedo, Tensor) and (
+        albedo.ndim not in (0, 1, 4) or (albedo.ndim == 4 and min(albedo.shape[:3]) < 2)
+    ):
+        raise ValueError(
+            "albedo: need a number, [C] or [X, Y, Z, C] with at least 2 samples along each axis, "
+            f"got {tuple(albedo.shape)}"
+        )

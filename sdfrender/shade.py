@@ -18,7 +18,8 @@ from torch import Tensor
 
 from sdfrender.engines.events import Events
 from sdfrender.lattice import Lattice
-from sdfrender.trilinear import gather_corners, interpolate, vertex_gradients
+from sdfrender.sampling import sample
+from sdfrender.trilinear import gather_corners, vertex_gradients
 
 MIN_SLOPE = 0.15  # least |∇φ·d| / |∇φ| that a hit's motion is divided by
 MIN_CURVATURE = 0.05  # least φ'' · spacing along the ray that a graze's motion is divided by
@@ -41,7 +42,7 @@ class Rays:
     lattice_ids: Tensor
 
     def __getitem__(self, ids: Tensor) -> Rays:
-        return Rays(self.o[ids], self.d[ids], self.footprints[ids], self.lattice_ids[ids])
+        return Rays(*[x.index_select(0, ids) for x in vars(self).values()])
 
     @property
     def differentiable(self) -> bool:
@@ -95,7 +96,7 @@ def surface(lattice: Lattice, rays: Rays, events: Events, reattach: str) -> Surf
 
     points = rays.o + t[:, None] * rays.d
     field = vertex_gradients(lattice.values, lattice.spacing).reshape(-1, *lattice.resolution, 3)
-    normals = safe_normalize(interpolate(field, lattice.to_index(points), rays.lattice_ids))
+    normals = safe_normalize(sample(field, lattice.to_index(points), rays.lattice_ids))
     if bool(events.caps.any()):
         axis = face_axis(lattice, points.detach(), rays.d.detach())
         outward = -torch.nn.functional.one_hot(axis, 3) * rays.d.detach().sign()
@@ -110,13 +111,15 @@ def attach_hit(lattice: Lattice, rays: Rays, t0: Tensor, reattach: str) -> Tenso
     `−MIN_SLOPE·|∇φ|`. `"one_step"`: `t = t0 + φ` (SDFDiff §4: `p = s + f(s) v`), equal to it only
     for `|∇φ| = 1` and a ray along the normal.
     """
-    cell = Cell.at(lattice, rays, t0)
-    phi = cell.value()
+    phi = value_at(lattice, rays, t0)
     if reattach == "one_step":
         return t0 + phi
-    g = cell.gradient().detach()
+    with torch.no_grad():
+        g = Cell.at(lattice, rays, t0).gradient()
     slope = (g * rays.d.detach()).sum(-1)
-    slope = torch.minimum(slope, -MIN_SLOPE * g.norm(dim=-1))
+    length = g.norm(dim=-1)
+    # where φ is constant there is no telling how the hit moves: it does not
+    slope = torch.minimum(slope, -MIN_SLOPE * length).where(length > 0, -torch.inf)
     return t0 - (phi - phi.detach()) / slope
 
 
@@ -146,11 +149,13 @@ def coverage(lattice: Lattice, rays: Rays, t0: Tensor) -> Tensor:
     `∇φ·d = φ/t`: true inside a cell, and on a face the choice among the two sides' gradients that
     makes the point's motion along the face come out right.
     """
-    cell = Cell.at(lattice, rays, t0)
-    phi = cell.value()
     if rays.differentiable:
+        cell = Cell.at(lattice, rays, t0)  # φ and ∇φ of the same cell
+        phi = cell.value()
         excess = phi.detach() / t0 - (cell.gradient() * rays.d).sum(-1).detach()
         phi = phi + excess * past_face(lattice, rays, t0)
+    else:
+        phi = value_at(lattice, rays, t0)
     return (0.5 - phi / (t0 * rays.footprints)).clamp(0, 1)
 
 
@@ -201,6 +206,13 @@ def face_axis(lattice: Lattice, points: Tensor, d: Tensor) -> Tensor:
     return (
         ((index - index.round()).abs() * lattice.spacing / d.abs()).nan_to_num(torch.inf).argmin(-1)
     )
+
+
+def value_at(lattice: Lattice, rays: Rays, t: Tensor) -> Tensor:
+    """`[E]` φ at distance `t` along each ray, differentiable in values and camera."""
+    field = lattice.values.reshape(-1, *lattice.resolution, 1)
+    index = lattice.to_index(rays.o + t[:, None] * rays.d)
+    return sample(field, index, rays.lattice_ids)[:, 0]
 
 
 @dataclass(frozen=True)

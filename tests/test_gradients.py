@@ -1,5 +1,7 @@
-"""Finite differences in float64 through the whole renderer, pixel by pixel.
+"""Finite differences in float64 through the whole renderer, pixel by pixel, for both engines.
 
+The reference is checked at all pixels (forward derivatives by two backward passes), the compiled
+engine, which is differentiable once, at some (a backward pass for each) and against the reference.
 Every check uses a non-cubic lattice in a non-cubic box, a non-square image, different focal lengths
 and a principal point away from the middle. Central differences with step 1e-6 are good to about
 1e-9 of a typical derivative, so 1e-7 at the 90th percentile is a tight bound; pixels beyond it are
@@ -67,7 +69,13 @@ class Problem:
         directions["Ks"][:, 1, 0] = directions["Ks"][:, 2] = 0
         return cls(parameters, directions)
 
-    def render(self, coverage: bool = True, **changed: Tensor) -> sr.Rendering:
+    def render(
+        self,
+        coverage: bool = True,
+        engine: str = "reference",
+        reattach: str = "implicit",
+        **changed: Tensor,
+    ) -> sr.Rendering:
         p = {**self.parameters, **changed}
         lighting = sr.Lighting(
             ambient=p["ambient"],
@@ -83,6 +91,8 @@ class Problem:
             albedo=p["albedo"],
             background=p["background"],
             coverage=coverage,
+            engine=engine,
+            reattach=reattach,
         )
 
 
@@ -111,6 +121,29 @@ def differences(
     return exact, (f(x + STEP * v) - f(x - STEP * v)) / (2 * STEP)
 
 
+def differences_at(
+    problem: Problem, name: str, output: str, pixels: list[tuple[int, ...]], coverage: bool
+) -> tuple[Tensor, Tensor]:
+    """As `differences`, at some pixels of the compiled engine, by one backward pass for each.
+
+    Colours and normals are looked at along a direction of their own in each pixel.
+    """
+    x, v = problem.parameters[name], problem.directions[name]
+    along = torch.randn(len(pixels), 3, generator=torch.Generator().manual_seed(0)).double()
+
+    def f(x: Tensor) -> Tensor:
+        out: Tensor = getattr(problem.render(coverage, "cpu", **{name: x}), output)
+        chosen = torch.stack([out[pixel] for pixel in pixels])
+        return chosen if chosen.ndim == 1 else (chosen * along).sum(-1)
+
+    x = x.clone().requires_grad_()
+    rows = [torch.autograd.grad(y, x, retain_graph=True)[0] for y in f(x)]
+    exact = torch.stack([(row * v).sum() for row in rows])
+    with torch.no_grad():
+        difference = (f(x + STEP * v) - f(x - STEP * v)) / (2 * STEP)
+    return exact, difference
+
+
 def relative_errors(exact: Tensor, difference: Tensor, where: Tensor) -> Tensor:
     """`|exact − difference|` over the mean derivative, sorted, for the chosen pixels."""
     assert int(where.sum()) > 10, "the test needs pixels to look at"
@@ -122,6 +155,16 @@ def relative_errors(exact: Tensor, difference: Tensor, where: Tensor) -> Tensor:
 NAMES = [
     "values", "pose", "Ks", "sh", "ambient", "headlight", "to_light", "albedo", "background",
 ]  # fmt: skip
+OUTPUTS = ("images", "silhouettes", "depths", "normals")
+GEOMETRY = {"values", "pose", "Ks"}  # parameters that move more than colours
+LOOKS = 120  # at most, pixels of a region that `differences_at` is asked for
+
+
+def some_of(where: Tensor, seed: int) -> list[tuple[int, ...]]:
+    """Up to `LOOKS` of the chosen pixels."""
+    pixels = where.nonzero()
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))
+    return [tuple(pixel) for pixel in pixels[order[:LOOKS]].tolist()]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -185,6 +228,83 @@ def test_backward_is_the_transpose_of_forward() -> None:
         left = sum(float((u * f).sum()) for u, f in zip(cotangents, forward, strict=True))
         right = float((v_x * problem.directions[name]).sum())
         assert left == pytest.approx(right, rel=1e-10), name
+
+
+@pytest.mark.parametrize("reattach", ["implicit", "one_step"])
+@pytest.mark.parametrize("coverage", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_compiled_engine_has_the_gradients_of_the_reference(
+    name: str, coverage: bool, reattach: str
+) -> None:
+    """`Jᵀ u` of both with random cotangents over all outputs at once, and over each alone."""
+    problem = Problem.random(5)
+    x = problem.parameters[name].clone().requires_grad_()
+    mine, other = (
+        problem.render(coverage, engine, reattach, **{name: x}) for engine in ("cpu", "reference")
+    )
+    generator = torch.Generator().manual_seed(0)
+    everything = [torch.zeros_like(x), torch.zeros_like(x)]
+    checked = 0
+    for output in OUTPUTS:
+        a, b = getattr(mine, output), getattr(other, output)
+        # the compiled engine is one operation: it may ask for a gradient that is zero
+        assert a.requires_grad or not b.requires_grad, output
+        if not a.requires_grad:
+            continue
+        u = torch.randn(a.shape, generator=generator).double()
+        u[~torch.isfinite(b)] = 0  # depths of misses
+        (v_a,) = torch.autograd.grad(a, x, u, retain_graph=True)
+        v_b = torch.zeros_like(x)
+        if b.requires_grad:
+            (v_b,) = torch.autograd.grad(b, x, u, retain_graph=True)
+        # the same terms in float64, each with a rounding of 1e-14, summed in another order
+        assert float((v_a - v_b).norm()) <= 1e-9 * float(v_b.norm()), output
+        checked += bool(v_b.norm() > 0)
+        everything = [total + v for total, v in zip(everything, (v_a, v_b), strict=True)]
+    assert float((everything[0] - everything[1]).norm()) <= 1e-9 * float(everything[1].norm())
+    geometry = len(OUTPUTS) if coverage else len(OUTPUTS) - 1
+    if name == "background" and not coverage:
+        geometry = 1  # it is in the image whatever has a gradient
+    assert checked == (geometry if name in GEOMETRY else 1)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("name", NAMES)
+def test_images_of_the_compiled_engine(name: str, seed: int) -> None:
+    problem = Problem.random(seed)
+    coverage = problem.render().silhouettes
+    regions = {"contour": (coverage > 0) & (coverage < 1), "interior": coverage == 1}
+    if name == "background":
+        del regions["interior"]
+    for region, where in regions.items():
+        pixels = some_of(where, seed)
+        exact, difference = differences_at(problem, name, "images", pixels, True)
+        errors = relative_errors(exact, difference, torch.ones_like(exact, dtype=torch.bool))
+        assert errors[len(errors) // 2] < 1e-7, region
+        assert errors[int(0.9 * len(errors))] < 1e-6, region
+
+
+@pytest.mark.parametrize("name", ["values", "pose", "Ks"])
+def test_silhouettes_of_the_compiled_engine(name: str) -> None:
+    problem = Problem.random(1)
+    coverage = problem.render().silhouettes
+    pixels = some_of((coverage > 0) & (coverage < 1), 0)
+    exact, difference = differences_at(problem, name, "silhouettes", pixels, True)
+    errors = relative_errors(exact, difference, torch.ones_like(exact, dtype=torch.bool))
+    assert errors[len(errors) // 2] < 1e-7
+    assert errors[int(0.9 * len(errors))] < 1e-6
+
+
+@pytest.mark.parametrize("name", ["values", "pose", "Ks"])
+@pytest.mark.parametrize("coverage", [True, False])
+def test_depths_and_normals_of_the_compiled_engine(name: str, coverage: bool) -> None:
+    problem = Problem.random(2)
+    pixels = some_of(problem.render(coverage).hit_mask, 0)
+    for output in ("depths", "normals"):
+        exact, difference = differences_at(problem, name, output, pixels, coverage)
+        errors = relative_errors(exact, difference, torch.ones_like(exact, dtype=torch.bool))
+        assert errors[len(errors) // 2] < 1e-7
+        assert errors[int(0.9 * len(errors))] < 1e-6
 
 
 @pytest.mark.parametrize("term", [energies.eikonal, energies.laplacian])

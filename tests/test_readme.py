@@ -15,13 +15,14 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_api_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+def test_the_api_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "\n".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "example.py").write_text(code, encoding="utf-8")
     names = runpy.run_path("example.py")
     assert (tmp_path / "shape.ply").stat().st_size > 1000
     assert float(names["values"].grad.abs().max()) > 0
+    assert names["pulled"].shape == names["values"].shape
 
 
 def test_every_command_that_is_named_exists() -> None:

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from sdfrender.engines import cubic
 from sdfrender.engines.events import Events, concatenate, first_hits, scan_dips
-from sdfrender.engines.traversal import box_interval, visit
+from sdfrender.engines.traversal import box_interval, pick, visit
 from sdfrender.lattice import Lattice
 from sdfrender.trilinear import corner_offsets
 
-RAYS_AT_ONCE = 1 << 19  # bounds the memory of a call, not its result
+RAYS_AT_ONCE = 1 << 17  # bounds the memory of a call, not its result
 NEAR = 1e-6  # rays start this far from the eye, in units of the spacing
 TINY = 1e-3  # shortest segment, in units of that
 
@@ -47,8 +47,8 @@ def trace(
     lattice = Lattice(lattice.values.detach(), lattice.bounds).to(torch.float64)
     values = lattice.values.reshape(B, *lattice.resolution)
     origin, spacing = lattice.bounds[0], lattice.spacing
-    o = ((rays_o.detach().double() - origin) / spacing).reshape(-1, 3).T
-    d = (rays_d.detach().double() / spacing).reshape(-1, 3).T
+    o = ((rays_o.detach().double() - origin) / spacing).reshape(-1, 3).T.contiguous()
+    d = (rays_d.detach().double() / spacing).reshape(-1, 3).T.contiguous()
     pixels = footprints.detach().double().flatten()
     t_in, t_out = box_interval(o, d, torch.tensor(lattice.resolution).to(o) - 1)
     in_front = NEAR * float(lattice.spacing.min())
@@ -65,13 +65,14 @@ def trace(
     offsets = corner_offsets(*lattice.resolution[1:], values.device)
     found = []
     for ids in torch.split(crossing, RAYS_AT_ONCE):
-        near, lattice_ids = t_in[ids].clamp(min=in_front), ids // R
-        segments = visit(matters, opaque, o[:, ids], d[:, ids], near, t_out[ids], lattice_ids)
+        o_part, d_part, near, far = (pick(x, ids) for x in (o, d, t_in, t_out))
+        near = near.clamp(min=in_front)
+        segments = visit(matters, opaque, o_part, d_part, near, far, ids // R)
         L = (segments.t_out - segments.t_in).clamp(min=TINY * in_front)
         c = cubic.coefficients(
-            corners[segments.cells + offsets[:, None]],
+            corners.take(segments.cells + offsets[:, None]),
             segments.starts,
-            d[:, ids[segments.rays]] * L,
+            pick(d_part, segments.rays) * L,
         )
         root = segments.t_in + L * cubic.first_root(c)
         if coverage:

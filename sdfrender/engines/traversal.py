@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 LONGEST_SKIP = 24  # cells
+WORTH_COPYING = 0.75  # rays are copied together when no more than this fraction of them goes on
 
 
 @dataclass(frozen=True)
@@ -87,45 +88,59 @@ def visit(
     X, Y, Z = CX + 1, CY + 1, CZ + 1
     skip = skip_distances(matters)
     skip = torch.where(opaque, -1, skip).flatten()
-    size = torch.tensor([CX, CY, CZ], device=o.device)[:, None]
+    # Cells are whole numbers in the dtype of the rays: exact, and nothing has to be converted.
+    size = torch.tensor([CX, CY, CZ]).to(o)[:, None]
 
     rays = torch.arange(o.shape[1], device=o.device)
-    cell = (o + t * d).floor().long().clamp(min=0).minimum(size - 1)
+    ids = lattice_ids.to(o)
+    alive = torch.ones_like(rays, dtype=torch.bool)
+    cell = (o + t * d).floor().clamp(min=0).minimum(size - 1)
     inverse = 1 / torch.where(d == 0, torch.finfo(d.dtype).tiny, d)
-    side = (d >= 0).long()
+    ahead = d >= 0
     found: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []
     while len(rays):
         i, j, k = cell
-        label = skip[((lattice_ids * CX + i) * CY + j) * CZ + k].long()
-        reach = (label - 1).clamp(min=0)  # empty cells on every side of this one
-        face = cell + torch.where(side == 1, 1 + reach, -reach)
+        label = skip.take((((ids * CX + i) * CY + j) * CZ + k).long())
+        reach = (label - 1).clamp(min=0).to(o)  # empty cells on every side of this one
+        face = torch.where(ahead, cell + (reach + 1), cell - reach)
         tx, ty, tz = (face - o) * inverse
         leave = torch.minimum(torch.minimum(tx, ty), tz)
-        axis_x, axis_z = leave == tx, leave == tz
+        axis_x = leave == tx
         axis_y = ~axis_x & (leave == ty)
-        axis_z = axis_z & ~axis_x & ~axis_y
+        axis_z = ~axis_x & ~axis_y
         leave = torch.maximum(leave, t)
 
-        at = (label <= 0).nonzero()[:, 0]
+        at = (alive & (label <= 0)).nonzero()[:, 0]
         if len(at):
-            corner = ((lattice_ids[at] * X + i[at]) * Y + j[at]) * Z + k[at]
-            start = o[:, at] + t[at] * d[:, at] - cell[:, at]
-            found.append((rays[at], corner, start, t[at], torch.minimum(leave, t_end)[at]))
+            i, j, k = here = pick(cell, at)
+            corner = ((pick(ids, at) * X + i) * Y + j) * Z + k
+            enter = pick(t, at)
+            start = torch.addcmul(pick(o, at), enter, pick(d, at)) - here
+            exit = torch.minimum(pick(leave, at), pick(t_end, at))
+            found.append((pick(rays, at), corner.long(), start, enter, exit))
 
-        following = (o + leave * d).floor().long()
+        following = torch.addcmul(o, leave, d).floor()
         following = following.maximum(cell - reach).minimum(cell + reach)
-        across = torch.where(side == 1, face, face - 1)  # beyond the face it leaves through
-        following = torch.where(torch.stack((axis_x, axis_y, axis_z)), across, following)
-        alive = (label >= 0) & (leave < t_end)
-        alive &= ((following >= 0) & (following < size)).all(0)
+        across = torch.where(ahead, face, face - 1)  # beyond the face it leaves through
+        cell = torch.where(torch.stack((axis_x, axis_y, axis_z)), across, following)
+        alive &= (label >= 0) & (leave < t_end)
+        alive &= ((cell >= 0) & (cell < size)).all(0)
+        t = leave
         keep = alive.nonzero()[:, 0]
-        rays, lattice_ids, t, t_end = rays[keep], lattice_ids[keep], leave[keep], t_end[keep]
-        o, d, inverse, side = o[:, keep], d[:, keep], inverse[:, keep], side[:, keep]
-        cell = following[:, keep]
+        if len(keep) > WORTH_COPYING * len(rays):
+            cell = cell.clamp(min=0).minimum(size - 1)  # those that have ended stay in the box
+            continue
+        rays, ids, t, t_end, alive = (pick(x, keep) for x in (rays, ids, t, t_end, alive))
+        o, d, inverse, ahead, cell = (pick(x, keep) for x in (o, d, inverse, ahead, cell))
 
     if not found:
         none = rays.new_zeros(0)
         return Segments(none, none, o[:, :0], t[:0], t[:0], [])
     parts = list(zip(*found, strict=True))
-    ids, cells, starts, t_in, t_out = (torch.cat(part, -1) for part in parts)
-    return Segments(ids, cells, starts, t_in, t_out, [len(part) for part in parts[0]])
+    rays, cells, starts, t_in, t_out = (torch.cat(part, -1) for part in parts)
+    return Segments(rays, cells, starts, t_in, t_out, [len(part) for part in parts[0]])
+
+
+def pick(x: Tensor, ids: Tensor) -> Tensor:
+    """`x[..., ids]`, by the fastest of torch's many ways."""
+    return x.gather(-1, ids.expand(*x.shape[:-1], -1))

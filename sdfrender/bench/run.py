@@ -1,0 +1,145 @@
+"""What `sdfrender bench` does: times, memory, starts, and then the report."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from typing import Any
+
+import torch
+import trimesh
+from tqdm import tqdm
+
+from sdfrender.bench.candidates import Candidate, Task, engines, peers
+from sdfrender.bench.command import BenchConfig
+from sdfrender.bench.machine import describe
+from sdfrender.bench.measure import exact_hits, measure
+from sdfrender.bench.processes import ProbeError, measure_memory, measure_start
+from sdfrender.bench.report import numbers_of, print_markdown, print_tables
+from sdfrender.bench.workloads import WORKLOADS, Workload, creature, fit_into_box, make_scene
+from sdfrender.errors import InputError
+from sdfrender.mesh import load_mesh
+from sdfrender.render import ENGINES
+
+
+def run(config: BenchConfig) -> None:
+    """Measure and print.
+
+    Raises:
+        InputError: an option out of range, or a mesh that cannot be read.
+    """
+    document = bench(config)
+    if config.json:
+        print(json.dumps(document, indent=2))
+    elif config.markdown:
+        print_markdown(document)
+    else:
+        print_tables(document)
+
+
+def bench(config: BenchConfig) -> dict[str, Any]:
+    """Measure; returns what `--json` prints."""
+    works = [_workload(name) for name in config.workloads]
+    if config.repeats < 1:
+        raise InputError(f"--repeats: need at least 1, got {config.repeats}")
+    if config.threads is not None and config.threads < 1:
+        raise InputError(f"--threads: need at least 1, got {config.threads}")
+    entries = _entries(config)
+    mesh = fit_into_box(load_shape(config))
+    threads = config.threads or os.cpu_count() or 1
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    starting = [] if config.quick else [name for name in ENGINES if name != "auto"]
+    turns = len(entries) * (config.repeats + (1 if config.quick else 2))
+    try:
+        with tqdm(total=len(works) * turns + len(starting), unit="turn") as bar:
+            progress = Progress(bar)
+            measured = [_workload_numbers(w, mesh, entries, config, progress) for w in works]
+            starts = []
+            for engine in starting:
+                progress(f"{engine}: start")
+                starts += [asdict(start) for start in measure_start(engine, threads)]
+    finally:
+        torch.set_num_threads(before)
+    return {
+        "machine": describe(threads),
+        "mesh": config.mesh.name if config.mesh else "creature",
+        "repeats": config.repeats,
+        "workloads": measured,
+        "start": starts,
+    }
+
+
+def load_shape(config: BenchConfig) -> trimesh.Trimesh:
+    """The user's mesh, or ours."""
+    if config.mesh is None:
+        return creature()
+    mesh = load_mesh(config.mesh)
+    if mesh.is_empty or not mesh.extents.max() > 0:
+        raise InputError(f"{config.mesh}: all vertices are in one place, there is nothing to see")
+    return mesh
+
+
+class Progress:
+    """A bar that names what runs now and counts what has ended."""
+
+    def __init__(self, bar: tqdm[Any]) -> None:
+        self.bar = bar
+        self.started = 0
+
+    def __call__(self, label: str) -> None:
+        """Another turn starts."""
+        self.bar.set_description(label, refresh=False)
+        self.bar.update(min(self.started, 1))
+        self.started += 1
+
+
+def _workload(name: str) -> Workload:
+    if name not in WORKLOADS:
+        raise InputError(f"--workloads: need some of {', '.join(WORKLOADS)}, got {name!r}")
+    return WORKLOADS[name]
+
+
+def _entries(config: BenchConfig) -> list[tuple[Candidate, Task]]:
+    """Each candidate with each of its tasks."""
+    candidates = engines() + (peers() if config.peers else [])
+    if config.only:
+        known = ", ".join(c.name for c in candidates)
+        candidates = [c for c in candidates if any(word in c.name for word in config.only)]
+        if not candidates:
+            raise InputError(f"--only: need words of {known}, got {' '.join(config.only)}")
+    return [(candidate, task) for candidate in candidates for task in candidate.tasks]
+
+
+def _workload_numbers(
+    work: Workload,
+    mesh: trimesh.Trimesh,
+    entries: list[tuple[Candidate, Task]],
+    config: BenchConfig,
+    progress: Progress,
+) -> dict[str, Any]:
+    """All about one workload, as it stands in the document."""
+    progress.bar.set_description(f"{work.name}: lattice")
+    scene = make_scene(work, mesh)
+    hit_mask = exact_hits(scene)
+    measured = measure(
+        scene, hit_mask, entries, config.repeats, lambda label: progress(f"{work.name} {label}")
+    )
+    rows = numbers_of(measured.rows, work.rays)
+    if not config.quick:
+        available = [(c, t) for c, t in entries if c.name not in measured.unavailable]
+        for row, (candidate, task) in zip(rows, available, strict=True):
+            progress(f"{work.name} {candidate.name}, {task}: memory")
+            try:
+                memory = measure_memory(scene, hit_mask, candidate, task, torch.get_num_threads())
+                row.update(asdict(memory))
+            except ProbeError as error:
+                row["memory_error"] = str(error)
+    return {
+        **asdict(work),
+        "rays": work.rays,
+        "hit_fraction": float(hit_mask.float().mean()),
+        "rows": rows,
+        "unavailable": measured.unavailable,
+    }
