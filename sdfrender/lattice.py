@@ -15,6 +15,7 @@ from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,7 +58,7 @@ class Lattice:
         bounds = torch.as_tensor(self.bounds, dtype=self.values.dtype, device=self.values.device)
         if bounds.shape != (2, 3) or not bool((bounds[1] > bounds[0]).all()):
             raise ValueError(f"bounds: need [2, 3] with max > min on each axis, got {self.bounds}")
-        if not bool(torch.isfinite(self.values.detach()).all()):
+        if not all_finite(self.values.detach()):
             raise ValueError("values: need finite signed distances, got NaN or infinity")
         object.__setattr__(self, "bounds", bounds)
 
@@ -221,6 +222,14 @@ class Lattice:
 
         loaded = load_mesh(mesh) if isinstance(mesh, str | PathLike) else mesh
         return mesh_to_lattice(loaded, resolution, bounds, padding)
+
+
+def all_finite(x: Tensor) -> bool:
+    """Whether all numbers of `x` are finite."""
+    if x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64):
+        # torch would wake its threads, and they stay busy waiting for a while
+        return bool(np.isfinite(x.numpy()).all())
+    return bool(torch.isfinite(x).all())
 
 
 def samples_per_axis(resolution: Resolution, bounds: Tensor) -> tuple[int, int, int]:

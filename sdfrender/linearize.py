@@ -27,10 +27,11 @@ from sdfrender.engines.linear_squares import square_mixed, square_surface
 from sdfrender.engines.linear_terms import Terms, linear_terms
 from sdfrender.engines.padding import add_unpadded, pad
 from sdfrender.engines.threads import run_all
+from sdfrender.engines.trilinear_cell import numbers
 from sdfrender.lattice import Lattice
 from sdfrender.lighting import Lighting
 from sdfrender.ops import make_scene
-from sdfrender.render import MAX_EVENTS, Rendering, _check, over
+from sdfrender.render import MAX_EVENTS, Rendering, check_arguments, over
 
 
 class Linearization:
@@ -143,7 +144,7 @@ class Linearization:
             square_surface(t.cells, t.starts, *surface, t.mixed, colors[b], grid.sx, grid.sy, g)
             square_mixed(
                 t.cells, t.starts, *surface, t.corner_cells, t.corner_pixels, t.corner_table,
-                t.mixed, colors[b], masks[b], grid, row, g,
+                t.mixed, colors[b], masks[b], numbers(grid), row, g,
             )  # fmt: skip
 
         return self._gather(pull)
@@ -222,7 +223,7 @@ def linearize(
     shrinks the sphere: `J.jvp(torch.full((64, 64, 64), 0.01))[1]` is negative on the contour and
     zero elsewhere.
     """
-    _check(lattice, albedo, "exact", reattach, "cpu", coverage)
+    check_arguments(lattice, albedo, "exact", reattach, "cpu", coverage)
     with torch.no_grad():
         _, scene = make_scene(
             lattice, cameras, lighting or Lighting(), albedo, coverage, reattach, MAX_EVENTS

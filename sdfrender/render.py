@@ -83,7 +83,7 @@ def render(
     Worked value: `render(Lattice.sphere(0.5), Cameras.look_at([[0.0, 0.0, 3.0]]))` has depth 2.5
     and colour 1.0 in the middle of the image.
     """
-    _check(lattice, albedo, tracer, reattach, engine, coverage)
+    check_arguments(lattice, albedo, tracer, reattach, engine, coverage)
     lighting = lighting or Lighting()
     if engine == "auto":
         engine = "reference" if cpu_obstacle(lattice, tracer) else "cpu"
@@ -97,7 +97,7 @@ def render(
     images = over(colors, silhouettes, background, cameras)
     out = Rendering(images, silhouettes, depths, normals, hit_mask)
     if lattice.values.ndim == 3:
-        out = Rendering(**{name: x[0] for name, x in vars(out).items()})
+        out = Rendering(**{name: x.squeeze(0) for name, x in vars(out).items()})
     return out
 
 
@@ -125,7 +125,7 @@ def cpu_obstacle(lattice: Lattice, tracer: str) -> str | None:
     return None
 
 
-def _check(
+def check_arguments(
     lattice: Lattice,
     albedo: float | Tensor,
     tracer: str,

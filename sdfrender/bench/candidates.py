@@ -19,7 +19,7 @@ from sdfrender.render import ENGINES, Rendering, render
 
 Task = Literal["hits", "coverage"]  # one ray per pixel, or anti-aliased silhouettes too
 TASKS: tuple[Task, ...] = ("hits", "coverage")
-BASELINE = "torch exact"  # every other candidate's hits and gradients are compared to its own
+BASELINE = "torch exact"  # in float64 it gives the hits and gradients that all are compared to
 
 
 class Unavailable(Exception):

@@ -25,6 +25,9 @@ from sdfrender.bench.workloads import Scene
 from sdfrender.render import render
 
 
+TURN = 0.5  # seconds
+
+
 @dataclass(frozen=True)
 class Agreement:
     """How far a candidate is from the exact hits, and from the derivatives through them.
@@ -96,10 +99,8 @@ def measure(
         except Unavailable as error:
             unavailable[candidate.name] = str(error)
             continue
-        if candidate.name == BASELINE:
-            exact[task] = seen
         if task not in exact:
-            exact[task] = by_name(BASELINE).open(scene, task, cotangents).seen()
+            exact[task] = truth(scene, task, cotangents)
         entries.append((candidate, task, session, compare(seen, exact[task], scene)))
         del session, seen
 
@@ -123,12 +124,25 @@ def exact_hits(scene: Scene) -> Tensor:
         return render(scene.lattice, scene.cameras, coverage=False, engine="reference").hit_mask
 
 
+def truth(scene: Scene, task: Task, cotangents: Cotangents) -> Seen:
+    """What the reference engine answers in float64."""
+    wide = Scene(scene.lattice.to(torch.float64), scene.cameras)
+    derivatives = Cotangents(**{name: x.double() for name, x in vars(cotangents).items()})
+    return by_name(BASELINE).open(wide, task, derivatives).seen()
+
+
 def seconds(run: Callable[[], None]) -> float:
-    """How long a call takes, with the garbage of earlier ones out of the way."""
+    """How long a call takes: the median of as many as fit into half a second, or of one.
+
+    In a loop the first call after something else pays for what that has left behind.
+    """
     gc.collect()
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+    times: list[float] = []
+    while sum(times) < TURN:
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
 
 
 def compare(seen: Seen, exact: Seen, scene: Scene) -> Agreement:

@@ -66,7 +66,7 @@ AGREEMENT: Columns = {
     "gradient error": lambda row: f"{row['gradient_error']:.1e}",
 }
 AGREEMENT_CAPTION = (
-    "against torch exact: fraction of rays that hit for one only; median and 99th percentile of "
+    "against torch exact in float64: fraction of rays that hit for one only; median and 99th percentile of "
     "the depth error in voxels; relative error of the gradient"
 )
 START: Columns = {

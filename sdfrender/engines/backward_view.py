@@ -24,16 +24,15 @@ from sdfrender.engines.compiled import inlined, kernel, scalar
 from sdfrender.engines.forward_view import event_alpha
 from sdfrender.engines.lane_steps import (
     CELL,
-    COLUMN,
     COSINE,
     DX,
     DY,
     DZ,
     LANES,
-    LINE,
     NX,
     NY,
     NZ,
+    PIXEL,
     SIZE,
     SIZE_READ,
     V_DX,
@@ -66,14 +65,15 @@ from sdfrender.engines.lane_steps import (
 from sdfrender.engines.light_terms import INTENSITY, irradiance
 from sdfrender.engines.ray_walk import ALONE, CAP, CROSSING, MOST_EVENTS, OPAQUE
 from sdfrender.engines.surface_point import Place, albedo_at, surface_point
-from sdfrender.engines.trilinear_cell import Grid, Vector, add_to_stencil
-from sdfrender.engines.view import View, direction, pixel_ray
+from sdfrender.engines.trilinear_cell import Grid, Vector, add_to_stencil, grid_of
+from sdfrender.engines.view import View, direction, pixel_ray, view_of
 
 
 @kernel
 def pull_back(
-    v: Any, grid: Grid, view: View, lights: Any, albedo: Any, events: Any, begin: int, end: int,
-    reattach: int, v_colors: Any, v_silhouettes: Any, v_depths: Any, v_normals: Any,
+    v: Any, grid_numbers: Any, view_numbers: Any, lights: Any, albedo: Any,
+    events: Any, begin: int, end: int, reattach: int,
+    v_colors: Any, v_silhouettes: Any, v_depths: Any, v_normals: Any,
     v_values: Any, v_lights: Any, v_albedo: Any, v_views: Any, n_view: int,
     want_light: bool, want_camera: bool,
 ) -> None:  # fmt: skip
@@ -81,8 +81,8 @@ def pull_back(
 
     Args:
         v: the padded lattice.
-        grid: its size and place.
-        view: the camera.
+        grid_numbers: its size and place, see `grid_of`.
+        view_numbers: the camera, see `view_of`.
         lights: `[K, 4 + C]`.
         albedo: the albedo lattice.
         events: in order of pixel and depth.
@@ -101,6 +101,7 @@ def pull_back(
         want_light: whether those of the light and the albedo are wanted.
         want_camera: whether those of the camera are wanted.
     """
+    grid, view = grid_of(grid_numbers), view_of(view_numbers)
     C = lights.shape[1] - INTENSITY
     light, reflected, v_light, v_reflected = np.zeros(C), np.ones(C), np.zeros(C), np.zeros(C)
     colors, behind = np.zeros((MOST_EVENTS, C)), np.zeros(C)
@@ -111,10 +112,7 @@ def pull_back(
     while e < end:
         alone = events[e].flags & ALONE != 0
         if alone:
-            pixel = int64(events[e].pixel)
-            line = pixel // view.width
-            w[COLUMN + lane], w[LINE + lane] = pixel - line * view.width, line
-            w[T + lane] = events[e].t
+            w[PIXEL + lane], w[T + lane] = events[e].pixel, events[e].t
             e += 1
             lane += 1
         else:
@@ -151,7 +149,7 @@ def _pull_lanes(
     for row in range(V_NX, V_T + LANES):
         w[row] = 0.0
     for n in range(count):
-        pixel = int(w[LINE + n]) * view.width + int(w[COLUMN + n])
+        pixel = int(w[PIXEL + n])
         for c in range(C):
             v_rows[LANES * c + n] = v_colors[pixel, c] if len(v_colors) else 0.0
         if len(v_depths):
@@ -182,7 +180,7 @@ def _pull_lanes(
         a = PointAdjoint(w[V_PHI + n], 0.0, v_G, v_o, v_d)
         add_to_stencil(v_values, at.p, grid.sx, grid.sy, point_stencil(grid, at, a))
         if want_camera:
-            pixel = int(w[LINE + n]) * view.width + int(w[COLUMN + n])
+            pixel = int(w[PIXEL + n])
             d, cosine = (w[DX + n], w[DY + n], w[DZ + n]), w[COSINE + n]
             v_cosine = float(v_depths[pixel]) * w[T + n] if len(v_depths) else 0.0
             _add_ray(view, pixel, d, cosine, v_o, v_d, v_cosine, 0.0, v_views, n_view)

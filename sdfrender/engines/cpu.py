@@ -17,11 +17,10 @@ from sdfrender.engines.forward_view import render_rows
 from sdfrender.engines.light_terms import INTENSITY
 from sdfrender.engines.near_cells import NearCells, find_near_cells
 from sdfrender.engines.padding import add_unpadded, slabs
-from sdfrender.engines.raster import view_numbers
+from sdfrender.engines.raster import raster_numbers
 from sdfrender.engines.ray_walk import event_dtype
 from sdfrender.engines.threads import run_all
-from sdfrender.engines.trilinear_cell import Grid
-from sdfrender.engines.view import View
+from sdfrender.engines.trilinear_cell import Grid, numbers
 
 BANDS = 3  # per thread, so that no thread waits long for another
 NEAR_PLANE = 1e-2  # the raster draws boxes that are in front of this, in units of their size
@@ -68,12 +67,9 @@ class Scene:
         ih = tuple(1 / x for x in h)
         return Grid(X, Y, Z, (Y + 2) * (Z + 2), Z + 2, lo, h, ih, min(h))  # type: ignore[arg-type]
 
-    def view(self, n: int) -> View:
-        """Camera n."""
-        row = self.views[n]
-        o, axis = tuple(map(float, row[9:12])), tuple(map(float, row[12:15]))
-        A = tuple(map(float, row[:9]))
-        return View(A, o, axis, float(row[15]), self.width, self.height)  # type: ignore[arg-type]
+    def view_numbers(self, n: int) -> Any:
+        """Camera n, see `view.view_of`."""
+        return np.append(self.views[n], (self.width, self.height))
 
 
 @dataclass(frozen=True)
@@ -120,11 +116,12 @@ def render(scene: Scene) -> tuple[Traced, Pixels]:
     cells = [find_near_cells(x, grid, reach, scene.threads) for x in scene.values]
     bands = _bands(scene.height, B * N, scene.threads)
     work = [(b, n, rows) for b in range(B) for n in range(N) for rows in bands]
+    size = numbers(grid)
     drawn = [_in_front(scene, n) and dtype == np.float32 for n in range(N)]
     out = (
         np.zeros((B, N, P, C), dtype),
         np.zeros((B, N, P), dtype),
-        np.full((B, N, P), np.inf, dtype),
+        np.zeros((B, N, P), dtype),
         np.zeros((B, N, P, 3), dtype),
         np.zeros((B, N, P), np.bool_),
     )
@@ -135,19 +132,18 @@ def render(scene: Scene) -> tuple[Traced, Pixels]:
 
     def rows(task: int) -> Found:
         b, n, part = work[task]
-        view, c = scene.view(n), cells[b]
-        eye = (np.array(view.o) - scene.lo) / scene.h
-        numbers = view_numbers(np.reshape(view.A, (3, 3)), eye, scene.h)
+        view, c = scene.views[n], cells[b]
+        seen = raster_numbers(view[:9].reshape(3, 3), (view[9:12] - scene.lo) / scene.h, scene.h)
         count = render_rows(
-            c.padded, c.block_low, c.records, c.surface, c.caps, grid, view, numbers, drawn[n],
-            part.start, part.stop, scene.coverage, scene.most, scene.lights, scene.albedo,
-            events[task], *(x[b, n] for x in out),
+            c.padded, c.block_low, c.records, c.surface, c.caps, size, scene.view_numbers(n), seen,
+            drawn[n], part.start, part.stop, scene.coverage, scene.most, scene.lights,
+            scene.albedo, events[task], *(x[b, n] for x in out),
         )  # fmt: skip
         return Found(b, n, events[task], count)
 
     found = run_all(rows, range(len(work)), scene.threads)
-    size = (B, N, scene.height, scene.width)
-    return Traced(cells, found), Pixels(*[x.reshape(*size, *x.shape[3:]) for x in out])
+    shape = (B, N, scene.height, scene.width)
+    return Traced(cells, found), Pixels(*[x.reshape(*shape, *x.shape[3:]) for x in out])
 
 
 def trace(scene: Scene) -> Traced:
@@ -186,7 +182,7 @@ def pull(
         light: also those of light and albedo.
         camera: also those of the views.
     """
-    grid = scene.grid
+    grid = numbers(scene.grid)
     B, X, Y, Z = scene.values.shape
     flat = (B, len(scene.views), scene.width * scene.height)
     tails = ((scene.lights.shape[1] - INTENSITY,), (), (), (3,))
@@ -214,7 +210,7 @@ def pull(
                 n = found.view
                 colors, silhouettes, depths, normals = (x[b, n] for x in images)
                 pull_back(
-                    traced.cells[b].padded, grid, scene.view(n), scene.lights, scene.albedo,
+                    traced.cells[b].padded, grid, scene.view_numbers(n), scene.lights, scene.albedo,
                     found.events, begin, end, scene.reattach, colors, silhouettes, depths, normals,
                     values, lights, albedo, views, n, light, camera,
                 )  # fmt: skip
@@ -264,8 +260,8 @@ def _box_corners(scene: Scene) -> Any:
 
 def _in_front(scene: Scene, n: int) -> bool:
     """The whole box is in front of the camera, so that its cells can be drawn."""
-    view, box = scene.view(n), _box_corners(scene)
-    depths = (box - view.o) @ np.array(view.axis)
+    view, box = scene.views[n], _box_corners(scene)
+    depths = (box - view[9:12]) @ view[12:15]
     return bool(depths.min() > NEAR_PLANE * np.linalg.norm(box[-1] - box[0]))
 
 

@@ -15,7 +15,6 @@ from numba import int64
 from sdfrender.engines.compiled import inlined, kernel, scalar
 from sdfrender.engines.lane_steps import (
     CELL,
-    COLUMN,
     COSINE,
     DEEP,
     DEPTH,
@@ -23,10 +22,10 @@ from sdfrender.engines.lane_steps import (
     DY,
     DZ,
     LANES,
-    LINE,
     NX,
     NY,
     NZ,
+    PIXEL,
     SIZE,
     SIZE_READ,
     TRUSTED,
@@ -41,8 +40,16 @@ from sdfrender.engines.light_terms import INTENSITY, irradiance
 from sdfrender.engines.raster import FAR, draw_hits, draw_marks, scratch
 from sdfrender.engines.ray_walk import ALONE, CAP, CROSSING, OPAQUE, find_events
 from sdfrender.engines.surface_point import albedo_at, coverage_at, surface_point
-from sdfrender.engines.trilinear_cell import Grid, Vector, blend, corners, in_cells, locate
-from sdfrender.engines.view import View, pixel_ray
+from sdfrender.engines.trilinear_cell import (
+    Grid,
+    Vector,
+    blend,
+    corners,
+    grid_of,
+    in_cells,
+    locate,
+)
+from sdfrender.engines.view import View, pixel_ray, view_of
 
 CELLS_AHEAD = 6  # looked at before a walk
 NUDGE = 1e-6  # into the next cell, in units of the spacing
@@ -51,9 +58,9 @@ STEP_BACK = 0.03  # walks begin this far before what the raster saw, in units of
 
 @kernel
 def render_rows(
-    v: Any, block_low: Any, records: Any, surface: int, caps: bool, grid: Grid, view: View,
-    numbers: Any, drawn: bool, y0: int, y1: int, coverage: bool, most: int,
-    lights: Any, albedo: Any, events: Any,
+    v: Any, block_low: Any, records: Any, surface: int, caps: bool,
+    grid_numbers: Any, view_numbers: Any, raster_numbers: Any, drawn: bool, y0: int, y1: int,
+    coverage: bool, most: int, lights: Any, albedo: Any, events: Any,
     colors: Any, silhouettes: Any, depths: Any, normals: Any, hits: Any,
 ) -> int:  # fmt: skip
     """Find and show what the pixels in rows `y0 … y1` see.
@@ -64,9 +71,9 @@ def render_rows(
         records: near cells, the first `surface` of them hold surface.
         surface: see `records`.
         caps: the solid reaches the faces of the box.
-        grid: size and place of the lattice.
-        view: the camera.
-        numbers: `[VIEW]` the camera for the raster.
+        grid_numbers: size and place of the lattice, see `grid_of`.
+        view_numbers: the camera, see `view_of`.
+        raster_numbers: `[VIEW]` the camera for the raster.
         drawn: use the raster; otherwise walk every ray from the start.
         y0: first row, a multiple of 4.
         y1: one past the last row.
@@ -77,23 +84,24 @@ def render_rows(
         events: written from its front, in order of pixel and depth.
         colors: `[H W, C]` premultiplied; zero at first, as all the others are.
         silhouettes: `[H W]`.
-        depths: `[H W]`, infinite at first.
+        depths: `[H W]`, made infinite where there is no hit.
         normals: `[H W, 3]`.
         hits: `[H W]` bool.
 
     Returns:
         How many events there are.
     """
+    grid, view = grid_of(grid_numbers), view_of(view_numbers)
     across = (view.width + 3) >> 2
     size = across * ((y1 - y0 + 3) >> 2) if drawn else 1
     tiles = np.full((size, 16), FAR, np.float32)
     marks = np.full((size if coverage else 1, 16), FAR, np.float32)
     if drawn:
         room = scratch()
-        draw_hits(records[:surface], numbers, view.width, y0, y1, tiles, room)
+        draw_hits(records[:surface], raster_numbers, view.width, y0, y1, tiles, room)
         if coverage:
             half = 0.5 / view.focal
-            draw_marks(records, numbers, half, view.width, y0, y1, tiles, marks, room)
+            draw_marks(records, raster_numbers, half, view.width, y0, y1, tiles, marks, room)
 
     w, g, starts = np.zeros(SIZE), np.zeros(SIZE_READ, v.dtype), np.zeros(LANES)
     C = lights.shape[1] - INTENSITY
@@ -102,6 +110,8 @@ def render_rows(
     count: Any = int64(0)
     lane: Any = int64(0)
     for y in range(y0, y1):
+        for x in range(view.width):
+            depths[y * view.width + x] = np.inf
         for x in range(view.width + 1):
             if x < view.width:
                 z, start = FAR, FAR
@@ -111,7 +121,7 @@ def render_rows(
                     start = min(z, marks[tile, place]) if coverage else z
                     if start >= FAR:
                         continue
-                w[COLUMN + lane], w[LINE + lane] = x, y
+                w[PIXEL + lane] = y * view.width + x
                 # what is marked, or may be the face of the box, is not simple
                 w[DEPTH + lane] = z if start == z and not caps and drawn else 0.0
                 starts[lane] = start if drawn else 0.0
@@ -125,7 +135,7 @@ def render_rows(
             find_normals(grid, w, g)
             find_light(lights, w, rows)
             for n in range(lane):
-                pixel = int(w[LINE + n]) * view.width + int(w[COLUMN + n])
+                pixel = int(w[PIXEL + n])
                 t = w[T + n]
                 simple = w[TRUSTED + n] > 0 and w[DEPTH + n] > 0
                 if simple and coverage and w[DEEP + n] == 0:

@@ -11,17 +11,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numba import uint64
+
 from sdfrender.engines.adjoint import point_adjoint
 from sdfrender.engines.compiled import inlined, lanes
 from sdfrender.engines.light_terms import INTENSITY, kind_and_direction, term, term_slopes
 from sdfrender.engines.ray_walk import CROSSING, OPAQUE
 from sdfrender.engines.surface_point import Place, Point, normal_at
-from sdfrender.engines.trilinear_cell import Corners, Grid, blend, blend_gradient, locate
+from sdfrender.engines.trilinear_cell import (
+    ONE,
+    TWO,
+    Corners,
+    Grid,
+    Index,
+    blend,
+    blend_gradient,
+    locate,
+)
 from sdfrender.engines.view import View, direction
 
 LANES = 16
 # Where the rows of `w` begin.
-COLUMN, LINE = 0, 16  # of the pixel
+PIXEL = 0  # flat index in the view
 DEPTH, T = 32, 48  # along the optical axis, and along the ray
 DX, DY, DZ = 64, 80, 96  # direction of the ray: unit, world
 COSINE = 112  # of the angle between ray and optical axis
@@ -69,8 +81,11 @@ def place_of(w: Any, n: int) -> Place:
 @lanes
 def find_places(grid: Grid, view: View, w: Any, from_depth: bool) -> None:
     """From pixel and depth (or distance) to ray, distance and place."""
+    per_width = 1.0 / view.width
     for n in range(LANES):
-        dx, dy, dz, length = direction(view, w[COLUMN + n], w[LINE + n])
+        line = np.floor((w[PIXEL + n] + 0.5) * per_width)
+        column = w[PIXEL + n] - line * view.width
+        dx, dy, dz, length = direction(view, column, line)
         t = w[DEPTH + n] * length if from_depth else w[T + n]
         s = 1 / length
         dx, dy, dz = dx * s, dy * s, dz * s
@@ -87,27 +102,28 @@ def find_places(grid: Grid, view: View, w: Any, from_depth: bool) -> None:
 
 
 @inlined
-def read_cell(v: Any, sx: int, sy: int, p: int, g: Any, n: int) -> None:
+def read_cell(v: Any, sx: Index, sy: Index, p: Index, g: Any, n: int) -> None:
     """Corners and differences of the cell at `p` into lane n."""
-    c0, c1, c2, c3 = v[p], v[p + 1], v[p + sy], v[p + sy + 1]
+    p, sx, sy = uint64(p), uint64(sx), uint64(sy)
+    c0, c1, c2, c3 = v[p], v[p + ONE], v[p + sy], v[p + sy + ONE]
     q = p + sx
-    c4, c5, c6, c7 = v[q], v[q + 1], v[q + sy], v[q + sy + 1]
+    c4, c5, c6, c7 = v[q], v[q + ONE], v[q + sy], v[q + sy + ONE]
     g[n], g[16 + n], g[32 + n], g[48 + n] = c0, c1, c2, c3
     g[64 + n], g[80 + n], g[96 + n], g[112 + n] = c4, c5, c6, c7
-    a, b = p - sx, p + 2 * sx  # along x
-    g[128 + n], g[144 + n] = c4 - v[a], c5 - v[a + 1]
-    g[160 + n], g[176 + n] = c6 - v[a + sy], c7 - v[a + sy + 1]
-    g[192 + n], g[208 + n] = v[b] - c0, v[b + 1] - c1
-    g[224 + n], g[240 + n] = v[b + sy] - c2, v[b + sy + 1] - c3
-    a, b = p - sy, p + 2 * sy  # along y
-    g[256 + n], g[272 + n] = c2 - v[a], c3 - v[a + 1]
-    g[288 + n], g[304 + n] = v[b] - c0, v[b + 1] - c1
-    g[320 + n], g[336 + n] = c6 - v[a + sx], c7 - v[a + sx + 1]
-    g[352 + n], g[368 + n] = v[b + sx] - c4, v[b + sx + 1] - c5
-    g[384 + n], g[400 + n] = c1 - v[p - 1], v[p + 2] - c0  # along z
-    g[416 + n], g[432 + n] = c3 - v[p + sy - 1], v[p + sy + 2] - c2
-    g[448 + n], g[464 + n] = c5 - v[q - 1], v[q + 2] - c4
-    g[480 + n], g[496 + n] = c7 - v[q + sy - 1], v[q + sy + 2] - c6
+    a, b = p - sx, p + TWO * sx  # along x
+    g[128 + n], g[144 + n] = c4 - v[a], c5 - v[a + ONE]
+    g[160 + n], g[176 + n] = c6 - v[a + sy], c7 - v[a + sy + ONE]
+    g[192 + n], g[208 + n] = v[b] - c0, v[b + ONE] - c1
+    g[224 + n], g[240 + n] = v[b + sy] - c2, v[b + sy + ONE] - c3
+    a, b = p - sy, p + TWO * sy  # along y
+    g[256 + n], g[272 + n] = c2 - v[a], c3 - v[a + ONE]
+    g[288 + n], g[304 + n] = v[b] - c0, v[b + ONE] - c1
+    g[320 + n], g[336 + n] = c6 - v[a + sx], c7 - v[a + sx + ONE]
+    g[352 + n], g[368 + n] = v[b + sx] - c4, v[b + sx + ONE] - c5
+    g[384 + n], g[400 + n] = c1 - v[p - ONE], v[p + TWO] - c0  # along z
+    g[416 + n], g[432 + n] = c3 - v[p + sy - ONE], v[p + sy + TWO] - c2
+    g[448 + n], g[464 + n] = c5 - v[q - ONE], v[q + TWO] - c4
+    g[480 + n], g[496 + n] = c7 - v[q + sy - ONE], v[q + sy + TWO] - c6
 
 
 @lanes

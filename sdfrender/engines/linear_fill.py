@@ -12,18 +12,17 @@ import numpy as np
 from numba import int64
 
 from sdfrender.engines.adjoint import albedo_adjoint
-from sdfrender.engines.compiled import inlined, kernel, scalar
+from sdfrender.engines.compiled import kernel, scalar
 from sdfrender.engines.lane_steps import (
     CELL,
-    COLUMN,
     DX,
     DY,
     DZ,
     LANES,
-    LINE,
     NX,
     NY,
     NZ,
+    PIXEL,
     SIZE,
     SIZE_READ,
     V_GX,
@@ -49,31 +48,32 @@ from sdfrender.engines.light_terms import INTENSITY, irradiance
 from sdfrender.engines.linear_pixel import at_border, fill_pixel, put_place
 from sdfrender.engines.ray_walk import ALONE, CAP, MOST_EVENTS, OPAQUE
 from sdfrender.engines.surface_point import albedo_at, is_graze
-from sdfrender.engines.trilinear_cell import Grid
-from sdfrender.engines.view import View
+from sdfrender.engines.trilinear_cell import Grid, grid_of
+from sdfrender.engines.view import View, view_of
 
 
 @kernel
 def count_terms(
-    grid: Grid, view: View, events: Any, begin: int, end: int, at: Any, counts: Any
+    grid_numbers: Any, view_numbers: Any, events: Any, begin: int, end: int, at: Any, counts: Any
 ) -> int:
     """Count the surface terms of each cell; returns an upper bound of the corner terms.
 
     Args:
-        grid: size and place of the lattice.
-        view: the camera.
+        grid_numbers: size and place of the lattice, see `grid_of`.
+        view_numbers: the camera, see `view_of`.
         events: of the view.
         begin: the first event.
         end: one past the last.
         at: `[end − begin, …]` filled with the events' cells.
         counts: `[(X+2)(Y+2)(Z+2)]` added to.
     """
+    grid, view = grid_of(grid_numbers), view_of(view_numbers)
     w, extra = np.zeros(SIZE), 0
     for first in range(begin, end, LANES):
         size = min(LANES, end - first)
         for n in range(size):
             w[T + n] = events[first + n].t
-            _put_pixel(w, n, events[first + n].pixel, view.width)
+            w[PIXEL + n] = events[first + n].pixel
         find_places(grid, view, w, False)
         for n in range(size):
             p, flags = int(w[CELL + n]), events[first + n].flags
@@ -118,7 +118,7 @@ def repeat_pixels(cells: Any, starts: Any, ends: Any, pixels: Any) -> None:
 
 @kernel
 def fill_terms(
-    v: Any, grid: Grid, view: View, lights: Any, albedo: Any, background: Any,
+    v: Any, grid_numbers: Any, view_numbers: Any, lights: Any, albedo: Any, background: Any,
     events: Any, begin: int, end: int, first_pixel: int, reattach: int, at: Any, ends: Any,
     pixels: Any, table: Any, corner_cells: Any, corner_pixels: Any, corner_table: Any, k: int,
     mixed: Any, m: int,
@@ -127,8 +127,8 @@ def fill_terms(
 
     Args:
         v: the padded lattice.
-        grid: its size and place.
-        view: the camera.
+        grid_numbers: its size and place, see `grid_of`.
+        view_numbers: the camera, see `view_of`.
         lights: `[K, 4 + C]`.
         albedo: the albedo lattice.
         background: `[1, C]` or `[N H W, C]`.
@@ -151,6 +151,7 @@ def fill_terms(
     Returns:
         `k` and `m` afterwards.
     """
+    grid, view = grid_of(grid_numbers), view_of(view_numbers)
     C = lights.shape[1] - INTENSITY
     light, reflected, unit_l, unit_r = np.zeros(C), np.ones(C), np.zeros(C), np.zeros(C)
     colors, behind, motion = np.zeros((MOST_EVENTS, C)), np.zeros(C), np.zeros(C)
@@ -162,7 +163,7 @@ def fill_terms(
     lane: Any = int64(0)
     while e < end:
         if events[e].flags & ALONE:
-            _put_pixel(w, lane, events[e].pixel, view.width)
+            w[PIXEL + lane] = events[e].pixel
             w[T + lane], cells[lane] = events[e].t, at[e - begin]
             e += 1
             lane += 1
@@ -201,7 +202,7 @@ def _fill_lanes(
         slot = ends[p]
         ends[p] += 1
         cells[n] = slot
-        pixels[slot] = first_pixel + int(w[LINE + n]) * view.width + int(w[COLUMN + n])
+        pixels[slot] = first_pixel + int(w[PIXEL + n])
         table[0, slot], table[1, slot], table[2, slot] = of(w[X + n]), of(w[Y + n]), of(w[Z + n])
         if at_border(grid, p):
             mixed[m] = slot
@@ -235,10 +236,3 @@ def _fill_lanes(
             table[r + 2, slot] = of(0.5 * w[V_GY + n] * grid.ih[1])
             table[r + 3, slot] = of(0.5 * w[V_GZ + n] * grid.ih[2])
     return m
-
-
-@inlined
-def _put_pixel(w: Any, n: int, pixel: int, width: int) -> None:
-    """Write a pixel's column and line into lane n."""
-    line = int64(pixel) // width
-    w[COLUMN + n], w[LINE + n] = int64(pixel) - line * width, line

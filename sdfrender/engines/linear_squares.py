@@ -10,7 +10,14 @@ from typing import Any
 
 from sdfrender.engines.compiled import inlined, kernel, scalar
 from sdfrender.engines.linear_apply import lane_weights
-from sdfrender.engines.trilinear_cell import Grid, Stencil, add_to_corners, add_to_stencil, stencil
+from sdfrender.engines.trilinear_cell import (
+    Grid,
+    Stencil,
+    add_to_corners,
+    add_to_stencil,
+    grid_of,
+    stencil,
+)
 
 
 @kernel
@@ -70,7 +77,7 @@ def _row(table: Any, k: int, c: int) -> Stencil:
 def square_mixed(
     cells: Any, starts: Any, pixels: Any, table: Any,
     corner_cells: Any, corner_pixels: Any, corner_table: Any, mixed: Any,
-    images: Any, silhouettes: Any, grid: Grid, row: Any, g: Any,
+    images: Any, silhouettes: Any, grid_numbers: Any, row: Any, g: Any,
 ) -> None:  # fmt: skip
     """Add the squares of the mixed pixels to `g`, the padded lattice.
 
@@ -85,10 +92,11 @@ def square_mixed(
         mixed: the terms to add, in order of the pixels.
         images: `[N H W, C]` weights.
         silhouettes: `[N H W]` weights.
-        grid: size and place of the lattice.
+        grid_numbers: size and place of the lattice, see `grid_of`.
         row: room for a row of J, as `g`; zeros, and zeros again afterwards.
         g: added to.
     """
+    grid = grid_of(grid_numbers)
     C = images.shape[1]
     begin = 0
     while begin < len(mixed):

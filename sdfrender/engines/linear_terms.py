@@ -20,6 +20,7 @@ from sdfrender.engines.cpu import MOST_SUMS, Found, Scene, Traced
 from sdfrender.engines.linear_apply import LANES
 from sdfrender.engines.linear_fill import count_terms, fill_terms, lay_out, repeat_pixels
 from sdfrender.engines.threads import run_all
+from sdfrender.engines.trilinear_cell import numbers
 
 PLACE = 3  # rows of a surface term before its coefficients: x, y, z
 
@@ -108,7 +109,7 @@ def _whole(found: Found, event: int) -> int:
 
 
 def _terms(scene: Scene, traced: Traced, background: Any, lattice: int, part: Part) -> Terms:
-    grid, v = scene.grid, traced.cells[lattice].padded
+    grid, v = numbers(scene.grid), traced.cells[lattice].padded
     C, P = background.shape[1], scene.width * scene.height
     index = np.int32 if 2 * len(scene.views) * P * scene.most < 1 << 31 > len(v) else np.int64
     total = sum(end - begin for _, begin, end in part)
@@ -118,7 +119,7 @@ def _terms(scene: Scene, traced: Traced, background: Any, lattice: int, part: Pa
     events, corners = 0, 0
     for found, begin, end in part:
         corners += count_terms(
-            grid, scene.view(found.view), found.events, begin, end, at[events:], ends
+            grid, scene.view_numbers(found.view), found.events, begin, end, at[events:], ends
         )
         events += end - begin
     cells = np.flatnonzero(ends).astype(index)
@@ -134,7 +135,7 @@ def _terms(scene: Scene, traced: Traced, background: Any, lattice: int, part: Pa
     events, k, m = 0, 0, 0
     for found, begin, end in part:
         k, m = fill_terms(
-            v, grid, scene.view(found.view), scene.lights, scene.albedo, background,
+            v, grid, scene.view_numbers(found.view), scene.lights, scene.albedo, background,
             found.events, begin, end, found.view * P, scene.reattach, at[events:], ends,
             pixels, table, corner_cells, corner_pixels, corner_table, k, mixed, m,
         )  # fmt: skip

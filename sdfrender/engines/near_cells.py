@@ -15,7 +15,7 @@ from sdfrender.engines.compiled import kernel, lane_kernel, scalar
 from sdfrender.engines.padding import pad, slabs
 from sdfrender.engines.ray_walk import BLOCK
 from sdfrender.engines.threads import run_all
-from sdfrender.engines.trilinear_cell import Corners, Grid, corners
+from sdfrender.engines.trilinear_cell import Corners, Grid, corners, grid_of, numbers
 
 # Columns of a cell's record, float32.
 CELL = 0  # 3: i, j, k
@@ -75,7 +75,9 @@ def find_near_cells(values: Any, grid: Grid, reach: float, threads: int) -> Near
     records = np.zeros((int(ends[-1]), COLUMNS), np.float32)
 
     def describe(part: slice) -> None:
-        describe_cells(padded.ravel(), grid, part.start, part.stop, found, counts, starts, records)
+        describe_cells(
+            padded.ravel(), numbers(grid), part.start, part.stop, found, counts, starts, records
+        )
 
     run_all(describe, slabs(X - 1, 4 * threads), threads)
     return NearCells(
@@ -130,9 +132,11 @@ def list_cells(
 
 @kernel
 def describe_cells(
-    v: Any, grid: Grid, begin: int, end: int, found: Any, counts: Any, starts: Any, records: Any
-) -> None:
+    v: Any, grid_numbers: Any, begin: int, end: int,
+    found: Any, counts: Any, starts: Any, records: Any,
+) -> None:  # fmt: skip
     """Fill the records of the cells that `list_cells` found in some layers."""
+    grid = grid_of(grid_numbers)
     for i in range(begin, end):
         for kind in range(2):
             for n in range(counts[i, kind]):

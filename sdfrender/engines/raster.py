@@ -26,7 +26,7 @@ ROWS = 10  # of scratch: 8 for values, 2 for the lanes' offsets in the tile
 VIEW = 21
 
 
-def view_numbers(A: Any, U: Any, h: Any) -> Any:
+def raster_numbers(A: Any, U: Any, h: Any) -> Any:
     """Pack a view.
 
     Args:

@@ -8,15 +8,20 @@ central difference at a face of the box is the one-sided difference there.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numba import uint64
 
 from sdfrender.engines.compiled import inlined
 
 Vector = tuple[float, float, float]
 Corners = tuple[float, float, float, float, float, float, float, float]
 Stencil = tuple[float, ...]  # 32
+
+
+Index: TypeAlias = Any  # a whole number; unsigned, it needs no check for counting from the end
+ONE, TWO = np.uint64(1), np.uint64(2)
 
 
 class Grid(NamedTuple):
@@ -40,6 +45,18 @@ class Grid(NamedTuple):
     h: tuple[float, float, float]
     ih: tuple[float, float, float]
     h_min: float
+
+
+def numbers(x: tuple[Any, ...]) -> Any:
+    """A named tuple of numbers as `[n]` float64; numba takes long to look at a tuple's type."""
+    return np.hstack(x).astype(np.float64)
+
+
+@inlined
+def grid_of(n: Any) -> Grid:
+    """The `Grid` of its `numbers`."""
+    lo, h, ih = (n[5], n[6], n[7]), (n[8], n[9], n[10]), (n[11], n[12], n[13])
+    return Grid(int(n[0]), int(n[1]), int(n[2]), int(n[3]), int(n[4]), lo, h, ih, n[14])
 
 
 @inlined
@@ -70,35 +87,37 @@ def locate(grid: Grid, u: float, v: float, w: float) -> tuple[float, float, floa
 
 
 @inlined
-def corners(v: Any, p: int, sx: int, sy: int) -> Corners:
+def corners(v: Any, p: Index, sx: Index, sy: Index) -> Corners:
     """Values at the corners of the cell at `p`."""
+    p, sx, sy = uint64(p), uint64(sx), uint64(sy)
     return (
         float(v[p]),
-        float(v[p + 1]),
+        float(v[p + ONE]),
         float(v[p + sy]),
-        float(v[p + sy + 1]),
+        float(v[p + sy + ONE]),
         float(v[p + sx]),
-        float(v[p + sx + 1]),
+        float(v[p + sx + ONE]),
         float(v[p + sx + sy]),
-        float(v[p + sx + sy + 1]),
+        float(v[p + sx + sy + ONE]),
     )
 
 
 @inlined
-def differences(v: Any, p: int, sx: int, sy: int, step: int) -> Corners:
+def differences(v: Any, p: Index, sx: Index, sy: Index, step: Index) -> Corners:
     """`φ(vertex + step) − φ(vertex − step)` at the corners; `step` is `sx`, `sy` or 1.
 
     In the lattice's own precision, which is all that a difference of its samples has.
     """
+    p, sx, sy, step = uint64(p), uint64(sx), uint64(sy), uint64(step)
     return (
         v[p + step] - v[p - step],
-        v[p + 1 + step] - v[p + 1 - step],
+        v[p + ONE + step] - v[p + ONE - step],
         v[p + sy + step] - v[p + sy - step],
-        v[p + sy + 1 + step] - v[p + sy + 1 - step],
+        v[p + sy + ONE + step] - v[p + sy + ONE - step],
         v[p + sx + step] - v[p + sx - step],
-        v[p + sx + 1 + step] - v[p + sx + 1 - step],
+        v[p + sx + ONE + step] - v[p + sx + ONE - step],
         v[p + sx + sy + step] - v[p + sx + sy - step],
-        v[p + sx + sy + 1 + step] - v[p + sx + sy + 1 - step],
+        v[p + sx + sy + ONE + step] - v[p + sx + sy + ONE - step],
     )
 
 
@@ -188,17 +207,18 @@ def combine(a: float, p: Corners, b: float, q: Corners, c: float, r: Corners) ->
 
 
 @inlined
-def add_to_corners(g: Any, p: int, sx: int, sy: int, w: Corners, a: float) -> None:
+def add_to_corners(g: Any, p: Index, sx: Index, sy: Index, w: Corners, a: float) -> None:
     """`g[corner] += a · w[corner]`."""
+    p, sx, sy = uint64(p), uint64(sx), uint64(sy)
     of = g.dtype.type
     g[p] += of(a * w[0])
-    g[p + 1] += of(a * w[1])
+    g[p + ONE] += of(a * w[1])
     g[p + sy] += of(a * w[2])
-    g[p + sy + 1] += of(a * w[3])
+    g[p + sy + ONE] += of(a * w[3])
     g[p + sx] += of(a * w[4])
-    g[p + sx + 1] += of(a * w[5])
+    g[p + sx + ONE] += of(a * w[5])
     g[p + sx + sy] += of(a * w[6])
-    g[p + sx + sy + 1] += of(a * w[7])
+    g[p + sx + sy + ONE] += of(a * w[7])
 
 
 @inlined
@@ -244,38 +264,39 @@ def stencil(w: Corners, a: float, ex: float, ey: float, ez: float) -> Stencil:
 
 
 @inlined
-def add_to_stencil(g: Any, p: int, sx: int, sy: int, s: Stencil) -> None:
+def add_to_stencil(g: Any, p: Index, sx: Index, sy: Index, s: Stencil) -> None:
     """Add what `stencil` returns to the vertices of the cell at `p` and around it."""
+    p, sx, sy = uint64(p), uint64(sx), uint64(sy)
     of = g.dtype.type
     g[p] += of(s[0])
-    g[p + 1] += of(s[1])
+    g[p + ONE] += of(s[1])
     g[p + sy] += of(s[2])
-    g[p + sy + 1] += of(s[3])
+    g[p + sy + ONE] += of(s[3])
     g[p + sx] += of(s[4])
-    g[p + sx + 1] += of(s[5])
+    g[p + sx + ONE] += of(s[5])
     g[p + sx + sy] += of(s[6])
-    g[p + sx + sy + 1] += of(s[7])
+    g[p + sx + sy + ONE] += of(s[7])
     g[p - sx] += of(s[8])
-    g[p + 2 * sx] += of(s[9])
-    g[p - sx + 1] += of(s[10])
-    g[p + 2 * sx + 1] += of(s[11])
+    g[p + TWO * sx] += of(s[9])
+    g[p - sx + ONE] += of(s[10])
+    g[p + TWO * sx + ONE] += of(s[11])
     g[p - sx + sy] += of(s[12])
-    g[p + 2 * sx + sy] += of(s[13])
-    g[p - sx + sy + 1] += of(s[14])
-    g[p + 2 * sx + sy + 1] += of(s[15])
+    g[p + TWO * sx + sy] += of(s[13])
+    g[p - sx + sy + ONE] += of(s[14])
+    g[p + TWO * sx + sy + ONE] += of(s[15])
     g[p - sy] += of(s[16])
-    g[p + 2 * sy] += of(s[17])
-    g[p - sy + 1] += of(s[18])
-    g[p + 2 * sy + 1] += of(s[19])
+    g[p + TWO * sy] += of(s[17])
+    g[p - sy + ONE] += of(s[18])
+    g[p + TWO * sy + ONE] += of(s[19])
     g[p + sx - sy] += of(s[20])
-    g[p + sx + 2 * sy] += of(s[21])
-    g[p + sx - sy + 1] += of(s[22])
-    g[p + sx + 2 * sy + 1] += of(s[23])
-    g[p - 1] += of(s[24])
-    g[p + 2] += of(s[25])
-    g[p + sy - 1] += of(s[26])
-    g[p + sy + 2] += of(s[27])
-    g[p + sx - 1] += of(s[28])
-    g[p + sx + 2] += of(s[29])
-    g[p + sx + sy - 1] += of(s[30])
-    g[p + sx + sy + 2] += of(s[31])
+    g[p + sx + TWO * sy] += of(s[21])
+    g[p + sx - sy + ONE] += of(s[22])
+    g[p + sx + TWO * sy + ONE] += of(s[23])
+    g[p - ONE] += of(s[24])
+    g[p + TWO] += of(s[25])
+    g[p + sy - ONE] += of(s[26])
+    g[p + sy + TWO] += of(s[27])
+    g[p + sx - ONE] += of(s[28])
+    g[p + sx + TWO] += of(s[29])
+    g[p + sx + sy - ONE] += of(s[30])
+    g[p + sx + sy + TWO] += of(s[31])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sdfrender.engines.compiled import inlined
 from sdfrender.engines.trilinear_cell import Vector
@@ -27,6 +27,13 @@ class View(NamedTuple):
     focal: float
     width: int
     height: int
+
+
+@inlined
+def view_of(n: Any) -> View:
+    """The `View` of its `numbers`."""
+    A = (n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8])
+    return View(A, (n[9], n[10], n[11]), (n[12], n[13], n[14]), n[15], int(n[16]), int(n[17]))
 
 
 @inlined
