@@ -133,6 +133,7 @@ def check_arguments(
     engine: str,
     coverage: bool,
 ) -> None:
+    """Raise ValueError for what `render` cannot do with these arguments, and say why."""
     if lattice.values.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"lattice: need float32 or float64 values, got {lattice.values.dtype}")
     for name, value, known in (

@@ -24,7 +24,6 @@ from sdfrender.bench.candidates import (
 from sdfrender.bench.workloads import Scene
 from sdfrender.render import render
 
-
 TURN = 0.5  # seconds
 
 

@@ -66,8 +66,8 @@ AGREEMENT: Columns = {
     "gradient error": lambda row: f"{row['gradient_error']:.1e}",
 }
 AGREEMENT_CAPTION = (
-    "against torch exact in float64: fraction of rays that hit for one only; median and 99th percentile of "
-    "the depth error in voxels; relative error of the gradient"
+    "against torch exact in float64: fraction of rays that hit for one only; median and 99th "
+    "percentile of the depth error in voxels; relative error of the gradient"
 )
 START: Columns = {
     "engine": lambda row: row["engine"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import int64
+from numba import boolean, float64, int64
 
 from sdfrender.engines.adjoint import (
     V_A,
@@ -131,7 +131,7 @@ def pull_back(
             lane = 0
 
 
-@scalar
+@inlined
 def _pull_lanes(
     v: Any, grid: Grid, view: View, lights: Any, albedo: Any, reattach: int,
     v_colors: Any, v_depths: Any, v_normals: Any,
@@ -141,7 +141,7 @@ def _pull_lanes(
     w: Any, g: Any, count: int,
 ) -> None:  # fmt: skip
     """`pull_back` for up to 16 pixels with one opaque crossing each."""
-    find_places(grid, view, w, False)
+    find_places(grid, view, w, boolean(False))
     for n in range(count):
         read_cell(v, grid.sx, grid.sy, int(w[CELL + n]), g, n)
     find_normals(grid, w, g)
@@ -207,7 +207,7 @@ def _pull_pixel(
         flags = int64(events[e + k].flags)
         if hit < 0 and flags & (CROSSING | CAP):
             hit = k
-        t, t_min = float(events[e + k].t), float(events[e + k].t_min)
+        t, t_min = float64(events[e + k].t), float64(events[e + k].t_min)
         n = surface_point(v, grid, o, d, t, flags).n
         irradiance(lights, n, d, t, light)
         albedo_at(albedo, grid, o, d, t, reflected)
@@ -222,7 +222,7 @@ def _pull_pixel(
         behind[c] = 0.0
     # back to front: `clear[k]` passes the events before k, `behind` is the colour after it
     for k in range(size - 1, -1, -1):
-        flags, t = int64(events[e + k].flags), float(events[e + k].t)
+        flags, t = int64(events[e + k].flags), float64(events[e + k].t)
         alpha = alphas[k]
         point = surface_point(v, grid, o, d, t, flags)
         if len(albedo):
@@ -252,7 +252,7 @@ def _pull_pixel(
         add_point(v_values, grid, point.at, d, a)
         v_o, v_d = _add(v_o, a.v_o), _add(v_d, a.v_d)
         if flags & OPAQUE == 0:
-            t_min = float(events[e + k].t_min)
+            t_min = float64(events[e + k].t_min)
             c_o, c_d, c_footprint = coverage_adjoint(
                 v, grid, o, d, footprint, t_min, v_alpha, v_values, want_camera
             )

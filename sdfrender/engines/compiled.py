@@ -45,6 +45,11 @@ def lanes(function: F) -> F:
     return _part(function, fastmath=_LANES)
 
 
+def inlined_lanes(function: F) -> F:
+    """As `lanes`, and without a call."""
+    return _part(function, fastmath=_LANES, forceinline=True)
+
+
 def _part(function: F, **options: Any) -> F:
     return _compile(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import int64
+from numba import boolean, float64, int64
 
 from sdfrender.engines.compiled import inlined, kernel, scalar
 from sdfrender.engines.lane_steps import (
@@ -128,7 +128,7 @@ def render_rows(
                 lane += 1
             if lane < LANES and not (x == view.width and y == y1 - 1):
                 continue
-            find_places(grid, view, w, True)
+            find_places(grid, view, w, boolean(True))
             for n in range(lane):
                 read_cell(v, grid.sx, grid.sy, int(w[CELL + n]), g, n)
             polish(grid, view, w, g, coverage)
@@ -237,9 +237,9 @@ def shade_events(
     pixel, clear, hit = int64(events[first].pixel), 1.0, False
     d, cosine = pixel_ray(view, pixel)
     for e in range(first, end):
-        flags, t = int64(events[e].flags), float(events[e].t)
+        flags, t = int64(events[e].flags), float64(events[e].t)
         n = surface_point(v, grid, view.o, d, t, flags).n
-        alpha = event_alpha(v, grid, view, d, cosine, float(events[e].t_min), flags)
+        alpha = event_alpha(v, grid, view, d, cosine, float64(events[e].t_min), flags)
         irradiance(lights, n, d, t, light)
         albedo_at(albedo, grid, view.o, d, t, reflected)
         for c in range(len(light)):

@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import uint64
+from numba import float64, uint64
 
 from sdfrender.engines.adjoint import point_adjoint
-from sdfrender.engines.compiled import inlined, lanes
+from sdfrender.engines.compiled import inlined, inlined_lanes
 from sdfrender.engines.light_terms import INTENSITY, kind_and_direction, term, term_slopes
 from sdfrender.engines.ray_walk import CROSSING, OPAQUE
 from sdfrender.engines.surface_point import Place, Point, normal_at
@@ -54,21 +54,23 @@ DEEP = 560  # 1 where φ is half a pixel deep where the ray leaves the cell
 SIZE = 576
 SIZE_READ = 32 * 16
 
-LONGEST_POLISH = 1e-3  # a longer Newton step, in units of the spacing, is not to be trusted
+# Longer Newton steps, in units of the spacing, are not to be trusted.
+LONGEST_FIRST = 0.2
+LONGEST_POLISH = 1e-3
 
 
 @inlined
-def eight(g: Any, row: int, n: int) -> Corners:
-    """Eight rows of lane n; the first begins at `row`."""
+def eight(g: Any, n: int) -> Corners:
+    """Eight rows of one lane, from place `n` on."""
     return (
-        float(g[row + n]),
-        float(g[row + 16 + n]),
-        float(g[row + 32 + n]),
-        float(g[row + 48 + n]),
-        float(g[row + 64 + n]),
-        float(g[row + 80 + n]),
-        float(g[row + 96 + n]),
-        float(g[row + 112 + n]),
+        float64(g[n]),
+        float64(g[n + 16]),
+        float64(g[n + 32]),
+        float64(g[n + 48]),
+        float64(g[n + 64]),
+        float64(g[n + 80]),
+        float64(g[n + 96]),
+        float64(g[n + 112]),
     )
 
 
@@ -78,7 +80,7 @@ def place_of(w: Any, n: int) -> Place:
     return Place(int(w[CELL + n]), w[X + n], w[Y + n], w[Z + n])
 
 
-@lanes
+@inlined_lanes
 def find_places(grid: Grid, view: View, w: Any, from_depth: bool) -> None:
     """From pixel and depth (or distance) to ray, distance and place."""
     per_width = 1.0 / view.width
@@ -126,47 +128,51 @@ def read_cell(v: Any, sx: Index, sy: Index, p: Index, g: Any, n: int) -> None:
     g[480 + n], g[496 + n] = c7 - v[q + sy - ONE], v[q + sy + TWO] - c6
 
 
-@lanes
+@inlined_lanes
 def polish(grid: Grid, view: View, w: Any, g: Any, coverage: bool) -> None:
-    """One Newton step on hits; trusted if it is short and φ falls there.
+    """Two Newton steps on hits; trusted if the second is short and φ falls there.
 
     For coverage, also whether the ray leaves the cell half a pixel deep inside the solid.
     """
     for n in range(LANES):
-        c = eight(g, 0, n)
+        c = eight(g, n)
         x, y, z = w[X + n], w[Y + n], w[Z + n]
         dx, dy = w[DX + n] * grid.ih[0], w[DY + n] * grid.ih[1]
         dz = w[DZ + n] * grid.ih[2]
         gx, gy, gz = blend_gradient(c, x, y, z)
+        first = -blend(c, x, y, z) / (gx * dx + gy * dy + gz * dz)
+        x, y, z = x + first * dx, y + first * dy, z + first * dz
+        gx, gy, gz = blend_gradient(c, x, y, z)
         slope = gx * dx + gy * dy + gz * dz
         step = -blend(c, x, y, z) / slope
         trusted = slope < 0 and abs(step) <= LONGEST_POLISH * grid.h_min
+        trusted = trusted and abs(first) <= LONGEST_FIRST * grid.h_min
         if coverage:  # as far as the cell reaches
             L = min(
                 min(((1 - x) if dx >= 0 else -x) / dx, ((1 - y) if dy >= 0 else -y) / dy),
                 ((1 - z) if dz >= 0 else -z) / dz,
             )
             end = blend(c, x + L * dx, y + L * dy, z + L * dz)
-            deep = -0.5 * (w[COSINE + n] / view.focal) * (w[T + n] + L)
+            deep = -0.5 * (w[COSINE + n] / view.focal) * (w[T + n] + first + L)
             w[DEEP + n] = 1.0 if end <= deep else 0.0
-        w[T + n] += step
+        w[T + n] += first + step
         w[X + n], w[Y + n] = x + step * dx, y + step * dy
         w[Z + n] = z + step * dz
         w[TRUSTED + n] = 1.0 if trusted else 0.0
 
 
-@lanes
+@inlined_lanes
 def find_normals(grid: Grid, w: Any, g: Any) -> None:
     """Unit normals and the length of the normal field."""
     for n in range(LANES):
-        differences = (eight(g, 128, n), eight(g, 256, n), eight(g, 384, n))
+        differences = (eight(g, 128 + n), eight(g, 256 + n), eight(g, 384 + n))
         at = Place(0, w[X + n], w[Y + n], w[Z + n])
         normal, length = normal_at(grid, at, differences)
         w[NX + n], w[NY + n], w[NZ + n] = normal
         w[LENGTH + n] = length
 
 
-@lanes
+@inlined_lanes
 def find_light(lights: Any, w: Any, light: Any) -> None:
     """The irradiance of each channel, in the rows of `light`."""
     C = lights.shape[1] - INTENSITY
@@ -183,7 +189,7 @@ def find_light(lights: Any, w: Any, light: Any) -> None:
                 light[LANES * c + n] += w[TERM + n] * intensity
 
 
-@lanes
+@inlined_lanes
 def pull_light(lights: Any, w: Any, v_light: Any) -> None:
     """Back through `find_light`: adds to the rows `V_N`, `V_D` and `V_T`."""
     C = lights.shape[1] - INTENSITY
@@ -208,7 +214,7 @@ def pull_light(lights: Any, w: Any, v_light: Any) -> None:
             w[V_T + n] += s * v_t
 
 
-@lanes
+@inlined_lanes
 def pull_points(grid: Grid, w: Any, g: Any, reattach: int) -> None:
     """Back through normals, positions and motion of crossings.
 
@@ -216,9 +222,9 @@ def pull_points(grid: Grid, w: Any, g: Any, reattach: int) -> None:
     """
     for n in range(LANES):
         at = Place(0, w[X + n], w[Y + n], w[Z + n])
-        differences = (eight(g, 128, n), eight(g, 256, n), eight(g, 384, n))
+        differences = (eight(g, 128 + n), eight(g, 256 + n), eight(g, 384 + n))
         normal = (w[NX + n], w[NY + n], w[NZ + n])
-        point = Point(at, normal, w[LENGTH + n], eight(g, 0, n), differences)
+        point = Point(at, normal, w[LENGTH + n], eight(g, n), differences)
         a = point_adjoint(
             grid,
             point,

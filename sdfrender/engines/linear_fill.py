@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import int64
+from numba import boolean, int64
 
 from sdfrender.engines.adjoint import albedo_adjoint
 from sdfrender.engines.compiled import kernel, scalar
@@ -74,7 +74,7 @@ def count_terms(
         for n in range(size):
             w[T + n] = events[first + n].t
             w[PIXEL + n] = events[first + n].pixel
-        find_places(grid, view, w, False)
+        find_places(grid, view, w, boolean(False))
         for n in range(size):
             p, flags = int(w[CELL + n]), events[first + n].flags
             at[first + n - begin] = p
@@ -192,7 +192,7 @@ def _fill_lanes(
 ) -> int:  # fmt: skip
     """Write the terms of up to 16 pixels with one opaque crossing each; returns `m`."""
     C, of = len(light), table.dtype.type
-    find_places(grid, view, w, False)
+    find_places(grid, view, w, boolean(False))
     for n in range(count):
         p = cells[n]
         if int(w[CELL + n]) != p:  # rounded to the other side of a face

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import int64
+from numba import float64, int64
 
 from sdfrender.engines.adjoint import albedo_adjoint, light_adjoint, point_adjoint
 from sdfrender.engines.compiled import inlined, scalar
@@ -49,12 +49,12 @@ def fill_pixel(
     while e + size < end and events[e + size].pixel == pixel:
         size += 1
     for n in range(size):
-        flags, t = int64(events[e + n].flags), float(events[e + n].t)
+        flags, t = int64(events[e + n].flags), float64(events[e + n].t)
         irradiance(lights, surface_point(v, grid, o, d, t, flags).n, d, t, light)
         albedo_at(albedo, grid, o, d, t, reflected)
         for c in range(C):
             colors[n, c] = reflected[c] * light[c]
-        t_min = float(events[e + n].t_min)
+        t_min = float64(events[e + n].t_min)
         alphas[n] = event_alpha(v, grid, view, d, cosine, t_min, flags)
         clear[n + 1] = clear[n] * (1 - alphas[n])
     pixel += first_pixel
@@ -63,7 +63,7 @@ def fill_pixel(
     clear_behind = 1.0
     # back to front: `clear[n]` passes the events before n, `behind` is the colour after it
     for n in range(size - 1, -1, -1):
-        flags, t = int64(events[e + n].flags), float(events[e + n].t)
+        flags, t = int64(events[e + n].flags), float64(events[e + n].t)
         w = clear[n] * alphas[n]
         if flags & CAP == 0:
             p = int64(at[e + n - begin])
@@ -100,7 +100,7 @@ def fill_pixel(
                 mixed[m] = ~k
                 k, m = k + 1, m + 1
         if flags & OPAQUE == 0:
-            t_min = float(events[e + n].t_min)
+            t_min = float64(events[e + n].t_min)
             alpha, _ = coverage_at(v, grid, o, d, footprint, t_min)
             if 0 <= alpha <= 1:
                 q, s = place(grid, o, d, t_min), -clear[n] / (t_min * footprint)

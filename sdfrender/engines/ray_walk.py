@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numba import boolean
 
 from sdfrender.engines import cubic_scalar as cubic
 from sdfrender.engines.compiled import scalar
@@ -170,7 +171,7 @@ def find_events(
         if i < 0 or j < 0 or k < 0 or i > grid.X - 2 or j > grid.Y - 2 or k > grid.Z - 2:
             break
     if coverage and m < 0.5:  # a dip that the far side of the box cut short
-        count = _close(out, count, pixel, hit, t_in, t_min, at_face, False)
+        count = _close(out, count, pixel, hit, t_in, t_min, at_face, boolean(False))
     return count
 
 

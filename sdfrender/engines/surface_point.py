@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+from numba import float64, int64
+
 from sdfrender.engines.compiled import inlined
 from sdfrender.engines.ray_walk import CAP, CROSSING, FACE
 from sdfrender.engines.trilinear_cell import (
@@ -79,7 +81,7 @@ def vertex_differences(v: Any, grid: Grid, p: int) -> tuple[Corners, Corners, Co
     return (
         differences(v, p, grid.sx, grid.sy, grid.sx),
         differences(v, p, grid.sx, grid.sy, grid.sy),
-        differences(v, p, grid.sx, grid.sy, 1),
+        differences(v, p, grid.sx, grid.sy, int64(1)),
     )
 
 
@@ -204,12 +206,12 @@ def albedo_place(
 def albedo_corners(albedo: Any, i: int, j: int, k: int, c: int) -> Corners:
     """One channel at the corners of a cell of the albedo lattice."""
     return (
-        float(albedo[i, j, k, c]),
-        float(albedo[i, j, k + 1, c]),
-        float(albedo[i, j + 1, k, c]),
-        float(albedo[i, j + 1, k + 1, c]),
-        float(albedo[i + 1, j, k, c]),
-        float(albedo[i + 1, j, k + 1, c]),
-        float(albedo[i + 1, j + 1, k, c]),
-        float(albedo[i + 1, j + 1, k + 1, c]),
+        float64(albedo[i, j, k, c]),
+        float64(albedo[i, j, k + 1, c]),
+        float64(albedo[i, j + 1, k, c]),
+        float64(albedo[i, j + 1, k + 1, c]),
+        float64(albedo[i + 1, j, k, c]),
+        float64(albedo[i + 1, j, k + 1, c]),
+        float64(albedo[i + 1, j + 1, k, c]),
+        float64(albedo[i + 1, j + 1, k + 1, c]),
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numba import uint64
+from numba import float64, uint64
 
 from sdfrender.engines.compiled import inlined
 
@@ -91,14 +91,14 @@ def corners(v: Any, p: Index, sx: Index, sy: Index) -> Corners:
     """Values at the corners of the cell at `p`."""
     p, sx, sy = uint64(p), uint64(sx), uint64(sy)
     return (
-        float(v[p]),
-        float(v[p + ONE]),
-        float(v[p + sy]),
-        float(v[p + sy + ONE]),
-        float(v[p + sx]),
-        float(v[p + sx + ONE]),
-        float(v[p + sx + sy]),
-        float(v[p + sx + sy + ONE]),
+        float64(v[p]),
+        float64(v[p + ONE]),
+        float64(v[p + sy]),
+        float64(v[p + sy + ONE]),
+        float64(v[p + sx]),
+        float64(v[p + sx + ONE]),
+        float64(v[p + sx + sy]),
+        float64(v[p + sx + sy + ONE]),
     )
 
 
@@ -110,14 +110,14 @@ def differences(v: Any, p: Index, sx: Index, sy: Index, step: Index) -> Corners:
     """
     p, sx, sy, step = uint64(p), uint64(sx), uint64(sy), uint64(step)
     return (
-        v[p + step] - v[p - step],
-        v[p + ONE + step] - v[p + ONE - step],
-        v[p + sy + step] - v[p + sy - step],
-        v[p + sy + ONE + step] - v[p + sy + ONE - step],
-        v[p + sx + step] - v[p + sx - step],
-        v[p + sx + ONE + step] - v[p + sx + ONE - step],
-        v[p + sx + sy + step] - v[p + sx + sy - step],
-        v[p + sx + sy + ONE + step] - v[p + sx + sy + ONE - step],
+        float64(v[p + step] - v[p - step]),
+        float64(v[p + ONE + step] - v[p + ONE - step]),
+        float64(v[p + sy + step] - v[p + sy - step]),
+        float64(v[p + sy + ONE + step] - v[p + sy + ONE - step]),
+        float64(v[p + sx + step] - v[p + sx - step]),
+        float64(v[p + sx + ONE + step] - v[p + sx + ONE - step]),
+        float64(v[p + sx + sy + step] - v[p + sx + sy - step]),
+        float64(v[p + sx + sy + ONE + step] - v[p + sx + sy + ONE - step]),
     )
 
 
