@@ -234,8 +234,10 @@ class Cell:
         """The cell at distance `t` along each ray."""
         index = lattice.to_index(rays.o + t[:, None] * rays.d)
         field = lattice.values.reshape(-1, *lattice.resolution, 1)
-        corners, f = gather_corners(field, index, rays.lattice_ids)
-        return cls(corners.reshape(-1, 2, 2, 2), f, lattice.spacing)
+        fixed = index.detach()
+        corners, f = gather_corners(field, fixed, rays.lattice_ids)
+        # a point on the box's face may be rounded to its outside, where clamping has no derivative
+        return cls(corners.reshape(-1, 2, 2, 2), f + (index - fixed), lattice.spacing)
 
     def value(self) -> Tensor:
         """`[E]` φ."""

@@ -99,7 +99,7 @@ def test_every_engine_is_a_candidate() -> None:
     assert names[2:] == [name for name in ENGINES if name not in ("auto", "reference")]
 
 
-def test_the_exact_candidate_agrees_with_itself(scene: Scene) -> None:
+def test_the_exact_candidate_agrees_with_the_truth(scene: Scene) -> None:
     hits = measure.exact_hits(scene)
     exact, sphere = candidates.engines()[:2]
     turns: list[str] = []
@@ -107,7 +107,10 @@ def test_the_exact_candidate_agrees_with_itself(scene: Scene) -> None:
     measured = measure.measure(scene, hits, entries, 3, turns.append)
     assert len(turns) == 4 * len(entries)
     for row in measured.rows[:2]:
-        assert row.agreement == measure.Agreement(0, 0, 0, 0)
+        # the same in float32, which knows a position to 1e-5 voxels
+        assert row.agreement.mask_mismatch == 0
+        assert row.agreement.depth_error_p99 < 1e-4
+        assert row.agreement.gradient_error < 1e-2
     assert 0 < measured.rows[2].agreement.depth_error_median < 0.01
     for row in measured.rows:
         assert len(row.forward) == len(row.forward_backward) == 3

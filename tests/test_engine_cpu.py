@@ -31,7 +31,7 @@ from sdfrender import engines
 from sdfrender import primitives as sdf
 from sdfrender.engines import cubic, cubic_scalar, ray_walk, trilinear_cell
 from sdfrender.engines.near_cells import find_near_cells
-from sdfrender.engines.ray_walk import event_dtype
+from sdfrender.engines.ray_walk import EVENT
 from sdfrender.ops import make_scene
 
 BOX = torch.tensor([[-1.0, -1.2, -0.9], [1.1, 1.2, 1.0]])  # three different sides
@@ -751,7 +751,7 @@ def walk_all(
     rays_o, rays_d = cameras.to(lattice.values).rays()
     origins = ((rays_o - lattice.bounds[0]) / lattice.spacing).reshape(-1, 3).tolist()
     directions = (rays_d / lattice.spacing).reshape(-1, 3).tolist()
-    events, count = np.zeros(len(origins) * 4, event_dtype(np.float64)), 0
+    events, count = np.zeros(len(origins) * 4, EVENT), 0
     for n, (o, d) in enumerate(zip(origins, directions, strict=True)):
         count = walk(
             near.padded, near.block_low, scene.grid, tuple(o), tuple(d), 0.08, 0.0,

@@ -18,7 +18,7 @@ from sdfrender.engines.light_terms import INTENSITY
 from sdfrender.engines.near_cells import NearCells, find_near_cells
 from sdfrender.engines.padding import add_unpadded, slabs
 from sdfrender.engines.raster import raster_numbers
-from sdfrender.engines.ray_walk import event_dtype
+from sdfrender.engines.ray_walk import EVENT
 from sdfrender.engines.threads import run_all
 from sdfrender.engines.trilinear_cell import Grid, numbers
 
@@ -128,7 +128,7 @@ def render(scene: Scene) -> tuple[Traced, Pixels]:
 
     rows_at_most = max(band.stop - band.start for band in bands)  # bands differ by a row of tiles
     most = rows_at_most * scene.width * (scene.most if scene.coverage else 1)
-    events = np.zeros((len(work), most), event_dtype(dtype))  # what is not written takes no memory
+    events = np.zeros((len(work), most), EVENT)  # what is not written takes no memory
 
     def rows(task: int) -> Found:
         b, n, part = work[task]

@@ -29,14 +29,10 @@ TINY = 1e-3  # shortest segment, in units of that
 FURTHEST = 1e-300  # stands in for a direction of zero
 
 
-def event_dtype(values: Any) -> Any:
-    """The record of an event; its distances have the dtype of `values`.
-
-    Events are kept in the order of the pixels, and along each ray. Fields: `pixel`, flat index in
-    the view; `flags`; `t`, where the event is shaded: the hit, or a graze's closest approach;
-    `t_min`, where φ/t is smallest in the dip.
-    """
-    return np.dtype([("pixel", "i4"), ("flags", "i4"), ("t", values), ("t_min", values)])
+# The record of an event. Events are kept in the order of the pixels, and along each ray. `pixel` is
+# its flat index in the view; at `t` the event is shaded, the hit or a graze's closest approach; at
+# `t_min` φ/t is smallest in the dip. A distance in float32 may lie in the neighbouring cell.
+EVENT = np.dtype([("pixel", "i4"), ("flags", "i4"), ("t", "f8"), ("t_min", "f8")])
 
 
 @scalar
@@ -83,7 +79,7 @@ def find_events(
         coverage: find grazes too; otherwise only the first root.
         most: events per ray.
         pixel: written with each event.
-        out: records of events, see `event_dtype`.
+        out: records of events, see `EVENT`.
         count: events already in it.
     """
     in_front = NEAR * grid.h_min

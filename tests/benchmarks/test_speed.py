@@ -53,11 +53,12 @@ def row(measured: Measured, name: str, task: str) -> Row:
     return next(r for r in measured.rows if (r.candidate, r.task) == (name, task))
 
 
-def test_sixteen_times_as_fast_as_pytorch(w1: Measured) -> None:
+def test_ten_times_as_fast_as_pytorch(w1: Measured) -> None:
+    """14 times is usual; loops that have lost their vector instructions fall below 8."""
     baseline = fastest_baseline(w1.rows, "hits")
     assert baseline is not None
     ours = row(w1, ENGINE, "hits")
-    assert ratio(baseline.forward_backward, ours.forward_backward) >= 16, baseline.candidate
+    assert ratio(baseline.forward_backward, ours.forward_backward) >= 10, baseline.candidate
 
 
 def test_coverage_costs_at_most_as_much_again(w1: Measured) -> None:
