@@ -32,17 +32,18 @@ def fit(
     scene: tyro.conf.Positional[Path],
     /,
     out: Path | None = None,
-    preset: Literal["best", "fast"] = "best",
+    preset: Literal["best", "fast", "adam"] = "best",
     init: Literal["hull", "sphere"] = "hull",
     resolution: int = 64,
     train_views: str | None = None,
     light: str = "auto",
     schedule: Literal["shuffled", "greedy"] | None = None,
+    loss: Literal["l2", "huber"] = "l2",
     bounds: Bounds | None = None,
     mask_threshold: float | None = None,
     image_size: int = 800,
     seed: int = 0,
-    threads: int = 1,
+    threads: int | None = None,
     resume: Flag = False,
     as_json: Annotated[Flag, tyro.conf.arg(name="json")] = False,
 ) -> None:
@@ -61,7 +62,8 @@ def fit(
         scene: The scene's folder, or its camera file.
         out: The run folder to write. Default: runs/SCENE, or runs/SCENE-2 and so on if that holds
             a run; with --resume the last of them.
-        preset: best, or fast: less than half of the time, coarser.
+        preset: best (Gauss-Newton), fast (a third of its time), or adam (first order, a few views
+            at a time).
         init: Start from the visual hull of the masks, or from a sphere.
         resolution: Lattice samples along the longest side of the box.
         train_views: Views to fit: names, globs or slices over the name-sorted views, separated by
@@ -70,15 +72,14 @@ def fit(
         light: auto (the scene's own if it states one, else estimate), estimate (constant albedo
             under order-2 spherical harmonics), scene, or a .json file with the keys of a scene's
             lighting.
-        schedule: Views per update: shuffled batches, or SDFDiff's greedy order. Default: the
-            preset's.
+        schedule: Of adam, views per update: shuffled batches, or SDFDiff's greedy order.
+        loss: l2, or huber: residuals beyond 0.05 count linearly (highlights, shadows, wrong masks).
         bounds: World box of the lattice, min x y z then max x y z. Default: the scene's, or from
             the masks.
         mask_threshold: Take pixels brighter than this fraction of full scale as the object.
         image_size: Longest side of the images to load, in pixels; larger ones are averaged down.
         seed: Of the order of the views.
-        threads: Of torch. Two are a third faster than one on two idle cores, and many times slower
-            when another program wants the cores.
+        threads: Default: all cores, one for adam.
         resume: Continue the run in OUT from its last complete pass.
         as_json: Print metrics.json to the terminal instead of a summary.
     """
@@ -95,6 +96,7 @@ def fit(
             train_views=train_views,
             light=light,
             schedule=schedule,
+            loss=loss,
             bounds=bounds,
             mask_threshold=mask_threshold,
             image_size=image_size,
@@ -108,7 +110,7 @@ def fit(
 
 def demo(
     out: Path | None = None,
-    preset: Literal["best", "fast"] = "best",
+    preset: Literal["best", "fast", "adam"] = "best",
     resolution: int = 64,
     seed: int = 0,
     resume: Flag = False,

@@ -1,61 +1,20 @@
-"""Settings of a fit: what the user chooses, and the recipes behind the presets."""
+"""Settings of a fit: what the user chooses."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field, replace
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from multiview.optimize.energy import Weights
+from multiview.recipes import RECIPES, AdamRecipe, Recipe, Schedule, from_sphere
 from sdfrender.errors import InputError
 
-Schedule = Literal["shuffled", "greedy"]
 Start = Literal["hull", "sphere"]
-Preset = Literal["best", "fast"]
+Preset = Literal["best", "fast", "adam"]
+Loss = Literal["l2", "huber"]
 
-
-@dataclass(frozen=True)
-class Level:
-    """One level of the pyramid, coarse to fine."""
-
-    resolution: float
-    """Samples along the longest side, as a fraction of the final resolution."""
-    pixels_per_cell: float
-    """Image size: pixels along a cell at the object, never more than the images have."""
-    passes: int
-    """Passes over the training views."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to optimise."""
-
-    levels: tuple[Level, ...]
-    schedule: Schedule = "shuffled"
-    batch: int = 4
-    """Views per update of the shuffled schedule."""
-    learning_rate: float = 0.15
-    """Adam's at the start of a level, in cells."""
-    final_rate: float = 0.02
-    """Its fraction at the end of a level (cosine decay)."""
-    weights: Weights = field(default_factory=Weights)
-
-    def rate(self, done: float) -> float:
-        """The learning rate when a fraction `done` of a level's passes is behind."""
-        decay = 0.5 * (1 + math.cos(math.pi * done))
-        return self.learning_rate * (self.final_rate + (1 - self.final_rate) * decay)
-
-
-RECIPES: dict[Preset, Recipe] = {
-    "best": Recipe(
-        levels=(Level(1 / 4, 2, 10), Level(1 / 2, 2, 16), Level(1, 2, 12), Level(1, 4, 6)),
-    ),
-    "fast": Recipe(levels=(Level(1 / 4, 2, 10), Level(1 / 2, 2, 10), Level(1, 2, 6))),
-}
-
-
-SPHERE_PASSES = 3  # times as many passes over the coarsest level from a sphere
+HUBER = 0.05  # a residual beyond which --loss huber counts linearly
 
 
 @dataclass(frozen=True)
@@ -70,11 +29,12 @@ class FitConfig:
     train_views: str | None = None
     light: str = "auto"
     schedule: Schedule | None = None
+    loss: Loss = "l2"
     bounds: tuple[float, float, float, float, float, float] | None = None
     mask_threshold: float | None = None
     image_size: int = 800
     seed: int = 0
-    threads: int = 1
+    threads: int | None = None
     resume: bool = False
 
     def __post_init__(self) -> None:
@@ -82,20 +42,34 @@ class FitConfig:
             raise InputError(f"--resolution: need at least 8 samples, got {self.resolution}")
         if self.resolution > 512:
             raise InputError(f"--resolution: need at most 512 samples, got {self.resolution}")
-        if self.threads < 1:
+        if self.threads is not None and self.threads < 1:
             raise InputError(f"--threads: need at least 1, got {self.threads}")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"--seed: need a number from 0 to 2^63 − 1, got {self.seed}")
+        if self.schedule is not None and self.preset != "adam":
+            raise InputError(
+                f"--schedule: an order of views belongs to --preset adam, got {self.preset} "
+                "(Gauss-Newton takes all views at once)"
+            )
         if self.image_size < 16:
             raise InputError(f"--image-size: need at least 16 pixels, got {self.image_size}")
 
+    @property
+    def num_threads(self) -> int:
+        """Of the renderer: by default all cores at hand, but one for Adam.
+
+        Adam's many short steps in torch are many times slower on two threads than on one when
+        another program wants the cores.
+        """
+        if self.threads is not None:
+            return self.threads
+        return 1 if self.preset == "adam" else os.cpu_count() or 1
+
     def recipe(self) -> Recipe:
         """The preset's recipe with the choices made here."""
-        recipe = RECIPES[self.preset]
-        if self.schedule is not None:
+        recipe = RECIPES[self.preset](self.resolution)
+        if self.schedule is not None and isinstance(recipe, AdamRecipe):
             recipe = replace(recipe, schedule=self.schedule)
-        if self.init == "sphere":  # it has farther to go than the hull
-            first, *others = recipe.levels
-            first = replace(first, passes=SPHERE_PASSES * first.passes)
-            recipe = replace(recipe, levels=(first, *others))
-        return recipe
+        if self.loss == "huber":
+            recipe = replace(recipe, weights=replace(recipe.weights, huber=HUBER))
+        return from_sphere(recipe) if self.init == "sphere" else recipe

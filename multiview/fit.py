@@ -39,7 +39,7 @@ def fit(config: FitConfig, quiet: bool = False) -> dict[str, Any]:
         InputError: names the file or option, the rule and the value.
     """
     threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(config.num_threads)
     try:
         return _fit(config, quiet)
     finally:

@@ -21,7 +21,7 @@ from multiview.optimize.floaters import remove_floaters
 from multiview.optimize.targets import Targets
 from multiview.report import write_report
 from multiview.run_folder import RunFolder, expect
-from multiview.scenes import load_scene
+from multiview.scenes import Scene, load_scene
 from sdfrender import (
     Lattice,
     extract_mesh,
@@ -34,12 +34,15 @@ from sdfrender import (
 from sdfrender.files import read_bytes, write_json
 from sdfrender.mesh import keep_bodies
 
+LEAST_IOU = 0.8  # silhouettes that agree less well than this are worth a warning
+WORST = 5  # views that a warning names
+
 Scores = dict[str, list[ViewScore]]  # "train" and "held_out"
 
 
 def save_results(state: Fit, run: RunFolder, reference: trimesh.Trimesh | None) -> dict[str, Any]:
     """Write lattice, meshes, light, metrics and report; returns the metrics."""
-    state.lattice = remove_floaters(state.lattice)
+    state.lattice = remove_floaters(state.lattice.redistance())
     save_lattice(run.path / "lattice.safetensors", state.lattice)
     mesh = surface(state.lattice)
     save_mesh(run.path / "mesh.ply", mesh)
@@ -67,9 +70,29 @@ def measure(
         summary["reference"] = metrics.compare_meshes(mesh, reference)
     if state.interrupted:
         summary["interrupted"] = True
+    found = doubts(state.scene, scores["train"])
+    if found:
+        summary["warnings"] = found
+        print(*(f"warning: {text}" for text in found), sep="\n", file=sys.stderr)
     write_json(run.path / "metrics.json", summary)
     write_report(run, state.scene, state.lattice, state.appearance, scores, summary)
     return summary
+
+
+def doubts(scene: Scene, scores: list[ViewScore]) -> list[str]:
+    """Why a result should not be trusted."""
+    wrong = [
+        f"{scene.names[view]} ({score.silhouette_iou:.2f})"
+        for view, score in zip(scene.train, scores, strict=True)
+        if not score.silhouette_iou > LEAST_IOU
+    ]
+    if not wrong:
+        return []
+    more = ", …" if len(wrong) > WORST else ""
+    return [
+        "no shape has all these silhouettes: masks or cameras contradict each other in "
+        f"{len(wrong)} of {len(scores)} views (IoU): {', '.join(wrong[:WORST])}{more}"
+    ]
 
 
 def summarize(state: Fit, scores: Scores) -> dict[str, Any]:

@@ -18,9 +18,16 @@ def torus_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.write_torus(tmp_path_factory.mktemp("scenes") / "torus")
 
 
+@pytest.fixture(scope="session", params=tiny.PRESETS)
+def preset(request: pytest.FixtureRequest) -> str:
+    """Whose method to fit with; one test for each."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture(scope="session")
-def torus_run(torus_scene: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def torus_run(preset: str, torus_scene: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a short fit of `torus_scene`."""
     out = tmp_path_factory.mktemp("runs") / "torus"
-    tiny.fit_tiny(torus_scene, out, tiny.LONGER)
+    tiny.fit_tiny(torus_scene, out, tiny.LONG[preset])
     return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -23,12 +24,14 @@ from contract import REFERENCE
 from scene_folders import write_middlebury, write_transforms
 
 from multiview import cli
-from multiview.config import RECIPES, FitConfig, Level, Recipe
+from multiview.config import FitConfig
 from multiview.hull import visual_hull
 from multiview.optimize import coarse_to_fine
 from multiview.optimize.coarse_to_fine import Fit
 from multiview.optimize.energy import Weights
+from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.greedy import Optimizer
+from multiview.recipes import RECIPES, AdamRecipe, Level, NewtonLevel, NewtonRecipe, Recipe
 from multiview.results import evaluate_run
 from multiview.run_folder import COLUMNS
 from multiview.scenes import load_scene
@@ -48,6 +51,9 @@ FILES = {
     "report.html",
 }
 SCORES = ["psnr", "silhouette_iou"]
+
+# For what does not depend on the method.
+one_method_is_enough = pytest.mark.parametrize("preset", ["adam"], indirect=True)
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
@@ -110,25 +116,34 @@ def test_metrics(torus_run: Path, torus_scene: Path) -> None:
     assert summary["reference"] == pytest.approx(again, abs=2e-4)
 
 
-def test_the_config_is_all_one_needs_to_repeat_the_run(torus_run: Path, torus_scene: Path) -> None:
+def test_the_config_is_all_one_needs_to_repeat_the_run(
+    preset: str, torus_run: Path, torus_scene: Path
+) -> None:
     config = read_json(torus_run / "config.json")
     assert list(config) == ["settings", "recipe", "command", "versions"]
     assert set(config["settings"]) == {f.name for f in fields(FitConfig)}
     settings = {**config["settings"], "scene": Path(config["settings"]["scene"]), "out": torus_run}
-    assert FitConfig(**settings) == FitConfig(torus_scene, torus_run, "fast", resolution=16)
-    assert config["recipe"] == json.loads(json.dumps(asdict(tiny.LONGER)))
+    expected: dict[str, Any] = {"preset": preset, "resolution": tiny.RESOLUTION, "threads": 1}
+    assert FitConfig(**settings) == FitConfig(torus_scene, torus_run, **expected)
+    recipe = json.loads(json.dumps(asdict(tiny.LONG[preset])))
+    assert recipe["weights"].pop("huber") == math.inf  # which JSON does not have
+    assert config["recipe"]["weights"].pop("huber") is None
+    assert config["recipe"] == recipe
     assert {"python", "sdfrender", "torch", "numpy"} <= set(config["versions"])
 
 
-def test_the_log_has_a_row_for_each_update(torus_run: Path) -> None:
+def test_the_log_has_a_row_for_each_update(preset: str, torus_run: Path) -> None:
     rows = tiny.read_losses(torus_run, without="")
     assert tuple(rows[0]) == COLUMNS
-    assert [int(row["update"]) for row in rows] == list(range(1, 2 * (4 + 6) + 1))
+    updates = {"adam": 2, "fast": 1}[preset]  # a pass; Gauss-Newton takes all views at once
+    count = updates * sum(level.passes for level in tiny.LONG[preset].levels)
+    assert [int(row["update"]) for row in rows] == list(range(1, count + 1))
     seconds = [float(row["seconds"]) for row in rows]
     assert seconds == sorted(seconds)
     passes = [list(group) for _, group in groupby(rows, lambda r: (r["level"], r["pass"]))]
-    for updates in passes:  # each sees each training view once
-        names = [name for row in updates for name in row["views"].split()]
+    for one in passes:  # each sees each training view once
+        assert len(one) == updates
+        names = [name for row in one for name in row["views"].split()]
         assert sorted(names) == [f"view_{n:03d}" for n in range(6)]
     for row in rows:
         parts = [float(row[t]) for t in ("color", "silhouette", "carve", "eikonal", "laplacian")]
@@ -136,7 +151,7 @@ def test_the_log_has_a_row_for_each_update(torus_run: Path) -> None:
         assert min(parts) >= 0
         assert row["resolution"] == ("11x7x11" if row["level"] == "0" else "16x10x16")
     # Per level, the last pass costs less than the first.
-    for _, level in groupby(passes, lambda updates: updates[0]["level"]):
+    for _, level in groupby(passes, lambda one: one[0]["level"]):
         first, *_, last = level
         for terms, factor in ((("total",), 1.0), (("color", "silhouette"), 0.5)):
             before, after = (sum(float(r[t]) for r in p for t in terms) for p in (first, last))
@@ -178,8 +193,9 @@ def test_the_fit_beats_the_hull(torus_run: Path, torus_scene: Path) -> None:
     assert after < 0.4 * min(before, fine)
 
 
-def test_the_same_seed_gives_the_same_bits(torus_scene: Path, tmp_path: Path) -> None:
-    first, second = (tiny.optimize_tiny(torus_scene, tmp_path / name) for name in "ab")
+def test_the_same_seed_gives_the_same_bits(preset: str, torus_scene: Path, tmp_path: Path) -> None:
+    recipe = tiny.SHORT[preset]
+    first, second = (tiny.optimize_tiny(torus_scene, tmp_path / name, recipe) for name in "ab")
     assert torch.equal(first.lattice.values, second.lattice.values)
     assert tiny.read_losses(tmp_path / "a") == tiny.read_losses(tmp_path / "b")
 
@@ -194,10 +210,10 @@ def bare(scene: Path, folder: Path) -> Path:
     return folder
 
 
-def test_a_scene_that_states_nothing(torus_scene: Path, tmp_path: Path) -> None:
+def test_a_scene_that_states_nothing(preset: str, torus_scene: Path, tmp_path: Path) -> None:
     """The box comes from the masks, the light is estimated, there is nothing to compare with."""
     scene = bare(torus_scene, tmp_path / "bare")
-    summary = tiny.fit_tiny(scene, tmp_path / "run", tiny.LONGER)
+    summary = tiny.fit_tiny(scene, tmp_path / "run", tiny.LONG[preset])
     assert list(summary) == ["seconds", "peak_memory_mb", "resolution", "views", "train"]
     assert summary["views"] == {"train": 8, "held_out": 0}
     assert summary == read_json(tmp_path / "run" / "metrics.json")
@@ -211,86 +227,130 @@ def test_a_scene_that_states_nothing(torus_scene: Path, tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------------- every setting matters
 
-RECIPE_CHANGES: dict[str, Any] = {
+ADAM_CHANGES: dict[str, Any] = {
     "levels": (Level(0.7, 1.5, 2), Level(1, 2, 1)),
     "schedule": "greedy",
     "batch": 2,
-    "learning_rate": tiny.RECIPE.learning_rate / 3,
-    "final_rate": tiny.RECIPE.final_rate / 2 + 0.5,
-    "weights": replace(tiny.WEIGHTS, laplacian=0.05),
+    "learning_rate": tiny.ADAM.learning_rate / 3,
+    "final_rate": tiny.ADAM.final_rate / 2 + 0.5,
+    "weights": replace(tiny.ADAM.weights, laplacian=0.05),
+}
+NEWTON_CHANGES: dict[str, Any] = {
+    "levels": (tiny.COARSE, replace(tiny.FINE, passes=1)),
+    "weights": replace(tiny.NEWTON.weights, silhouette=0.5),
 }
 
 
 @pytest.fixture(scope="module")
-def plain(torus_scene: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Fit]:
+def plain(
+    preset: str, torus_scene: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Fit]:
     """A fit that was neither interrupted nor changed, and its folder."""
     out = tmp_path_factory.mktemp("plain") / "run"
-    return out, tiny.optimize_tiny(torus_scene, out)
+    return out, tiny.optimize_tiny(torus_scene, out, tiny.SHORT[preset])
 
 
 def differ(a: Lattice, b: Lattice) -> bool:
     return a.resolution != b.resolution or not torch.equal(a.values, b.values)
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields(Recipe)])
+@pytest.mark.parametrize(
+    ("preset", "name"),
+    [("adam", f.name) for f in fields(AdamRecipe)]
+    + [("fast", f.name) for f in fields(NewtonRecipe)],
+    indirect=["preset"],
+)
 def test_each_part_of_a_recipe_matters(
-    name: str, plain: tuple[Path, Fit], torus_scene: Path, tmp_path: Path
+    preset: str, name: str, plain: tuple[Path, Fit], torus_scene: Path, tmp_path: Path
 ) -> None:
-    changed = replace(tiny.RECIPE, **{name: RECIPE_CHANGES[name]})
+    changes = {"adam": ADAM_CHANGES, "fast": NEWTON_CHANGES}[preset]
+    changed = replace(tiny.SHORT[preset], **{name: changes[name]})
     found = tiny.optimize_tiny(torus_scene, tmp_path / "run", changed)
     assert differ(found.lattice, plain[1].lattice)
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields(Weights)])
+def with_weight(recipe: Recipe, name: str) -> Recipe:
+    """A recipe with another weight: a third, or a limit where there was none."""
+    before = getattr(recipe.weights, name)
+    value = before / 3 if math.isfinite(before) else 0.05
+    return replace(recipe, weights=replace(recipe.weights, **{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("preset", "name"),
+    [("adam", f.name) for f in fields(Weights)]
+    # the levels of Gauss-Newton have their own weight of smoothness
+    + [("fast", f.name) for f in fields(Weights) if f.name != "laplacian"],
+    indirect=["preset"],
+)
 def test_each_weight_matters(
-    name: str, plain: tuple[Path, Fit], torus_scene: Path, tmp_path: Path
+    preset: str, name: str, plain: tuple[Path, Fit], torus_scene: Path, tmp_path: Path
 ) -> None:
-    weights = replace(tiny.WEIGHTS, **{name: getattr(tiny.WEIGHTS, name) / 3})
-    recipe = replace(tiny.RECIPE, weights=weights)
-    base, start = plain[1].lattice, "hull"
+    recipe, base, start = tiny.SHORT[preset], plain[1].lattice, "hull"
     if name == "carve":  # the hull hides no pixel that must be empty, a sphere does
         start = "sphere"
-        base = tiny.optimize_tiny(torus_scene, tmp_path / "base", init=start).lattice
-    found = tiny.optimize_tiny(torus_scene, tmp_path / "run", recipe, init=start)
+        base = tiny.optimize_tiny(torus_scene, tmp_path / "base", recipe, init=start).lattice
+    changed = with_weight(recipe, name)
+    found = tiny.optimize_tiny(torus_scene, tmp_path / "run", changed, init=start)
     assert differ(found.lattice, base)
 
 
-@pytest.mark.parametrize("part", [f.name for f in fields(Level)])
+LEVEL_CHANGES: dict[str, Any] = {
+    "resolution": 0.85,
+    "pixels_per_cell": 1.1,
+    "passes": 3,
+    "laplacian": tiny.COARSE.laplacian / 3,
+    "smoothing": tiny.COARSE.smoothing / 3,
+    "largest_step": tiny.COARSE.largest_step / 3,
+}
+
+
+@pytest.mark.parametrize(
+    ("preset", "part"),
+    [("adam", f.name) for f in fields(Level)] + [("fast", f.name) for f in fields(NewtonLevel)],
+    indirect=["preset"],
+)
 def test_each_part_of_a_level_matters(
-    part: str, plain: tuple[Path, Fit], torus_scene: Path, tmp_path: Path
+    preset: str, part: str, plain: tuple[Path, Fit], torus_scene: Path, tmp_path: Path
 ) -> None:
-    first, second = tiny.RECIPE.levels
-    values = {"resolution": 0.85, "pixels_per_cell": 1.1, "passes": 3}
-    changed = replace(first, **{part: values[part]})
-    recipe = replace(tiny.RECIPE, levels=(changed, second))
+    first, second = tiny.SHORT[preset].levels
+    levels: Any = (replace(first, **{part: LEVEL_CHANGES[part]}), second)
+    recipe = replace(tiny.SHORT[preset], levels=levels)
     found = tiny.optimize_tiny(torus_scene, tmp_path / "run", recipe)
     assert differ(found.lattice, plain[1].lattice)
-    rows = tiny.read_losses(tmp_path / "run")
-    before = tiny.read_losses(plain[0])
-    column = {"resolution": "resolution", "pixels_per_cell": "width", "passes": "level"}[part]
+    columns = {"resolution": "resolution", "pixels_per_cell": "width", "passes": "level"}
+    column = columns.get(part, "total")
+    rows, before = tiny.read_losses(tmp_path / "run"), tiny.read_losses(plain[0])
     assert [r[column] for r in rows] != [r[column] for r in before]
 
 
 SETTINGS: dict[str, Any] = {
-    "preset": "best",
+    "preset": "adam",
     "init": "sphere",
     "resolution": 14,
     "train_views": "::2",
     "light": "estimate",
     "schedule": "greedy",
+    "loss": "huber",
     "bounds": (7.1, -4.9, 2.1, 12.8, -1.2, 7.8),
     "mask_threshold": 0.3,
     "image_size": 20,
     "seed": 1,
 }
+ABOUT_ORDER = ("schedule", "seed")  # of views, which Gauss-Newton takes all at once
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    ("preset", "name"),
+    [("adam", name) for name in SETTINGS if name != "preset"]
+    + [("fast", name) for name in SETTINGS if name not in ("preset", *ABOUT_ORDER)],
+    indirect=["preset"],
+)
 def test_each_setting_matters(
-    name: str, plain: tuple[Path, Fit], torus_scene: Path, tmp_path: Path
+    preset: str, name: str, plain: tuple[Path, Fit], torus_scene: Path, tmp_path: Path
 ) -> None:
-    with patch.dict(RECIPES, {"best": replace(tiny.RECIPE, learning_rate=0.1)}):
-        found = tiny.optimize_tiny(torus_scene, tmp_path / "run", **{name: SETTINGS[name]})
+    settings = {name: SETTINGS[name]}
+    found = tiny.optimize_tiny(torus_scene, tmp_path / "run", tiny.SHORT[preset], **settings)
     assert differ(found.lattice, plain[1].lattice)
     if name == "bounds":
         torch.testing.assert_close(found.lattice.bounds.flatten(), torch.tensor(SETTINGS["bounds"]))
@@ -302,9 +362,60 @@ def test_each_setting_matters(
         assert (found.scene.cameras.width, found.scene.cameras.height) == (20, 18)
 
 
+def test_the_preset_chooses_the_recipe(
+    preset: str, plain: tuple[Path, Fit], torus_scene: Path, tmp_path: Path
+) -> None:
+    recipe = tiny.SHORT[preset]
+    with patch.dict(RECIPES, {"best": lambda resolution: with_weight(recipe, "silhouette")}):
+        found = tiny.optimize_tiny(torus_scene, tmp_path / "run", recipe, preset="best")
+    assert differ(found.lattice, plain[1].lattice)
+
+
+def test_a_recipe_may_depend_on_the_resolution(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def recipe(resolution: int) -> Recipe:
+        asked.append(resolution)
+        return tiny.NEWTON
+
+    with patch.dict(RECIPES, {"fast": recipe}):
+        assert FitConfig(tmp_path, tmp_path, "fast", resolution=23).recipe() is tiny.NEWTON
+    assert asked == [23]
+
+
+@pytest.mark.parametrize("preset", ["fast"], indirect=True)
+def test_all_views_at_once_need_no_seed(
+    plain: tuple[Path, Fit], torus_scene: Path, tmp_path: Path
+) -> None:
+    found = tiny.optimize_tiny(torus_scene, tmp_path / "run", tiny.NEWTON, seed=1)
+    assert torch.equal(found.lattice.values, plain[1].lattice.values)
+
+
+@pytest.mark.parametrize("preset", ["best", "fast"])
+@pytest.mark.parametrize("schedule", ["shuffled", "greedy"])
+def test_an_order_of_views_is_adams(preset: Any, schedule: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"^--schedule: .*--preset adam, got {preset}") as caught:
+        FitConfig(tmp_path, tmp_path, preset, schedule=schedule)
+    assert "\n" not in str(caught.value)
+    recipe = FitConfig(tmp_path, tmp_path, "adam", schedule=schedule).recipe()
+    assert isinstance(recipe, AdamRecipe)
+    assert recipe.schedule == schedule
+
+
 def test_all_settings_are_covered() -> None:
     others = {"scene", "out", "resume", "threads"}  # see the other tests
     assert set(SETTINGS) | others == {f.name for f in fields(FitConfig)}
+
+
+def test_as_many_threads_as_the_method_has_use_for(tmp_path: Path) -> None:
+    def threads(preset: Any, wanted: int | None) -> int:
+        return FitConfig(tmp_path, tmp_path, preset, threads=wanted).num_threads
+
+    for cores, expected in ((7, 7), (None, 1)):  # None: the system does not tell
+        with patch("os.cpu_count", return_value=cores):
+            assert threads("adam", None) == 1
+            assert threads("fast", None) == threads("best", None) == expected
+            assert [threads(preset, 3) for preset in RECIPES] == [3, 3, 3]
 
 
 def test_threads_are_torchs(torus_scene: Path, tmp_path: Path) -> None:
@@ -320,20 +431,52 @@ def test_threads_are_torchs(torus_scene: Path, tmp_path: Path) -> None:
         FitConfig(torus_scene, tmp_path, threads=0)
 
 
-def test_presets_differ(tmp_path: Path) -> None:
-    recipes = [FitConfig(tmp_path, tmp_path, preset=preset).recipe() for preset in RECIPES]
-    assert len({repr(recipe) for recipe in recipes}) == len(RECIPES)
-    for recipe in recipes:  # coarse to fine, up to all of it
-        sizes = [level.resolution for level in recipe.levels]
+@pytest.mark.parametrize("resolution", [8, 40, 41, 64, 100, 512])
+def test_presets_differ(resolution: int, tmp_path: Path) -> None:
+    def recipe(preset: Any, init: Any = "hull") -> Recipe:
+        return FitConfig(tmp_path, tmp_path, preset, init, resolution).recipe()
+
+    assert len({repr(recipe(preset)) for preset in RECIPES}) == len(RECIPES)
+    for preset in RECIPES:  # coarse to fine, up to all of it
+        sizes = [level.resolution for level in recipe(preset).levels]
         assert sizes == sorted(sizes)
-        assert sizes[-1] == 1
+        assert 0 < sizes[0] <= sizes[-1] == 1
+        # From a sphere it is the same but for more passes at the start.
+        (first, *others), (longer, *same) = recipe(preset).levels, recipe(preset, "sphere").levels
+        assert longer == replace(first, passes=longer.passes)
+        assert longer.passes > first.passes
+        assert same == others
 
 
-def test_the_progress_bar_ends_at_its_end(torus_scene: Path, tmp_path: Path) -> None:
+def bar_of(scene: Path, run: Path, preset: str, **settings: Any) -> tuple[int, int]:
+    """How far a fit's progress bar went, and where its end is."""
     with patch.object(coarse_to_fine, "tqdm") as tqdm:
-        tiny.optimize_tiny(torus_scene, tmp_path / "run")
+        tiny.optimize_tiny(scene, run, tiny.SHORT[preset], **settings)
     moved = sum(call.args[0] for call in tqdm.return_value.update.call_args_list)
-    assert moved == tqdm.call_args.kwargs["total"] > 0
+    return moved, tqdm.call_args.kwargs["total"]
+
+
+def test_the_progress_bar_ends_at_its_end(preset: str, torus_scene: Path, tmp_path: Path) -> None:
+    moved, total = bar_of(torus_scene, tmp_path / "run", preset)
+    assert moved == total > 0
+    with stop("within the last level", preset, KeyboardInterrupt()):
+        assert bar_of(torus_scene, tmp_path / "stopped", preset)[0] < total
+    # what was done before is behind it, too
+    assert bar_of(torus_scene, tmp_path / "stopped", preset, resume=True) == (total, total)
+
+
+def test_the_progress_bar_tells_the_loss_of_the_last_pass(
+    preset: str, plain: tuple[Path, Fit], torus_scene: Path, tmp_path: Path
+) -> None:
+    with patch.object(coarse_to_fine, "tqdm") as tqdm:
+        tiny.optimize_tiny(torus_scene, tmp_path / "run", tiny.SHORT[preset])
+    told = tqdm.return_value.set_postfix_str.call_args.args[0]
+    last = {"adam": 2, "fast": 1}[preset]  # updates of a pass
+    rows = tiny.read_losses(plain[0])[-last:]
+    loss = sum(float(row["color"]) + float(row["silhouette"]) for row in rows)
+    found = re.fullmatch(r"level 16×10×16, loss (\S+)", told)
+    assert found
+    assert float(found[1]) == pytest.approx(loss, rel=1e-3)
 
 
 # ---------------------------------------------------------------------- interruptions
@@ -359,7 +502,7 @@ class Stop:
 
 
 INTERRUPTIONS: dict[str, tuple[str, int, bool]] = {
-    # RECIPE makes 2 levels of 2 passes of 2 updates.
+    # ADAM makes 2 levels of 2 passes of 2 updates.
     "at the first update": ("update", 1, False),
     "within the first pass": ("update", 2, False),
     "after a step that was not logged": ("update", 4, True),
@@ -371,22 +514,28 @@ INTERRUPTIONS: dict[str, tuple[str, int, bool]] = {
     "within the last level": ("update", 7, False),
     "after the last pass": ("save_checkpoint", 4, True),
 }
+UPDATES = {"adam": (Optimizer, "update"), "fast": (GaussNewton, "iterate")}
 
 
-def stop(where: str, error: BaseException) -> Any:
+def stop(where: str, preset: str, error: BaseException) -> Any:
+    """Raises `error` there, while a fit of 2 levels of 2 passes goes on."""
     function, at, after = INTERRUPTIONS[where]
-    owner: Any = Optimizer if function == "update" else coarse_to_fine
+    owner: Any = coarse_to_fine
+    if function == "update":
+        owner, function = UPDATES[preset]
+        if preset == "fast":  # an update is a pass
+            at = (at + 1) // 2
     return patch.object(owner, function, Stop(getattr(owner, function), at, error, after))
 
 
 @pytest.mark.parametrize("where", INTERRUPTIONS)
 def test_a_resumed_run_is_the_same_as_one_in_a_go(
-    where: str, plain: tuple[Path, Fit], torus_scene: Path, tmp_path: Path
+    where: str, preset: str, plain: tuple[Path, Fit], torus_scene: Path, tmp_path: Path
 ) -> None:
-    run = tmp_path / "run"
-    with stop(where, KeyboardInterrupt()):
-        assert tiny.optimize_tiny(torus_scene, run).interrupted
-    resumed = tiny.optimize_tiny(torus_scene, run, resume=True)
+    run, recipe = tmp_path / "run", tiny.SHORT[preset]
+    with stop(where, preset, KeyboardInterrupt()):
+        assert tiny.optimize_tiny(torus_scene, run, recipe).interrupted
+    resumed = tiny.optimize_tiny(torus_scene, run, recipe, resume=True)
     assert not resumed.interrupted
     assert torch.equal(resumed.lattice.values, plain[1].lattice.values)
     assert torch.equal(resumed.appearance.albedo, plain[1].appearance.albedo)
@@ -396,17 +545,21 @@ def test_a_resumed_run_is_the_same_as_one_in_a_go(
     assert seconds == sorted(seconds)  # time goes on too
 
 
-@pytest.mark.parametrize("schedule", ["shuffled", "greedy"])
+@pytest.mark.parametrize(
+    ("preset", "schedule"), [("adam", "shuffled"), ("adam", "greedy"), ("fast", None)]
+)
 def test_resuming_with_an_estimated_light_and_a_crash(
-    schedule: str, torus_scene: Path, tmp_path: Path
+    preset: str, schedule: str | None, torus_scene: Path, tmp_path: Path
 ) -> None:
     """Twice stopped, once without a chance to save anything."""
-    settings = {"light": "estimate", "schedule": schedule, "recipe": tiny.SHORTER}
+    settings: dict[str, Any] = {"light": "estimate", "schedule": schedule}
+    settings["recipe"] = tiny.QUICK[preset]
     whole = tiny.optimize_tiny(torus_scene, tmp_path / "whole", **settings)
     run = tmp_path / "run"
-    with stop("after the first pass", RuntimeError("power cut")), pytest.raises(RuntimeError):
+    cut = stop("after the first pass", preset, RuntimeError("power cut"))
+    with cut, pytest.raises(RuntimeError):
         tiny.optimize_tiny(torus_scene, run, **settings)
-    with stop("within the first pass", KeyboardInterrupt()):
+    with stop("within the first pass", preset, KeyboardInterrupt()):
         tiny.optimize_tiny(torus_scene, run, resume=True, **settings)
     resumed = tiny.optimize_tiny(torus_scene, run, resume=True, **settings)
     assert torch.equal(resumed.lattice.values, whole.lattice.values)
@@ -416,13 +569,14 @@ def test_resuming_with_an_estimated_light_and_a_crash(
 
 
 def test_an_interrupted_run_saves_what_there_is(
-    torus_scene: Path, torus_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    preset: str, torus_scene: Path, torus_run: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     run = tmp_path / "run"
-    arguments = ("fit", torus_scene, "--out", run, "--preset", "fast", "--resolution", "16")
-    with patch.dict(RECIPES, {"fast": tiny.LONGER}):
-        with stop("within the last level", KeyboardInterrupt()):
+    arguments = ("fit", torus_scene, "--out", run, "--preset", preset, "--resolution", "16",
+                 "--threads", "1")  # fmt: skip
+    with patch.dict(RECIPES, {preset: lambda resolution: tiny.LONG[preset]}):
+        with stop("within the last level", preset, KeyboardInterrupt()):
             assert command(monkeypatch, *arguments, "--json") == 0
         told = capsys.readouterr()
         assert json.loads(told.out) == read_json(run / "metrics.json")  # and nothing beside it
@@ -446,9 +600,9 @@ def test_an_interrupted_run_saves_what_there_is(
 
 
 def test_resuming_a_finished_run_changes_nothing(
-    run: Path, torus_scene: Path, torus_run: Path
+    preset: str, run: Path, torus_scene: Path, torus_run: Path
 ) -> None:
-    summary = tiny.fit_tiny(torus_scene, run, tiny.LONGER, resume=True)
+    summary = tiny.fit_tiny(torus_scene, run, tiny.LONG[preset], resume=True)
     before = read_json(torus_run / "metrics.json")
     for group in ("train", "held_out", "reference"):
         assert summary[group] == before[group]
@@ -463,12 +617,13 @@ def no_optimisation() -> Iterator[None]:
         yield
 
 
+@one_method_is_enough
 @pytest.mark.usefixtures("no_optimisation")
 @pytest.mark.parametrize("name", [n for n in SETTINGS if n != "preset"])
 def test_resuming_with_another_setting_is_refused(name: str, run: Path, torus_scene: Path) -> None:
     before = contents(run)
     with pytest.raises(InputError) as caught:
-        tiny.fit_tiny(torus_scene, run, resume=True, **{name: SETTINGS[name]})
+        tiny.fit_tiny(torus_scene, run, tiny.LONG["adam"], resume=True, **{name: SETTINGS[name]})
     message = str(caught.value)
     assert "\n" not in message
     for needle in ("config.json", "same settings", name, repr(SETTINGS[name]).strip("()")[:3]):
@@ -493,6 +648,7 @@ def test_resuming_what_is_no_run_is_refused(text: str, torus_scene: Path, tmp_pa
     assert list(contents(tmp_path)) == ["config.json"]
 
 
+@one_method_is_enough
 @pytest.mark.usefixtures("no_optimisation")
 def test_a_run_is_not_overwritten(run: Path, torus_scene: Path) -> None:
     before = contents(run)
@@ -505,7 +661,7 @@ def test_a_run_is_not_overwritten(run: Path, torus_scene: Path) -> None:
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 50, None])
 def test_a_damaged_checkpoint(damage: bytes | None, torus_scene: Path, tmp_path: Path) -> None:
-    with stop("within the last level", KeyboardInterrupt()):
+    with stop("within the last level", "adam", KeyboardInterrupt()):
         tiny.optimize_tiny(torus_scene, tmp_path / "run")
     file = tmp_path / "run" / "checkpoints" / "latest.safetensors"
     file.write_bytes(file.read_bytes()[:-100] if damage is None else damage)
@@ -616,6 +772,12 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], list[str], tuple[str, ...]]] 
         ["--image-size", "3"],
         ("--image-size", "at least 16", "3"),
     ),
+    "an order of views that has no use": (
+        lambda s: None,
+        ["--schedule", "greedy"],
+        ("--schedule", "--preset adam", "best"),
+    ),
+    "no threads": (lambda s: None, ["--threads", "0"], ("--threads", "at least 1", "0")),
     "a seed of too many bits": (lambda s: None, ["--seed", str(2**70)], ("--seed", str(2**70))),
 }
 
@@ -731,7 +893,7 @@ def test_the_demo_needs_no_arguments(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     config = config_of(monkeypatch, "demo")
     assert config == FitConfig(cli.demo_scene(), Path("runs/demo"))
     assert len(load_scene(config.scene, max_size=32).train) == 26
-    options = {"preset": "fast", "resolution": 32, "seed": 3}
+    options: dict[str, Any] = {"preset": "fast", "resolution": 32, "seed": 3}
     flags = [x for name, value in options.items() for x in (f"--{name}", str(value))]
     changed = config_of(monkeypatch, "demo", "--out", "d", "--resume", *flags)
     assert changed == FitConfig(cli.demo_scene(), Path("d"), **options, resume=True)
@@ -789,7 +951,7 @@ def test_evaluate_with_a_mesh_where_the_scene_has_none(
 ) -> None:
     bare(torus_scene, tmp_path / "bare")
     monkeypatch.chdir(tmp_path)
-    assert "reference" not in tiny.fit_tiny(Path("bare"), tmp_path / "run", tiny.SHORTER)
+    assert "reference" not in tiny.fit_tiny(Path("bare"), tmp_path / "run", tiny.QUICK["adam"])
     monkeypatch.chdir(tmp_path / "run")  # the scene is found from anywhere
     summary = evaluate_run(tmp_path / "run", torus_scene / "mesh.ply")
     assert list(summary["reference"]) == REFERENCE
@@ -849,6 +1011,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], list[str], tuple[str, ...]]] =
 }
 
 
+@one_method_is_enough
 @pytest.mark.parametrize("case", BROKEN)
 def test_evaluating_what_is_broken(
     case: str, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

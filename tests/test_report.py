@@ -18,7 +18,7 @@ import pytest
 import tiny
 
 from multiview import cli
-from multiview.config import RECIPES
+from multiview.recipes import RECIPES
 from multiview.report import VIEWS_SHOWN
 
 VOID = {"meta", "img", "br"}  # elements without an end tag, as far as the report has them
@@ -146,10 +146,10 @@ def test_names_are_only_names(
         (scene / folder / "view_000.png").rename(scene / folder / f"{view}.png")
     text = (scene / "transforms.json").read_text()
     (scene / "transforms.json").write_text(text.replace("view_000", view))
-    arguments = ["fit", str(scene), "--out", str(tmp_path / "run"), "--preset", "fast",
+    arguments = ["fit", str(scene), "--out", str(tmp_path / "run"), "--preset", "adam",
                  "--resolution", "12", "--train-views", "<i>*,view_00[1-4]"]  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["multiview", *arguments])
-    with patch.dict(RECIPES, {"fast": tiny.SHORTER}):
+    with patch.dict(RECIPES, {"adam": lambda resolution: tiny.QUICK["adam"]}):
         assert cli.main() == 0
     file = tmp_path / "run" / "report.html"
     page = Page(file)

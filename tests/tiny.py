@@ -15,10 +15,11 @@ from unittest.mock import patch
 
 import torch
 
-from multiview.config import RECIPES, FitConfig, Level, Recipe
+from multiview.config import FitConfig
 from multiview.fit import fit
 from multiview.optimize.coarse_to_fine import Fit
 from multiview.optimize.energy import Weights
+from multiview.recipes import RECIPES, AdamRecipe, Level, NewtonLevel, NewtonRecipe, Recipe
 from sdfrender import Cameras, Directional, Headlight, Lattice, Lighting, extract_mesh, render
 from sdfrender.primitives import torus
 from sdfrender.scene_writer import RenderedScene, write_scene
@@ -33,15 +34,34 @@ LIGHT = Lighting(
 # Stated here, so that no test depends on what the presets are tuned to.
 WEIGHTS = Weights(silhouette=1.0, carve=0.05, eikonal=0.05, laplacian=0.005, band=3.2)
 # Two levels, so that a fit resamples; three views an update, so that 6 views take 2.
-RECIPE = Recipe(
+ADAM = AdamRecipe(
     levels=(Level(0.7, 1.5, 2), Level(1, 2, 2)),
     batch=3,
     learning_rate=0.2,
     final_rate=0.05,
     weights=WEIGHTS,
 )
-LONGER = replace(RECIPE, levels=(Level(0.7, 1.5, 4), Level(1, 2, 6)))  # gives a good shape
-SHORTER = replace(RECIPE, levels=(Level(0.6, 1, 2), Level(0.7, 1, 2)))  # for many updates
+COARSE = NewtonLevel(0.7, 1.5, 2, laplacian=0.05, smoothing=0.1, largest_step=0.5)
+FINE = NewtonLevel(1, 2, 2, laplacian=0.005, smoothing=0.02, largest_step=1.0)
+NEWTON = NewtonRecipe(levels=(COARSE, FINE), weights=replace(WEIGHTS, band=2.2))
+
+# By preset, for what holds whatever the method.
+PRESETS = ("adam", "fast")
+SHORT: dict[str, Recipe] = {"adam": ADAM, "fast": NEWTON}
+LONG: dict[str, Recipe] = {  # gives a good shape
+    "adam": replace(ADAM, levels=(Level(0.7, 1.5, 4), Level(1, 2, 6))),
+    "fast": replace(NEWTON, levels=(replace(COARSE, passes=6), replace(FINE, passes=6))),
+}
+QUICK: dict[str, Recipe] = {  # for many updates
+    "adam": replace(ADAM, levels=(Level(0.6, 1, 2), Level(0.7, 1, 2))),
+    "fast": replace(
+        NEWTON,
+        levels=tuple(
+            replace(level, resolution=size, pixels_per_cell=1)
+            for level, size in ((COARSE, 0.6), (FINE, 0.7))
+        ),
+    ),
+}
 RESOLUTION = 16
 
 
@@ -82,14 +102,17 @@ def write_torus(folder: Path, **changes: Any) -> Path:
     return folder
 
 
-def fit_tiny(scene: Path, out: Path, recipe: Recipe = RECIPE, **settings: Any) -> dict[str, Any]:
-    """`fit` with a recipe of a few passes."""
-    config = FitConfig(scene, out, **{"preset": "fast", "resolution": RESOLUTION, **settings})
-    with patch.dict(RECIPES, {"fast": recipe}):
-        return fit(config, quiet=True)
+def fit_tiny(
+    scene: Path, out: Path, recipe: Recipe = ADAM, preset: str | None = None, **settings: Any
+) -> dict[str, Any]:
+    """`fit` with a recipe of a few passes, behind the preset of its method unless told."""
+    own = "adam" if isinstance(recipe, AdamRecipe) else "fast"
+    settings = {"preset": preset or own, "resolution": RESOLUTION, "threads": 1, **settings}
+    with patch.dict(RECIPES, {own: lambda resolution: recipe}):
+        return fit(FitConfig(scene, out, **settings), quiet=True)
 
 
-def optimize_tiny(scene: Path, out: Path, recipe: Recipe = RECIPE, **settings: Any) -> Fit:
+def optimize_tiny(scene: Path, out: Path, recipe: Recipe = ADAM, **settings: Any) -> Fit:
     """`fit_tiny` without what follows the optimisation; returns its state at the end."""
     with patch("multiview.fit.save_results") as save_results:
         fit_tiny(scene, out, recipe, **settings)

@@ -6,25 +6,47 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from multiview.appearance import Appearance
-from multiview.config import FitConfig, Level
+from multiview.config import FitConfig
 from multiview.optimize.energy import Terms
 from multiview.optimize.floaters import remove_floaters
-from multiview.optimize.greedy import Optimizer, greedy_pass, shuffled_pass
+from multiview.optimize.gauss_newton import GaussNewton
+from multiview.optimize.greedy import AdamPasses
 from multiview.optimize.targets import Targets
+from multiview.recipes import AdamRecipe, Level, NewtonLevel, Recipe
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
 from sdfrender import Lattice
 
 Bar = Any  # tqdm has no types
+
+
+class Method(Protocol):
+    """What fits a lattice at one level of the pyramid."""
+
+    @property
+    def lattice(self) -> Lattice:
+        """As it stands, detached."""
+
+    def estimate_appearance(self) -> None:
+        """Solve for colour and light before the first step."""
+
+    def run_pass(self, index: int) -> Iterator[tuple[list[int], Terms]]:
+        """Pass `index` over the views; yields each update: its views, the terms before it."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors that `restore` needs, among them the lattice: `values` times `cell`."""
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take up the state that an earlier run saved."""
 
 
 @dataclass(frozen=True)
@@ -77,24 +99,20 @@ def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, qu
         if not resuming:
             resolution = level_resolution(config, level)
             state.lattice = state.lattice.resample(resolution).redistance()
-        optimizer = Optimizer(state.lattice, level_targets, recipe.weights, state.appearance)
+        method = choose_method(state, recipe, level, level_targets, losses, generator)
         first = 0
         if resuming and start is not None:
             first = start.passes
-            optimizer.restore(start.tensors)
+            method.restore(start.tensors)
             bar.update(first * level_targets.silhouettes.numel())
         elif number == 0:
-            optimizer.estimate_appearance()
+            method.estimate_appearance()
 
         for index in range(first, level.passes):
-            optimizer.set_rate(recipe.rate(index / level.passes))
-            if recipe.schedule == "greedy":
-                updates = greedy_pass(optimizer, losses)
-            else:
-                updates = shuffled_pass(optimizer, losses, recipe.batch, generator)
             rows = []
-            for views, terms in updates:
-                state.lattice = optimizer.lattice
+            for views, terms in method.run_pass(index):
+                losses[views] = terms.per_view
+                state.lattice = method.lattice
                 state.updates += 1
                 state.seconds = time.monotonic() - began
                 rows.append(_row(state, number, index, level_targets, views, terms))
@@ -104,10 +122,27 @@ def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, qu
             state.appearance.solve()
             run.log(rows)
             bar.update(level_targets.silhouettes.numel())
-            save_checkpoint(state, run, optimizer, generator, losses, (number, index + 1))
-        state.lattice = remove_floaters(optimizer.lattice)
+            save_checkpoint(state, run, method, generator, losses, (number, index + 1))
+        state.lattice = remove_floaters(method.lattice.redistance())
         state.seconds = time.monotonic() - began
     bar.close()
+
+
+def choose_method(
+    state: Fit,
+    recipe: Recipe,
+    level: Level,
+    targets: Targets,
+    losses: Tensor,
+    generator: torch.Generator,
+) -> Method:
+    """The recipe's method, at one level."""
+    if isinstance(recipe, AdamRecipe):
+        return AdamPasses(
+            state.lattice, targets, state.appearance, recipe, level.passes, losses, generator
+        )
+    assert isinstance(level, NewtonLevel)
+    return GaussNewton(state.lattice, targets, state.appearance, recipe.weights, level)
 
 
 def progress_bar(levels: Sequence[Level], pyramid: Sequence[Targets], quiet: bool) -> Bar:
@@ -151,14 +186,14 @@ def _row(
 def save_checkpoint(
     state: Fit,
     run: RunFolder,
-    optimizer: Optimizer,
+    method: Method,
     generator: torch.Generator,
     losses: Tensor,
     position: tuple[int, int],
 ) -> None:
     """Write everything that the next pass depends on."""
     tensors = {
-        **optimizer.state(),
+        **method.state(),
         "bounds": state.lattice.bounds,
         "losses": losses,
         "generator": generator.get_state(),

@@ -1,12 +1,15 @@
 """The energy of a lattice under some views: photographs, silhouettes, and two regularisers.
 
-`E = Σ_pixels (p/h)² (r_C² + w_A r_A²) + w_B Σ_carve + (n/N) (μ Σ eikonal + λ Σ laplacian)`
+`E = Σ_pixels (p/h)² (ρ(r_C) + w_A ρ(r_A)) + w_B Σ_carve + (n/N) (μ Σ eikonal + λ Σ laplacian)`
 with p a pixel's width at the object, h the spacing, and n of the N views at hand: pixels are
-measured in cells, so weights keep their meaning at every resolution.
+measured in cells, so weights keep their meaning at every resolution. ρ is the square, or Huber's
+function, which grows linearly beyond a residual of k: `ρ(r) = w(r) r² (2 − w(r))` with
+`w = min(1, k/|r|)`.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +36,8 @@ class Weights:
     """Smoothness (λ)."""
     band: float = 3.2
     """Half width of the regularisers' band, in cells."""
+    huber: float = math.inf
+    """Residual of colour and silhouette beyond which it counts linearly (k)."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +56,14 @@ class Terms:
         return self.color + self.silhouette
 
     @property
+    def data(self) -> Tensor:
+        """What the images say against the shape, `[]`."""
+        return (self.color + self.silhouette + self.carve).sum()
+
+    @property
     def total(self) -> Tensor:
         """The energy, `[]`."""
-        data = (self.color + self.silhouette + self.carve).sum()
-        return data + self.eikonal + self.laplacian
+        return self.data + self.eikonal + self.laplacian
 
 
 def energy(
@@ -79,33 +88,74 @@ def energy(
         lighting=appearance.lighting,
         albedo=appearance.albedo,
     )
-    cells_per_pixel = (targets.pixel_sizes(lattice) / lattice.spacing.max()) ** 2  # (n,)
-    color = targets.image_weights * ((out.images - targets.images) ** 2).mean(-1)
-    silhouette = targets.silhouette_weights * (out.silhouettes - targets.silhouettes) ** 2
+    w_color, w_silhouette = pixel_weights(lattice, targets, weights)
+    r_color, r_silhouette = residuals(targets, out)
+    color = w_color * robust(r_color, weights.huber).mean(-1)
+    silhouette = w_silhouette * robust(r_silhouette, weights.huber)
+    cells_per_pixel = pixels_in_cells(lattice, targets) ** 2  # (n,)
     return Terms(
-        color=cells_per_pixel * color.sum((1, 2)),
-        silhouette=weights.silhouette * cells_per_pixel * silhouette.sum((1, 2)),
+        color=color.sum((1, 2)),
+        silhouette=silhouette.sum((1, 2)),
         carve=weights.carve * cells_per_pixel * carve(lattice, targets, out),
         eikonal=share * weights.eikonal * energies.eikonal(lattice, weights.band),
         laplacian=share * weights.laplacian * energies.laplacian(lattice, weights.band),
     ), out
 
 
+def residuals(targets: Targets, out: Rendering) -> tuple[Tensor, Tensor]:
+    """`r_C` `[n, H, W, C]` and `r_A` `[n, H, W]`."""
+    return out.images - targets.images, out.silhouettes - targets.silhouettes
+
+
+def pixel_weights(lattice: Lattice, targets: Targets, weights: Weights) -> tuple[Tensor, Tensor]:
+    """What the squares of `r_C` (mean over its channels) and `r_A` count: `[n, H, W]` each."""
+    cells = (pixels_in_cells(lattice, targets) ** 2)[:, None, None]
+    return cells * targets.image_weights, weights.silhouette * cells * targets.silhouette_weights
+
+
+def pixels_in_cells(lattice: Lattice, targets: Targets) -> Tensor:
+    """Width of each view's pixels at the object, in cells (p/h): `[n]`."""
+    return targets.pixel_sizes(lattice) / lattice.spacing.max()
+
+
+def robust_weights(r: Tensor, k: float) -> Tensor:
+    """`w = min(1, k/|r|)`: held fixed, `w r²` has the derivative of Huber's ρ."""
+    return k / r.detach().abs().clamp(min=k) if math.isfinite(k) else torch.ones_like(r)
+
+
+def robust(r: Tensor, k: float) -> Tensor:
+    """Huber's `ρ(r)`: `r²` up to `|r| = k`, then `2 k |r| − k²`."""
+    if math.isinf(k):
+        return r * r
+    return 2 * torch.nn.functional.huber_loss(r, torch.zeros_like(r), reduction="none", delta=k)
+
+
 def carve(lattice: Lattice, targets: Targets, out: Rendering) -> Tensor:
-    """`Σ (1 − φ(x)/h)²` over hits x that must be empty: `[n]`.
+    """`Σ (1 − φ(x)/h)²` over the points of `carve_points`: `[n]`.
 
     Coverage is flat inside a silhouette, so alone it erodes only from the rim. This pulls the
     surface one cell inwards wherever it is seen in the way, which is how holes open.
     """
+    points, views = carve_points(targets, out)
+    total = torch.zeros_like(out.silhouettes[:, 0, 0])
+    if not len(points):  # the rule, once a shape is about right
+        return total
+    residual = 1 - lattice.sample(points) / lattice.spacing.max()
+    return total.index_add(0, views, residual**2)
+
+
+def carve_points(targets: Targets, out: Rendering) -> tuple[Tensor, Tensor]:
+    """Where the surface is hit in pixels that must be empty: world points `[P, 3]`, views `[P]`.
+
+    Not differentiable: the points are held fixed.
+    """
     wrong = out.hit_mask & (targets.silhouettes < CARVE_BELOW) & (targets.silhouette_weights > 0.99)
     view, row, column = wrong.nonzero(as_tuple=True)
-    total = torch.zeros_like(out.silhouettes[:, 0, 0])
-    if not len(view):  # the rule, once a shape is about right
-        return total
-    rays_o, rays_d = targets.cameras.rays()
-    z = targets.cameras.c2w[:, :3, 2]
-    d = rays_d[view, row, column]
-    t = out.depths[view, row, column].detach() / (d * z[view]).sum(-1)
-    phi = lattice.sample(rays_o[view, row, column] + t[:, None] * d)
-    residual = 1 - phi / lattice.spacing.max()
-    return total.index_add(0, view, residual**2)
+    if not len(view):
+        return torch.zeros(0, 3), view
+    some, among = torch.unique(view, return_inverse=True)
+    rays_o, rays_d = targets.cameras[some].rays()
+    d = rays_d[among, row, column]
+    forward = targets.cameras.c2w[view, :3, 2]
+    t = out.depths[view, row, column].detach() / (d * forward).sum(-1)
+    return rays_o[among, row, column] + t[:, None] * d, view

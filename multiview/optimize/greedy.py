@@ -14,6 +14,7 @@ from torch import Tensor
 from multiview.appearance import Appearance
 from multiview.optimize.energy import Terms, Weights, energy
 from multiview.optimize.targets import Targets
+from multiview.recipes import AdamRecipe
 from sdfrender import Lattice
 
 UPDATES_ABOVE = 20  # SDFDiff §5: most updates of a view that is worse than average
@@ -94,6 +95,41 @@ class Optimizer:
             self.values.copy_(before + step)
             self.values.copy_(self.lattice.redistance().values / self.cell)
         return Terms(**{k: v.detach() for k, v in vars(terms).items()})
+
+
+class AdamPasses(Optimizer):
+    """The passes of a level, in the recipe's order.
+
+    Args:
+        lattice: where to start.
+        targets: all N training views at this level.
+        appearance: colour and light; every rendering is shown to it.
+        recipe: order of the views, learning rate, weights.
+        passes: of this level.
+        losses: `[N]` loss of each view in the last pass (infinity before the first); overwritten.
+        generator: of the shuffled order.
+    """
+
+    def __init__(
+        self,
+        lattice: Lattice,
+        targets: Targets,
+        appearance: Appearance,
+        recipe: AdamRecipe,
+        passes: int,
+        losses: Tensor,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__(lattice, targets, recipe.weights, appearance)
+        self.recipe, self.passes = recipe, passes
+        self.losses, self.generator = losses, generator
+
+    def run_pass(self, index: int) -> Iterator[tuple[list[int], Terms]]:
+        """Pass `index` over the views; yields each update."""
+        self.set_rate(self.recipe.rate(index / self.passes))
+        if self.recipe.schedule == "greedy":
+            return greedy_pass(self, self.losses)
+        return shuffled_pass(self, self.losses, self.recipe.batch, self.generator)
 
 
 def greedy_pass(optimizer: Optimizer, losses: Tensor) -> Iterator[tuple[list[int], Terms]]:

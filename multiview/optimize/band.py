@@ -1,0 +1,121 @@
+"""The unknowns of Gauss-Newton, and what is linear in them, as sparse matrices.
+
+Notation: `M` vertices near the surface are unknown, `h` is the largest spacing. Unknowns and values
+are in units of `h`, so that a step of 1 moves the surface by about one cell.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from sdfrender import Lattice
+from sdfrender.trilinear import corner_offsets, corner_weights
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
+
+
+class Band:
+    """The M vertices of a lattice with `|φ| < width · h`.
+
+    Args:
+        lattice: one lattice.
+        width: half width of the band of unknowns, in cells.
+        smooth_width: half width of the band in which the regularisers act, in cells; smaller by a
+            cell, so that all that they touch is unknown.
+
+    Attributes:
+        ids: `[M]` flat indices of the unknowns.
+        values: `[X Y Z]` of the lattice, in cells.
+    """
+
+    def __init__(self, lattice: Lattice, width: float, smooth_width: float) -> None:
+        self.lattice = lattice
+        self.h = float(lattice.spacing.max())
+        self.values: Floats = (lattice.values / self.h).float().numpy().ravel()
+        distance = np.abs(self.values)
+        self.ids = np.flatnonzero(distance < width).astype(np.int32)
+        self.smooth = np.flatnonzero(distance < smooth_width).astype(np.int32)
+        M = len(self.ids)
+        self.unknown = np.full(distance.size, M, np.int32)  # M: held fixed
+        self.unknown[self.ids] = np.arange(M, dtype=np.int32)
+        spacing = lattice.spacing.double().numpy()
+        self._scale = self.h / spacing  # cells along each axis to cells of size h
+        self._mean = float(np.exp(np.log(spacing).mean()))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def scatter(self, x: Floats) -> Tensor:
+        """Unknowns `[M]` as a tangent of the lattice's values, world units."""
+        out = np.zeros(self.values.size, np.float32)
+        out[self.ids] = self.h * x
+        return torch.from_numpy(out).reshape(self.lattice.resolution)
+
+    def gather(self, derivative: Tensor, power: int = 1) -> Floats:
+        """A derivative in the lattice's values as one in the unknowns; `power` 2 for squares."""
+        taken: Floats = derivative.numpy().reshape(-1)[self.ids] * np.float32(self.h**power)
+        return taken
+
+    def rows(self, vertices: Ints, weights: Floats) -> Any:
+        """A sparse matrix `[R, M]` with entries `weights` `[R, k]` at `vertices` `[R, k]`."""
+        columns = self.unknown[vertices]
+        data = np.where(columns < len(self), weights, 0).astype(np.float32)
+        R, k = columns.shape
+        starts = np.arange(0, R * k + 1, k, dtype=np.int32)
+        inside = np.minimum(columns, len(self) - 1)
+        return sparse.csr_matrix((data.ravel(), inside.ravel(), starts), shape=(R, len(self)))
+
+    def laplacian(self) -> tuple[Any, Floats]:
+        """`h Δφ` at the vertices where the regularisers act, as in `energies.laplacian`.
+
+        Returns:
+            The matrix `[R, M]` and the residual `[R]`.
+        """
+        left, right, span = self._neighbours()
+        weight = np.where(span == 2, self._scale**2 * self._mean / self.h, 0).astype(np.float32)
+        vertices = np.concatenate((left, right, self.smooth[:, None]), 1)
+        weights = np.concatenate((weight, weight, -2 * weight.sum(1, keepdims=True)), 1)
+        return self.rows(vertices, weights), (weights * self.values[vertices]).sum(1)
+
+    def eikonal(self) -> tuple[Any, Floats]:
+        """`(|∇φ|² − 1) / 2` at those vertices, as in `energies.eikonal`, and its derivative.
+
+        Returns:
+            The matrix `[R, M]` and the residual `[R]`.
+        """
+        left, right, span = self._neighbours()
+        slope = (self._scale / np.maximum(span, 1)).astype(np.float32)
+        gradient = (self.values[right] - self.values[left]) * slope  # (R, 3)
+        weights = gradient * slope
+        rows = self.rows(np.concatenate((right, left), 1), np.concatenate((weights, -weights), 1))
+        return rows, ((gradient**2).sum(1) - 1) / 2
+
+    def samples(self, points: Tensor) -> tuple[Any, Floats]:
+        """φ at points `[P, 3]` of the box: the matrix `[P, M]`, and φ itself `[P]`, in cells."""
+        X, Y, Z = self.lattice.resolution
+        index = (points - self.lattice.bounds[0]) / self.lattice.spacing
+        cell = index.floor().clamp(torch.zeros(3), torch.tensor((X, Y, Z)) - 2)
+        first = (cell.int() * torch.tensor((Y * Z, Z, 1), dtype=torch.int32)).sum(-1)
+        offsets = corner_offsets(Y, Z, points.device).int()
+        vertices = (first[:, None] + offsets).numpy()
+        weights = corner_weights((index - cell).clamp(0, 1)).numpy()
+        return self.rows(vertices, weights), (weights * self.values[vertices]).sum(1)
+
+    def _neighbours(self) -> tuple[Ints, Ints, Ints]:
+        """Neighbours of the smoothed vertices to the left and right, and cells between: `[R, 3]`.
+
+        At a face of the box a vertex is its own neighbour.
+        """
+        sizes = np.array(self.lattice.resolution, np.int32)
+        index = np.stack(np.unravel_index(self.smooth, sizes), 1).astype(np.int32)
+        step = np.array((sizes[1] * sizes[2], sizes[2], 1), np.int32)
+        before, after = (index > 0).astype(np.int32), (index < sizes - 1).astype(np.int32)
+        here = self.smooth[:, None]
+        return here - before * step, here + after * step, before + after

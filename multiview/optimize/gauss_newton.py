@@ -1,0 +1,99 @@
+"""Gauss-Newton on the lattice: all views at once, a few dozen linear solves in all.
+
+Each step linearises the renderings at the lattice (`LeastSquares`), solves for the change of the
+vertices near the surface, and redistances. Damping follows the energy, as in Levenberg-Marquardt:
+`κ` asks for smooth steps and `ε` for small ones; both are multiplied by the same factor, which
+falls while steps succeed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from multiview.appearance import Appearance
+from multiview.optimize.energy import Terms, Weights
+from multiview.optimize.least_squares import LeastSquares
+from multiview.optimize.targets import Targets
+from multiview.recipes import NewtonLevel
+from sdfrender import Lattice, render
+from sdfrender.redistance import redistance
+
+BAND = 3.2  # half width of the band of unknowns, cells
+REACH = 6.0  # how far distances are kept up, cells
+ITERATIONS = 30  # of conjugate gradients
+TOLERANCE = 0.02
+SMALL_STEPS = 1e-3  # ε at a damping of 1
+EASE, LEAST = 0.7, 0.03  # damping after a step that succeeded, and its floor
+RAISE, MOST = 3.0, 100.0  # after one that did not
+WORSE = 1.3  # a step did not succeed when the data terms grew by more than this
+
+
+class GaussNewton:
+    """A lattice being fitted at one level of the pyramid.
+
+    Args:
+        lattice: where to start.
+        targets: all training views at this level.
+        appearance: colour and light; every rendering is shown to it.
+        weights: of the energy.
+        level: settings of the level, among them the weight of smoothness.
+    """
+
+    def __init__(
+        self,
+        lattice: Lattice,
+        targets: Targets,
+        appearance: Appearance,
+        weights: Weights,
+        level: NewtonLevel,
+    ) -> None:
+        self.lattice = lattice
+        self.targets, self.appearance, self.level = targets, appearance, level
+        self.weights = replace(weights, laplacian=level.laplacian)
+        self.damping, self.energy = 1.0, float("inf")
+
+    def iterate(self) -> Terms:
+        """One step on all views. Returns the terms before it."""
+        problem = LeastSquares(self.lattice, self.targets, self.appearance, self.weights, BAND)
+        energy = float(problem.terms.data)
+        if energy > WORSE * self.energy:
+            self.damping = min(RAISE * self.damping, MOST)
+        else:
+            self.damping = max(EASE * self.damping, LEAST)
+        self.energy = energy
+
+        step = problem.step(
+            self.damping * self.level.smoothing, self.damping * SMALL_STEPS, ITERATIONS, TOLERANCE
+        )
+        step = step.clip(-self.level.largest_step, self.level.largest_step)
+        moved = self.lattice.values + problem.band.scatter(step)
+        self.lattice = redistance(self.lattice.with_values(moved), reach=REACH)
+        return problem.terms
+
+    def run_pass(self, index: int) -> Iterator[tuple[list[int], Terms]]:
+        """One step on all views, whatever its index."""
+        yield list(range(len(self.targets.cameras))), self.iterate()
+
+    def estimate_appearance(self) -> None:
+        """Render all views once and solve for colour and light, before the first step."""
+        look = self.appearance
+        with torch.no_grad():
+            out = render(
+                self.lattice, self.targets.cameras, lighting=look.lighting, albedo=look.albedo
+            )
+        look.observe(out, self.targets)
+        look.solve()
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors that `restore` needs to go on exactly here."""
+        progress = torch.tensor((self.damping, self.energy), dtype=torch.float64)
+        return {"values": self.lattice.values, "cell": torch.tensor(1.0), "progress": progress}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take up the state that an earlier run saved."""
+        self.lattice = self.lattice.with_values(tensors["values"])
+        self.damping, self.energy = tensors["progress"].tolist()

@@ -1,0 +1,122 @@
+"""The recipes behind the presets: which method, on which levels, with which weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from multiview.optimize.energy import Weights
+
+Schedule = Literal["shuffled", "greedy"]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of the pyramid, coarse to fine."""
+
+    resolution: float
+    """Samples along the longest side, as a fraction of the final resolution."""
+    pixels_per_cell: float
+    """Image size: pixels along a cell at the object, never more than the images have."""
+    passes: int
+    """Passes over the training views; a step of Gauss-Newton is one."""
+
+
+@dataclass(frozen=True)
+class NewtonLevel(Level):
+    """A level of Gauss-Newton."""
+
+    laplacian: float = 0.005
+    """Weight of smoothness in the energy (λ)."""
+    smoothing: float = 0.02
+    """How smooth a step has to be, at a damping of 1 (κ)."""
+    largest_step: float = 1.0
+    """In cells; a vertex that wants more is held to this."""
+
+
+@dataclass(frozen=True)
+class NewtonRecipe:
+    """Gauss-Newton on all views."""
+
+    levels: tuple[NewtonLevel, ...]
+    weights: Weights = field(default_factory=lambda: Weights(silhouette=0.5, band=2.2))
+    """Of the energy; the levels have their own weight of smoothness."""
+
+
+@dataclass(frozen=True)
+class AdamRecipe:
+    """Adam, a view or a few at a time."""
+
+    levels: tuple[Level, ...]
+    schedule: Schedule = "shuffled"
+    batch: int = 4
+    """Views per update of the shuffled schedule."""
+    learning_rate: float = 0.15
+    """Adam's at the start of a level, in cells."""
+    final_rate: float = 0.02
+    """Its fraction at the end of a level (cosine decay)."""
+    weights: Weights = field(default_factory=Weights)
+
+    def rate(self, done: float) -> float:
+        """The learning rate when a fraction `done` of a level's passes is behind."""
+        decay = 0.5 * (1 + math.cos(math.pi * done))
+        return self.learning_rate * (self.final_rate + (1 - self.final_rate) * decay)
+
+
+Recipe = NewtonRecipe | AdamRecipe
+
+COARSEST = 40  # a lattice of at most so many samples along the longest side comes first
+SPHERE_PASSES = 3  # times as many passes over the coarsest level from a sphere
+
+
+def best(resolution: int) -> NewtonRecipe:
+    """Gauss-Newton, each level to convergence."""
+    return _newton(resolution, coarsest=(6, 6), finer=(6, 6), pixels_per_cell=4)
+
+
+def fast(resolution: int) -> NewtonRecipe:
+    """Gauss-Newton with about a third of the work: small images, fewer steps."""
+    return _newton(resolution, coarsest=(6, 4), finer=(4, 2), pixels_per_cell=2)
+
+
+def adam(resolution: int) -> AdamRecipe:
+    """First order on the same energy: shuffled batches of views."""
+    return AdamRecipe(
+        levels=(Level(1 / 4, 2, 10), Level(1 / 2, 2, 16), Level(1, 2, 12), Level(1, 4, 6)),
+    )
+
+
+RECIPES: dict[str, Callable[[int], Recipe]] = {"best": best, "fast": fast, "adam": adam}
+
+
+def from_sphere(recipe: Recipe) -> Recipe:
+    """The same from a sphere, which has farther to go than the hull."""
+    first, *others = recipe.levels
+    first = replace(first, passes=SPHERE_PASSES * first.passes)
+    return replace(recipe, levels=(first, *others))  # type: ignore[arg-type]
+
+
+def _newton(
+    resolution: int, coarsest: tuple[int, int], finer: tuple[int, int], pixels_per_cell: float
+) -> NewtonRecipe:
+    """Resolution doubles from level to level; smoothness is let go as detail comes in.
+
+    Args:
+        resolution: samples along the longest side at the end.
+        coarsest: steps on the coarsest lattice, with more and with less smoothness.
+        finer: the same for each finer one.
+        pixels_per_cell: see `Level`.
+    """
+    rungs = [1.0]
+    while resolution * rungs[0] > COARSEST:
+        rungs.insert(0, rungs[0] / 2)
+    levels = [
+        NewtonLevel(rungs[0], pixels_per_cell, coarsest[0], 0.1, 0.1, 0.3),
+        NewtonLevel(rungs[0], pixels_per_cell, coarsest[1], 0.01, 0.1, 0.5),
+    ]
+    for rung in rungs[1:]:
+        levels.append(NewtonLevel(rung, pixels_per_cell, finer[0], 0.02, 0.1, 0.5))
+        levels.append(NewtonLevel(rung, pixels_per_cell, finer[1], 0.002, 0.02, 1.0))
+    return NewtonRecipe(tuple(levels))
