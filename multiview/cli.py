@@ -32,7 +32,7 @@ def fit(
     scene: tyro.conf.Positional[Path],
     /,
     out: Path | None = None,
-    preset: Literal["best", "fast"] = "best",
+    preset: Literal["best", "fast", "sdfdiff"] = "best",
     init: Literal["hull", "sphere"] = "hull",
     resolution: int = 64,
     train_views: str | None = None,
@@ -61,7 +61,8 @@ def fit(
         scene: The scene's folder, or its camera file.
         out: The run folder to write. Default: runs/SCENE, or runs/SCENE-2 and so on if that holds
             a run; with --resume the last of them.
-        preset: best, or fast: less than half of the time, coarser.
+        preset: best, fast (less than half of the time, coarser), or sdfdiff (the method of that
+            paper; use it with --init sphere).
         init: Start from the visual hull of the masks, or from a sphere.
         resolution: Lattice samples along the longest side of the box.
         train_views: Views to fit: names, globs or slices over the name-sorted views, separated by
@@ -70,8 +71,8 @@ def fit(
         light: auto (the scene's own if it states one, else estimate), estimate (constant albedo
             under order-2 spherical harmonics), scene, or a .json file with the keys of a scene's
             lighting.
-        schedule: Views per update: shuffled batches, or SDFDiff's greedy order. Default: the
-            preset's.
+        schedule: Views per update of best and fast: shuffled batches, or SDFDiff's greedy order.
+            Default: the preset's.
         bounds: World box of the lattice, min x y z then max x y z. Default: the scene's, or from
             the masks.
         mask_threshold: Take pixels brighter than this fraction of full scale as the object.
@@ -108,7 +109,7 @@ def fit(
 
 def demo(
     out: Path | None = None,
-    preset: Literal["best", "fast"] = "best",
+    preset: Literal["best", "fast", "sdfdiff"] = "best",
     resolution: int = 64,
     seed: int = 0,
     resume: Flag = False,
@@ -176,7 +177,7 @@ def benchmark(
     /,
     out: Path = Path("runs/benchmark"),
     resolutions: tuple[int, ...] = (64, 128),
-    preset: Literal["best", "fast"] = "best",
+    preset: Literal["best", "fast", "sdfdiff"] = "best",
     init: Literal["hull", "sphere"] = "hull",
     views: int = 26,
     image_size: int = 256,

@@ -12,7 +12,7 @@ from sdfrender.errors import InputError
 
 Schedule = Literal["shuffled", "greedy"]
 Start = Literal["hull", "sphere"]
-Preset = Literal["best", "fast"]
+Preset = Literal["best", "fast", "sdfdiff"]
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,43 @@ class Recipe:
         return self.learning_rate * (self.final_rate + (1 - self.final_rate) * decay)
 
 
-RECIPES: dict[Preset, Recipe] = {
+@dataclass(frozen=True)
+class SdfDiffLevel(Level):
+    """A level of SDFDiff; its passes are a limit, `tolerance` ends most levels before."""
+
+    learning_rate: float = 0.01
+    """Adam's, in units of the paper's box (`multiview.optimize.sdfdiff`)."""
+    tolerance: float = 0.4
+    """A pass that lowers the views' mean energy by less is the last."""
+
+
+@dataclass(frozen=True)
+class SdfDiffRecipe:
+    """The method of SDFDiff: `multiview.optimize.sdfdiff`."""
+
+    levels: tuple[SdfDiffLevel, ...]
+    updates: int = 5
+    """Most updates of a view in a pass."""
+    start_radius: float = 0.4
+    """Of the sphere to start from, as a fraction of the shortest side of the box."""
+    weights: Weights = field(default_factory=lambda: Weights(0, 0, 1, 1, math.inf))
+    """Of `eikonal` and `laplacian`, on every vertex; the others have no part in it."""
+
+
+def sdfdiff_levels(count: int = 8) -> tuple[SdfDiffLevel, ...]:
+    """8³, 16³, … 64³ or the same fractions of another resolution, as in the released code."""
+    return tuple(
+        SdfDiffLevel((n + 1) / count, 4, 12, 0.01 / 1.03**n, 0.4 * 1.05 ** (n + 1))
+        for n in range(count)
+    )
+
+
+RECIPES: dict[Preset, Recipe | SdfDiffRecipe] = {
     "best": Recipe(
         levels=(Level(1 / 4, 2, 10), Level(1 / 2, 2, 16), Level(1, 2, 12), Level(1, 4, 6)),
     ),
     "fast": Recipe(levels=(Level(1 / 4, 2, 10), Level(1 / 2, 2, 10), Level(1, 2, 6))),
+    "sdfdiff": SdfDiffRecipe(sdfdiff_levels()),
 }
 
 
@@ -84,14 +116,18 @@ class FitConfig:
             raise InputError(f"--resolution: need at most 512 samples, got {self.resolution}")
         if self.threads < 1:
             raise InputError(f"--threads: need at least 1, got {self.threads}")
+        if self.schedule is not None and self.preset == "sdfdiff":
+            raise InputError(f"--schedule: --preset sdfdiff has its own, got {self.schedule}")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"--seed: need a number from 0 to 2^63 − 1, got {self.seed}")
         if self.image_size < 16:
             raise InputError(f"--image-size: need at least 16 pixels, got {self.image_size}")
 
-    def recipe(self) -> Recipe:
+    def recipe(self) -> Recipe | SdfDiffRecipe:
         """The preset's recipe with the choices made here."""
         recipe = RECIPES[self.preset]
+        if isinstance(recipe, SdfDiffRecipe):
+            return recipe
         if self.schedule is not None:
             recipe = replace(recipe, schedule=self.schedule)
         if self.init == "sphere":  # it has farther to go than the hull

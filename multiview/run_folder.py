@@ -173,8 +173,9 @@ def _settings(config: FitConfig) -> dict[str, Any]:
 
 
 def _recipe_of(config: FitConfig) -> dict[str, Any]:
-    """The recipe as JSON."""
-    recipe: dict[str, Any] = json.loads(_json(asdict(config.recipe())))
+    """The recipe as it is read back from JSON, which has no infinity."""
+    text = _json(asdict(config.recipe()))
+    recipe: dict[str, Any] = json.loads(text, parse_constant=lambda name: None)
     return recipe
 
 

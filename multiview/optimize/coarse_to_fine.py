@@ -6,7 +6,7 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from multiview.appearance import Appearance
-from multiview.config import FitConfig, Level
+from multiview.config import FitConfig, Level, Recipe, SdfDiffLevel, SdfDiffRecipe
 from multiview.optimize.energy import Terms
 from multiview.optimize.floaters import remove_floaters
 from multiview.optimize.greedy import Optimizer, greedy_pass, shuffled_pass
+from multiview.optimize.sdfdiff import SdfDiff
 from multiview.optimize.targets import Targets
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
@@ -76,8 +77,10 @@ def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, qu
             continue
         if not resuming:
             resolution = level_resolution(config, level)
-            state.lattice = state.lattice.resample(resolution).redistance()
-        optimizer = Optimizer(state.lattice, level_targets, recipe.weights, state.appearance)
+            state.lattice = state.lattice.resample(resolution)
+            if not isinstance(recipe, SdfDiffRecipe):
+                state.lattice = state.lattice.redistance()
+        optimizer = choose_optimizer(state, recipe, level, level_targets)
         first = 0
         if resuming and start is not None:
             first = start.passes
@@ -87,13 +90,12 @@ def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, qu
             optimizer.estimate_appearance()
 
         for index in range(first, level.passes):
-            optimizer.set_rate(recipe.rate(index / level.passes))
-            if recipe.schedule == "greedy":
-                updates = greedy_pass(optimizer, losses)
-            else:
-                updates = shuffled_pass(optimizer, losses, recipe.batch, generator)
+            if optimizer.settled:
+                bar.update((level.passes - index) * level_targets.silhouettes.numel())
+                break
             rows = []
-            for views, terms in updates:
+            for views, terms in one_pass(optimizer, config, level, index, losses, generator):
+                losses[views] = terms.per_view
                 state.lattice = optimizer.lattice
                 state.updates += 1
                 state.seconds = time.monotonic() - began
@@ -105,9 +107,40 @@ def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, qu
             run.log(rows)
             bar.update(level_targets.silhouettes.numel())
             save_checkpoint(state, run, optimizer, generator, losses, (number, index + 1))
-        state.lattice = remove_floaters(optimizer.lattice)
+        state.lattice = optimizer.lattice
+        if not isinstance(recipe, SdfDiffRecipe):
+            state.lattice = remove_floaters(state.lattice)
         state.seconds = time.monotonic() - began
     bar.close()
+
+
+def choose_optimizer(
+    state: Fit, recipe: Recipe | SdfDiffRecipe, level: Level, targets: Targets
+) -> Optimizer:
+    """The recipe's, at one level."""
+    if isinstance(recipe, SdfDiffRecipe):
+        assert isinstance(level, SdfDiffLevel)
+        return SdfDiff(state.lattice, targets, state.appearance, recipe, level)
+    return Optimizer(state.lattice, targets, recipe.weights, state.appearance)
+
+
+def one_pass(
+    optimizer: Optimizer,
+    config: FitConfig,
+    level: Level,
+    index: int,
+    losses: Tensor,
+    generator: torch.Generator,
+) -> Iterator[tuple[list[int], Terms]]:
+    """Pass `index` of a level over the views, in the recipe's order; yields each update."""
+    recipe = config.recipe()
+    if isinstance(recipe, SdfDiffRecipe):
+        assert isinstance(optimizer, SdfDiff)
+        return optimizer.run_pass(index)
+    optimizer.set_rate(recipe.rate(index / level.passes))
+    if recipe.schedule == "greedy":
+        return greedy_pass(optimizer, losses)
+    return shuffled_pass(optimizer, losses, recipe.batch, generator)
 
 
 def progress_bar(levels: Sequence[Level], pyramid: Sequence[Targets], quiet: bool) -> Bar:
