@@ -210,6 +210,11 @@ def test_a_fit_goes_on_where_it_was_cut_short(torus_scene: Path, tmp_path: Path)
     assert {row["pass"] for row in rows if row["level"] == "0"} == {"0", "1"}
 
 
+def test_bounds_may_be_whole_numbers(torus_scene: Path, tmp_path: Path) -> None:
+    summary = fit_paper(torus_scene, tmp_path / "run", bounds=(7, -5, 2, 13, -1, 8))
+    assert summary["resolution"] == [16, 11, 16]
+
+
 def test_the_released_levels() -> None:
     levels = sdfdiff_levels()
     assert [round(64 * level.resolution) for level in levels] == [*range(8, 65, 8)]

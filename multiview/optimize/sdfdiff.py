@@ -137,15 +137,15 @@ def energy(
     r = (out.images - targets.images).abs().mean(-1)  # (n, H, W)
     h = float(lattice.spacing.max()) / box_unit(lattice)
     weights = recipe.weights
-    # `energies` halves 1 − |∇φ|², and divides the Laplacian by h
-    eikonal = weights.eikonal * 4 * (h / SPACING) ** 2
+    eikonal, laplacian = energies.regularizers(lattice, weights.band)
     none = torch.zeros(len(targets.cameras))
     return Terms(
         color=count * (targets.image_weights * r).sum((1, 2)),
         silhouette=none,
         carve=none,
-        eikonal=eikonal * energies.eikonal(lattice, weights.band),
-        laplacian=weights.laplacian * h**2 * energies.laplacian(lattice, weights.band),
+        # `energies` halves 1 − |∇φ|², and divides the Laplacian by h
+        eikonal=weights.eikonal * 4 * (h / SPACING) ** 2 * eikonal,
+        laplacian=weights.laplacian * h**2 * laplacian,
     ), out
 
 
