@@ -32,7 +32,7 @@ def fit(
     scene: tyro.conf.Positional[Path],
     /,
     out: Path | None = None,
-    preset: Literal["best", "fast", "adam"] = "best",
+    preset: Literal["best", "fast", "adam", "sdfdiff"] = "best",
     init: Literal["hull", "sphere"] = "hull",
     resolution: int = 64,
     train_views: str | None = None,
@@ -62,8 +62,8 @@ def fit(
         scene: The scene's folder, or its camera file.
         out: The run folder to write. Default: runs/SCENE, or runs/SCENE-2 and so on if that holds
             a run; with --resume the last of them.
-        preset: best (Gauss-Newton), fast (a third of its time), or adam (first order, a few views
-            at a time).
+        preset: best (Gauss-Newton), fast (a third of its time), adam (first order, a few views at a
+            time), or sdfdiff (the method of that paper; use it with --init sphere).
         init: Start from the visual hull of the masks, or from a sphere.
         resolution: Lattice samples along the longest side of the box.
         train_views: Views to fit: names, globs or slices over the name-sorted views, separated by
@@ -110,7 +110,7 @@ def fit(
 
 def demo(
     out: Path | None = None,
-    preset: Literal["best", "fast", "adam"] = "best",
+    preset: Literal["best", "fast", "adam", "sdfdiff"] = "best",
     resolution: int = 64,
     seed: int = 0,
     resume: Flag = False,
@@ -173,6 +173,72 @@ def report(run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name=
     print(run_folder / "report.html")
 
 
+def benchmark(
+    meshes: tyro.conf.Positional[tuple[Path, ...]],
+    /,
+    out: Path = Path("runs/benchmark"),
+    resolutions: tuple[int, ...] = (64, 128),
+    preset: Literal["best", "fast", "adam", "sdfdiff"] = "best",
+    init: Literal["hull", "sphere"] = "hull",
+    views: int = 26,
+    image_size: int = 256,
+    noise: float = 0.0,
+    seed: int = 0,
+    threads: int | None = None,
+    again: Flag = False,
+    as_json: Annotated[Flag, tyro.conf.arg(name="json")] = False,
+    as_markdown: Annotated[Flag, tyro.conf.arg(name="markdown")] = False,
+) -> None:
+    """Reconstruct meshes from images of them, and print how close that came.
+
+    The images are ray traced from the mesh, which is scaled to a longest side of 1.5: 26 views
+    from the faces, edges and corners of a cube and 6 held out, 3×3 rays a pixel, known light,
+    albedo 1. Scenes and finished runs stay in OUT and are not made again; OUT/benchmark.md and
+    OUT/benchmark.json hold the table.
+
+    Example: multiview benchmark meshes/ --resolutions 64
+
+    Args:
+        meshes: Mesh files (.obj .ply .off .stl), and folders that are searched for them.
+        out: Folder of scenes, runs and tables.
+        resolutions: Lattice samples along the longest side, a fit for each; ascending.
+        preset: As in `multiview fit`.
+        init: As in `multiview fit`.
+        views: Views to fit: 26, 8 (from the corners of the cube) or 4 (from every other corner).
+        image_size: Width and height of the images, pixels.
+        noise: Standard deviation of Gaussian noise on the colour of the training views, 0 to 1.
+        seed: Of the noise, and of the fits.
+        threads: As in `multiview fit`. The ray tracer takes all processors.
+        again: Fit also where a finished run has the same settings.
+        as_json: Print JSON instead of a table.
+        as_markdown: Print Markdown instead of a table.
+    """
+    if as_json and as_markdown:
+        raise InputError("--json: need one form of output, got --markdown too")
+    from rich.console import Console
+
+    from multiview.benchmark import run as of_meshes
+    from multiview.benchmark.table import markdown, terminal_table
+
+    config = of_meshes.BenchmarkConfig(
+        meshes, out, resolutions, preset, init, views, image_size, noise, seed, threads, again
+    )
+    result = of_meshes.benchmark(config)
+    rows = result["meshes"]
+    if as_json:
+        print(json.dumps(result, indent=2))
+    elif as_markdown:
+        print(markdown(config.title, rows, resolutions), end="")
+    else:
+        table = terminal_table(config.title, rows, resolutions)
+        console = Console()
+        needed = console.measure(table, options=console.options.update(width=1000)).maximum
+        Console(width=max(console.width, needed)).print(table)  # rather wrapped than cut off
+    failed = of_meshes.failed(rows)
+    if failed:
+        raise InputError(f"{len(failed)} of {len(rows)} meshes failed: {'; '.join(failed)}")
+
+
 def default_run(name: str, resume: bool) -> Path:
     """The first of runs/NAME, runs/NAME-2, … that holds no run; to resume, the last that does."""
     before = folder = Path("runs") / name
@@ -195,6 +261,7 @@ def demo_scene() -> Path:
 COMMANDS: dict[str, Callable[..., None]] = {
     "fit": fit,
     "demo": demo,
+    "benchmark": benchmark,
     "evaluate": evaluate,
     "report": report,
 }

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from multiview.recipes import RECIPES, AdamRecipe, Recipe, Schedule, from_sphere
+from multiview.recipes import RECIPES, AdamRecipe, Recipe, Schedule, SdfDiffRecipe, from_sphere
 from sdfrender.errors import InputError
 
 Start = Literal["hull", "sphere"]
-Preset = Literal["best", "fast", "adam"]
+Preset = Literal["best", "fast", "adam", "sdfdiff"]
 Loss = Literal["l2", "huber"]
 
 HUBER = 0.05  # a residual beyond which --loss huber counts linearly
@@ -49,27 +49,31 @@ class FitConfig:
         if self.schedule is not None and self.preset != "adam":
             raise InputError(
                 f"--schedule: an order of views belongs to --preset adam, got {self.preset} "
-                "(Gauss-Newton takes all views at once)"
+                "(Gauss-Newton takes all views at once, sdfdiff has its own)"
             )
         if self.image_size < 16:
             raise InputError(f"--image-size: need at least 16 pixels, got {self.image_size}")
 
     @property
     def num_threads(self) -> int:
-        """Of the renderer: by default all cores at hand, but one for Adam.
+        """Of the renderer: by default all cores at hand, but one for first-order methods.
 
-        Adam's many short steps in torch are many times slower on two threads than on one when
+        Their many short steps in torch are many times slower on two threads than on one when
         another program wants the cores.
         """
         if self.threads is not None:
             return self.threads
-        return 1 if self.preset == "adam" else os.cpu_count() or 1
+        return 1 if self.preset in ("adam", "sdfdiff") else os.cpu_count() or 1
 
     def recipe(self) -> Recipe:
         """The preset's recipe with the choices made here."""
         recipe = RECIPES[self.preset](self.resolution)
         if self.schedule is not None and isinstance(recipe, AdamRecipe):
             recipe = replace(recipe, schedule=self.schedule)
+        if isinstance(recipe, SdfDiffRecipe):
+            if self.loss != "l2":
+                raise InputError(f"--loss: --preset sdfdiff has its own, got {self.loss}")
+            return recipe
         if self.loss == "huber":
             recipe = replace(recipe, weights=replace(recipe.weights, huber=HUBER))
         return from_sphere(recipe) if self.init == "sphere" else recipe

@@ -14,6 +14,7 @@ from multiview.hull import bounds_from_masks, visual_hull
 from multiview.light import choose_light
 from multiview.optimize.coarse_to_fine import Fit, level_resolution, optimize
 from multiview.optimize.targets import Targets
+from multiview.recipes import SdfDiffRecipe
 from multiview.results import save_results
 from multiview.run_folder import RunFolder
 from multiview.scenes import load_scene
@@ -69,15 +70,17 @@ def _fit(config: FitConfig, quiet: bool) -> dict[str, Any]:
 def initial_lattice(config: FitConfig, targets: Targets, bounds: Tensor | None) -> Lattice:
     """The visual hull, or a sphere in the middle of the box, at the coarsest resolution."""
     if config.bounds is not None:
-        bounds = torch.tensor(config.bounds).reshape(2, 3)
+        bounds = torch.tensor(config.bounds, dtype=torch.float32).reshape(2, 3)
         if not bool((bounds[1] > bounds[0]).all() and bounds.isfinite().all()):
             raise InputError(f"--bounds: need min x y z, then a larger max x y z: {config.bounds}")
     cameras, silhouettes, known = targets.cameras, targets.silhouettes, targets.silhouette_weights
     if bounds is None:
         bounds = bounds_from_masks(cameras, silhouettes, known)
-    resolution = level_resolution(config, config.recipe().levels[0])
+    recipe = config.recipe()
+    resolution = level_resolution(config, recipe.levels[0])
     if config.init == "sphere":
         size = bounds[1] - bounds[0]
         middle = bounds.mean(0).tolist()
-        return Lattice.sphere(SPHERE_RADIUS * float(size.min()), middle, resolution, bounds)
+        radius = recipe.start_radius if isinstance(recipe, SdfDiffRecipe) else SPHERE_RADIUS
+        return Lattice.sphere(radius * float(size.min()), middle, resolution, bounds)
     return visual_hull(cameras, silhouettes, known, resolution, bounds)

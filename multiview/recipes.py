@@ -65,7 +65,30 @@ class AdamRecipe:
         return self.learning_rate * (self.final_rate + (1 - self.final_rate) * decay)
 
 
-Recipe = NewtonRecipe | AdamRecipe
+@dataclass(frozen=True)
+class SdfDiffLevel(Level):
+    """A level of SDFDiff; its passes are a limit, `tolerance` ends most levels before."""
+
+    learning_rate: float = 0.01
+    """Adam's, in units of the paper's box (`multiview.optimize.sdfdiff`)."""
+    tolerance: float = 0.4
+    """A pass that lowers the views' mean energy by less is the last."""
+
+
+@dataclass(frozen=True)
+class SdfDiffRecipe:
+    """The method of SDFDiff: `multiview.optimize.sdfdiff`."""
+
+    levels: tuple[SdfDiffLevel, ...]
+    updates: int = 5
+    """Most updates of a view in a pass."""
+    start_radius: float = 0.4
+    """Of the sphere to start from, as a fraction of the shortest side of the box."""
+    weights: Weights = field(default_factory=lambda: Weights(0, 0, 1, 1, math.inf))
+    """Of `eikonal` and `laplacian`, on every vertex; the others have no part in it."""
+
+
+Recipe = NewtonRecipe | AdamRecipe | SdfDiffRecipe
 
 COARSEST = 40  # a lattice of at most so many samples along the longest side comes first
 SPHERE_PASSES = 3  # times as many passes over the coarsest level from a sphere
@@ -88,7 +111,22 @@ def adam(resolution: int) -> AdamRecipe:
     )
 
 
-RECIPES: dict[str, Callable[[int], Recipe]] = {"best": best, "fast": fast, "adam": adam}
+def sdfdiff(resolution: int, count: int = 8) -> SdfDiffRecipe:
+    """8³, 16³, … 64³ or the same fractions of another resolution, as in the released code."""
+    return SdfDiffRecipe(
+        tuple(
+            SdfDiffLevel((n + 1) / count, 4, 12, 0.01 / 1.03**n, 0.4 * 1.05 ** (n + 1))
+            for n in range(count)
+        )
+    )
+
+
+RECIPES: dict[str, Callable[[int], Recipe]] = {
+    "best": best,
+    "fast": fast,
+    "adam": adam,
+    "sdfdiff": sdfdiff,
+}
 
 
 def from_sphere(recipe: Recipe) -> Recipe:

@@ -9,7 +9,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ class RunFolder:
 
     def begin(self) -> None:
         """Create the folder and write `config.json`, or open the log of the run that goes on."""
-        recipe = json.loads(_json(asdict(self.config.recipe())))
+        recipe = _recipe_of(self.config)
         if self.config.resume:
             _need_same(self.path / "config.json", self._recipe, recipe)
         (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -136,6 +136,16 @@ class RunFolder:
             return {name: opened.get_tensor(name) for name in opened.keys()}, state  # noqa: SIM118
 
 
+def holds_run(config: FitConfig) -> bool:
+    """Whether `config.out` holds a run, finished or not, with these settings and this recipe."""
+    try:
+        run = RunFolder(replace(config, resume=True))
+        _need_same(run.path, run._recipe, _recipe_of(config))
+    except InputError:
+        return False
+    return True
+
+
 @contextmanager
 def expect(file: Path, what: str) -> Iterator[None]:
     """Tell whatever a damaged file does to its reader as an `InputError` that names the file."""
@@ -160,6 +170,13 @@ def _settings(config: FitConfig) -> dict[str, Any]:
     """The settings as JSON; the scene's path such that it is found from any folder."""
     settings: dict[str, Any] = json.loads(_json(asdict(config)))
     return {**settings, "scene": str(config.scene.resolve())}
+
+
+def _recipe_of(config: FitConfig) -> dict[str, Any]:
+    """The recipe as it is read back from JSON, which has no infinity."""
+    text = _json(asdict(config.recipe()))
+    recipe: dict[str, Any] = json.loads(text, parse_constant=lambda name: None)
+    return recipe
 
 
 def _json(data: object) -> str:

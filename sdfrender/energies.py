@@ -7,9 +7,13 @@ the residual, never the field (which would put a jump at the band's edge).
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from sdfrender.engines.vertex_sums import sweep
 from sdfrender.lattice import Lattice
 from sdfrender.trilinear import vertex_gradients
 
@@ -65,6 +69,44 @@ def laplacian(lattice: Lattice, width: float = 3.2) -> Tensor:
         pad[2 * (-1 - dim)] = pad[2 * (-1 - dim) + 1] = 1
         total = total + torch.nn.functional.pad(second, pad)
     return _sum_of_squares(total, lattice, width)
+
+
+def regularizers(lattice: Lattice, width: float = 3.2) -> tuple[Tensor, Tensor]:
+    """`eikonal` and `laplacian` at once.
+
+    Differentiable once in `values`. One sweep of a compiled kernel, many times as fast as the two
+    functions, for one lattice on the CPU; anything else goes through them.
+    """
+    values = lattice.values
+    compiled = values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64)
+    if values.ndim != 3 or not compiled:
+        return eikonal(lattice, width), laplacian(lattice, width)
+    cells = torch.tensor(lattice.resolution) - 1
+    bounds = lattice.bounds.double()
+    limit = width * float(lattice.spacing.max())
+    sums: tuple[Tensor, Tensor] = _Sweep.apply(  # type: ignore[no-untyped-call]
+        values, (bounds[1] - bounds[0]) / cells, limit
+    )
+    return sums
+
+
+class _Sweep(torch.autograd.Function):
+    """Two sums over the vertices, and their derivatives kept for later."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, spacing: Tensor, limit: float) -> tuple[Tensor, Tensor]:
+        """`values` `[X, Y, Z]`, `spacing` `[3]`; returns two numbers."""
+        array = values.detach().contiguous().numpy()
+        first, second, *gradients = sweep(array, spacing.numpy(), limit)
+        ctx.save_for_backward(*(torch.from_numpy(g) for g in gradients))
+        return values.new_tensor(first), values.new_tensor(second)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        """The two gradients, each times what is asked for."""
+        first, second = ctx.saved_tensors
+        return grads[0] * first + grads[1] * second, None, None
 
 
 def _sum_of_squares(residual: Tensor, lattice: Lattice, width: float) -> Tensor:

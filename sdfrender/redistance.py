@@ -106,7 +106,8 @@ def _sweep(d: Floats, frozen: Bools, active: Bools, spacing: Floats) -> None:
     """Gauss-Seidel sweeps of the upwind scheme over `d`, in place, until nothing changes.
 
     A vertex is visited only while `active`, at first next to one that is frozen: one of its
-    neighbours has come down since its last visit (locking sweeping, Bak, McLaughlin and Renzi 2010). Rounds after the first cost little.
+    neighbours has come down since its last visit (locking sweeping, Bak, McLaughlin and Renzi
+    2010). Rounds after the first cost little.
     """
     X, Y, Z = d.shape
     hx, hy, hz = spacing

@@ -37,6 +37,7 @@ LIGHTS = {
     "sun": Lighting(
         ambient=0.2, headlight=None, directional=(Directional((0.3, 0.8, 0.5), intensity=0.8),)
     ),
+    "sdfdiff": Lighting(headlight=Headlight(10.0, falloff=True)),
 }
 # How much of the field of view the ball around the shape takes.
 FILL = 0.95
@@ -68,7 +69,9 @@ class RenderConfig:
         smooth: shade a mesh with interpolated vertex normals, not with one normal per triangle.
         albedo: red, green and blue reflectance, 0 to 1.
         light: studio: headlight 0.7 and 0.3 from the upper right. headlight: 1.0 at the camera.
-            sun: 0.8 from the upper right and 0.2 from everywhere.
+            sun: 0.8 from the upper right and 0.2 from everywhere. sdfdiff: 10 / d² at the camera,
+            d the distance to the surface.
+        size: scale the shape until the longest side of its box is this, and centre the box.
         bits: per channel of the PNG files.
         held_out: further views, in random directions, that the scene keeps for testing.
         seed: of those directions.
@@ -87,7 +90,8 @@ class RenderConfig:
     supersampling: int = 3
     smooth: Flag = False
     albedo: tuple[float, float, float] = (0.8, 0.8, 0.8)
-    light: Literal["studio", "headlight", "sun"] = "studio"
+    light: Literal["studio", "headlight", "sun", "sdfdiff"] = "studio"
+    size: float | None = None
     bits: Literal[8, 16] = 8
     held_out: int = 0
     seed: int = 0
@@ -145,6 +149,7 @@ def _check(config: RenderConfig) -> None:
         "fov_deg": (0 < config.fov_deg < 180, "between 0 and 180"),
         "elevation_deg": (-90 <= config.elevation_deg <= 90, "from -90 to 90"),
         "distance": (config.distance is None or 0 < config.distance < math.inf, "positive"),
+        "size": (config.size is None or 0 < config.size < math.inf, "positive"),
         "supersampling": (config.supersampling in range(1, 100, 2), "odd, from 1 to 99"),
         "albedo": (all(0 <= a <= 1 for a in config.albedo), "from 0 to 1"),
         "held_out": (config.held_out >= 0, "at least 0"),
@@ -165,6 +170,9 @@ def _open_shape(config: RenderConfig) -> tuple[trimesh.Trimesh, Tensor, Renderer
     path, lighting = config.shape, LIGHTS[config.light]
     if path.suffix.lower() in LATTICE_EXTENSIONS:
         lattice = load_lattice(path)
+        if config.size is not None:
+            s, middle = _fit_to(config.size, lattice.bounds)
+            lattice = Lattice(lattice.values * s, (lattice.bounds - middle) * s)
         try:
             mesh = extract_mesh(lattice)
         except ValueError as error:  # no surface, or several lattices
@@ -175,7 +183,15 @@ def _open_shape(config: RenderConfig) -> tuple[trimesh.Trimesh, Tensor, Renderer
         raise InputError(f"{path}: all vertices are in one place, there is nothing to see")
     if mesh.is_watertight and mesh.volume < 0:  # inside out
         mesh.invert()
+    if config.size is not None:
+        s, middle = _fit_to(config.size, torch.from_numpy(mesh.bounds.copy()))
+        mesh = trimesh.Trimesh((mesh.vertices - middle.numpy()) * s, mesh.faces, process=False)
     return mesh, _padded_bounds(mesh), _mesh_renderer(config, mesh, lighting)
+
+
+def _fit_to(size: float, bounds: Tensor) -> tuple[float, Tensor]:
+    """What makes the longest side of a box `[2, 3]` this long, and the box's middle `[3]`."""
+    return size / float((bounds[1] - bounds[0]).max()), bounds.mean(0)
 
 
 def place_cameras(config: RenderConfig, verts: Doubles) -> Cameras:

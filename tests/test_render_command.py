@@ -110,6 +110,28 @@ def test_every_option_changes_the_scene(tmp_path: Path, shape: Path) -> None:
     assert table(other_seed.out)["test_filenames"] == ["images/view_002.png", "images/view_003.png"]
 
 
+@pytest.mark.parametrize("kind", ["mesh", "lattice"])
+def test_a_size_scales_and_centres_the_shape_and_its_distances(
+    tmp_path: Path, shape: Path, kind: str
+) -> None:
+    """The same pictures from the same multiple of its size; a lattice stays one of distances."""
+    if kind == "lattice":
+        shape = tmp_path / "ball.npz"
+        box = [[9.0, 19.0, 29.0], [11.0, 21.0, 30.5]]
+        save_lattice(shape, Lattice.sphere(0.6, (10, 20, 29.8), 24, box))
+    base = RenderConfig(shape, tmp_path / "base", width=24, height=24, supersampling=1)
+    small = replace(base, distance=5.0)  # the longest side is 2
+    large = replace(base, out=tmp_path / "large", size=4.0, distance=10.0)
+    first, other = render_scene(small), render_scene(large)
+    steps = np.abs(views(small.out).astype(int) - views(large.out).astype(int))
+    assert steps.max() <= 1  # rounding
+    mesh, scaled = first.mesh, other.mesh
+    middle = mesh.bounds.mean(0) if kind == "mesh" else np.mean(box, 0)
+    np.testing.assert_allclose(scaled.vertices, 2 * (mesh.vertices - middle), atol=1e-5)
+    np.testing.assert_allclose(other.bounds.mean(0), 0, atol=1e-6)
+    np.testing.assert_allclose(other.bounds.diff(dim=0), 2 * first.bounds.diff(dim=0), atol=1e-5)
+
+
 def test_a_lattice_looks_like_its_mesh(tmp_path: Path) -> None:
     bounds = ((-0.9, -0.5, -0.8), (1.1, 0.5, 0.8))
     lattice = Lattice.from_function(torus(0.5, 0.25, (0.1, 0.0, 0.0)), (49, 25, 41), bounds)
@@ -173,6 +195,8 @@ def test_a_mesh_inside_out_is_turned_back(tmp_path: Path, shape: Path) -> None:
         (["--distance", "inf"], "--distance: need positive"),
         (["--supersampling", "2"], "--supersampling: need odd"),
         (["--albedo", "1", "1", "1.5"], "--albedo: need from 0 to 1"),
+        (["--size", "0"], "--size: need positive, got 0"),
+        (["--size", "nan"], "--size: need positive"),
         (["--held-out", "-1"], "--held-out: need at least 0"),
         (["--seed", "-1"], "--seed: need from 0"),
     ],

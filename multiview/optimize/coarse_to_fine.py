@@ -20,8 +20,16 @@ from multiview.optimize.energy import Terms
 from multiview.optimize.floaters import remove_floaters
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.greedy import AdamPasses
+from multiview.optimize.sdfdiff import SdfDiff
 from multiview.optimize.targets import Targets
-from multiview.recipes import AdamRecipe, Level, NewtonLevel, Recipe
+from multiview.recipes import (
+    AdamRecipe,
+    Level,
+    NewtonLevel,
+    Recipe,
+    SdfDiffLevel,
+    SdfDiffRecipe,
+)
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
 from sdfrender import Lattice
@@ -35,6 +43,10 @@ class Method(Protocol):
     @property
     def lattice(self) -> Lattice:
         """As it stands, detached."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether another pass of the level would gain too little."""
 
     def estimate_appearance(self) -> None:
         """Solve for colour and light before the first step."""
@@ -98,7 +110,9 @@ def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, qu
             continue
         if not resuming:
             resolution = level_resolution(config, level)
-            state.lattice = state.lattice.resample(resolution).redistance()
+            state.lattice = state.lattice.resample(resolution)
+            if not isinstance(recipe, SdfDiffRecipe):  # which never redistances
+                state.lattice = state.lattice.redistance()
         method = choose_method(state, recipe, level, level_targets, losses, generator)
         first = 0
         if resuming and start is not None:
@@ -109,6 +123,9 @@ def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, qu
             method.estimate_appearance()
 
         for index in range(first, level.passes):
+            if method.settled:
+                bar.update((level.passes - index) * level_targets.silhouettes.numel())
+                break
             rows = []
             for views, terms in method.run_pass(index):
                 losses[views] = terms.per_view
@@ -123,7 +140,9 @@ def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, qu
             run.log(rows)
             bar.update(level_targets.silhouettes.numel())
             save_checkpoint(state, run, method, generator, losses, (number, index + 1))
-        state.lattice = remove_floaters(method.lattice.redistance())
+        state.lattice = method.lattice
+        if not isinstance(recipe, SdfDiffRecipe):
+            state.lattice = remove_floaters(state.lattice.redistance())
         state.seconds = time.monotonic() - began
     bar.close()
 
@@ -141,6 +160,9 @@ def choose_method(
         return AdamPasses(
             state.lattice, targets, state.appearance, recipe, level.passes, losses, generator
         )
+    if isinstance(recipe, SdfDiffRecipe):
+        assert isinstance(level, SdfDiffLevel)
+        return SdfDiff(state.lattice, targets, state.appearance, recipe, level)
     assert isinstance(level, NewtonLevel)
     return GaussNewton(state.lattice, targets, state.appearance, recipe.weights, level)
 

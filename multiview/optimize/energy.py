@@ -93,12 +93,13 @@ def energy(
     color = w_color * robust(r_color, weights.huber).mean(-1)
     silhouette = w_silhouette * robust(r_silhouette, weights.huber)
     cells_per_pixel = pixels_in_cells(lattice, targets) ** 2  # (n,)
+    eikonal, laplacian = energies.regularizers(lattice, weights.band)
     return Terms(
         color=color.sum((1, 2)),
         silhouette=silhouette.sum((1, 2)),
         carve=weights.carve * cells_per_pixel * carve(lattice, targets, out),
-        eikonal=share * weights.eikonal * energies.eikonal(lattice, weights.band),
-        laplacian=share * weights.laplacian * energies.laplacian(lattice, weights.band),
+        eikonal=share * weights.eikonal * eikonal,
+        laplacian=share * weights.laplacian * laplacian,
     ), out
 
 

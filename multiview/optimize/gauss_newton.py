@@ -55,6 +55,7 @@ class GaussNewton:
         self.targets, self.appearance, self.level = targets, appearance, level
         self.weights = replace(weights, laplacian=level.laplacian)
         self.damping, self.energy = 1.0, float("inf")
+        self.settled = False
 
     def iterate(self) -> Terms:
         """One step on all views. Returns the terms before it."""

@@ -46,6 +46,11 @@ class Optimizer:
         self.adam = torch.optim.Adam([self.values], betas=(0.9, 0.99))
 
     @property
+    def settled(self) -> bool:
+        """Whether the level is done before its passes are."""
+        return False
+
+    @property
     def lattice(self) -> Lattice:
         """The lattice as it stands, world units, detached."""
         return Lattice(self.values.detach() * self.cell, self.bounds)

@@ -38,7 +38,14 @@ from sdfrender.engines.lane_steps import (
 )
 from sdfrender.engines.light_terms import INTENSITY, irradiance
 from sdfrender.engines.raster import FAR, draw_hits, draw_marks, scratch
-from sdfrender.engines.ray_walk import ALONE, CAP, CROSSING, OPAQUE, find_events
+from sdfrender.engines.ray_walk import (
+    ALONE,
+    CAP,
+    CROSSING,
+    OPAQUE,
+    box_interval,
+    find_events,
+)
 from sdfrender.engines.surface_point import albedo_at, coverage_at, surface_point
 from sdfrender.engines.trilinear_cell import (
     Grid,
@@ -122,8 +129,8 @@ def render_rows(
                     if start >= FAR:
                         continue
                 w[PIXEL + lane] = y * view.width + x
-                # what is marked, or may be the face of the box, is not simple
-                w[DEPTH + lane] = z if start == z and not caps and drawn else 0.0
+                # what is marked is not simple
+                w[DEPTH + lane] = z if start == z and drawn else 0.0
                 starts[lane] = start if drawn else 0.0
                 lane += 1
             if lane < LANES and not (x == view.width and y == y1 - 1):
@@ -138,6 +145,8 @@ def render_rows(
                 pixel = int(w[PIXEL + n])
                 t = w[T + n]
                 simple = w[TRUSTED + n] > 0 and w[DEPTH + n] > 0
+                if simple and caps:
+                    simple = _enters_outside(v, grid, view, pixel)
                 if simple and coverage and w[DEEP + n] == 0:
                     simple = _goes_deep(v, grid, view, pixel, t)
                 if simple:
@@ -168,6 +177,16 @@ def render_rows(
                     )  # fmt: skip
             lane = 0
     return int(count)
+
+
+@scalar
+def _enters_outside(v: Any, grid: Grid, view: View, pixel: int) -> bool:
+    """Whether a ray is outside the solid where it enters the box, so that its hit is no cap."""
+    d, _ = pixel_ray(view, pixel)
+    U, D = in_cells(grid, view.o, d)
+    t, _ = box_interval(grid, U, D)
+    p, x, y, z = locate(grid, U[0] + t * D[0], U[1] + t * D[1], U[2] + t * D[2])
+    return bool(blend(corners(v, int(p), grid.sx, grid.sy), x, y, z) > 0)
 
 
 @scalar

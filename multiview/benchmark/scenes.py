@@ -1,0 +1,171 @@
+"""Scenes with exact ground truth: images ray traced from a mesh, never made by our renderer.
+
+A mesh is centred and scaled until its longest side is 1.5. 26 cameras look at it from the faces,
+edges and corners of a cube, 6 more are held out; the light is known, the albedo is 1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+import trimesh
+from torch import Tensor
+from tqdm import tqdm
+
+from sdfrender import Cameras, InputError, Lighting, load_mesh
+from sdfrender.files import read_bytes
+from sdfrender.lighting import Directional, Headlight
+from sdfrender.raytrace import raytrace
+from sdfrender.scene_writer import RenderedScene, write_scene
+
+LONGEST_SIDE = 1.5
+BOUNDS = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
+DISTANCE = 3.2
+FOV = math.radians(40)
+SUPERSAMPLING = 3
+LIGHTING = Lighting(
+    headlight=Headlight(0.7), directional=(Directional((0.3, 0.8, 0.5), intensity=0.3),)
+)
+HELD_OUT = (
+    (1.0, 2.0, 3.0),
+    (-3.0, 1.0, 2.0),
+    (2.0, -3.0, 1.0),
+    (-1.0, -2.0, 3.0),
+    (3.0, -1.0, -2.0),
+    (-2.0, 3.0, -1.0),
+)
+VERSION = 1  # of what this file makes: a higher one makes scenes again
+
+
+@dataclass(frozen=True)
+class SceneSpec:
+    """What defines a scene beside its mesh.
+
+    Args:
+        image_size: width and height, pixels.
+        noise: standard deviation of Gaussian noise on the colour of the training views, where the
+            mask is not empty. The held-out views stay clean.
+        seed: of the noise.
+    """
+
+    image_size: int = 256
+    noise: float = 0.0
+    seed: int = 0
+
+    def key(self, mesh: Path) -> str:
+        """Eight hexadecimal digits that change with anything that the scene depends on."""
+        digest = hashlib.sha256(read_bytes(mesh))
+        digest.update(json.dumps([VERSION, asdict(self)], sort_keys=True).encode())
+        return digest.hexdigest()[:8]
+
+
+def make_scene(mesh: Path, folder: Path, spec: SceneSpec, quiet: bool = False) -> None:
+    """Ray trace a mesh and write the scene to `folder`, whole or not at all.
+
+    A scene that is already there is replaced. The views are spread over the processors.
+
+    Raises:
+        InputError: a mesh that cannot be read or has no extent, or a folder of something else.
+    """
+    shape = normalized(load_mesh(mesh), mesh)
+    cameras = benchmark_cameras(spec.image_size)
+    held_out = range(len(cameras) - len(HELD_OUT), len(cameras))
+    images, silhouettes = trace_views(shape, cameras, mesh.stem, quiet)
+    images = with_noise(images, silhouettes, spec, held_out)
+    scene = RenderedScene(
+        images, silhouettes, cameras, LIGHTING, torch.tensor(BOUNDS), shape, held_out=held_out
+    )
+    write_scene(folder, scene, bits=16, force=True)
+
+
+def normalized(mesh: trimesh.Trimesh, file: Path) -> trimesh.Trimesh:
+    """The mesh about the origin with a longest side of `LONGEST_SIDE`, facing outwards.
+
+    Raises:
+        InputError: all vertices of the mesh are in one place.
+    """
+    if not mesh.extents.max() > 0:
+        raise InputError(f"{file}: need a mesh with an extent, all its vertices are in one place")
+    verts = (mesh.vertices - mesh.bounds.mean(0)) * (LONGEST_SIDE / mesh.extents.max())
+    shape = trimesh.Trimesh(verts, mesh.faces, process=False)
+    if shape.is_watertight and shape.volume < 0:
+        shape.invert()
+    return shape
+
+
+# ---------------------------------------------------------------------- cameras
+
+
+def benchmark_cameras(image_size: int) -> Cameras:
+    """The 26 cameras of the cube, then those held out."""
+    eyes = torch.cat((cube_directions(), torch.tensor(HELD_OUT, dtype=torch.float64)))
+    eyes = DISTANCE * eyes / eyes.norm(dim=1, keepdim=True)
+    return Cameras.look_at(eyes, width=image_size, fov=FOV)
+
+
+def cube_directions() -> Tensor:
+    """`[26, 3]` from the centre of a cube to its faces, edges and corners; not normalised."""
+    return Cameras.cube(1.0).centers.double().sign()
+
+
+def well_spread(views: int) -> list[int]:
+    """Which of the 26 views to train on.
+
+    26: all. 8: from the corners of the cube. 4: from every other corner, a regular tetrahedron.
+
+    Raises:
+        InputError: another number.
+    """
+    directions = cube_directions()
+    corners = directions.abs().sum(1) == 3
+    chosen = {
+        26: torch.ones_like(corners),
+        8: corners,
+        4: corners & (directions.prod(1) > 0),
+    }
+    if views not in chosen:
+        raise InputError(f"--views: need one of {sorted(chosen, reverse=True)}, got {views}")
+    return [int(n) for n in chosen[views].nonzero()[:, 0]]
+
+
+# ---------------------------------------------------------------------- pixels
+
+
+def trace_views(
+    mesh: trimesh.Trimesh, cameras: Cameras, name: str, quiet: bool
+) -> tuple[Tensor, Tensor]:
+    """Images `[N, H, W, 1]` and silhouettes `[N, H, W]`, several views at a time."""
+    images: list[Tensor] = [torch.zeros(0)] * len(cameras)
+    silhouettes = list(images)
+    workers = min(len(os.sched_getaffinity(0)), len(cameras))
+    # Fresh processes: torch's threads do not survive a fork.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        views = {pool.submit(_trace, mesh, cameras[n]): n for n in range(len(cameras))}
+        bar = tqdm(as_completed(views), name, len(views), unit="view", disable=quiet or None)
+        for view in bar:
+            images[views[view]], silhouettes[views[view]] = map(torch.from_numpy, view.result())
+    return torch.stack(images), torch.stack(silhouettes)
+
+
+def _trace(mesh: trimesh.Trimesh, camera: Cameras) -> tuple[np.ndarray, np.ndarray]:
+    """One view, as arrays: tensors would be shared through files that outlive the process."""
+    torch.set_num_threads(1)
+    seen = raytrace(mesh, camera, lighting=LIGHTING, albedo=1.0, supersampling=SUPERSAMPLING)
+    return seen.images[0].numpy(), seen.silhouettes[0].numpy()
+
+
+def with_noise(images: Tensor, silhouettes: Tensor, spec: SceneSpec, held_out: range) -> Tensor:
+    """Images with Gaussian noise on the straight colour of the training views."""
+    generator = torch.Generator().manual_seed(spec.seed)
+    noise = spec.noise * torch.randn(images.shape, generator=generator)
+    noise[list(held_out)] = 0
+    return images + noise * silhouettes[..., None]
