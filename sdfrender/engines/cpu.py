@@ -82,6 +82,9 @@ class Found:
     count: int
 
 
+Part = list[tuple[Found, int, int]]  # events from one place up to another
+
+
 @dataclass(frozen=True)
 class Traced:
     """Where everything is: what the forward pass leaves for the backward pass."""
@@ -201,9 +204,9 @@ def pull(
     padded_bytes = (X + 2) * (Y + 2) * (Z + 2) * scene.values.dtype.itemsize
     most = max(1, min(scene.threads, MOST_SUMS // (padded_bytes + out.albedo.nbytes)))
     for b in range(B):
-        shares = _shares([f for f in traced.found if f.lattice == b], most)
+        shares = split([f for f in traced.found if f.lattice == b], most)
 
-        def share(work: list[tuple[Found, int, int]], b: int = b) -> list[Any]:
+        def share(work: Part, b: int = b) -> list[Any]:
             values = np.zeros((X + 2) * (Y + 2) * (Z + 2), scene.values.dtype)
             views, lights, albedo = (np.zeros(x.shape, x.dtype) for x in out[1:])
             for found, begin, end in work:
@@ -225,23 +228,29 @@ def pull(
     return out
 
 
-def _shares(found: list[Found], parts: int) -> list[list[tuple[Found, int, int]]]:
-    """Deal events to `parts` threads, about as many to each, whole pixels only."""
+def split(found: list[Found], parts: int) -> list[Part]:
+    """Deal events to `parts` lists, about as many to each, whole pixels only."""
     total = sum(f.count for f in found)
-    shares: list[list[tuple[Found, int, int]]] = [[] for _ in range(parts)]
-    done = 0
-    for f in found:
-        begin = 0
-        while begin < f.count:
-            n = min(parts * (done + begin) // max(total, 1), parts - 1)
-            end = min(max(-(-total * (n + 1) // parts) - done, begin + 1), f.count)
-            pixels = f.events["pixel"]
-            while end < f.count and pixels[end] == pixels[end - 1]:
-                end += 1
-            shares[n].append((f, begin, end))
-            begin = end
-        done += f.count
-    return [s for s in shares if s]
+    out: list[Part] = []
+    for n in range(parts):
+        done, part = 0, []
+        for f in found:
+            begin, end = (_whole(f, total * m // parts - done) for m in (n, n + 1))
+            if end > begin:
+                part.append((f, begin, end))
+            done += f.count
+        if part:
+            out.append(part)
+    return out
+
+
+def _whole(found: Found, event: int) -> int:
+    """The first event of a pixel at or after `event`, within the list."""
+    event = min(max(event, 0), found.count)
+    pixels = found.events["pixel"]
+    while 0 < event < found.count and pixels[event] == pixels[event - 1]:
+        event += 1
+    return event
 
 
 def _bands(height: int, views: int, threads: int) -> list[slice]:
