@@ -53,18 +53,16 @@ from sdfrender.engines.lane_steps import (
     V_Y,
     V_Z,
     T,
-    X,
-    Y,
-    Z,
     find_normals,
     find_places,
+    place_of,
     pull_light,
     pull_points,
     read_cell,
 )
 from sdfrender.engines.light_terms import INTENSITY, irradiance
 from sdfrender.engines.ray_walk import ALONE, CAP, CROSSING, MOST_EVENTS, OPAQUE
-from sdfrender.engines.surface_point import Place, albedo_at, surface_point
+from sdfrender.engines.surface_point import albedo_at, surface_point
 from sdfrender.engines.trilinear_cell import Grid, Vector, add_to_stencil, grid_of
 from sdfrender.engines.view import View, direction, pixel_ray, view_of
 
@@ -174,7 +172,7 @@ def _pull_lanes(
     pull_light(lights, w, v_rows)
     pull_points(grid, w, g, reattach)
     for n in range(count):
-        at = Place(int(w[CELL + n]), w[X + n], w[Y + n], w[Z + n])
+        at = place_of(w, n)
         v_G = (w[V_GX + n], w[V_GY + n], w[V_GZ + n])
         v_o, v_d = (w[V_OX + n], w[V_OY + n], w[V_OZ + n]), (w[V_DX + n], w[V_DY + n], w[V_DZ + n])
         a = PointAdjoint(w[V_PHI + n], 0.0, v_G, v_o, v_d)
