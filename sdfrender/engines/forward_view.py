@@ -128,12 +128,13 @@ def render_rows(
                 lane += 1
             if lane < LANES and not (x == view.width and y == y1 - 1):
                 continue
-            find_places(grid, view, w, boolean(True))
-            for n in range(lane):
-                read_cell(v, grid.sx, grid.sy, int(w[CELL + n]), g, n)
-            polish(grid, view, w, g, coverage)
-            find_normals(grid, w, g)
-            find_light(lights, w, rows)
+            if drawn:
+                find_places(grid, view, w, boolean(True))
+                for n in range(lane):
+                    read_cell(v, grid.sx, grid.sy, int(w[CELL + n]), g, n)
+                polish(grid, view, w, g, coverage)
+                find_normals(grid, w, g)
+                find_light(lights, w, rows)
             for n in range(lane):
                 pixel = int(w[PIXEL + n])
                 t = w[T + n]
@@ -204,10 +205,12 @@ def _walk(
     """Append the events of a pixel from some depth on; returns how many there are now."""
     d, cosine = pixel_ray(view, pixel)
     U, D = in_cells(grid, view.o, d)
-    start = depth / cosine - back if depth > 0 else 0.0
-    p, x, y, z = locate(grid, U[0] + start * D[0], U[1] + start * D[1], U[2] + start * D[2])
-    if blend(corners(v, int(p), grid.sx, grid.sy), x, y, z) <= 0:
-        start = 0.0  # the raster's root was too far out
+    start = 0.0
+    if depth > 0:
+        start = depth / cosine - back
+        p, x, y, z = locate(grid, U[0] + start * D[0], U[1] + start * D[1], U[2] + start * D[2])
+        if blend(corners(v, int(p), grid.sx, grid.sy), x, y, z) <= 0:
+            start = 0.0  # the raster's root was too far out
     return find_events(
         v, block_low, grid, U, D, cosine / view.focal, start, coverage, most, pixel, events, count
     )
