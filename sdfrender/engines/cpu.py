@@ -115,12 +115,11 @@ def render(scene: Scene) -> tuple[Traced, Pixels]:
     """Events and images of every lattice from every view."""
     grid, B, N, P = scene.grid, len(scene.values), len(scene.views), scene.width * scene.height
     dtype, C = scene.values.dtype, scene.lights.shape[1] - INTENSITY
-    reach = _largest_reach(scene) if scene.coverage else 0.0
+    drawn, reach = _drawn_and_reach(scene)
     cells = [find_near_cells(x, grid, reach, scene.threads) for x in scene.values]
     bands = _bands(scene.height, B * N, scene.threads)
     work = [(b, n, rows) for b in range(B) for n in range(N) for rows in bands]
     size = numbers(grid)
-    drawn = [_in_front(scene, n) and dtype == np.float32 for n in range(N)]
     out = (
         np.zeros((B, N, P, C), dtype),
         np.zeros((B, N, P), dtype),
@@ -147,11 +146,6 @@ def render(scene: Scene) -> tuple[Traced, Pixels]:
     found = run_all(rows, range(len(work)), scene.threads)
     shape = (B, N, scene.height, scene.width)
     return Traced(cells, found), Pixels(*[x.reshape(*shape, *x.shape[3:]) for x in out])
-
-
-def trace(scene: Scene) -> Traced:
-    """Only the events."""
-    return render(scene)[0]
 
 
 class Gradients(NamedTuple):
@@ -260,23 +254,17 @@ def _bands(height: int, views: int, threads: int) -> list[slice]:
     return [slice(4 * s.start, min(4 * s.stop, height)) for s in tiles]
 
 
-def _box_corners(scene: Scene) -> Any:
-    """`[8, 3]` world corners of the box."""
+def _drawn_and_reach(scene: Scene) -> tuple[list[bool], float]:
+    """Which views are drawn, and half the size of a pixel where it is largest in the box.
+
+    A view is drawn if the whole box is in front of the camera. The reach is that of grazes.
+    """
     _, X, Y, Z = scene.values.shape
     unit = np.array([(a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)], np.float64)
-    return scene.lo + unit * scene.h * (np.array([X, Y, Z]) - 1)
-
-
-def _in_front(scene: Scene, n: int) -> bool:
-    """The whole box is in front of the camera, so that its cells can be drawn."""
-    view, box = scene.views[n], _box_corners(scene)
-    depths = (box - view[9:12]) @ view[12:15]
-    return bool(depths.min() > NEAR_PLANE * np.linalg.norm(box[-1] - box[0]))
-
-
-def _largest_reach(scene: Scene) -> float:
-    """Half the size of a pixel where it is largest in the box."""
-    box = _box_corners(scene)
+    box = scene.lo + unit * scene.h * (np.array([X, Y, Z]) - 1)  # corners
     offsets = box[None] - scene.views[:, None, 9:12]
-    depths = (offsets * scene.views[:, None, 12:15]).sum(-1).max(1)
-    return float((0.5 * depths / scene.views[:, 15]).max(initial=0.0))
+    depths = (offsets * scene.views[:, None, 12:15]).sum(-1)  # [N, 8]
+    near = NEAR_PLANE * np.linalg.norm(box[-1] - box[0])
+    drawn = (depths.min(1) > near) & (scene.values.dtype == np.float32)
+    half_pixels = 0.5 * depths.max(1) / scene.views[:, 15]
+    return drawn.tolist(), float(half_pixels.max(initial=0.0)) if scene.coverage else 0.0
