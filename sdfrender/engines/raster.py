@@ -16,10 +16,14 @@ from sdfrender.engines.compiled import inlined_lanes, lanes
 from sdfrender.engines.near_cells import BOX, CUBIC, HUGE, LOW, SLOPES
 
 Float: TypeAlias = Any  # float32: a wider number would widen all that it meets
+Corner = tuple[Float, Float, Float]
+Rays = tuple[Float, Float, Float, Float, Float, Float, Float, Float, Float]
+Cubic = tuple[Float, Float, Float, Float, Float, Float, Float, Float]  # see `near_cells.CUBIC`
+Box = tuple[Float, Float, Float, Float, Float, Float]  # from x, y, z to x, y, z, less U
 FAR = np.float32(1e30)  # depth of a pixel that nothing covers
 NEWTON_STEPS = 2  # in a bracket, from the secant; what is found is polished in float64
 LANES = 16
-ROWS = 10  # of scratch: 8 for values, 2 for the lanes' offsets in the tile
+ROWS = 8  # of scratch
 
 # A view's numbers, float32: D, Du, Dv, U, and the rows of the matrix that takes `c − U` to
 # (u z, v z, z).
@@ -43,11 +47,7 @@ def raster_numbers(A: Any, U: Any, h: Any) -> Any:
 @lanes
 def scratch() -> Any:
     """Room for one tile's lanes."""
-    w = np.zeros(ROWS * LANES, np.float32)
-    for n in range(LANES):
-        w[128 + n] = n & 3
-        w[144 + n] = n >> 2
-    return w
+    return np.zeros(ROWS * LANES, np.float32)
 
 
 @lanes
@@ -65,30 +65,27 @@ def draw_hits(records: Any, view: Any, width: int, y0: int, y1: int, tiles: Any,
     """
     across = (width + 3) >> 2
     for n in range(len(records)):
-        e0, e1, e2 = records[n, 0] - view[9], records[n, 1] - view[10], records[n, 2] - view[11]
-        l0, l1, l2 = e0 + records[n, BOX], e1 + records[n, BOX + 1], e2 + records[n, BOX + 2]
-        h0, h1, h2 = e0 + records[n, BOX + 3], e1 + records[n, BOX + 4], e2 + records[n, BOX + 5]
-        if _least_slope(records, n, f32(1), l0, l1, l2, h0, h1, h2) > f32(0):
+        e = _first_corner(records, n, view)
+        box = (
+            e[0] + records[n, BOX], e[1] + records[n, BOX + 1], e[2] + records[n, BOX + 2],
+            e[0] + records[n, BOX + 3], e[1] + records[n, BOX + 4], e[2] + records[n, BOX + 5],
+        )  # fmt: skip
+        if _least_slope(records, n, f32(1), box) > f32(0):
             continue  # every ray leaves the solid here
-        x0, x1, ya, yb, _, _ = _rectangle(view, l0, l1, l2, h0, h1, h2)
+        x0, x1, ya, yb, _, _ = _rectangle(view, box)
         a0, a1 = max(x0, 0), min(x1, width - 1)
         b0, b1 = max(ya, y0), min(yb, y1 - 1)
         if a0 > a1 or b0 > b1:
             continue
-        falls = _least_slope(records, n, f32(-1), l0, l1, l2, h0, h1, h2) > f32(0)
+        falls = _least_slope(records, n, f32(-1), box) > f32(0)
         for b in range(b0 >> 2, (b1 >> 2) + 1):
             for a in range(a0 >> 2, (a1 >> 2) + 1):
                 tile = (b - (y0 >> 2)) * across + a
+                rays = _tile_rays(view, f32(a * 4), f32(b * 4))
                 if falls:
-                    _falling_tile(
-                        tiles, tile, records, n, view, l0, l1, l2, h0, h1, h2, e0, e1, e2,
-                        f32(a * 4), f32(b * 4),
-                    )  # fmt: skip
+                    _falling_tile(tiles, tile, records, n, rays, box, e)
                 else:
-                    _hit_tile(
-                        tiles, tile, records, n, view, l0, l1, l2, h0, h1, h2, e0, e1, e2,
-                        f32(a * 4), f32(b * 4), w,
-                    )  # fmt: skip
+                    _hit_tile(tiles, tile, records, n, rays, box, e, w)
 
 
 @lanes
@@ -119,11 +116,11 @@ def draw_marks(
         for lane in range(LANES):
             furthest[n] = max(furthest[n], tiles[n, lane])
     for n in range(len(records)):
-        e0, e1, e2 = records[n, 0] - view[9], records[n, 1] - view[10], records[n, 2] - view[11]
-        h0, h1, h2 = e0 + f32(1), e1 + f32(1), e2 + f32(1)
-        if _least_slope(records, n, f32(-1), e0, e1, e2, h0, h1, h2) >= f32(0):
+        e = _first_corner(records, n, view)
+        box = (e[0], e[1], e[2], e[0] + f32(1), e[1] + f32(1), e[2] + f32(1))
+        if _least_slope(records, n, f32(-1), box) >= f32(0):
             continue  # φ falls along every ray
-        x0, x1, ya, yb, near, far = _rectangle(view, e0, e1, e2, h0, h1, h2)
+        x0, x1, ya, yb, near, far = _rectangle(view, box)
         a0, a1 = max(x0, 0), min(x1, width - 1)
         b0, b1 = max(ya, y0), min(yb, y1 - 1)
         if a0 > a1 or b0 > b1 or records[n, LOW] >= half * far:
@@ -132,17 +129,20 @@ def draw_marks(
             for a in range(a0 >> 2, (a1 >> 2) + 1):
                 tile = (b - (y0 >> 2)) * across + a
                 if near < furthest[tile]:
-                    _mark_tile(
-                        tiles, marks, tile, records, n, view, half, h0, h1, h2, e0, e1, e2,
-                        f32(a * 4), f32(b * 4), w,
-                    )  # fmt: skip
+                    rays = _tile_rays(view, f32(a * 4), f32(b * 4))
+                    _mark_tile(tiles, marks, tile, records, n, rays, box, e, half, w)
 
 
 @inlined_lanes
-def _rectangle(
-    view: Any, l0: Float, l1: Float, l2: Float, h0: Float, h1: Float, h2: Float
-) -> tuple[int, int, int, int, Float, Float]:
-    """Pixels whose centres may see the box from `l` to `h`, and its least and greatest depth."""
+def _first_corner(r: Any, n: int, view: Any) -> Corner:
+    """`e` of cell n."""
+    return r[n, 0] - view[9], r[n, 1] - view[10], r[n, 2] - view[11]
+
+
+@inlined_lanes
+def _rectangle(view: Any, box: Box) -> tuple[int, int, int, int, Float, Float]:
+    """Pixels whose centres may see a box, and its least and greatest depth."""
+    l0, l1, l2, h0, h1, h2 = box
     left, right, top, bottom, near, far = FAR, -FAR, FAR, -FAR, FAR, -FAR
     for n in range(8):
         c0, c1, c2 = h0 if n & 4 else l0, h1 if n & 2 else l1, h2 if n & 1 else l2
@@ -165,13 +165,12 @@ def _rectangle(
 
 
 @inlined_lanes
-def _least_slope(
-    r: Any, n: int, sign: Float, l0: Float, l1: Float, l2: Float, h0: Float, h1: Float, h2: Float
-) -> Float:
+def _least_slope(r: Any, n: int, sign: Float, box: Box) -> Float:
     """A lower bound of `sign · z · dφ/dz` over the rays through a box of the cell.
 
-    Along a ray `z · d(position)/dz = position − U`, which is between `l` and `h`.
+    Along a ray `z · d(position)/dz = position − U`, which is in the box.
     """
+    l0, l1, l2, h0, h1, h2 = box
     x, X = sign * r[n, SLOPES], sign * r[n, SLOPES + 3]
     y, Y = sign * r[n, SLOPES + 1], sign * r[n, SLOPES + 4]
     z, Z = sign * r[n, SLOPES + 2], sign * r[n, SLOPES + 5]
@@ -182,37 +181,60 @@ def _least_slope(
     )
 
 
+@inlined_lanes
+def _tile_rays(view: Any, X: Float, Y: Float) -> Rays:
+    """Ray of a tile's first pixel, and the steps to the next ones."""
+    return (
+        view[0] + X * view[3] + Y * view[6],
+        view[1] + X * view[4] + Y * view[7],
+        view[2] + X * view[5] + Y * view[8],
+        view[3], view[4], view[5], view[6], view[7], view[8],
+    )  # fmt: skip
+
+
+@inlined_lanes
+def _through(rays: Rays, n: int, box: Box) -> tuple[Float, Float, Float, Float, Float]:
+    """Direction of a tile's nth ray, and the depths where it enters and leaves a box."""
+    D0, D1, D2, u0, u1, u2, v0, v1, v2 = rays
+    l0, l1, l2, h0, h1, h2 = box
+    one, tiny = f32(1), f32(1e-20)
+    px, py = f32(n & 3), f32(n >> 2)
+    dx, dy, dz = D0 + px * u0 + py * v0, D1 + px * u1 + py * v1, D2 + px * u2 + py * v2
+    dx = dx if abs(dx) > tiny else tiny
+    dy = dy if abs(dy) > tiny else tiny
+    dz = dz if abs(dz) > tiny else tiny
+    ix, iy, iz = one / dx, one / dy, one / dz
+    a, c = l0 * ix, h0 * ix
+    t0, t1 = min(a, c), max(a, c)
+    a, c = l1 * iy, h1 * iy
+    t0, t1 = max(t0, min(a, c)), min(t1, max(a, c))
+    a, c = l2 * iz, h2 * iz
+    return dx, dy, dz, max(t0, min(a, c)), min(t1, max(a, c))
+
+
+@inlined_lanes
+def _cubic(r: Any, i: int) -> Cubic:
+    """Coefficients of φ in cell i."""
+    return (
+        r[i, CUBIC], r[i, CUBIC + 1], r[i, CUBIC + 2], r[i, CUBIC + 3],
+        r[i, CUBIC + 4], r[i, CUBIC + 5], r[i, CUBIC + 6], r[i, CUBIC + 7],
+    )  # fmt: skip
+
+
 @lanes
 def _cubics(
-    w: Any, limit: Any, tile: int, r: Any, i: int, view: Any,
-    l0: Float, l1: Float, l2: Float, h0: Float, h1: Float, h2: Float,
-    e0: Float, e1: Float, e2: Float, X: Float, Y: Float,
-) -> Float:  # fmt: skip
-    """For 16 rays: entry, length and cubic in the part `l … h` of cell i; how many meet it.
+    w: Any, limit: Any, tile: int, r: Any, i: int, rays: Rays, box: Box, e: Corner
+) -> Float:
+    """For 16 rays: entry, length and cubic in a box of cell i; how many meet it.
 
     Rows of 16 in `w`: 0 entry depth, 1 length or -1, 2 to 5 the cubic's coefficients in depth.
     """
-    D0 = view[0] + X * view[3] + Y * view[6]
-    D1 = view[1] + X * view[4] + Y * view[7]
-    D2 = view[2] + X * view[5] + Y * view[8]
-    u0, u1, u2, v0, v1, v2 = view[3], view[4], view[5], view[6], view[7], view[8]
-    k0, k1, k2, k3 = r[i, CUBIC], r[i, CUBIC + 1], r[i, CUBIC + 2], r[i, CUBIC + 3]
-    k4, k5, k6, k7 = r[i, CUBIC + 4], r[i, CUBIC + 5], r[i, CUBIC + 6], r[i, CUBIC + 7]
-    zero, one, tiny = f32(0), f32(1), f32(1e-20)
+    k0, k1, k2, k3, k4, k5, k6, k7 = _cubic(r, i)
+    e0, e1, e2 = e
+    zero, one = f32(0), f32(1)
     live = zero
     for n in range(LANES):
-        px, py = w[128 + n], w[144 + n]
-        dx, dy, dz = D0 + px * u0 + py * v0, D1 + px * u1 + py * v1, D2 + px * u2 + py * v2
-        dx = dx if abs(dx) > tiny else tiny
-        dy = dy if abs(dy) > tiny else tiny
-        dz = dz if abs(dz) > tiny else tiny
-        ix, iy, iz = one / dx, one / dy, one / dz
-        a, c = l0 * ix, h0 * ix
-        t0, t1 = min(a, c), max(a, c)
-        a, c = l1 * iy, h1 * iy
-        t0, t1 = max(t0, min(a, c)), min(t1, max(a, c))
-        a, c = l2 * iz, h2 * iz
-        t0, t1 = max(t0, min(a, c)), min(t1, max(a, c))
+        dx, dy, dz, t0, t1 = _through(rays, n, box)
         t0 = max(t0, zero)
         L = t1 - t0
         L = L if t0 < limit[tile, n] else -one
@@ -230,36 +252,17 @@ def _cubics(
 
 
 @inlined_lanes
-def _falling_tile(
-    tiles: Any, tile: int, r: Any, i: int, view: Any,
-    l0: Float, l1: Float, l2: Float, h0: Float, h1: Float, h2: Float,
-    e0: Float, e1: Float, e2: Float, X: Float, Y: Float,
-) -> None:  # fmt: skip
+def _falling_tile(tiles: Any, tile: int, r: Any, i: int, rays: Rays, box: Box, e: Corner) -> None:
     """Lower the depths of 16 pixels to where they meet a cell in which φ falls along every ray.
 
     φ at both ends tells whether there is a root, and the chord between them about where; which of
     two cells is nearer does not depend on it.
     """
-    D0 = view[0] + X * view[3] + Y * view[6]
-    D1 = view[1] + X * view[4] + Y * view[7]
-    D2 = view[2] + X * view[5] + Y * view[8]
-    u0, u1, u2, v0, v1, v2 = view[3], view[4], view[5], view[6], view[7], view[8]
-    k0, k1, k2, k3 = r[i, CUBIC], r[i, CUBIC + 1], r[i, CUBIC + 2], r[i, CUBIC + 3]
-    k4, k5, k6, k7 = r[i, CUBIC + 4], r[i, CUBIC + 5], r[i, CUBIC + 6], r[i, CUBIC + 7]
-    zero, one, tiny = f32(0), f32(1), f32(1e-20)
+    k0, k1, k2, k3, k4, k5, k6, k7 = _cubic(r, i)
+    e0, e1, e2 = e
+    zero, one = f32(0), f32(1)
     for n in range(LANES):
-        px, py = f32(n & 3), f32(n >> 2)
-        dx, dy, dz = D0 + px * u0 + py * v0, D1 + px * u1 + py * v1, D2 + px * u2 + py * v2
-        dx = dx if abs(dx) > tiny else tiny
-        dy = dy if abs(dy) > tiny else tiny
-        dz = dz if abs(dz) > tiny else tiny
-        ix, iy, iz = one / dx, one / dy, one / dz
-        a, c = l0 * ix, h0 * ix
-        t0, t1 = min(a, c), max(a, c)
-        a, c = l1 * iy, h1 * iy
-        t0, t1 = max(t0, min(a, c)), min(t1, max(a, c))
-        a, c = l2 * iz, h2 * iz
-        t0, t1 = max(t0, min(a, c)), min(t1, max(a, c))
+        dx, dy, dz, t0, t1 = _through(rays, n, box)
         x, y, z = dx * t0 - e0, dy * t0 - e1, dz * t0 - e2
         f0 = k0 + k1 * x + k2 * y + k4 * x * y + z * (k3 + k5 * x + k6 * y + k7 * x * y)
         x, y, z = dx * t1 - e0, dy * t1 - e1, dz * t1 - e2
@@ -273,16 +276,11 @@ def _falling_tile(
 
 @lanes
 def _hit_tile(
-    tiles: Any, tile: int, r: Any, i: int, view: Any,
-    l0: Float, l1: Float, l2: Float, h0: Float, h1: Float, h2: Float,
-    e0: Float, e1: Float, e2: Float, X: Float, Y: Float, w: Any,
-) -> None:  # fmt: skip
+    tiles: Any, tile: int, r: Any, i: int, rays: Rays, box: Box, e: Corner, w: Any
+) -> None:
     """Lower the depths of 16 pixels to their first roots in one cell."""
     zero, one, two, three, half = f32(0), f32(1), f32(2), f32(3), f32(0.5)
-    met = _cubics(
-        w, tiles, tile, r, i, view, l0, l1, l2, h0, h1, h2, e0, e1, e2, X, Y
-    )  # fmt: skip
-    if met == zero:
+    if _cubics(w, tiles, tile, r, i, rays, box, e) == zero:
         return
     hits, turns = zero, zero
     for n in range(LANES):
@@ -330,15 +328,12 @@ def _hit_tile(
 
 @lanes
 def _mark_tile(
-    tiles: Any, marks: Any, tile: int, r: Any, i: int, view: Any, half: Float,
-    h0: Float, h1: Float, h2: Float, e0: Float, e1: Float, e2: Float, X: Float, Y: Float, w: Any,
+    tiles: Any, marks: Any, tile: int, r: Any, i: int, rays: Rays, box: Box, e: Corner,
+    half: Float, w: Any,
 ) -> None:  # fmt: skip
     """Mark those of 16 pixels along whose ray φ/z may rise from below half a pixel in one cell."""
     zero, two, three, third = f32(0), f32(2), f32(3), f32(1 / 3)
-    met = _cubics(
-        w, tiles, tile, r, i, view, e0, e1, e2, h0, h1, h2, e0, e1, e2, X, Y
-    )  # fmt: skip
-    if met == zero:
+    if _cubics(w, tiles, tile, r, i, rays, box, e) == zero:
         return
     for n in range(LANES):
         z, L, c0, c1, c2, c3 = w[n], w[16 + n], w[32 + n], w[48 + n], w[64 + n], w[80 + n]
