@@ -93,7 +93,8 @@ def test_libraries_for_meshes_load_when_a_mesh_is_asked_for() -> None:
         import sdfrender as sr
         libraries = {"trimesh", "igl", "skimage"}
         assert not libraries & set(sys.modules)
-        sr.render(sr.Lattice.sphere(0.5, resolution=8), sr.Cameras.look_at([[0.0, 0.0, 3.0]], width=4))
+        ball = sr.Lattice.sphere(0.5, resolution=8)
+        sr.render(ball, sr.Cameras.look_at([[0.0, 0.0, 3.0]], width=4))
         assert not libraries & set(sys.modules)
         assert callable(sr.metrics.chamfer) and callable(sr.extract_mesh)
         assert callable(sr.load_mesh) and callable(sr.save_mesh)

@@ -37,7 +37,8 @@ from sdfrender.engines.lane_steps import (
     read_cell,
 )
 from sdfrender.engines.light_terms import INTENSITY, irradiance
-from sdfrender.engines.raster import FAR, draw_hits, draw_marks, scratch
+from sdfrender.engines.raster import draw_hits, draw_marks
+from sdfrender.engines.raster_tile import FAR, scratch
 from sdfrender.engines.ray_walk import ALONE, CAP, CROSSING, OPAQUE, find_events
 from sdfrender.engines.surface_point import albedo_at, coverage_at, surface_point
 from sdfrender.engines.trilinear_cell import (
