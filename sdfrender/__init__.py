@@ -1,13 +1,15 @@
 """Differentiable rendering of signed distance lattices."""
 
-from sdfrender import metrics, primitives
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from sdfrender import primitives
 from sdfrender.cameras import Cameras
 from sdfrender.errors import InputError
 from sdfrender.files import load_lattice, save_lattice
 from sdfrender.lattice import Lattice
 from sdfrender.lighting import Directional, Headlight, Lighting
 from sdfrender.linearize import Linearization, linearize
-from sdfrender.mesh import extract_mesh, load_mesh, save_mesh
 from sdfrender.render import Rendering, render
 
 __version__ = "0.1.0"
@@ -31,3 +33,16 @@ __all__ = [
     "save_lattice",
     "save_mesh",
 ]
+
+if TYPE_CHECKING:
+    from sdfrender import metrics
+    from sdfrender.mesh import extract_mesh, load_mesh, save_mesh
+else:
+
+    def __getattr__(name: str) -> Any:
+        """What needs the libraries for meshes; they load slowly, and no image needs them."""
+        if name == "metrics":
+            return import_module("sdfrender.metrics")
+        if name in ("extract_mesh", "load_mesh", "save_mesh"):
+            return getattr(import_module("sdfrender.mesh"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

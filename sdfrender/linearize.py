@@ -31,7 +31,7 @@ from sdfrender.engines.trilinear_cell import numbers
 from sdfrender.lattice import Lattice
 from sdfrender.lighting import Lighting
 from sdfrender.ops import make_scene
-from sdfrender.render import MAX_EVENTS, Rendering, check_arguments, over
+from sdfrender.render import MAX_EVENTS, Rendering, check_arguments, over, rendering
 
 
 class Linearization:
@@ -236,9 +236,7 @@ def linearize(
         terms = linear_terms(
             _with_channels(scene, C), traced, behind.reshape(-1, C).contiguous().numpy()
         )
-    out = Rendering(images, silhouettes, depths, normals, hits)
-    if lattice.values.ndim == 3:
-        out = Rendering(**{name: x[0] for name, x in vars(out).items()})
+    out = rendering(lattice, images, silhouettes, depths, normals, hits)
     return Linearization(out, scene, terms)
 
 

@@ -164,7 +164,7 @@ def mesh_to_lattice(
         axes = samples_per_axis(resolution, box)
     box = box.float().double()  # as the lattice will store it
     grid = grid_points(axes, box)  # (X, Y, Z, 3)
-    values = signed_distances(mesh, grid.reshape(-1, 3).numpy())
+    values = _signed_distances(verts, faces, grid.reshape(-1, 3).numpy())
     return Lattice(torch.from_numpy(values).reshape(grid.shape[:3]).float(), box)
 
 
@@ -174,7 +174,10 @@ def signed_distances(mesh: trimesh.Trimesh, points: Doubles) -> Doubles:
     Raises:
         InputError: a mesh without triangles or with vertices that are not finite.
     """
-    verts, faces = mesh_arrays(mesh)
+    return _signed_distances(*mesh_arrays(mesh), points)
+
+
+def _signed_distances(verts: Doubles, faces: Indices, points: Doubles) -> Doubles:
     squared, _, _ = igl.point_mesh_squared_distance(points, verts, faces)
     winding = igl.fast_winding_number(verts, faces, points)
     signed: Doubles = np.where(np.abs(winding) > 0.5, -1.0, 1.0) * np.sqrt(squared)

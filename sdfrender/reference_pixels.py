@@ -90,8 +90,6 @@ def shade(
         box = lattice.bounds
         index = (seen.points - box[0]) / (box[1] - box[0]) * last
         return irradiance * interpolate(albedo.to(seen.points), index)
-    if isinstance(albedo, Tensor) and albedo.ndim > 1:
-        raise ValueError(f"albedo: need a number, [C] or [X, Y, Z, C], got {tuple(albedo.shape)}")
     return irradiance * channels(albedo, irradiance)
 
 

@@ -95,10 +95,12 @@ def render(
         )
     colors, silhouettes, depths, normals, hit_mask = pixels
     images = over(colors, silhouettes, background, cameras)
-    out = Rendering(images, silhouettes, depths, normals, hit_mask)
-    if lattice.values.ndim == 3:
-        out = Rendering(**{name: x.squeeze(0) for name, x in vars(out).items()})
-    return out
+    return rendering(lattice, images, silhouettes, depths, normals, hit_mask)
+
+
+def rendering(lattice: Lattice, *fields: Tensor) -> Rendering:
+    """A `Rendering` of tensors with a leading `[B]`, which one lattice goes without."""
+    return Rendering(*(x.squeeze(0) if lattice.values.ndim == 3 else x for x in fields))
 
 
 def over(

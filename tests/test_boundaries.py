@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,6 +85,23 @@ def test_the_ray_tracer_shares_no_code_with_the_renderer() -> None:
     names = set(imports((ROOT / "sdfrender" / "raytrace.py").read_text(encoding="utf-8")))
     ours = {name.split(".")[1] for name in names if name.startswith("sdfrender.")}
     assert ours == {"cameras", "lighting"}
+
+
+def test_libraries_for_meshes_load_when_a_mesh_is_asked_for() -> None:
+    code = """if True:
+        import sys
+        import sdfrender as sr
+        libraries = {"trimesh", "igl", "skimage"}
+        assert not libraries & set(sys.modules)
+        ball = sr.Lattice.sphere(0.5, resolution=8)
+        sr.render(ball, sr.Cameras.look_at([[0.0, 0.0, 3.0]], width=4))
+        assert not libraries & set(sys.modules)
+        assert callable(sr.metrics.chamfer) and callable(sr.extract_mesh)
+        assert callable(sr.load_mesh) and callable(sr.save_mesh)
+        assert "trimesh" in sys.modules
+        assert not hasattr(sr, "no_such_name")
+    """
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_nothing_reads_or_writes_pickles() -> None:

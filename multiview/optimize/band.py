@@ -65,6 +65,8 @@ class Band:
 
     def rows(self, vertices: Ints, weights: Floats) -> Any:
         """A sparse matrix `[R, M]` with entries `weights` `[R, k]` at `vertices` `[R, k]`."""
+        if not len(self):  # a lattice without a surface
+            return sparse.csr_matrix((len(vertices), 0), dtype=np.float32)
         columns = self.unknown[vertices]
         data = np.where(columns < len(self), weights, 0).astype(np.float32)
         R, k = columns.shape

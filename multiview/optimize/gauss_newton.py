@@ -56,6 +56,8 @@ class GaussNewton:
         self.weights = replace(weights, laplacian=level.laplacian)
         self.damping, self.energy = 1.0, float("inf")
         self.settled = False
+        spacing = lattice.spacing
+        self.reach = REACH * float(spacing.max() / spacing.min())  # of the smallest spacing
 
     def iterate(self) -> Terms:
         """One step on all views. Returns the terms before it."""
@@ -72,7 +74,7 @@ class GaussNewton:
         )
         step = step.clip(-self.level.largest_step, self.level.largest_step)
         moved = self.lattice.values + problem.band.scatter(step)
-        self.lattice = redistance(self.lattice.with_values(moved), reach=REACH)
+        self.lattice = redistance(self.lattice.with_values(moved), reach=self.reach)
         return problem.terms
 
     def run_pass(self, index: int) -> Iterator[tuple[list[int], Terms]]:

@@ -21,7 +21,7 @@ from sdfrender.engines.adjoint import (
     point_stencil,
 )
 from sdfrender.engines.compiled import inlined, kernel, scalar
-from sdfrender.engines.forward_view import event_alpha
+from sdfrender.engines.forward_view import see_events
 from sdfrender.engines.lane_steps import (
     CELL,
     COSINE,
@@ -53,18 +53,16 @@ from sdfrender.engines.lane_steps import (
     V_Y,
     V_Z,
     T,
-    X,
-    Y,
-    Z,
     find_normals,
     find_places,
+    place_of,
     pull_light,
     pull_points,
     read_cell,
 )
 from sdfrender.engines.light_terms import INTENSITY, irradiance
 from sdfrender.engines.ray_walk import ALONE, CAP, CROSSING, MOST_EVENTS, OPAQUE
-from sdfrender.engines.surface_point import Place, albedo_at, surface_point
+from sdfrender.engines.surface_point import albedo_at, surface_point
 from sdfrender.engines.trilinear_cell import Grid, Vector, add_to_stencil, grid_of
 from sdfrender.engines.view import View, direction, pixel_ray, view_of
 
@@ -174,7 +172,7 @@ def _pull_lanes(
     pull_light(lights, w, v_rows)
     pull_points(grid, w, g, reattach)
     for n in range(count):
-        at = Place(int(w[CELL + n]), w[X + n], w[Y + n], w[Z + n])
+        at = place_of(w, n)
         v_G = (w[V_GX + n], w[V_GY + n], w[V_GZ + n])
         v_o, v_d = (w[V_OX + n], w[V_OY + n], w[V_OZ + n]), (w[V_DX + n], w[V_DY + n], w[V_DZ + n])
         a = PointAdjoint(w[V_PHI + n], 0.0, v_G, v_o, v_d)
@@ -199,22 +197,13 @@ def _pull_pixel(
     pixel = int64(events[e].pixel)
     d, cosine = pixel_ray(view, pixel)
     footprint = cosine / view.focal
-    size = 1
-    while e + size < end and events[e + size].pixel == pixel:
-        size += 1
-    hit = -1
-    for k in range(size):
-        flags = int64(events[e + k].flags)
-        if hit < 0 and flags & (CROSSING | CAP):
-            hit = k
-        t, t_min = float64(events[e + k].t), float64(events[e + k].t_min)
-        n = surface_point(v, grid, o, d, t, flags).n
-        irradiance(lights, n, d, t, light)
-        albedo_at(albedo, grid, o, d, t, reflected)
-        for c in range(C):
-            colors[k, c] = reflected[c] * light[c]
-        alphas[k] = event_alpha(v, grid, view, d, cosine, t_min, flags)
-        clear[k + 1] = clear[k] * (1 - alphas[k])
+    size = see_events(
+        v, grid, view, lights, albedo, events, e, end, d, cosine, light, reflected,
+        colors, alphas, clear,
+    )  # fmt: skip
+    hit = 0
+    while hit < size and int64(events[e + hit].flags) & (CROSSING | CAP) == 0:
+        hit += 1
     v_o, v_d, v_cosine, v_footprint = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.0, 0.0
     v_silhouette = float(v_silhouettes[pixel]) if len(v_silhouettes) else 0.0
     clear_behind = 1.0

@@ -82,6 +82,9 @@ class Found:
     count: int
 
 
+Part = list[tuple[Found, int, int]]  # events from one place up to another
+
+
 @dataclass(frozen=True)
 class Traced:
     """Where everything is: what the forward pass leaves for the backward pass."""
@@ -112,12 +115,11 @@ def render(scene: Scene) -> tuple[Traced, Pixels]:
     """Events and images of every lattice from every view."""
     grid, B, N, P = scene.grid, len(scene.values), len(scene.views), scene.width * scene.height
     dtype, C = scene.values.dtype, scene.lights.shape[1] - INTENSITY
-    reach = _largest_reach(scene) if scene.coverage else 0.0
+    drawn, reach = _drawn_and_reach(scene)
     cells = [find_near_cells(x, grid, reach, scene.threads) for x in scene.values]
     bands = _bands(scene.height, B * N, scene.threads)
     work = [(b, n, rows) for b in range(B) for n in range(N) for rows in bands]
     size = numbers(grid)
-    drawn = [_in_front(scene, n) and dtype == np.float32 for n in range(N)]
     out = (
         np.zeros((B, N, P, C), dtype),
         np.zeros((B, N, P), dtype),
@@ -144,11 +146,6 @@ def render(scene: Scene) -> tuple[Traced, Pixels]:
     found = run_all(rows, range(len(work)), scene.threads)
     shape = (B, N, scene.height, scene.width)
     return Traced(cells, found), Pixels(*[x.reshape(*shape, *x.shape[3:]) for x in out])
-
-
-def trace(scene: Scene) -> Traced:
-    """Only the events."""
-    return render(scene)[0]
 
 
 class Gradients(NamedTuple):
@@ -201,9 +198,9 @@ def pull(
     padded_bytes = (X + 2) * (Y + 2) * (Z + 2) * scene.values.dtype.itemsize
     most = max(1, min(scene.threads, MOST_SUMS // (padded_bytes + out.albedo.nbytes)))
     for b in range(B):
-        shares = _shares([f for f in traced.found if f.lattice == b], most)
+        shares = split([f for f in traced.found if f.lattice == b], most)
 
-        def share(work: list[tuple[Found, int, int]], b: int = b) -> list[Any]:
+        def share(work: Part, b: int = b) -> list[Any]:
             values = np.zeros((X + 2) * (Y + 2) * (Z + 2), scene.values.dtype)
             views, lights, albedo = (np.zeros(x.shape, x.dtype) for x in out[1:])
             for found, begin, end in work:
@@ -225,23 +222,29 @@ def pull(
     return out
 
 
-def _shares(found: list[Found], parts: int) -> list[list[tuple[Found, int, int]]]:
-    """Deal events to `parts` threads, about as many to each, whole pixels only."""
+def split(found: list[Found], parts: int) -> list[Part]:
+    """Deal events to `parts` lists, about as many to each, whole pixels only."""
     total = sum(f.count for f in found)
-    shares: list[list[tuple[Found, int, int]]] = [[] for _ in range(parts)]
-    done = 0
-    for f in found:
-        begin = 0
-        while begin < f.count:
-            n = min(parts * (done + begin) // max(total, 1), parts - 1)
-            end = min(max(-(-total * (n + 1) // parts) - done, begin + 1), f.count)
-            pixels = f.events["pixel"]
-            while end < f.count and pixels[end] == pixels[end - 1]:
-                end += 1
-            shares[n].append((f, begin, end))
-            begin = end
-        done += f.count
-    return [s for s in shares if s]
+    out: list[Part] = []
+    for n in range(parts):
+        done, part = 0, []
+        for f in found:
+            begin, end = (_whole(f, total * m // parts - done) for m in (n, n + 1))
+            if end > begin:
+                part.append((f, begin, end))
+            done += f.count
+        if part:
+            out.append(part)
+    return out
+
+
+def _whole(found: Found, event: int) -> int:
+    """The first event of a pixel at or after `event`, within the list."""
+    event = min(max(event, 0), found.count)
+    pixels = found.events["pixel"]
+    while 0 < event < found.count and pixels[event] == pixels[event - 1]:
+        event += 1
+    return event
 
 
 def _bands(height: int, views: int, threads: int) -> list[slice]:
@@ -251,23 +254,17 @@ def _bands(height: int, views: int, threads: int) -> list[slice]:
     return [slice(4 * s.start, min(4 * s.stop, height)) for s in tiles]
 
 
-def _box_corners(scene: Scene) -> Any:
-    """`[8, 3]` world corners of the box."""
+def _drawn_and_reach(scene: Scene) -> tuple[list[bool], float]:
+    """Which views are drawn, and half the size of a pixel where it is largest in the box.
+
+    A view is drawn if the whole box is in front of the camera. The reach is that of grazes.
+    """
     _, X, Y, Z = scene.values.shape
     unit = np.array([(a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)], np.float64)
-    return scene.lo + unit * scene.h * (np.array([X, Y, Z]) - 1)
-
-
-def _in_front(scene: Scene, n: int) -> bool:
-    """The whole box is in front of the camera, so that its cells can be drawn."""
-    view, box = scene.views[n], _box_corners(scene)
-    depths = (box - view[9:12]) @ view[12:15]
-    return bool(depths.min() > NEAR_PLANE * np.linalg.norm(box[-1] - box[0]))
-
-
-def _largest_reach(scene: Scene) -> float:
-    """Half the size of a pixel where it is largest in the box."""
-    box = _box_corners(scene)
+    box = scene.lo + unit * scene.h * (np.array([X, Y, Z]) - 1)  # corners
     offsets = box[None] - scene.views[:, None, 9:12]
-    depths = (offsets * scene.views[:, None, 12:15]).sum(-1).max(1)
-    return float((0.5 * depths / scene.views[:, 15]).max(initial=0.0))
+    depths = (offsets * scene.views[:, None, 12:15]).sum(-1)  # [N, 8]
+    near = NEAR_PLANE * np.linalg.norm(box[-1] - box[0])
+    drawn = (depths.min(1) > near) & (scene.values.dtype == np.float32)
+    half_pixels = 0.5 * depths.max(1) / scene.views[:, 15]
+    return drawn.tolist(), float(half_pixels.max(initial=0.0)) if scene.coverage else 0.0

@@ -37,7 +37,8 @@ from sdfrender.engines.lane_steps import (
     read_cell,
 )
 from sdfrender.engines.light_terms import INTENSITY, irradiance
-from sdfrender.engines.raster import FAR, draw_hits, draw_marks, scratch
+from sdfrender.engines.raster import draw_hits, draw_marks
+from sdfrender.engines.raster_tile import FAR, scratch
 from sdfrender.engines.ray_walk import (
     ALONE,
     CAP,
@@ -135,12 +136,13 @@ def render_rows(
                 lane += 1
             if lane < LANES and not (x == view.width and y == y1 - 1):
                 continue
-            find_places(grid, view, w, boolean(True))
-            for n in range(lane):
-                read_cell(v, grid.sx, grid.sy, int(w[CELL + n]), g, n)
-            polish(grid, view, w, g, coverage)
-            find_normals(grid, w, g)
-            find_light(lights, w, rows)
+            if drawn:
+                find_places(grid, view, w, boolean(True))
+                for n in range(lane):
+                    read_cell(v, grid.sx, grid.sy, int(w[CELL + n]), g, n)
+                polish(grid, view, w, g, coverage)
+                find_normals(grid, w, g)
+                find_light(lights, w, rows)
             for n in range(lane):
                 pixel = int(w[PIXEL + n])
                 t = w[T + n]
@@ -223,24 +225,15 @@ def _walk(
     """Append the events of a pixel from some depth on; returns how many there are now."""
     d, cosine = pixel_ray(view, pixel)
     U, D = in_cells(grid, view.o, d)
-    start = depth / cosine - back if depth > 0 else 0.0
-    p, x, y, z = locate(grid, U[0] + start * D[0], U[1] + start * D[1], U[2] + start * D[2])
-    if blend(corners(v, int(p), grid.sx, grid.sy), x, y, z) <= 0:
-        start = 0.0  # the raster's root was too far out
+    start = 0.0
+    if depth > 0:
+        start = depth / cosine - back
+        p, x, y, z = locate(grid, U[0] + start * D[0], U[1] + start * D[1], U[2] + start * D[2])
+        if blend(corners(v, int(p), grid.sx, grid.sy), x, y, z) <= 0:
+            start = 0.0  # the raster's root was too far out
     return find_events(
         v, block_low, grid, U, D, cosine / view.focal, start, coverage, most, pixel, events, count
     )
-
-
-@inlined
-def event_alpha(
-    v: Any, grid: Grid, view: View, d: Vector, cosine: float, t_min: float, flags: int
-) -> float:
-    """Coverage of an event."""
-    if flags & OPAQUE:
-        return 1.0
-    alpha, _ = coverage_at(v, grid, view.o, d, cosine / view.focal, t_min)
-    return min(max(alpha, 0.0), 1.0)
 
 
 @scalar
@@ -256,17 +249,58 @@ def shade_events(
     pixel, clear, hit = int64(events[first].pixel), 1.0, False
     d, cosine = pixel_ray(view, pixel)
     for e in range(first, end):
-        flags, t = int64(events[e].flags), float64(events[e].t)
-        n = surface_point(v, grid, view.o, d, t, flags).n
-        alpha = event_alpha(v, grid, view, d, cosine, float64(events[e].t_min), flags)
-        irradiance(lights, n, d, t, light)
-        albedo_at(albedo, grid, view.o, d, t, reflected)
+        n, alpha = look_at(v, grid, view, lights, albedo, events, e, d, cosine, light, reflected)
         for c in range(len(light)):
             colors[pixel, c] += clear * alpha * reflected[c] * light[c]
         clear *= 1 - alpha
-        if not hit and flags & (CROSSING | CAP):
+        if not hit and int64(events[e].flags) & (CROSSING | CAP):
             hit = True
-            depths[pixel] = t * cosine
+            depths[pixel] = float64(events[e].t) * cosine
             normals[pixel, 0], normals[pixel, 1], normals[pixel, 2] = n
             hits[pixel] = True
     silhouettes[pixel] = 1 - clear
+
+
+@inlined
+def see_events(
+    v: Any, grid: Grid, view: View, lights: Any, albedo: Any, events: Any, first: int, end: int,
+    d: Vector, cosine: float, light: Any, reflected: Any, colors: Any, alphas: Any, clear: Any,
+) -> int:  # fmt: skip
+    """Colour and coverage of each event of one pixel, for the way back through them.
+
+    Arguments as in `shade_events`, and the direction and the cosine of the pixel's ray. Fills
+    `colors` `[MOST_EVENTS, C]`, `alphas` `[MOST_EVENTS]` and `clear` `[MOST_EVENTS + 1]`: what
+    passes the events before each one.
+
+    Returns:
+        How many events the pixel has.
+    """
+    pixel = int64(events[first].pixel)
+    size = 0
+    while first + size < end and events[first + size].pixel == pixel:
+        _, alphas[size] = look_at(
+            v, grid, view, lights, albedo, events, first + size, d, cosine, light, reflected
+        )
+        for c in range(len(light)):
+            colors[size, c] = reflected[c] * light[c]
+        clear[size + 1] = clear[size] * (1 - alphas[size])
+        size += 1
+    return size
+
+
+@inlined
+def look_at(
+    v: Any, grid: Grid, view: View, lights: Any, albedo: Any, events: Any, e: int,
+    d: Vector, cosine: float, light: Any, reflected: Any,
+) -> tuple[Vector, float]:  # fmt: skip
+    """Normal and coverage of an event; `light` and `reflected` `[C]` are filled."""
+    flags, t = int64(events[e].flags), float64(events[e].t)
+    n = surface_point(v, grid, view.o, d, t, flags).n
+    irradiance(lights, n, d, t, light)
+    albedo_at(albedo, grid, view.o, d, t, reflected)
+    alpha = 1.0
+    if flags & OPAQUE == 0:
+        t_min = float64(events[e].t_min)
+        alpha, _ = coverage_at(v, grid, view.o, d, cosine / view.focal, t_min)
+        alpha = min(max(alpha, 0.0), 1.0)
+    return n, alpha

@@ -18,7 +18,7 @@ from sdfrender.engines.adjoint import point_adjoint
 from sdfrender.engines.compiled import inlined, inlined_lanes
 from sdfrender.engines.light_terms import INTENSITY, kind_and_direction, term, term_slopes
 from sdfrender.engines.ray_walk import CROSSING, OPAQUE
-from sdfrender.engines.surface_point import Place, Point, normal_at
+from sdfrender.engines.surface_point import Place, Point, locate_along, normal_at
 from sdfrender.engines.trilinear_cell import (
     ONE,
     TWO,
@@ -27,7 +27,6 @@ from sdfrender.engines.trilinear_cell import (
     Index,
     blend,
     blend_gradient,
-    locate,
 )
 from sdfrender.engines.view import View, direction
 
@@ -94,12 +93,7 @@ def find_places(grid: Grid, view: View, w: Any, from_depth: bool) -> None:
         w[T + n] = t
         w[DX + n], w[DY + n], w[DZ + n] = dx, dy, dz
         w[COSINE + n] = dx * view.axis[0] + dy * view.axis[1] + dz * view.axis[2]
-        p, x, y, z = locate(
-            grid,
-            (view.o[0] + t * dx - grid.lo[0]) * grid.ih[0],
-            (view.o[1] + t * dy - grid.lo[1]) * grid.ih[1],
-            (view.o[2] + t * dz - grid.lo[2]) * grid.ih[2],
-        )
+        p, x, y, z = locate_along(grid, view.o, (dx, dy, dz), t)
         w[CELL + n], w[X + n], w[Y + n], w[Z + n] = p, x, y, z
 
 

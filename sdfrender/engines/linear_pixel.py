@@ -8,7 +8,7 @@ from numba import float64, int64
 
 from sdfrender.engines.adjoint import albedo_adjoint, light_adjoint, point_adjoint
 from sdfrender.engines.compiled import inlined, scalar
-from sdfrender.engines.forward_view import event_alpha
+from sdfrender.engines.forward_view import see_events
 from sdfrender.engines.light_terms import irradiance
 from sdfrender.engines.ray_walk import CAP, OPAQUE
 from sdfrender.engines.surface_point import (
@@ -18,7 +18,6 @@ from sdfrender.engines.surface_point import (
     coverage_at,
     normal_at,
     place,
-    surface_point,
     vertex_differences,
 )
 from sdfrender.engines.trilinear_cell import Corners, Grid, Vector, corners, weight_slopes, weights
@@ -45,18 +44,10 @@ def fill_pixel(
     pixel = int64(events[e].pixel)
     d, cosine = pixel_ray(view, pixel)
     footprint = cosine / view.focal
-    size = 1
-    while e + size < end and events[e + size].pixel == pixel:
-        size += 1
-    for n in range(size):
-        flags, t = int64(events[e + n].flags), float64(events[e + n].t)
-        irradiance(lights, surface_point(v, grid, o, d, t, flags).n, d, t, light)
-        albedo_at(albedo, grid, o, d, t, reflected)
-        for c in range(C):
-            colors[n, c] = reflected[c] * light[c]
-        t_min = float64(events[e + n].t_min)
-        alphas[n] = event_alpha(v, grid, view, d, cosine, t_min, flags)
-        clear[n + 1] = clear[n] * (1 - alphas[n])
+    size = see_events(
+        v, grid, view, lights, albedo, events, e, end, d, cosine, light, reflected,
+        colors, alphas, clear,
+    )  # fmt: skip
     pixel += first_pixel
     for c in range(C):
         behind[c] = background[pixel if len(background) > 1 else 0, c]

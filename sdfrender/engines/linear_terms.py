@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sdfrender.engines.cpu import MOST_SUMS, Found, Scene, Traced
+from sdfrender.engines.cpu import MOST_SUMS, Part, Scene, Traced, split
 from sdfrender.engines.linear_apply import LANES
 from sdfrender.engines.linear_fill import count_terms, fill_terms, lay_out, repeat_pixels
 from sdfrender.engines.threads import run_all
@@ -78,34 +78,6 @@ def linear_terms(scene: Scene, traced: Traced, background: Any) -> list[Terms]:
         for part in split([f for f in traced.found if f.lattice == b], parts)
     ]
     return run_all(lambda x: _terms(scene, traced, background, *x), work, scene.threads)
-
-
-Part = list[tuple[Found, int, int]]
-
-
-def split(found: list[Found], parts: int) -> list[Part]:
-    """Deal events to `parts` lists, about as many to each, whole pixels only."""
-    total = sum(f.count for f in found)
-    out: list[Part] = []
-    for n in range(parts):
-        done, part = 0, []
-        for f in found:
-            begin, end = (_whole(f, total * m // parts - done) for m in (n, n + 1))
-            if end > begin:
-                part.append((f, begin, end))
-            done += f.count
-        if part:
-            out.append(part)
-    return out
-
-
-def _whole(found: Found, event: int) -> int:
-    """The first event of a pixel at or after `event`, within the list."""
-    event = min(max(event, 0), found.count)
-    pixels = found.events["pixel"]
-    while 0 < event < found.count and pixels[event] == pixels[event - 1]:
-        event += 1
-    return event
 
 
 def _terms(scene: Scene, traced: Traced, background: Any, lattice: int, part: Part) -> Terms:

@@ -7,19 +7,24 @@ indices; `e` is a cell's first corner minus U.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numba import float32 as f32
 
 from sdfrender.engines.compiled import inlined_lanes, lanes
-from sdfrender.engines.near_cells import BOX, CUBIC, HUGE, LOW, SLOPES
-
-Float: TypeAlias = Any  # float32: a wider number would widen all that it meets
-FAR = np.float32(1e30)  # depth of a pixel that nothing covers
-NEWTON_STEPS = 2  # in a bracket, from the secant; what is found is polished in float64
-LANES = 16
-ROWS = 10  # of scratch: 8 for values, 2 for the lanes' offsets in the tile
+from sdfrender.engines.near_cells import BOX, LOW, SLOPES
+from sdfrender.engines.raster_tile import (
+    FAR,
+    LANES,
+    Box,
+    Corner,
+    Float,
+    falling_tile,
+    hit_tile,
+    mark_tile,
+    tile_rays,
+)
 
 # A view's numbers, float32: D, Du, Dv, U, and the rows of the matrix that takes `c − U` to
 # (u z, v z, z).
@@ -41,16 +46,6 @@ def raster_numbers(A: Any, U: Any, h: Any) -> Any:
 
 
 @lanes
-def scratch() -> Any:
-    """Room for one tile's lanes."""
-    w = np.zeros(ROWS * LANES, np.float32)
-    for n in range(LANES):
-        w[128 + n] = n & 3
-        w[144 + n] = n >> 2
-    return w
-
-
-@lanes
 def draw_hits(records: Any, view: Any, width: int, y0: int, y1: int, tiles: Any, w: Any) -> None:
     """Draw the surface cells into rows `y0 … y1` of the image.
 
@@ -65,30 +60,27 @@ def draw_hits(records: Any, view: Any, width: int, y0: int, y1: int, tiles: Any,
     """
     across = (width + 3) >> 2
     for n in range(len(records)):
-        e0, e1, e2 = records[n, 0] - view[9], records[n, 1] - view[10], records[n, 2] - view[11]
-        l0, l1, l2 = e0 + records[n, BOX], e1 + records[n, BOX + 1], e2 + records[n, BOX + 2]
-        h0, h1, h2 = e0 + records[n, BOX + 3], e1 + records[n, BOX + 4], e2 + records[n, BOX + 5]
-        if _least_slope(records, n, f32(1), l0, l1, l2, h0, h1, h2) > f32(0):
+        e = _first_corner(records, n, view)
+        box = (
+            e[0] + records[n, BOX], e[1] + records[n, BOX + 1], e[2] + records[n, BOX + 2],
+            e[0] + records[n, BOX + 3], e[1] + records[n, BOX + 4], e[2] + records[n, BOX + 5],
+        )  # fmt: skip
+        if _least_slope(records, n, f32(1), box) > f32(0):
             continue  # every ray leaves the solid here
-        x0, x1, ya, yb, _, _ = _rectangle(view, l0, l1, l2, h0, h1, h2)
+        x0, x1, ya, yb, _, _ = _rectangle(view, box)
         a0, a1 = max(x0, 0), min(x1, width - 1)
         b0, b1 = max(ya, y0), min(yb, y1 - 1)
         if a0 > a1 or b0 > b1:
             continue
-        falls = _least_slope(records, n, f32(-1), l0, l1, l2, h0, h1, h2) > f32(0)
+        falls = _least_slope(records, n, f32(-1), box) > f32(0)
         for b in range(b0 >> 2, (b1 >> 2) + 1):
             for a in range(a0 >> 2, (a1 >> 2) + 1):
                 tile = (b - (y0 >> 2)) * across + a
+                rays = tile_rays(view, f32(a * 4), f32(b * 4))
                 if falls:
-                    _falling_tile(
-                        tiles, tile, records, n, view, l0, l1, l2, h0, h1, h2, e0, e1, e2,
-                        f32(a * 4), f32(b * 4),
-                    )  # fmt: skip
+                    falling_tile(tiles, tile, records, n, rays, box, e)
                 else:
-                    _hit_tile(
-                        tiles, tile, records, n, view, l0, l1, l2, h0, h1, h2, e0, e1, e2,
-                        f32(a * 4), f32(b * 4), w,
-                    )  # fmt: skip
+                    hit_tile(tiles, tile, records, n, rays, box, e, w)
 
 
 @lanes
@@ -119,11 +111,11 @@ def draw_marks(
         for lane in range(LANES):
             furthest[n] = max(furthest[n], tiles[n, lane])
     for n in range(len(records)):
-        e0, e1, e2 = records[n, 0] - view[9], records[n, 1] - view[10], records[n, 2] - view[11]
-        h0, h1, h2 = e0 + f32(1), e1 + f32(1), e2 + f32(1)
-        if _least_slope(records, n, f32(-1), e0, e1, e2, h0, h1, h2) >= f32(0):
+        e = _first_corner(records, n, view)
+        box = (e[0], e[1], e[2], e[0] + f32(1), e[1] + f32(1), e[2] + f32(1))
+        if _least_slope(records, n, f32(-1), box) >= f32(0):
             continue  # φ falls along every ray
-        x0, x1, ya, yb, near, far = _rectangle(view, e0, e1, e2, h0, h1, h2)
+        x0, x1, ya, yb, near, far = _rectangle(view, box)
         a0, a1 = max(x0, 0), min(x1, width - 1)
         b0, b1 = max(ya, y0), min(yb, y1 - 1)
         if a0 > a1 or b0 > b1 or records[n, LOW] >= half * far:
@@ -132,17 +124,20 @@ def draw_marks(
             for a in range(a0 >> 2, (a1 >> 2) + 1):
                 tile = (b - (y0 >> 2)) * across + a
                 if near < furthest[tile]:
-                    _mark_tile(
-                        tiles, marks, tile, records, n, view, half, h0, h1, h2, e0, e1, e2,
-                        f32(a * 4), f32(b * 4), w,
-                    )  # fmt: skip
+                    rays = tile_rays(view, f32(a * 4), f32(b * 4))
+                    mark_tile(tiles, marks, tile, records, n, rays, box, e, half, w)
 
 
 @inlined_lanes
-def _rectangle(
-    view: Any, l0: Float, l1: Float, l2: Float, h0: Float, h1: Float, h2: Float
-) -> tuple[int, int, int, int, Float, Float]:
-    """Pixels whose centres may see the box from `l` to `h`, and its least and greatest depth."""
+def _first_corner(r: Any, n: int, view: Any) -> Corner:
+    """`e` of cell n."""
+    return r[n, 0] - view[9], r[n, 1] - view[10], r[n, 2] - view[11]
+
+
+@inlined_lanes
+def _rectangle(view: Any, box: Box) -> tuple[int, int, int, int, Float, Float]:
+    """Pixels whose centres may see a box, and its least and greatest depth."""
+    l0, l1, l2, h0, h1, h2 = box
     left, right, top, bottom, near, far = FAR, -FAR, FAR, -FAR, FAR, -FAR
     for n in range(8):
         c0, c1, c2 = h0 if n & 4 else l0, h1 if n & 2 else l1, h2 if n & 1 else l2
@@ -165,13 +160,12 @@ def _rectangle(
 
 
 @inlined_lanes
-def _least_slope(
-    r: Any, n: int, sign: Float, l0: Float, l1: Float, l2: Float, h0: Float, h1: Float, h2: Float
-) -> Float:
+def _least_slope(r: Any, n: int, sign: Float, box: Box) -> Float:
     """A lower bound of `sign · z · dφ/dz` over the rays through a box of the cell.
 
-    Along a ray `z · d(position)/dz = position − U`, which is between `l` and `h`.
+    Along a ray `z · d(position)/dz = position − U`, which is in the box.
     """
+    l0, l1, l2, h0, h1, h2 = box
     x, X = sign * r[n, SLOPES], sign * r[n, SLOPES + 3]
     y, Y = sign * r[n, SLOPES + 1], sign * r[n, SLOPES + 4]
     z, Z = sign * r[n, SLOPES + 2], sign * r[n, SLOPES + 5]
@@ -180,174 +174,3 @@ def _least_slope(
         + min(min(l1 * y, l1 * Y), min(h1 * y, h1 * Y))
         + min(min(l2 * z, l2 * Z), min(h2 * z, h2 * Z))
     )
-
-
-@lanes
-def _cubics(
-    w: Any, limit: Any, tile: int, r: Any, i: int, view: Any,
-    l0: Float, l1: Float, l2: Float, h0: Float, h1: Float, h2: Float,
-    e0: Float, e1: Float, e2: Float, X: Float, Y: Float,
-) -> Float:  # fmt: skip
-    """For 16 rays: entry, length and cubic in the part `l … h` of cell i; how many meet it.
-
-    Rows of 16 in `w`: 0 entry depth, 1 length or -1, 2 to 5 the cubic's coefficients in depth.
-    """
-    D0 = view[0] + X * view[3] + Y * view[6]
-    D1 = view[1] + X * view[4] + Y * view[7]
-    D2 = view[2] + X * view[5] + Y * view[8]
-    u0, u1, u2, v0, v1, v2 = view[3], view[4], view[5], view[6], view[7], view[8]
-    k0, k1, k2, k3 = r[i, CUBIC], r[i, CUBIC + 1], r[i, CUBIC + 2], r[i, CUBIC + 3]
-    k4, k5, k6, k7 = r[i, CUBIC + 4], r[i, CUBIC + 5], r[i, CUBIC + 6], r[i, CUBIC + 7]
-    zero, one, tiny = f32(0), f32(1), f32(1e-20)
-    live = zero
-    for n in range(LANES):
-        px, py = w[128 + n], w[144 + n]
-        dx, dy, dz = D0 + px * u0 + py * v0, D1 + px * u1 + py * v1, D2 + px * u2 + py * v2
-        dx = dx if abs(dx) > tiny else tiny
-        dy = dy if abs(dy) > tiny else tiny
-        dz = dz if abs(dz) > tiny else tiny
-        ix, iy, iz = one / dx, one / dy, one / dz
-        a, c = l0 * ix, h0 * ix
-        t0, t1 = min(a, c), max(a, c)
-        a, c = l1 * iy, h1 * iy
-        t0, t1 = max(t0, min(a, c)), min(t1, max(a, c))
-        a, c = l2 * iz, h2 * iz
-        t0, t1 = max(t0, min(a, c)), min(t1, max(a, c))
-        t0 = max(t0, zero)
-        L = t1 - t0
-        L = L if t0 < limit[tile, n] else -one
-        live += one if zero <= L else zero
-        x, y, z = dx * t0 - e0, dy * t0 - e1, dz * t0 - e2
-        xy, dxy, m = x * y, dx * dy, x * dy + y * dx
-        p, q = k3 + k5 * x + k6 * y + k7 * xy, k5 * dx + k6 * dy + k7 * m
-        w[n] = t0
-        w[16 + n] = L
-        w[32 + n] = k0 + k1 * x + k2 * y + k4 * xy + z * p
-        w[48 + n] = k1 * dx + k2 * dy + k4 * m + dz * p + z * q
-        w[64 + n] = k4 * dxy + dz * q + k7 * dxy * z
-        w[80 + n] = k7 * dxy * dz
-    return live
-
-
-@inlined_lanes
-def _falling_tile(
-    tiles: Any, tile: int, r: Any, i: int, view: Any,
-    l0: Float, l1: Float, l2: Float, h0: Float, h1: Float, h2: Float,
-    e0: Float, e1: Float, e2: Float, X: Float, Y: Float,
-) -> None:  # fmt: skip
-    """Lower the depths of 16 pixels to where they meet a cell in which φ falls along every ray.
-
-    φ at both ends tells whether there is a root, and the chord between them about where; which of
-    two cells is nearer does not depend on it.
-    """
-    D0 = view[0] + X * view[3] + Y * view[6]
-    D1 = view[1] + X * view[4] + Y * view[7]
-    D2 = view[2] + X * view[5] + Y * view[8]
-    u0, u1, u2, v0, v1, v2 = view[3], view[4], view[5], view[6], view[7], view[8]
-    k0, k1, k2, k3 = r[i, CUBIC], r[i, CUBIC + 1], r[i, CUBIC + 2], r[i, CUBIC + 3]
-    k4, k5, k6, k7 = r[i, CUBIC + 4], r[i, CUBIC + 5], r[i, CUBIC + 6], r[i, CUBIC + 7]
-    zero, one, tiny = f32(0), f32(1), f32(1e-20)
-    for n in range(LANES):
-        px, py = f32(n & 3), f32(n >> 2)
-        dx, dy, dz = D0 + px * u0 + py * v0, D1 + px * u1 + py * v1, D2 + px * u2 + py * v2
-        dx = dx if abs(dx) > tiny else tiny
-        dy = dy if abs(dy) > tiny else tiny
-        dz = dz if abs(dz) > tiny else tiny
-        ix, iy, iz = one / dx, one / dy, one / dz
-        a, c = l0 * ix, h0 * ix
-        t0, t1 = min(a, c), max(a, c)
-        a, c = l1 * iy, h1 * iy
-        t0, t1 = max(t0, min(a, c)), min(t1, max(a, c))
-        a, c = l2 * iz, h2 * iz
-        t0, t1 = max(t0, min(a, c)), min(t1, max(a, c))
-        x, y, z = dx * t0 - e0, dy * t0 - e1, dz * t0 - e2
-        f0 = k0 + k1 * x + k2 * y + k4 * x * y + z * (k3 + k5 * x + k6 * y + k7 * x * y)
-        x, y, z = dx * t1 - e0, dy * t1 - e1, dz * t1 - e2
-        f1 = k0 + k1 * x + k2 * y + k4 * x * y + z * (k3 + k5 * x + k6 * y + k7 * x * y)
-        s = f0 / max(f0 - f1, f32(1e-30))
-        t = t0 + min(max(s, zero), one) * (t1 - t0)
-        t = t if t1 >= t0 else FAR
-        t = t if f1 <= zero else FAR
-        tiles[tile, n] = min(t, tiles[tile, n])
-
-
-@lanes
-def _hit_tile(
-    tiles: Any, tile: int, r: Any, i: int, view: Any,
-    l0: Float, l1: Float, l2: Float, h0: Float, h1: Float, h2: Float,
-    e0: Float, e1: Float, e2: Float, X: Float, Y: Float, w: Any,
-) -> None:  # fmt: skip
-    """Lower the depths of 16 pixels to their first roots in one cell."""
-    zero, one, two, three, half = f32(0), f32(1), f32(2), f32(3), f32(0.5)
-    met = _cubics(
-        w, tiles, tile, r, i, view, l0, l1, l2, h0, h1, h2, e0, e1, e2, X, Y
-    )  # fmt: skip
-    if met == zero:
-        return
-    hits, turns = zero, zero
-    for n in range(LANES):
-        L, c0, c1, c2, c3 = w[16 + n], w[32 + n], w[48 + n], w[64 + n], w[80 + n]
-        end = ((c3 * L + c2) * L + c1) * L + c0
-        low = min(c0, end)
-        w[96 + n] = L if low <= zero else -one  # right end of the bracket
-        w[112 + n] = end
-        hits += one if min(L, -low) >= zero else zero
-        middle, last = c1 + c2 * L, c1 + two * c2 * L + three * c3 * L * L
-        rises, falls = max(max(c1, middle), last), min(min(c1, middle), last)
-        turns += one if min(min(rises, -falls), min(L, c0)) > zero else zero
-    if turns > zero:  # f may dip below zero and come up again: then its minimum ends the bracket
-        for n in range(LANES):
-            L, c0, c1, c2, c3 = w[16 + n], w[32 + n], w[48 + n], w[64 + n], w[80 + n]
-            D = c2 * c2 - three * c3 * c1
-            if zero <= L and c0 > zero and zero < D:
-                root = np.sqrt(D)
-                m = -c1 / (c2 + root) if c2 > zero else (root - c2) / (three * c3)
-                if m > zero and m < L:
-                    least = ((c3 * m + c2) * m + c1) * m + c0
-                    if least <= zero:
-                        w[96 + n] = m
-                        w[112 + n] = least
-                        hits += one
-    if hits == zero:
-        return
-    for n in range(LANES):
-        right, end = w[96 + n], w[112 + n]
-        c0, c1, c2, c3 = w[32 + n], w[48 + n], w[64 + n], w[80 + n]
-        lo, hi = zero, right
-        s = c0 / (c0 - end) * right
-        for _ in range(NEWTON_STEPS):
-            f = ((c3 * s + c2) * s + c1) * s + c0
-            g = min((three * c3 * s + two * c2) * s + c1, -f32(1e-30))
-            lo = s if f > zero else lo
-            hi = hi if f > zero else s
-            following = s - f / g
-            halfway = half * (lo + hi)
-            following = following if following >= lo else halfway
-            s = following if following <= hi else halfway
-        s = zero if c0 <= zero else s
-        tiles[tile, n] = min(w[n] + s if right >= zero else FAR, tiles[tile, n])
-
-
-@lanes
-def _mark_tile(
-    tiles: Any, marks: Any, tile: int, r: Any, i: int, view: Any, half: Float,
-    h0: Float, h1: Float, h2: Float, e0: Float, e1: Float, e2: Float, X: Float, Y: Float, w: Any,
-) -> None:  # fmt: skip
-    """Mark those of 16 pixels along whose ray φ/z may rise from below half a pixel in one cell."""
-    zero, two, three, third = f32(0), f32(2), f32(3), f32(1 / 3)
-    met = _cubics(
-        w, tiles, tile, r, i, view, e0, e1, e2, h0, h1, h2, e0, e1, e2, X, Y
-    )  # fmt: skip
-    if met == zero:
-        return
-    for n in range(LANES):
-        z, L, c0, c1, c2, c3 = w[n], w[16 + n], w[32 + n], w[48 + n], w[64 + n], w[80 + n]
-        L = min(L, tiles[tile, n] - z)
-        # φ and its slope lie within their control points
-        end = ((c3 * L + c2) * L + c1) * L + c0
-        b1 = c0 + third * c1 * L
-        low = min(min(c0, end), min(b1, b1 + third * (c1 + c2 * L) * L))
-        rise = max(max(c1, c1 + c2 * L), c1 + two * c2 * L + three * c3 * L * L)
-        rise = rise if r[i, SLOPES + 3] < HUGE else L  # leaving the box ends a dip as a rise does
-        graze = zero <= L and low < half * (z + L) and rise > zero
-        marks[tile, n] = min(z, marks[tile, n]) if graze else marks[tile, n]

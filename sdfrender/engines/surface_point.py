@@ -66,13 +66,19 @@ class Point(NamedTuple):
 @inlined
 def place(grid: Grid, o: Vector, d: Vector, t: float) -> Place:
     """The cell of the point at distance `t` along a ray, world units."""
-    p, x, y, z = locate(
+    p, x, y, z = locate_along(grid, o, d, t)
+    return Place(int(p), x, y, z)
+
+
+@inlined
+def locate_along(grid: Grid, o: Vector, d: Vector, t: float) -> tuple[float, float, float, float]:
+    """`locate` of the point at distance `t` along a ray, world units."""
+    return locate(
         grid,
         (o[0] + t * d[0] - grid.lo[0]) * grid.ih[0],
         (o[1] + t * d[1] - grid.lo[1]) * grid.ih[1],
         (o[2] + t * d[2] - grid.lo[2]) * grid.ih[2],
     )
-    return Place(int(p), x, y, z)
 
 
 @inlined
