@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from multiview.optimize.energy import Weights
 
@@ -40,8 +40,9 @@ class NewtonLevel(Level):
 class NewtonRecipe:
     """Gauss-Newton on all views."""
 
+    sphere_passes: ClassVar[int] = 7  # times as many on the coarsest level from a sphere
     levels: tuple[NewtonLevel, ...]
-    weights: Weights = field(default_factory=lambda: Weights(silhouette=0.5, band=2.2))
+    weights: Weights = field(default_factory=lambda: Weights(silhouette=1.0, band=2.2))
     """Of the energy; the levels have their own weight of smoothness."""
 
 
@@ -49,6 +50,7 @@ class NewtonRecipe:
 class AdamRecipe:
     """Adam, a view or a few at a time."""
 
+    sphere_passes: ClassVar[int] = 3
     levels: tuple[Level, ...]
     schedule: Schedule = "shuffled"
     batch: int = 4
@@ -79,6 +81,7 @@ class SdfDiffLevel(Level):
 class SdfDiffRecipe:
     """The method of SDFDiff: `multiview.optimize.sdfdiff`."""
 
+    sphere_passes: ClassVar[int] = 1
     levels: tuple[SdfDiffLevel, ...]
     updates: int = 5
     """Most updates of a view in a pass."""
@@ -91,12 +94,11 @@ class SdfDiffRecipe:
 Recipe = NewtonRecipe | AdamRecipe | SdfDiffRecipe
 
 COARSEST = 40  # a lattice of at most so many samples along the longest side comes first
-SPHERE_PASSES = 3  # times as many passes over the coarsest level from a sphere
 
 
 def best(resolution: int) -> NewtonRecipe:
-    """Gauss-Newton, each level to convergence."""
-    return _newton(resolution, coarsest=(6, 6), finer=(6, 6), pixels_per_cell=4)
+    """Gauss-Newton, each level to convergence, images in full."""
+    return _newton(resolution, coarsest=(6, 8), finer=(10, 6), pixels_per_cell=8)
 
 
 def fast(resolution: int) -> NewtonRecipe:
@@ -132,7 +134,7 @@ RECIPES: dict[str, Callable[[int], Recipe]] = {
 def from_sphere(recipe: Recipe) -> Recipe:
     """The same from a sphere, which has farther to go than the hull."""
     first, *others = recipe.levels
-    first = replace(first, passes=SPHERE_PASSES * first.passes)
+    first = replace(first, passes=recipe.sphere_passes * first.passes)
     return replace(recipe, levels=(first, *others))  # type: ignore[arg-type]
 
 
@@ -155,6 +157,6 @@ def _newton(
         NewtonLevel(rungs[0], pixels_per_cell, coarsest[1], 0.01, 0.1, 0.5),
     ]
     for rung in rungs[1:]:
-        levels.append(NewtonLevel(rung, pixels_per_cell, finer[0], 0.02, 0.1, 0.5))
-        levels.append(NewtonLevel(rung, pixels_per_cell, finer[1], 0.002, 0.02, 1.0))
+        levels.append(NewtonLevel(rung, pixels_per_cell, finer[0], 0.03, 0.1, 0.5))
+        levels.append(NewtonLevel(rung, pixels_per_cell, finer[1], 0.003, 0.02, 1.0))
     return NewtonRecipe(tuple(levels))

@@ -201,7 +201,10 @@ def _loss_plot(log: list[dict[str, str]]) -> str:
 TERMS = ("total", "color", "silhouette", "carve", "eikonal", "laplacian")
 COLORS = ("#000000", "#0072B2", "#D55E00", "#CC79A7", "#009E73", "#E69F00")  # Okabe and Ito
 METADATA = ("Creator", "Date", "Format", "Type")  # what matplotlib would write into the SVG
-CAPTION = "Vertical lines: the next level of the pyramid. An update sees some of the views only."
+CAPTION = (
+    "Vertical lines: the next level of the pyramid. An update sees all views with Gauss-Newton, "
+    "some of them with the other methods."
+)
 
 
 def _figures(summary: dict[str, Any]) -> str:
