@@ -50,8 +50,8 @@ class Item:
         views: what it shows.
         values: `[R, R, R]` float32 true signed distances over the dataset's bounds, for evaluation
             and for the baseline with 3D supervision only; None where the layout has none.
-        occupancy: `[n, n, n]` bool, True inside, for layouts that have only voxels: cell (i, j, k)
-            of an even division of the dataset's bounds; None elsewhere.
+        occupancy: `[n, n, n]` bool, True inside, for layouts that have only voxels; placed as
+            `values` would be, sample (0, 0, 0) on the corner of the bounds; None elsewhere.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Dataset:
         bounds: `[2, 3]` the box of the lattices, world units.
         lighting: the light that made the images with albedo 1, or None where it is not known.
         values: `[N, R, R, R]` float16 true signed distances over `bounds`, or None.
-        occupancy: `[N, n, n, n]` bool voxels over `bounds`, or None.
+        occupancy: `[N, n, n, n]` bool samples over `bounds`, vertex-centred, or None.
 
     Raises:
         InputError: no objects.
@@ -214,7 +214,7 @@ class Dataset:
         )
 
     def batch(self, objects: Sequence[int], views: Sequence[Sequence[int]]) -> Batch:
-        """k views of each of B objects.
+        """Some views of some objects.
 
         Args:
             objects: B numbers of objects.

@@ -1,0 +1,56 @@
+"""Which layout a dataset folder has, and its images at the size asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sdfrender.cameras import Cameras
+from sdfrender.errors import InputError
+from singleview.data.dataset import Dataset
+from singleview.data.folder import MANIFEST, read_folder
+
+
+def read_dataset(folder: Path, image_size: int | None) -> Dataset:
+    """Read the dataset in `folder`; see `singleview.data.dataset.open_dataset`."""
+    if image_size is not None and image_size < 8:
+        raise InputError(f"image_size: need at least 8 pixels, got {image_size}")
+    if not folder.is_dir():
+        raise InputError(f"{folder}: need the folder of a dataset, there is no such folder")
+    if (folder / MANIFEST).is_file():
+        return resized(read_folder(folder), image_size)
+    raise InputError(f"{folder}: no dataset: need {MANIFEST}")
+
+
+def resized(dataset: Dataset, size: int | None) -> Dataset:
+    """The same dataset with images averaged down to `size` × `size` pixels.
+
+    Raises:
+        InputError: images that are smaller, or not square.
+    """
+    H, W = dataset.image_size
+    if size is None or (size, size) == (H, W):
+        return dataset
+    if H != W or size > H:
+        raise InputError(f"image_size: need at most the stored {H}×{W}, square, got {size}")
+    Ks = Cameras(dataset.c2w.flatten(0, 1), dataset.Ks.flatten(0, 1), W, H).resized(size, size).Ks
+    return replace(
+        dataset,
+        images=_shrink(dataset.images.movedim(-1, 2), size).movedim(2, -1).contiguous(),
+        silhouettes=_shrink(dataset.silhouettes[:, :, None], size)[:, :, 0],
+        Ks=Ks.reshape(dataset.Ks.shape),
+    )
+
+
+def _shrink(pixels: Tensor, size: int) -> Tensor:
+    """`[N, V, C, H, W]` uint8 to `size`², one object at a time."""
+    small = [
+        torch.nn.functional.interpolate(
+            x.float(), (size, size), mode="bilinear", antialias=True
+        ).round().to(torch.uint8)
+        for x in pixels
+    ]  # fmt: skip
+    return torch.stack(small)
