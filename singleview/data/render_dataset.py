@@ -123,16 +123,16 @@ def render_object(source: Source, file: Path, cameras: Cameras, config: RenderDa
     """
     torch.set_num_threads(1)
     mesh = canonical_mesh(source)
+    uv, _ = cameras.project(torch.from_numpy(mesh.vertices).float())  # (V, P, 2)
+    outside = ((uv < 0) | (uv > config.size)).any(-1).any(-1)
+    if bool(outside.any()):
+        raise InputError(
+            f"{source.path}: need an object that the pictures hold, it leaves view "
+            f"{int(outside.int().argmax())} of --cameras {config.cameras}: leave it out"
+        )
     seen = raytrace(
         mesh, cameras, lighting=LIGHT, albedo=[ALBEDO], supersampling=config.supersampling
     )
-    s = seen.silhouettes
-    edge = torch.cat((s[:, 0], s[:, -1], s[:, :, 0], s[:, :, -1]), 1).amax(1)  # (V,)
-    if float(edge.max()) > 0:
-        raise InputError(
-            f"{source.path}: need an object that the pictures hold, it leaves view "
-            f"{int(edge.argmax())} of --cameras {config.cameras}: leave it out"
-        )
     lattice = mesh_to_lattice(mesh, (config.resolution,) * 3, UNIT_BOX)
     write_object(file, seen.images, seen.silhouettes, lattice.values)
     return source.name
