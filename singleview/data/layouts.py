@@ -11,7 +11,9 @@ from torch import Tensor
 from sdfrender.cameras import Cameras
 from sdfrender.errors import InputError
 from singleview.data.dataset import Dataset
+from singleview.data.dvr import has_dvr, read_dvr
 from singleview.data.folder import MANIFEST, read_folder
+from singleview.data.nmr import has_nmr, read_nmr
 
 
 def read_dataset(folder: Path, image_size: int | None) -> Dataset:
@@ -21,8 +23,16 @@ def read_dataset(folder: Path, image_size: int | None) -> Dataset:
     if not folder.is_dir():
         raise InputError(f"{folder}: need the folder of a dataset, there is no such folder")
     if (folder / MANIFEST).is_file():
-        return resized(read_folder(folder), image_size)
-    raise InputError(f"{folder}: no dataset: need {MANIFEST}")
+        dataset = read_folder(folder)
+    elif has_nmr(folder):
+        dataset = read_nmr(folder)
+    elif has_dvr(folder):
+        dataset = read_dvr(folder)
+    else:
+        raise InputError(
+            f"{folder}: need a dataset: {MANIFEST}, *_images.npz or CLASS/OBJECT/cameras.npz"
+        )
+    return resized(dataset, image_size)
 
 
 def resized(dataset: Dataset, size: int | None) -> Dataset:
