@@ -9,7 +9,9 @@ from typing import Annotated
 import tyro
 
 from sdfrender.cli import Flag, run_command
+from sdfrender.errors import InputError
 from singleview.data.render_dataset import RenderDatasetConfig
+from singleview.evaluate import EvaluateConfig
 
 AsJson = Annotated[Flag, tyro.conf.arg(name="json")]
 
@@ -55,7 +57,44 @@ def render_dataset(
     print(f"wrote {config.out}; look at its pictures")
 
 
+def evaluate(
+    config: Annotated[EvaluateConfig, tyro.conf.arg(name="")],
+    as_json: AsJson = False,
+    markdown: Flag = False,
+) -> None:
+    """Measure networks and baselines on objects that they have not seen, in one table.
+
+    IoU at R³: prediction and truth resampled trilinearly to R samples along each side of the box,
+    inside is below 0; mean over all input views, then over objects, then over categories. Chamfer
+    distance, normal consistency, and silhouette IoU on the other views come beside.
+
+    Example: singleview evaluate data/five runs/five --baselines
+
+    Args:
+        config: the options.
+        as_json: Print JSON, with every object's numbers.
+        markdown: Print a Markdown table.
+    """
+    from singleview.evaluate import evaluate
+
+    if as_json and markdown:
+        raise InputError("--json, --markdown: need one of them, got both")
+    result = evaluate(config)
+    if as_json:
+        print(json.dumps(result, indent=2))
+        return
+    from rich.console import Console
+
+    from singleview import tables
+
+    if markdown:
+        print(tables.markdown(result))
+    else:
+        Console().print(tables.terminal(result))
+
+
 # Each command is a function; its signature and docstring are the command line and its help.
 COMMANDS: dict[str, Callable[..., None]] = {
     "render-dataset": render_dataset,
+    "evaluate": evaluate,
 }

@@ -11,9 +11,6 @@ Definitions, the same for every method and every table:
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import torch
 import trimesh
 from torch import Tensor
@@ -26,14 +23,6 @@ from sdfrender.render import render
 from singleview.data.dataset import Dataset, Item
 
 RESOLUTIONS = (32, 64)  # at which IoU is reported
-
-
-@dataclass(frozen=True)
-class SurfaceMeasures:
-    """Chamfer-L1 (longest side of the truth = 1) and normal consistency; NaN without a surface."""
-
-    chamfer: float
-    normal_consistency: float
 
 
 # ---------------------------------------------------------------------- volumes
@@ -86,24 +75,22 @@ def true_mesh(item: Item, bounds: Tensor) -> trimesh.Trimesh | None:
 
 
 def surface_measures(
-    lattice: Lattice, truth: trimesh.Trimesh | None, samples: int, seed: int
-) -> SurfaceMeasures:
-    """Compare the surface of one predicted lattice with the true one.
+    lattice: Lattice, truth: trimesh.Trimesh, samples: int, seed: int
+) -> dict[str, float]:
+    """`chamfer` and `normal_consistency` of the surface of one predicted lattice.
 
     Args:
-        lattice: one prediction.
+        lattice: one prediction, negative somewhere.
         truth: the true surface.
         samples: points on each of the two.
         seed: of the points.
     """
-    if truth is None or not bool((lattice.values < 0).any()):
-        return SurfaceMeasures(math.nan, math.nan)
     mesh = extract_mesh(lattice)
     size = float(truth.extents.max())
-    return SurfaceMeasures(
-        chamfer(mesh, truth, samples, seed) / size,
-        normal_consistency(mesh, truth, samples, seed),
-    )
+    return {
+        "chamfer": chamfer(mesh, truth, samples, seed) / size,
+        "normal_consistency": normal_consistency(mesh, truth, samples, seed),
+    }
 
 
 @torch.no_grad()

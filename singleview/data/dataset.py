@@ -268,6 +268,11 @@ def category_of(name: str) -> str:
     return name.split("/")[0]
 
 
+def to_bytes(x: Tensor) -> Tensor:
+    """[0, 1] to uint8, rounded."""
+    return (x.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
 def unit(pixels: Tensor) -> Tensor:
     """Uint8 as float32 in [0, 1]."""
     return pixels.float() / 255

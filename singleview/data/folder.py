@@ -30,7 +30,7 @@ from sdfrender.files import one_line, read_bytes, write_bytes, write_json
 from sdfrender.lattice import UNIT_BOX
 from sdfrender.lighting import Directional, Headlight, Lighting
 from sdfrender.scene_writer import lighting_to_dict
-from singleview.data.dataset import SPLITS, Dataset, Split
+from singleview.data.dataset import SPLITS, Dataset, Split, to_bytes
 from singleview.data.meshes import read_json
 
 MANIFEST = "dataset.json"
@@ -104,11 +104,6 @@ def write_object(path: Path, images: Tensor, silhouettes: Tensor, values: Tensor
         values=values.half().numpy(),
     )
     write_bytes(path, buffer.getvalue())
-
-
-def to_bytes(x: Tensor) -> Tensor:
-    """[0, 1] to uint8, rounded."""
-    return (x.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 # ---------------------------------------------------------------------- reading
