@@ -4,7 +4,7 @@
     DIR/02691156_train_voxels.npz    [N, 32, 32, 32] occupancy
     and the same for val and test, and for other ShapeNet classes
 
-Cameras, as in the published training code: view k at azimuth 15° k, elevation 30°, 2.732 from the
+Cameras, as in the published training code: view k at azimuth −15° k, elevation 30°, 2.732 from the
 middle of a box of side 1, field of view 30° (half angle 15°). That renderer's camera axes are
 left-handed. With z mirrored they are ours, the voxels' axes are (y, x, z), and sample 0 and 31 lie
 on the faces of the box. The box is scaled by 2 here. Untested on the published files themselves.
@@ -76,7 +76,8 @@ def read_nmr(folder: Path) -> Dataset:
 
 def nmr_cameras(width: int, height: int) -> Cameras:
     """The 24 cameras of the layout, in the box [-1, 1]³."""
-    return Cameras.orbit(VIEWS, DISTANCE, ELEVATION, width=width, height=height, fov=FOV)
+    ring = Cameras.orbit(VIEWS, DISTANCE, ELEVATION, width=width, height=height, fov=FOV)
+    return ring[[-view % VIEWS for view in range(VIEWS)]]
 
 
 def _class_and_split(file: Path) -> tuple[str, Split]:
