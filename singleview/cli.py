@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from typing import Annotated
 
@@ -10,6 +12,7 @@ import tyro
 
 from sdfrender.cli import Flag, run_command
 from sdfrender.errors import InputError
+from singleview.config import PredictConfig, TrainConfig
 from singleview.data.render_dataset import RenderDatasetConfig
 from singleview.evaluate import EvaluateConfig
 
@@ -57,6 +60,59 @@ def render_dataset(
     print(f"wrote {config.out}; look at its pictures")
 
 
+def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], as_json: AsJson = False) -> None:
+    """Train a network that predicts a shape from one image, from images alone.
+
+    The run folder gets config.json, losses.csv, validation.csv, pictures of predictions as they get
+    better, checkpoints/, metrics.json, and in the end model.safetensors. Ctrl-C saves what there
+    is; --resume goes on. Several processes share a training under torchrun, with the same result:
+    torchrun --nproc_per_node 2 -m singleview train ...
+
+    Example: singleview train data/five --out runs/five
+
+    Args:
+        config: the options.
+        as_json: Print metrics.json to the terminal instead of a summary.
+    """
+    from singleview.distributed import ProcessLost
+    from singleview.train import train
+
+    try:
+        metrics = train(config)
+    except ProcessLost as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    if int(os.environ.get("RANK", "0")):
+        return  # the first process speaks for all
+    if as_json:
+        print(json.dumps(metrics, indent=2))
+        return
+    scores = ", ".join(f"{k} {x:.3f}" for k, x in metrics["validation"].items() if k != "step")
+    print(f"{metrics['steps']} steps in {metrics['seconds']:.0f} s; validation: {scores or 'none'}")
+    print(f"wrote {config.out}; next: singleview evaluate {config.dataset} {config.out}")
+
+
+def predict(
+    config: Annotated[PredictConfig, tyro.conf.arg(name="")], as_json: AsJson = False
+) -> None:
+    """Predict a shape from each picture of one object.
+
+    What is object is told by the alpha channel, a plain background, or --mask. DIR/NAME/ gets
+    mesh.ply, lattice.safetensors, turntable.gif and sheet.png, the picture beside views of the
+    shape, in the object's canonical frame: the box [-1, 1]³, y up.
+
+    Example: singleview predict mug.png --model runs/five --out predictions
+
+    Args:
+        config: the options.
+        as_json: Print the folders written as JSON.
+    """
+    from singleview.predict import predict
+
+    folders = [str(prediction.folder) for prediction in predict(config)]
+    print(json.dumps(folders, indent=2) if as_json else "\n".join(f"wrote {x}" for x in folders))
+
+
 def evaluate(
     config: Annotated[EvaluateConfig, tyro.conf.arg(name="")],
     as_json: AsJson = False,
@@ -96,5 +152,7 @@ def evaluate(
 # Each command is a function; its signature and docstring are the command line and its help.
 COMMANDS: dict[str, Callable[..., None]] = {
     "render-dataset": render_dataset,
+    "train": train,
     "evaluate": evaluate,
+    "predict": predict,
 }

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
+import tyro
+
+from sdfrender.cli import Flag
 from sdfrender.errors import InputError
 from singleview.losses import Weights
 from singleview.models.sdfdiff import Size
@@ -49,8 +52,8 @@ class TrainConfig:
         resume: continue the run in `out` from its last checkpoint.
     """
 
-    dataset: Path
-    out: Path
+    dataset: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")]
+    out: Annotated[Path, tyro.conf.arg(metavar="RUN")]
     size: Size = "small"
     supervision: Supervision = "images"
     minutes: float | None = None
@@ -71,7 +74,7 @@ class TrainConfig:
     device: Device = "auto"
     threads: int = 1
     seed: int = 0
-    resume: bool = False
+    resume: Flag = False
 
     def __post_init__(self) -> None:
         if self.minutes is not None and self.steps is not None:
@@ -130,11 +133,11 @@ class PredictConfig:
         size: pixels on a side of the turntable.
     """
 
-    images: tuple[Path, ...]
-    out: Path
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     model: Path | None = None
     mask: str = "auto"
-    linear: bool = False
+    linear: Flag = False
     frames: int = 24
     size: int = 192
 

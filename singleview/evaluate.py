@@ -13,9 +13,9 @@ import tyro
 from torch import Tensor
 from tqdm import tqdm
 
+from sdfrender.cli import Flag
 from sdfrender.errors import InputError
 from sdfrender.lattice import Lattice
-from sdfrender.render_command import Flag
 from singleview.baselines import Method, baselines
 from singleview.data.dataset import SPLITS, Dataset, Item, Split, open_dataset
 from singleview.data.meshes import by_category
