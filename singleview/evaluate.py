@@ -159,7 +159,8 @@ def network(path: Path) -> Method:
     from singleview.predict import load_predictor
 
     predictor = load_predictor(path)
-    return Method(path.name, lambda item: predictor(item.views.images))
+    name = path.name if path.is_dir() else f"{path.parent.name}/{path.name}"
+    return Method(name, lambda item: predictor(item.views.images))
 
 
 def spread_views(views: int, count: int) -> list[int]:

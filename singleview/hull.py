@@ -20,7 +20,13 @@ FAR = 2.0  # cells; a vertex found to be farther outside is not followed any fur
 
 @torch.no_grad()
 def visual_hull(
-    silhouettes: Tensor, cameras: Cameras, bounds: Tensor, resolution: int, whole: bool = True
+    silhouettes: Tensor,
+    cameras: Cameras,
+    bounds: Tensor,
+    resolution: int,
+    *,
+    whole: bool = True,
+    slack: float = 0.0,
 ) -> Lattice:
     """A lattice that is negative where every view is covered by more than half. By carving.
 
@@ -34,6 +40,8 @@ def visual_hull(
         resolution: samples along each side.
         whole: the pictures hold all of the object, so what is outside a picture is not object.
             Otherwise a view says nothing about what is outside its picture.
+        slack: pixels by which every outline is moved outward. What is thinner than a few pixels
+            needs it: many views, each a fraction of a pixel off, leave nothing of it.
 
     Raises:
         InputError: no vertex is inside all views.
@@ -48,7 +56,8 @@ def visual_hull(
         outline = outline_distance(silhouettes[v].numpy())
         uv, depths = (x[0] for x in cameras[v].project(points[open_ids]))  # (P, 2), (P,)
         pixels = _sample(outline, uv.numpy(), whole)
-        distances = torch.from_numpy(pixels) * depths.clamp(min=1e-6) / cameras.Ks[v, 0, 0]
+        width = depths.clamp(min=1e-6) / cameras.Ks[v, 0, 0]  # of a pixel, world units
+        distances = torch.from_numpy(pixels - np.float32(slack)) * width
         distances = torch.where(depths > 0, distances, far if whole else -far)
         carved[open_ids] = torch.maximum(carved[open_ids], distances)
         open_ids = open_ids[carved[open_ids] < far]

