@@ -64,10 +64,10 @@ def make_up_group(
 def made_up_dataset(dataset: Dataset, made: Mapping[str, Tensor], views: list[int]) -> Dataset:
     """What `make_up_group` made, as a dataset."""
     count = len(made["images"])
-    splits: tuple[Split, ...] = ("train",) * count
+    split: Split = "train"
     return Dataset(
         names=("made/up",) * count,
-        splits=splits,
+        splits=(split,) * count,
         images=made["images"],
         silhouettes=made["silhouettes"],
         c2w=dataset.c2w[:, views],

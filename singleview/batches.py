@@ -14,8 +14,9 @@ from singleview.config import TrainConfig
 from singleview.data.dataset import Batch, Dataset
 from singleview.distributed import Job
 
-REAL_SHARE = 0.3  # of the steps that look at real objects, where there are made-up ones
+REAL_SHARE = 0.5  # of the steps that look at real objects, where there are made-up ones
 GAIN, GAMMA = 0.1, 0.2  # range of the brightness and of its logarithmic curve
+SOME = 2000  # made-up shapes that a decoder may start from
 SHIFT = 1  # pixels that the inputs may be moved
 
 
@@ -94,6 +95,14 @@ class Sampler:
             shared=compared.shared_cameras is not None,
             shapes=None if shapes is None else shapes.to(job.device, torch.float32),
         )
+
+    def known_shapes(self) -> tuple[Tensor, Tensor]:
+        """Shapes of the real objects `[N, R, R, R]`, and of some made-up ones `[M, R, R, R]`."""
+        assert self.real.values is not None
+        real = self.real.values.float()
+        each = max(1, SOME // max(1, len(self.made_up)))
+        parts = [m.values[:each].float() for m in self.made_up if m.values is not None]
+        return real, torch.cat(parts) if parts else real[:0]
 
     def _source(self) -> Dataset:
         real = float(torch.rand(1, generator=self.generator)) < REAL_SHARE

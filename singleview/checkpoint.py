@@ -45,17 +45,28 @@ def save_checkpoint(state: State, sampler: Sampler, run: RunFolder) -> None:
     save_tensors(run.checkpoint, tensors, progress)
 
 
+def read_checkpoint(run: RunFolder) -> tuple[dict[str, Tensor], Any] | None:
+    """The last checkpoint of a run, or None when it has none yet.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    if not run.checkpoint.exists():
+        return None
+    return load_tensors(run.checkpoint, "a checkpoint of this run")
+
+
 def restore(state: State, sampler: Sampler, run: RunFolder) -> None:
     """Take up a run where its last checkpoint left it; from the start when it has none yet.
 
     Raises:
         InputError: the checkpoint is damaged or of another network.
     """
-    if not run.checkpoint.exists():
+    found = read_checkpoint(run)
+    if found is None:
         return
-    what = "a checkpoint of this run"
-    tensors, progress = load_tensors(run.checkpoint, what)
-    with expect(run.checkpoint, what):
+    tensors, progress = found
+    with expect(run.checkpoint, "a checkpoint of this run"):
         state.model.load_state_dict(_under("model.", tensors))
         for name in state.averaged:
             state.averaged[name].copy_(tensors[f"averaged.{name}"])

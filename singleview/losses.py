@@ -108,12 +108,16 @@ def shape_loss(values: Tensor, targets: Tensor, width: float = 0.03, reach: floa
     """
     inside, true = torch.sigmoid(-values / width), torch.sigmoid(-targets / width)
     overlap = 1 - soft_iou(inside.flatten(1), true.flatten(1))
-    # What lies beyond the target's reach pulls until it is some way further.
-    near = values.clamp(-reach - 0.1, reach + 0.1) - targets.clamp(-reach, reach)
-    return overlap.mean() + 10 * near.abs().mean()
+    # Beyond the reach it is enough to be on the right side and as far away.
+    too_low = (targets.clamp(max=reach) - values).relu() * (targets > -reach)
+    too_high = (values - targets.clamp(min=-reach)).relu() * (targets < reach)
+    return overlap.mean() + 10 * (too_low + too_high).mean()
 
 
 def soft_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of coverages in [0, 1] along the last axis; 1 for two empty ones."""
-    both = (a * b).sum(-1)
-    return (both + EPS) / ((a + b - a * b).sum(-1) + EPS)
+    """Intersection over union of coverages in [0, 1] along the last axis; 1 for equal ones.
+
+    A prediction that cannot know gains by saying yes from a probability of about IoU / (1 + IoU).
+    """
+    both, either = torch.minimum(a, b).sum(-1), torch.maximum(a, b).sum(-1)
+    return (both + EPS) / (either + EPS)

@@ -78,16 +78,11 @@ class RunFolder:
         elif self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path}: need a folder, this is a file")
 
-    def begin(self, step: int) -> None:
-        """Make the folder; write `config.json` and the heads of the logs.
-
-        Args:
-            step: where a resumed run goes on; later rows of the logs are dropped.
-        """
+    def begin(self) -> None:
+        """Make the folder; write `config.json` and the heads of the logs, unless resuming."""
         for name in ("checkpoints", "predictions", "shapes", "made_up"):
             (self.path / name).mkdir(parents=True, exist_ok=True)
         if self.config.resume:
-            self._truncate_logs(step)
             return
         packages = ("torch", "numpy", "numba", "scipy", "safetensors")
         versions = {name: version(name) for name in packages}
@@ -111,7 +106,7 @@ class RunFolder:
         with (self.path / name).open("a", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
 
-    def _truncate_logs(self, step: int) -> None:
+    def truncate_logs(self, step: int) -> None:
         """Drop rows past a checkpoint, so that a resumed run logs each step once."""
         for name in ("losses.csv", "validation.csv"):
             path = self.path / name

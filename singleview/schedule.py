@@ -48,10 +48,11 @@ def schedule(config: TrainConfig, done: float) -> Now:
 
 
 def enter_stage(model: Model, stage: int) -> None:
-    """Switch parts of the network on and off: what learns, and whether the refiner is used."""
+    """Switch parts of the paper's network on and off; the small one always learns as a whole."""
     if not isinstance(model, Paper):
         return
     model.refine = stage > 0
-    for part in (model.encoder, model.decoder):
-        part.requires_grad_(stage != 1)
-    model.refiner.requires_grad_(stage > 0)
+    learning = {model.encoder: stage != 1, model.decoder: stage != 1, model.refiner: stage > 0}
+    for part, learns in learning.items():
+        part.requires_grad_(learns)
+        part.train(learns)  # the statistics of frozen layers rest too

@@ -73,6 +73,7 @@ class State:
     best: dict[str, Any] = field(default_factory=dict)  # the best validation
     since_best: int = 0  # validations
     looks: int = 0  # validations, or pictures where nothing is held out
+    looked_at: int = 0  # step of the last of them in this session
     interrupted: bool = False
     stage: int = -1
     recent_loss: float = 0.0
@@ -83,7 +84,7 @@ class State:
         self.averaged = {name: x.detach().clone() for name, x in self.model.state_dict().items()}
         self.kept = self.averaged  # the best averaged weights
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(),
+            [{"params": params, "part": part} for params, part in self.model.rates()],
             lr=self.config.rate,
             betas=BETAS,
             weight_decay=WEIGHT_DECAY,
@@ -129,7 +130,7 @@ class State:
             InputError: the gradient is not a number.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["part"]
         self.optimizer.zero_grad(set_to_none=True)
         values.backward(v_values)  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT)
@@ -199,6 +200,7 @@ class State:
     def judge(self, scores: dict[str, float]) -> None:
         """Take note of a validation of the averaged weights; keep them if they are the best."""
         names = ("iou_32", "iou_64", "silhouette_iou")
+        self.looked_at = self.step
         numbers = [f"{scores[n]:.6f}" if n in scores else "" for n in names]
         self.validation_rows.append((self.step, f"{self.clock.seconds:.3f}", *numbers))
         if self.best and selection(scores) <= selection(self.best):

@@ -14,12 +14,12 @@ from tqdm import tqdm
 from sdfrender import Lattice, Lighting, Rendering, render
 from sdfrender.files import write_json
 from singleview.batches import Sampler, Step
-from singleview.checkpoint import restore, save_checkpoint, save_model
+from singleview.checkpoint import read_checkpoint, restore, save_checkpoint, save_model
 from singleview.config import TrainConfig
 from singleview.data.dataset import Dataset, open_dataset
 from singleview.distributed import Job, join
 from singleview.losses import Losses, Weights, image_losses, regularisers, shape_loss
-from singleview.models.sdfdiff import build_model
+from singleview.models import Small, build_model
 from singleview.prepare import check_dataset, prepare
 from singleview.run_folder import RunFolder
 from singleview.schedule import schedule
@@ -27,6 +27,7 @@ from singleview.state import Clock, State, selection
 from singleview.validate import draw_predictions, validate
 
 CHECKPOINT_SECONDS = 120.0
+MAX_ANCHORS = 256
 
 
 def train(config: TrainConfig, quiet: bool = False) -> dict[str, Any]:
@@ -59,19 +60,27 @@ def train(config: TrainConfig, quiet: bool = False) -> dict[str, Any]:
 def _train(config: TrainConfig, job: Job, quiet: bool) -> dict[str, Any]:
     dataset = open_dataset(config.dataset, config.image_size)
     check_dataset(config, dataset)
-    run = RunFolder(config)
-    torch.manual_seed(config.seed)
-    model = build_model(config.size, dataset.channels, config.resolution)
-    state = State(model.to(job.device), config)
+    run, clock = RunFolder(config), Clock()
     sampler = Sampler(config, dataset.split("train"))
     held_out = dataset.split("val") if "val" in dataset.splits else None
     if config.resume:
-        restore(state, sampler, run)
+        read_checkpoint(run)  # a damaged one is told before any work
     if job.first:
-        run.begin(state.step)
+        run.begin()
     job.wait()
+    prepare(config, sampler, run, job, quiet)
+
+    torch.manual_seed(config.seed)
+    anchors = min(len(sampler.real), MAX_ANCHORS)
+    model = build_model(config.size, dataset.channels, config.resolution, anchors=anchors)
+    if isinstance(model, Small) and sampler.use_shapes:
+        model.span(*sampler.known_shapes())
+    state = State(model.to(job.device), config, clock)
+    if config.resume:
+        restore(state, sampler, run)
+        if job.first:
+            run.truncate_logs(state.step)
     try:
-        prepare(config, sampler, run, job, quiet)
         optimize(state, sampler, held_out, run, job, quiet)
     except KeyboardInterrupt:
         state.interrupted = True
@@ -195,7 +204,7 @@ def finish(
     state: State, sampler: Sampler, held_out: Dataset | None, run: RunFolder
 ) -> dict[str, Any]:
     """Write weights and metrics; of a training that has ended, nothing is kept to resume with."""
-    if not state.interrupted and state.step and state.best.get("step") != state.step:
+    if not state.interrupted and state.looked_at != state.step:
         look(state, sampler, held_out, run)
     save(state, sampler, run)
     metrics = summary(state)

@@ -122,7 +122,8 @@ def warp_lattice(values: Tensor, warp: Warp, side: float, resolution: int) -> Te
     warped = sample(values, warp.to_old(q)) / scale
     spacing = torch.full((3,), 2 / (resolution - 1))
     slope = vertex_gradients(warped, spacing).norm(dim=-1)
-    return warped / slope.clamp(0.7, 1.5) - warp.thickness
+    distances: Tensor = warped / slope.clamp(0.7, 1.5) - warp.thickness
+    return distances
 
 
 def surface_points(values: Tensor) -> Tensor:

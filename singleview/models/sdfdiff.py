@@ -38,6 +38,10 @@ class Paper(nn.Module):
         self.refiner = Refiner()
         self.refine = True
 
+    def rates(self) -> list[tuple[list[nn.Parameter], float]]:
+        """Parameters, and the part of the learning rate that is theirs."""
+        return [(list(self.parameters()), 1.0)]
+
     def description(self) -> dict[str, object]:
         """What `build_model` needs to build it again."""
         return {"size": "paper", "channels": self.channels}
@@ -155,11 +159,11 @@ class Start(nn.Module):
 
     def __init__(self, last: nn.Module) -> None:
         super().__init__()
-        sphere = Lattice.sphere(0.5, resolution=RESOLUTION).values
+        sphere = Lattice.sphere(0.5, resolution=RESOLUTION).values.clamp(max=0.95)
         self.register_buffer("logits", torch.logit((sphere + 1) / 2), persistent=False)
         with torch.no_grad():
             for weight in last.parameters():
-                weight.mul_(0.01)
+                weight.mul_(0.001)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, 1, 64, 64, 64]` to `[B, 64, 64, 64]`."""
@@ -167,7 +171,12 @@ class Start(nn.Module):
 
 
 def build_model(
-    size: Size, channels: int, resolution: int = 32, width: int = 32, code: int = 128
+    size: Size,
+    channels: int,
+    resolution: int = 32,
+    width: int = 32,
+    code: int = 144,
+    anchors: int = 70,
 ) -> Model:
     """A network with fresh weights.
 
@@ -177,10 +186,11 @@ def build_model(
         resolution: of the small network's lattice; the paper's is 64.
         width: of the small network's encoder.
         code: length of the small network's code.
+        anchors: shapes whose codes the small network knows.
     """
     if size == "paper":
         return Paper(channels)
-    return Small(channels, resolution, width, code)
+    return Small(channels, resolution, width, code, anchors)
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Module:

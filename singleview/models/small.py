@@ -1,29 +1,37 @@
-"""A network for two cores: a light encoder, and a linear decoder around a sphere."""
+"""A network for two cores: a light encoder, and a linear decoder around a start lattice."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from sdfrender import Lattice
 
 IMAGE_SIZE = 64  # pixels on a side that the encoder looks at
+HIDDEN = 384
+MARGIN = 1 / 16  # of the lattice's samples on every side: no object reaches there
+REACH = 0.15  # of distances that matter to the span of shapes, world units
+SPAN_RATE = 0.05  # of the learning rate, for a decoder that starts from shapes
 
 
 class Small(nn.Module):
-    """`values = start + basis · code(image)`: start and basis are lattices, and are learned.
+    """`values = start + basis · code`, with a code between those of known shapes and beyond them.
 
-    The start is a sphere's distances before training and drifts to a mean shape; the basis spans
-    the shapes around it. Normalisation is by groups within an image, so that what the network says
-    about an image does not depend on the batch it is in.
+        code = softmax(likeness(image)) · anchors + offset(image)
+
+    Start, basis and anchors are learned. Before training the start is a sphere, the basis is noise
+    and the anchors are zero; or they come from shapes that were fitted to images, see `span`. The
+    basis covers the middle of the lattice; its margin, which no object reaches, stays as the start
+    has it. Normalisation is by groups within an image, so that what the network says about an image
+    does not depend on the batch it is in.
 
     Args:
         channels: C of the images.
         resolution: R, samples of the lattice along each side of the box [-1, 1]³.
         width: channels of the encoder's first layer.
-        code: numbers that describe a shape.
-        dropout: of the encoder's features.
+        code: K, numbers that describe a shape.
+        anchors: A, shapes whose codes are known.
     """
 
     def __init__(
@@ -31,12 +39,15 @@ class Small(nn.Module):
         channels: int = 1,
         resolution: int = 32,
         width: int = 32,
-        code: int = 128,
-        dropout: float = 0.1,
+        code: int = 144,
+        anchors: int = 70,
     ) -> None:
         super().__init__()
         self.channels, self.resolution = channels, resolution
         self.width, self.code = width, code
+        self.margin = round(MARGIN * resolution)
+        self.inner = resolution - 2 * self.margin
+        self.spanned = False
         self.encoder = nn.Sequential(
             _convolution(channels + 1, width, 5, 2),
             _convolution(width, 2 * width, 3, 2),
@@ -44,16 +55,71 @@ class Small(nn.Module):
             _convolution(2 * width, 4 * width, 3, 2),
             Residual(4 * width),
             _convolution(4 * width, 8 * width, 3, 2),
+            _convolution(8 * width, 4 * width, 1, 1),
             nn.Flatten(),
-            nn.Dropout(dropout),
-            nn.Linear(8 * width * (IMAGE_SIZE // 16) ** 2, 512),
+            nn.Linear(4 * width * (IMAGE_SIZE // 16) ** 2, HIDDEN),
             nn.SiLU(),
-            nn.Linear(512, code),
         )
-        self.basis = nn.Linear(code, resolution**3, bias=False)
+        self.likeness = nn.Linear(HIDDEN, anchors)
+        self.offset = nn.Linear(HIDDEN, code)
+        self.anchors = nn.Parameter(torch.zeros(anchors, code))
+        self.basis = nn.Linear(code, self.inner**3, bias=False)
         nn.init.normal_(self.basis.weight, std=0.1 / code**0.5)  # world units
         sphere = Lattice.sphere(0.5, resolution=resolution).values
-        self.start = nn.Parameter(sphere.flatten())
+        self.start = nn.Parameter(sphere.clone())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images `[B, H, W, C]`, linear over black, to values `[B, R, R, R]` in world units."""
+        x = images.permute(0, 3, 1, 2)
+        # Dark and empty are different things: what is not black is the object.
+        x = torch.cat((x, (25 * x.sum(1, keepdim=True)).clamp(max=1)), 1)
+        if x.shape[-2:] != (IMAGE_SIZE, IMAGE_SIZE):
+            x = interpolate(x, size=(IMAGE_SIZE,) * 2, mode="bilinear", antialias=True)
+        features = self.encoder(x)  # (B, HIDDEN)
+        code = self.likeness(features).softmax(-1) @ self.anchors + self.offset(features)
+        middle = self.basis(code).float().reshape(-1, self.inner, self.inner, self.inner)
+        return self.start + pad(middle, (self.margin,) * 6)
+
+    @torch.no_grad()
+    def span(self, shapes: Tensor, variants: Tensor) -> None:
+        """Start from shapes: their mean as the start, themselves as anchors.
+
+        The basis spans the shapes as far as it can, and with what is left of it the principal
+        directions in which the variants leave that span. Distances count up to `REACH`.
+
+        Args:
+            shapes: `[N, R, R, R]` signed distances, of which up to A become anchors.
+            variants: `[M, R, R, R]`, M may be 0.
+        """
+        m, R, A = self.margin, self.resolution, len(self.anchors)
+        mean = shapes.clamp(-REACH, REACH).mean(0)
+
+        def middle(x: Tensor) -> Tensor:
+            near = x.clamp(-REACH, REACH) - mean
+            return near[:, m : R - m, m : R - m, m : R - m].flatten(1)
+
+        known, others = middle(shapes), middle(variants)
+        axes = _principal(known, min(self.code, len(known) - 1))
+        rest = others - (others @ axes) @ axes.T
+        axes = torch.cat((axes, _principal(rest, self.code - axes.shape[1])), 1)  # (inner³, ≤ K)
+        codes = torch.cat((known, others)) @ axes
+        scale = codes.square().mean(0).sqrt().clamp(min=1e-6)
+        K = axes.shape[1]
+        self.start.copy_(mean)
+        self.basis.weight.zero_()
+        self.basis.weight[:, :K] = axes * scale
+        self.anchors[: len(known), :K] = (codes[: len(known)] / scale)[:A]
+        self.offset.weight.mul_(0.1)
+        self.spanned = True
+
+    def rates(self) -> list[tuple[list[nn.Parameter], float]]:
+        """Parameters, and the part of the learning rate that is theirs."""
+        decoder = SPAN_RATE if self.spanned else 1.0
+        heads = (self.encoder, self.likeness, self.offset)
+        return [
+            ([p for head in heads for p in head.parameters()] + [self.anchors], 1.0),
+            ([*self.basis.parameters(), self.start], decoder),
+        ]
 
     def description(self) -> dict[str, object]:
         """What `build_model` needs to build it again."""
@@ -63,18 +129,16 @@ class Small(nn.Module):
             "resolution": self.resolution,
             "width": self.width,
             "code": self.code,
+            "anchors": len(self.anchors),
         }
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Images `[B, H, W, C]`, linear over black, to values `[B, R, R, R]` in world units."""
-        x = images.permute(0, 3, 1, 2)
-        # Dark and empty are different things: what is not black is the object.
-        x = torch.cat((x, (25 * x.sum(1, keepdim=True)).clamp(max=1)), 1)
-        if x.shape[-2:] != (IMAGE_SIZE, IMAGE_SIZE):
-            x = interpolate(x, size=(IMAGE_SIZE,) * 2, mode="bilinear", antialias=True)
-        code = self.encoder(x)  # (B, code)
-        values: Tensor = self.start + self.basis(code)
-        return values.reshape(-1, *(self.resolution,) * 3)
+
+def _principal(x: Tensor, count: int) -> Tensor:
+    """`[D, ≤ count]` orthonormal principal directions of the rows of `x` `[N, D]`."""
+    count = max(0, min(count, *x.shape))
+    if count == 0:
+        return x.new_zeros(x.shape[1], 0)
+    return torch.svd_lowrank(x, q=count, niter=4)[2]
 
 
 class Residual(nn.Module):
