@@ -69,7 +69,7 @@ def read_dvr(folder: Path) -> Dataset:
     """
     found = _find_objects(folder)
     splits = _read_splits(folder, found)
-    paths = tqdm(found.values(), desc="dataset", unit="object", disable=len(found) < 50)
+    paths = tqdm(found.values(), desc="dataset", unit="object", disable=len(found) < 5)
     objects = [_read_object(path) for path in paths]
     first = objects[0]
     for path, item in zip(found.values(), objects, strict=True):
