@@ -180,6 +180,14 @@ def test_an_alignment_must_be_rotations(
         find_meshes(meshes, tmp_path / "turn.json")
 
 
+def test_an_alignment_for_other_meshes_is_refused(meshes: Path, tmp_path: Path) -> None:
+    (tmp_path / "turn.json").write_text(json.dumps({"0.ply": np.eye(3).tolist()}))
+    with pytest.raises(
+        InputError, match=r"turn.json: need the path of a mesh below .*, got '0.ply'"
+    ):
+        find_meshes(meshes, tmp_path / "turn.json")
+
+
 def test_folders_without_meshes_are_named(tmp_path: Path, meshes: Path) -> None:
     (tmp_path / "chair").mkdir()
     with pytest.raises(InputError, match=r"chair: need a mesh .* it has none"):

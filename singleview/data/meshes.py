@@ -55,7 +55,7 @@ def find_meshes(
 
     Raises:
         InputError: no such folder, a category that is missing or empty, two meshes of one name, or
-            an alignment that is not one.
+            an alignment that is not one or names a mesh that is not there.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: need a folder of meshes, there is no such folder")
@@ -63,6 +63,9 @@ def find_meshes(
     if alignment is None and (folder / ALIGNMENT).is_file():
         alignment = folder / ALIGNMENT
     rotations = {} if alignment is None else _read_alignment(alignment)
+    for key in rotations:
+        if not (folder / key).is_file():
+            raise InputError(f"{alignment}: need the path of a mesh below {folder}, got {key!r}")
     sources: dict[str, Source] = {}
     for category, group in groups.items():
         meshes = [p for p in sorted(group.iterdir()) if p.suffix.lower() in EXTENSIONS]

@@ -7,6 +7,7 @@ them. Objects are rendered in parallel, each by one process; finished ones are n
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -149,12 +150,19 @@ def _render_all(config: RenderDatasetConfig, sources: list[Source], cameras: Cam
             return
         # Forking a process whose libraries have started threads may block it.
         spawn = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(min(config.jobs, len(tasks)), mp_context=spawn)
+        pool = ProcessPoolExecutor(
+            min(config.jobs, len(tasks)), mp_context=spawn, initializer=_leave_interrupts
+        )
         stack.callback(pool.shutdown, cancel_futures=True)
         futures: list[Future[str]] = [pool.submit(render_object, *task) for task in tasks]
         for future in as_completed(futures):
             future.result()
             bar.update()
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C is for the parent, which lets each process finish its object."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _open_folder(out: Path, manifest: Manifest) -> None:
