@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import tyro
@@ -149,10 +150,26 @@ def evaluate(
         Console().print(tables.terminal(result))
 
 
+def demo(out: Path = Path("runs/singleview-demo"), as_json: AsJson = False) -> None:
+    """Predict a chair from the picture that comes with the project; no arguments needed.
+
+    Example: singleview demo
+
+    Args:
+        out: folder to write; a prediction that is there is replaced.
+        as_json: Print the folder written as JSON.
+    """
+    from singleview.demo import demo
+
+    folder = demo(out).folder
+    print(json.dumps(str(folder)) if as_json else f"wrote {folder}; look at sheet.png in it")
+
+
 # Each command is a function; its signature and docstring are the command line and its help.
 COMMANDS: dict[str, Callable[..., None]] = {
     "render-dataset": render_dataset,
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
+    "demo": demo,
 }
