@@ -31,6 +31,8 @@ class Step:
         silhouettes: `[B, k, H, W]`.
         cameras: of the k pictures; k if all objects share them, else B·k, object by object.
         shared: whether they do.
+        real: whether the objects are, not made up. What a made-up one looks like follows from its
+            shape, which is compared: rendering the prediction would tell nothing more.
         shapes: `[B, R, R, R]` lattices to compare with, or None.
     """
 
@@ -40,6 +42,7 @@ class Step:
     silhouettes: Tensor
     cameras: Cameras
     shared: bool
+    real: bool
     shapes: Tensor | None
 
 
@@ -93,6 +96,7 @@ class Sampler:
             silhouettes=compared.silhouettes.to(job.device),
             cameras=compared.shared_cameras or compared.cameras,
             shared=compared.shared_cameras is not None,
+            real=source is self.real,
             shapes=None if shapes is None else shapes.to(job.device, torch.float32),
         )
 

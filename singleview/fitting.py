@@ -42,7 +42,7 @@ class FitLevel:
 class FitRecipe:
     """How a training object's lattice is fitted."""
 
-    levels: tuple[FitLevel, ...] = (FitLevel(32, 6, 0.3), FitLevel(48, 10, 1.0))
+    levels: tuple[FitLevel, ...] = (FitLevel(32, 6, 0.3), FitLevel(64, 10, 1.0))
     """Coarse to fine; all starts go through the first level, the best through the others."""
     walls: tuple[float, ...] = (0.05, 0.1, 0.15)
     """Thickness of the walls of hollowed starts, world units."""

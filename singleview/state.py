@@ -88,6 +88,7 @@ class State:
             lr=self.config.rate,
             betas=BETAS,
             weight_decay=WEIGHT_DECAY,
+            fused=True,
         )
 
     # ------------------------------------------------------------------ how far it is

@@ -151,12 +151,15 @@ def compare(
     """
     surface = values.detach().requires_grad_()
     lattice = Lattice(surface, real.bounds)
-    with clock.time("renderer"):
-        out = render_views(lattice, step, real.lighting)
-        losses = image_losses(out, step.images, step.silhouettes, shaded=real.lighting is not None)
-        losses.total(weights).backward()  # type: ignore[no-untyped-call]
+    losses = Losses.of(surface)
+    if step.real:
+        with clock.time("renderer"):
+            out = render_views(lattice, step, real.lighting)
+            shaded = real.lighting is not None
+            losses = image_losses(out, step.images, step.silhouettes, shaded)
+            losses.total(weights).backward()  # type: ignore[no-untyped-call]
     with clock.time("losses"):
-        others = regularisers(lattice, weights.band)
+        others = regularisers(lattice, weights.band) if step.real else Losses.of(surface)
         if step.shapes is not None:
             others = replace(others, shape=shape_loss(surface, step.shapes))
         others.total(weights).backward()  # type: ignore[no-untyped-call]

