@@ -53,6 +53,10 @@ class Job:
         """The model with its gradients averaged over the processes."""
         if self.size == 1:
             return model
+        if (
+            self.device.type == "cuda"
+        ):  # batch statistics over all processes; CPUs have no such layer
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         ids = [self.device.index] if self.device.type == "cuda" else None
         return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
 

@@ -42,8 +42,10 @@ class FitLevel:
 class FitRecipe:
     """How a training object's lattice is fitted."""
 
+    trial: FitLevel = FitLevel(24, 2, 0.3)
+    """What every start goes through; the best goes on."""
     levels: tuple[FitLevel, ...] = (FitLevel(32, 6, 0.3), FitLevel(64, 10, 1.0))
-    """Coarse to fine; all starts go through the first level, the best through the others."""
+    """Coarse to fine."""
     walls: tuple[float, ...] = (0.05, 0.1, 0.15)
     """Thickness of the walls of hollowed starts, world units."""
     margin: float = 0.9
@@ -89,16 +91,15 @@ def fit_lattice(
     generator: torch.Generator,
 ) -> Tensor:
     """Fit one object; without a known light by its silhouettes alone. Returns `[R, R, R]`."""
-    first, *others = recipe.levels
-    hull = silhouette_hull(views, bounds, first.resolution)
+    hull = silhouette_hull(views, bounds, recipe.trial.resolution)
     starts = [hull]
     if lighting is not None:  # silhouettes alone could not tell which is better
         starts += [hollow(hull, wall, up) for wall in recipe.walls for up in (True, False)]
-    fits = [fit_level(x, views, lighting, first, recipe, generator) for x in starts]
-    residuals = [residual(x, views, lighting) for x in fits]
-    best = min(range(len(fits)), key=residuals.__getitem__)
-    lattice = fits[best if residuals[best] < recipe.margin * residuals[0] else 0]
-    for level in others:
+    tried = [fit_level(x, views, lighting, recipe.trial, recipe, generator) for x in starts]
+    residuals = [residual(x, views, lighting) for x in tried]
+    best = min(range(len(tried)), key=residuals.__getitem__)
+    lattice = tried[best if residuals[best] < recipe.margin * residuals[0] else 0]
+    for level in recipe.levels:
         lattice = lattice.resample((level.resolution,) * 3).redistance()
         lattice = fit_level(lattice, views, lighting, level, recipe, generator)
     return lattice.redistance().values

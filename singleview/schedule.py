@@ -51,7 +51,7 @@ def enter_stage(model: Model, stage: int) -> None:
     """Switch parts of the paper's network on and off; the small one always learns as a whole."""
     if not isinstance(model, Paper):
         return
-    model.refine = stage > 0
+    model.refine.fill_(stage > 0)
     learning = {model.encoder: stage != 1, model.decoder: stage != 1, model.refiner: stage > 0}
     for part, learns in learning.items():
         part.requires_grad_(learns)

@@ -56,7 +56,7 @@ def test_stages_of_the_paper_train_the_parts_they_should() -> None:
         parts = (model.encoder, model.decoder, model.refiner)
         learning.append([all(p.requires_grad for p in part.parameters()) for part in parts])
         assert [part.training for part in parts] == learning[-1]
-        assert model.refine == (stage > 0)
+        assert bool(model.refine) == (stage > 0)
     assert learning == [[True, True, False], [False, False, True], [True, True, True]]
 
 

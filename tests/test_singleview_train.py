@@ -31,7 +31,7 @@ from singleview.validate import iou, resized
 from singleview.warps import WarpSettings, random_warp, surface_points, warp_lattice
 
 ONE = Job(0, 1, torch.device("cpu"))
-QUICK = FitRecipe(levels=(FitLevel(10, 1, 0.3), FitLevel(12, 1, 1.0)), walls=(0.1,))
+QUICK = FitRecipe(trial=FitLevel(10, 1, 0.3), levels=(FitLevel(12, 1, 1.0),), walls=(0.1,))
 
 
 @pytest.fixture(scope="session")

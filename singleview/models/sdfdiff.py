@@ -27,8 +27,11 @@ class Paper(nn.Module):
     Args:
         channels: C of the images.
 
-    `refine` says whether the refiner is used; the first stage of training does without.
+    `refine` says whether the refiner is used; the first stage of training does without. It is a
+    buffer, so that weights which are kept from that stage know.
     """
+
+    refine: Tensor
 
     def __init__(self, channels: int = 1) -> None:
         super().__init__()
@@ -36,7 +39,7 @@ class Paper(nn.Module):
         self.encoder = Encoder(channels)
         self.decoder = Decoder()
         self.refiner = Refiner()
-        self.refine = True
+        self.register_buffer("refine", torch.tensor(True))
 
     def rates(self) -> list[tuple[list[nn.Parameter], float]]:
         """Parameters, and the part of the learning rate that is theirs."""
@@ -52,7 +55,7 @@ class Paper(nn.Module):
         if x.shape[-2:] != (IMAGE_SIZE, IMAGE_SIZE):
             x = interpolate(x, size=(IMAGE_SIZE,) * 2, mode="bilinear", antialias=True)
         coarse: Tensor = self.decoder(self.encoder(x))
-        if not self.refine:
+        if not bool(self.refine):
             return coarse
         refined: Tensor = self.refiner(coarse)
         return (coarse + refined) / 2
