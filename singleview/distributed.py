@@ -58,7 +58,7 @@ class Job:
         ):  # batch statistics over all processes; CPUs have no such layer
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         ids = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+        return DistributedDataParallel(model, device_ids=ids)
 
     def mean(self, x: Tensor) -> Tensor:
         """Mean over the processes of a tensor, equal in shape in all."""

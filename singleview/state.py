@@ -82,7 +82,7 @@ class State:
 
     def __post_init__(self) -> None:
         self.averaged = {name: x.detach().clone() for name, x in self.model.state_dict().items()}
-        self.kept = self.averaged  # the best averaged weights
+        self.kept: dict[str, Tensor] = {}  # the best averaged weights
         self.optimizer = torch.optim.AdamW(
             [{"params": params, "part": part} for params, part in self.model.rates()],
             lr=self.config.rate,

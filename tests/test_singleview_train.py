@@ -99,6 +99,23 @@ def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(objects: Path, tmp_pat
         assert torch.equal(x, tensors[1][name]), name
 
 
+def test_a_run_interrupted_before_its_first_validation_goes_on(
+    objects: Path, tmp_path: Path
+) -> None:
+    out, draw = tmp_path / "run", Sampler.draw
+
+    def interrupted(self: Sampler, *args: object) -> object:
+        self.drawn = getattr(self, "drawn", 0) + 1  # type: ignore[attr-defined]
+        if self.drawn > 2:
+            raise KeyboardInterrupt
+        return draw(self, *args)  # type: ignore[arg-type]
+
+    with patch.object(Sampler, "draw", interrupted):
+        assert train_tiny(objects, out)["steps"] == 2
+    load_predictor(out)
+    assert train_tiny(objects, out, resume=True)["steps"] == 6
+
+
 def test_training_stops_when_validation_does_not_improve(objects: Path, tmp_path: Path) -> None:
     with patch("singleview.train.validate", return_value={"iou_32": 0.1, "silhouette_iou": 0.1}):
         metrics = train_tiny(objects, tmp_path / "run", steps=50, evaluate_every=2, patience=3)
