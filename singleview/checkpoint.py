@@ -107,17 +107,19 @@ def _restore_optimizer(state: State, tensors: Mapping[str, Tensor]) -> None:
 # ---------------------------------------------------------------------- weights
 
 
-def save_model(path: Path, model: Model, weights: Mapping[str, Tensor], about: object) -> None:
-    """Write weights in float16, with what it takes to build the network again.
+def save_model(path: Path, model: Model, about: Mapping[str, Any]) -> None:
+    """Write a network's weights in float16, with what it takes to build it again.
 
     Args:
         path: ends in `.safetensors`.
         model: the network.
-        weights: of it.
         about: how it was trained, as plain values.
     """
+    weights = model.state_dict()
     halves = {k: x.half() if x.is_floating_point() else x for k, x in weights.items()}
-    save_tensors(path, halves, {"format": FORMAT, "network": model.description(), "about": about})
+    save_tensors(
+        path, halves, {"format": FORMAT, "network": model.description(), "about": dict(about)}
+    )
 
 
 def load_model(path: Path) -> tuple[Model, dict[str, Any]]:

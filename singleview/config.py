@@ -129,6 +129,8 @@ class PredictConfig:
         mask: what is object: auto (the alpha channel, else a plain background told from the
             picture's rim), alpha, plain, none (black is background), or a picture, white = object.
         linear: the picture's numbers are linear in light, not sRGB.
+        refine: make the shape agree with the picture, which takes the light of the training
+            pictures for granted.
         frames: of the turntable.
         size: pixels on a side of the turntable.
     """
@@ -138,6 +140,7 @@ class PredictConfig:
     model: Path | None = None
     mask: str = "auto"
     linear: Flag = False
+    refine: bool = True
     frames: int = 24
     size: int = 192
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from sdfrender import (
     Cameras,
@@ -33,8 +34,10 @@ from singleview.checkpoint import load_model
 from singleview.config import PredictConfig
 from singleview.data.contact_sheet import encode_srgb
 from singleview.models import Model
-from singleview.models.small import IMAGE_SIZE
+from singleview.models.small import IMAGE_SIZE, Small
 from singleview.pictures import load_picture, resize
+from singleview.refine import RefineSettings, Rig, refine
+from singleview.run_folder import expect
 from singleview.validate import lattices
 
 LIGHT = Lighting(headlight=Headlight(0.7), directional=(Directional((0.3, 0.8, 0.5), 0.3),))
@@ -49,10 +52,14 @@ class Predictor:
     Args:
         model: the network.
         about: how it was trained.
+        rig: the training pictures' cameras and light, to refine with; None without.
+        refining: how shapes are made to agree with the picture; None leaves them as they are.
     """
 
     model: Model
     about: dict[str, Any]
+    rig: Rig | None = None
+    refining: RefineSettings | None = None
 
     def __call__(self, images: Tensor) -> Lattice:
         """Predict a shape from each picture, in the object's canonical box [-1, 1]³.
@@ -76,16 +83,33 @@ class Predictor:
         x = images.float()
         if x.shape[-1] != self.model.channels:
             x = x.mean(-1, keepdim=True).expand(*x.shape[:-1], self.model.channels)
-        return Lattice(lattices(self.model, x), torch.tensor(UNIT_BOX))
+        values = lattices(self.model, x)
+        if self.rig is not None and self.refining is not None and isinstance(self.model, Small):
+            size = (self.rig.cameras.height, self.rig.cameras.width)
+            if x.shape[1:3] != size:
+                x = interpolate(x.permute(0, 3, 1, 2), size=size, mode="bilinear", antialias=True)
+                x = x.permute(0, 2, 3, 1)
+            with torch.enable_grad():
+                values = refine(self.model, self.rig, x, values, self.refining)
+        return Lattice(values, torch.tensor(UNIT_BOX))
 
 
-def load_predictor(path: Path) -> Predictor:
+def load_predictor(path: Path, refining: bool = True) -> Predictor:
     """A predictor from weights, or from a run folder.
+
+    Args:
+        path: of the weights or the folder.
+        refining: make shapes agree with the picture, where the network can.
 
     Raises:
         InputError: no such file, or no weights of ours.
     """
-    return Predictor(*load_model(path))
+    model, about = load_model(path)
+    rig = None
+    if about.get("rig") is not None:
+        with expect(path, "the weights of a singleview network"):
+            rig = Rig.from_dict(about["rig"])
+    return Predictor(model, about, rig, RefineSettings() if refining else None)
 
 
 @dataclass(frozen=True)
@@ -112,7 +136,7 @@ def predict(config: PredictConfig) -> list[Prediction]:
     Raises:
         InputError: weights or a picture that cannot be used.
     """
-    predictor = load_predictor(config.model or demo_weights())
+    predictor = load_predictor(config.model or demo_weights(), config.refine)
     pictures = [load_picture(path, config.mask, config.linear) for path in config.images]
     names = _names(config.images)
     return [

@@ -21,6 +21,7 @@ from singleview.distributed import Job, join
 from singleview.losses import Losses, Weights, image_losses, regularisers, shape_loss
 from singleview.models import Small, build_model
 from singleview.prepare import check_dataset, prepare
+from singleview.refine import Rig, teach_cameras
 from singleview.run_folder import RunFolder
 from singleview.schedule import schedule
 from singleview.state import Clock, State, selection
@@ -211,7 +212,14 @@ def finish(
         look(state, sampler, held_out, run)
     save(state, sampler, run)
     metrics = summary(state)
-    save_model(run.path / "model.safetensors", state.model, state.kept_weights(), metrics)
+    about: dict[str, Any] = {"metrics": metrics}
+    state.model.load_state_dict(state.kept_weights())
+    state.model.cpu().eval()
+    rig = Rig.of(sampler.real)
+    if isinstance(state.model, Small) and rig is not None:
+        metrics["tells_camera"] = round(teach_cameras(state.model, sampler, rig), 4)
+        about["rig"] = rig.to_dict()
+    save_model(run.path / "model.safetensors", state.model, about)
     write_json(run.path / "metrics.json", metrics)
     if not state.interrupted:
         shutil.rmtree(run.path / "made_up", ignore_errors=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -8,13 +9,16 @@ import pytest
 import torch
 from singleview_tiny import tiny_dataset
 
-from sdfrender import InputError, load_lattice, load_mesh
+from sdfrender import Cameras, InputError, Lattice, Lighting, load_lattice, load_mesh, render
 from sdfrender.pngs import read_png, write_png
+from singleview.batches import Sampler
 from singleview.checkpoint import load_model, save_model
-from singleview.config import PredictConfig
+from singleview.config import PredictConfig, TrainConfig
 from singleview.models import Small
 from singleview.pictures import frame, load_picture, resize
 from singleview.predict import load_predictor, predict
+from singleview.refine import Rig, camera_numbers, refine, teach_cameras
+from singleview.validate import iou
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +26,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     model = Small(1, 16, width=8, code=8, anchors=3)
     path = tmp_path_factory.mktemp("weights") / "model.safetensors"
-    save_model(path, model, model.state_dict(), {"steps": 0})
+    save_model(path, model, {"steps": 0})
     return path
 
 
@@ -56,7 +60,7 @@ def test_a_mirrored_picture_gives_the_mirrored_shape(weights: Path) -> None:
 def test_weights_come_back_as_they_were_in_half_precision(weights: Path, tmp_path: Path) -> None:
     model, about = load_model(weights)
     assert about == {"steps": 0}
-    save_model(tmp_path / "again.safetensors", model, model.state_dict(), about)
+    save_model(tmp_path / "again.safetensors", model, about)
     again, _ = load_model(tmp_path / "again.safetensors")
     for name, x in model.state_dict().items():
         assert torch.equal(x, again.state_dict()[name])
@@ -70,8 +74,8 @@ def test_bad_weights_are_named(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cut\.safetensors: need the weights"):
         load_predictor(cut)
     model, about = load_model(weights)
-    broken = {name: torch.full_like(x, float("nan")) for name, x in model.state_dict().items()}
-    save_model(tmp_path / "nan.safetensors", model, broken, about)
+    torch.nn.init.constant_(model.start, float("nan"))
+    save_model(tmp_path / "nan.safetensors", model, about)
     with pytest.raises(InputError, match="need finite weights"):
         load_predictor(tmp_path / "nan.safetensors")
 
@@ -165,3 +169,42 @@ def test_prediction_settings_out_of_range_are_refused(
         PredictConfig((Path("x.png"),), Path("out"), **changes)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="need at least one picture"):
         PredictConfig((), Path("out"))
+
+
+def test_refining_makes_a_shape_agree_with_its_picture(tmp_path: Path) -> None:
+    radii = torch.linspace(0.35, 0.75, 9)
+    shapes = torch.stack([Lattice.sphere(float(r), resolution=20).values for r in radii])
+    torch.manual_seed(0)
+    model = Small(1, 20, width=8, code=12, anchors=9, cameras=4).eval()
+    model.span(shapes, shapes[:0])
+    rig = Rig(Cameras.orbit(4, width=32), Lighting())
+    true = Lattice.sphere(0.68, resolution=20)
+    image = render(true, rig.cameras[2], lighting=rig.lighting).images
+    start = Lattice.sphere(0.5, resolution=20).values[None]
+    found = refine(model, rig, image, start)
+    before, after = (float(iou(v < 0, true.values[None] < 0)) for v in (start, found))
+    assert after > max(0.9, before + 0.2)
+
+    save_model(tmp_path / "model.safetensors", model, {"rig": rig.to_dict()})
+    plain = load_predictor(tmp_path / "model.safetensors", refining=False)(image)
+    refined = load_predictor(tmp_path / "model.safetensors")(image)
+    scores = [float(iou(x.values < 0, true.values[None] < 0)) for x in (plain, refined)]
+    assert scores[1] > scores[0]
+
+
+def test_cameras_can_be_taught(tmp_path: Path) -> None:
+    dataset = tiny_dataset(size=32).split("train")
+    rig = Rig.of(dataset)
+    assert rig is not None
+    sampler = Sampler(TrainConfig(Path("x"), Path("y")), dataset)
+    torch.manual_seed(0)
+    model = Small(1, 16, width=8, code=8, anchors=3).eval()
+    before = {name: x.clone() for name, x in model.state_dict().items()}
+    told = teach_cameras(model, sampler, rig)
+    assert told > 0.6
+    for name, x in before.items():
+        assert torch.equal(x, model.state_dict()[name])
+    assert camera_numbers(dataset, rig).tolist() == list(range(dataset.views)) * len(dataset)
+    again = Rig.from_dict(rig.to_dict())
+    torch.testing.assert_close(again.cameras.c2w, rig.cameras.c2w)
+    assert Rig.of(replace(dataset, lighting=None)) is None

@@ -160,7 +160,7 @@ def read_manifest(folder: Path) -> Manifest:
         pairs = [(str(o["name"]), o["split"]) for o in objects]
         c2w, Ks = (torch.tensor(stored[key], dtype=torch.float32) for key in ("c2w", "Ks"))
         cameras = Cameras(c2w, Ks, int(stored["width"]), int(stored["height"]))
-        lighting = _lighting(table["lighting"])
+        lighting = lighting_from_dict(table["lighting"])
         settings = dict(table["settings"])
     except KeyError as error:
         raise InputError(f"{path}: need the key {error}, it is missing") from None
@@ -227,7 +227,7 @@ def read_arrays(path: Path, keys: Sequence[str] | None = None) -> dict[str, NDAr
         raise InputError(f"{path}: not a readable npz file: {one_line(error)}") from None
 
 
-def _lighting(stored: Mapping[str, Any]) -> Lighting:
+def lighting_from_dict(stored: Mapping[str, Any]) -> Lighting:
     """The inverse of `lighting_to_dict`, for lights without colour."""
     head = stored.get("headlight")
     return Lighting(

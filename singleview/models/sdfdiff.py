@@ -180,6 +180,7 @@ def build_model(
     width: int = 32,
     code: int = 144,
     anchors: int = 70,
+    cameras: int = 0,
 ) -> Model:
     """A network with fresh weights.
 
@@ -190,10 +191,11 @@ def build_model(
         width: of the small network's encoder.
         code: length of the small network's code.
         anchors: shapes whose codes the small network knows.
+        cameras: that the small network tells apart.
     """
     if size == "paper":
         return Paper(channels)
-    return Small(channels, resolution, width, code, anchors)
+    return Small(channels, resolution, width, code, anchors, cameras)
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Module:

@@ -32,6 +32,7 @@ class Small(nn.Module):
         width: channels of the encoder's first layer.
         code: K, numbers that describe a shape.
         anchors: A, shapes whose codes are known.
+        cameras: V of the head that tells cameras; 0 without it.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Small(nn.Module):
         width: int = 32,
         code: int = 144,
         anchors: int = 70,
+        cameras: int = 0,
     ) -> None:
         super().__init__()
         self.channels, self.resolution = channels, resolution
@@ -67,18 +69,44 @@ class Small(nn.Module):
         nn.init.normal_(self.basis.weight, std=0.1 / code**0.5)  # world units
         sphere = Lattice.sphere(0.5, resolution=resolution).values
         self.start = nn.Parameter(sphere.clone())
+        self.camera_head: nn.Sequential | None = None
+        if cameras:
+            self.add_camera_head(cameras)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images `[B, H, W, C]`, linear over black, to values `[B, R, R, R]` in world units."""
-        x = images.permute(0, 3, 1, 2)
-        # Dark and empty are different things: what is not black is the object.
-        x = torch.cat((x, (25 * x.sum(1, keepdim=True)).clamp(max=1)), 1)
+        features = self.features(images)
+        code = self.likeness(features).softmax(-1) @ self.anchors + self.offset(features)
+        return self.start + self.decode(code)
+
+    def features(self, images: Tensor) -> Tensor:
+        """What is known about images `[B, H, W, C]`: `[B, HIDDEN]`."""
+        x = torch.cat((images, object_mask(images)[..., None]), -1).permute(0, 3, 1, 2)
         if x.shape[-2:] != (IMAGE_SIZE, IMAGE_SIZE):
             x = interpolate(x, size=(IMAGE_SIZE,) * 2, mode="bilinear", antialias=True)
-        features = self.encoder(x)  # (B, HIDDEN)
-        code = self.likeness(features).softmax(-1) @ self.anchors + self.offset(features)
+        features: Tensor = self.encoder(x)
+        return features
+
+    def decode(self, code: Tensor) -> Tensor:
+        """What a code `[B, K]` adds to the start: `[B, R, R, R]`, world units."""
         middle = self.basis(code).float().reshape(-1, self.inner, self.inner, self.inner)
-        return self.start + pad(middle, (self.margin,) * 6)
+        return pad(middle, (self.margin,) * 6)
+
+    def add_camera_head(self, cameras: int) -> None:
+        """A head that tells from which of so many cameras a picture was taken; it must learn it."""
+        self.camera_head = nn.Sequential(
+            nn.BatchNorm1d(HIDDEN, affine=False),
+            nn.Linear(HIDDEN, 128),
+            nn.SiLU(),
+            nn.Dropout(0.2),
+            nn.Linear(128, cameras),
+        )
+
+    def tell_cameras(self, images: Tensor) -> Tensor:
+        """Logits `[B, V]` of the cameras that may have taken images `[B, H, W, C]`."""
+        assert self.camera_head is not None
+        logits: Tensor = self.camera_head(self.features(images))
+        return logits
 
     @torch.no_grad()
     def span(self, shapes: Tensor, variants: Tensor) -> None:
@@ -130,6 +158,7 @@ class Small(nn.Module):
             "width": self.width,
             "code": self.code,
             "anchors": len(self.anchors),
+            "cameras": self.camera_head[-1].out_features if self.camera_head else 0,
         }
 
 
@@ -139,6 +168,14 @@ def _principal(x: Tensor, count: int) -> Tensor:
     if count == 0:
         return x.new_zeros(x.shape[1], 0)
     return torch.svd_lowrank(x, q=count, niter=4)[2]
+
+
+def object_mask(images: Tensor) -> Tensor:
+    """`[B, H, W]` of images `[B, H, W, C]` over black: what is not black is the object.
+
+    To a network, dark and empty must be different things.
+    """
+    return (25 * images.sum(-1)).clamp(max=1)
 
 
 class Residual(nn.Module):
