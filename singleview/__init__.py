@@ -1,0 +1,1 @@
+"""Learned shape from a single view: an image in, a signed distance lattice out."""

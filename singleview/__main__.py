@@ -1,0 +1,7 @@
+"""`python -m singleview`."""
+
+import sys
+
+from singleview.cli import main
+
+sys.exit(main())

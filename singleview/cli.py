@@ -1,0 +1,175 @@
+"""The command `singleview`: an image in, a shape out, learned from images alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from sdfrender.cli import Flag, run_command
+from sdfrender.errors import InputError
+from singleview.config import PredictConfig, TrainConfig
+from singleview.data.render_dataset import RenderDatasetConfig
+from singleview.evaluate import EvaluateConfig
+
+AsJson = Annotated[Flag, tyro.conf.arg(name="json")]
+
+
+def main() -> int:
+    """Run the command line; returns the exit code."""
+    return run_command(
+        lambda: tyro.extras.subcommand_cli_from_dict(
+            COMMANDS, prog="singleview", description="Learned shape from a single view."
+        )
+    )
+
+
+def render_dataset(
+    config: Annotated[RenderDatasetConfig, tyro.conf.arg(name="")], as_json: AsJson = False
+) -> None:
+    """Photograph meshes from all around: a dataset to train and evaluate on.
+
+    Every object is turned upright (alignment.json), centred and scaled to a longest side of 1.5 in
+    the box [-1, 1]³, y up, and ray traced. The folder gets a file per object with images, masks and
+    true distances, dataset.json with cameras, light and split, and a picture of each category to
+    look at. When it is interrupted, the same command goes on where it stopped.
+
+    Example: singleview render-dataset meshes --out data/five --categories chair table
+
+    Args:
+        config: the options.
+        as_json: Print the number of objects per split and category as JSON.
+    """
+    from singleview.data.meshes import by_category
+    from singleview.data.render_dataset import render_dataset
+
+    splits = render_dataset(config).splits
+    counts = {
+        category: {s: [splits[n] for n in names].count(s) for s in ("train", "val", "test")}
+        for category, names in by_category(list(splits)).items()
+    }
+    if as_json:
+        print(json.dumps(counts, indent=2))
+        return
+    for category, count in counts.items():
+        print(f"{category}: " + ", ".join(f"{n} {split}" for split, n in count.items()))
+    print(f"wrote {config.out}; look at its pictures")
+
+
+def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], as_json: AsJson = False) -> None:
+    """Train a network that predicts a shape from one image, from images alone.
+
+    The run folder gets config.json, losses.csv, validation.csv, pictures of predictions as they get
+    better, checkpoints/, metrics.json, and in the end model.safetensors. Ctrl-C saves what there
+    is; --resume goes on. Several processes share a training under torchrun, with the same result:
+    torchrun --nproc_per_node 2 -m singleview train ...
+
+    Example: singleview train data/five --out runs/five
+
+    Args:
+        config: the options.
+        as_json: Print metrics.json to the terminal instead of a summary.
+    """
+    from singleview.distributed import ProcessLost
+    from singleview.train import train
+
+    try:
+        metrics = train(config)
+    except ProcessLost as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    if int(os.environ.get("RANK", "0")):
+        return  # the first process speaks for all
+    if as_json:
+        print(json.dumps(metrics, indent=2))
+        return
+    scores = ", ".join(f"{k} {x:.3f}" for k, x in metrics["validation"].items() if k != "step")
+    print(f"{metrics['steps']} steps in {metrics['seconds']:.0f} s; validation: {scores or 'none'}")
+    print(f"wrote {config.out}; next: singleview evaluate {config.dataset} {config.out}")
+
+
+def predict(
+    config: Annotated[PredictConfig, tyro.conf.arg(name="")], as_json: AsJson = False
+) -> None:
+    """Predict a shape from each picture of one object.
+
+    What is object is told by the alpha channel, a plain background, or --mask. DIR/NAME/ gets
+    mesh.ply, lattice.safetensors, turntable.gif and sheet.png, the picture beside views of the
+    shape, in the object's canonical frame: the box [-1, 1]³, y up.
+
+    Example: singleview predict mug.png --model runs/five --out predictions
+
+    Args:
+        config: the options.
+        as_json: Print the folders written as JSON.
+    """
+    from singleview.predict import predict
+
+    folders = [str(prediction.folder) for prediction in predict(config)]
+    print(json.dumps(folders, indent=2) if as_json else "\n".join(f"wrote {x}" for x in folders))
+
+
+def evaluate(
+    config: Annotated[EvaluateConfig, tyro.conf.arg(name="")],
+    as_json: AsJson = False,
+    markdown: Flag = False,
+) -> None:
+    """Measure networks and baselines on objects that they have not seen, in one table.
+
+    IoU at R³: prediction and truth resampled trilinearly to R samples along each side of the box,
+    inside is below 0; mean over all input views, then over objects, then over categories. Chamfer
+    distance, normal consistency, and silhouette IoU on the other views come beside.
+
+    Example: singleview evaluate data/five runs/five --baselines
+
+    Args:
+        config: the options.
+        as_json: Print JSON, with every object's numbers.
+        markdown: Print a Markdown table.
+    """
+    from singleview.evaluate import evaluate
+
+    if as_json and markdown:
+        raise InputError("--json, --markdown: need one of them, got both")
+    result = evaluate(config)
+    if as_json:
+        print(json.dumps(result, indent=2))
+        return
+    from rich.console import Console
+
+    from singleview import tables
+
+    if markdown:
+        print(tables.markdown(result))
+    else:
+        Console().print(tables.terminal(result))
+
+
+def demo(out: Path = Path("runs/singleview-demo"), as_json: AsJson = False) -> None:
+    """Predict a chair from the picture that comes with the project; no arguments needed.
+
+    Example: singleview demo
+
+    Args:
+        out: folder to write; a prediction that is there is replaced.
+        as_json: Print the folder written as JSON.
+    """
+    from singleview.demo import demo
+
+    folder = demo(out).folder
+    print(json.dumps(str(folder)) if as_json else f"wrote {folder}; look at sheet.png in it")
+
+
+# Each command is a function; its signature and docstring are the command line and its help.
+COMMANDS: dict[str, Callable[..., None]] = {
+    "render-dataset": render_dataset,
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "demo": demo,
+}

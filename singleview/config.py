@@ -1,0 +1,152 @@
+"""Settings of training and prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+import tyro
+
+from sdfrender.cli import Flag
+from sdfrender.errors import InputError
+from singleview.losses import Weights
+from singleview.models.sdfdiff import Size
+
+Supervision: TypeAlias = Literal["images", "shape"]
+Augmentation: TypeAlias = Literal["auto", "made-up", "flip", "none"]
+Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
+Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+
+DEFAULT_MINUTES = 60.0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All settings of a training; its fields are the options of `singleview train`.
+
+    Args:
+        dataset: folder that `open_dataset` reads.
+        out: run folder to write.
+        size: of the network: small trains on two cores, paper is SDFDiff's.
+        supervision: images: no 3D data. shape: the true lattices, for comparison.
+        minutes: wall-clock time to train for, preparation included. Default: 60 without `steps`.
+        steps: train for so many steps instead.
+        batch: objects per step, over all processes.
+        views: pictures of each object per step that the prediction is compared with.
+        resolution: samples of the small network's lattice along each side.
+        image_size: pixels on a side to average the images down to. Default: as stored.
+        augment: made-up: new objects out of deformed ones, and flipped pictures. flip: those alone.
+            auto: made-up where cameras are shared and the light is known, else flip.
+        made_up: objects to make up.
+        coarse_to_fine: compare pictures of half the size in the first third.
+        learning_rate: at the start; falls to a fiftieth. Default: 1e-3 small, 3e-4 paper.
+        ema: decay of the averaged weights that are evaluated and kept.
+        weights: of the losses.
+        evaluate_every: steps between validations. Default: 20 over the training.
+        patience: stop after so many validations without progress.
+        precision: of the network: auto is bfloat16 on a GPU, float32 on a CPU.
+        device: auto: a GPU if there is one.
+        threads: of torch, in each process.
+        seed: of everything drawn at random.
+        resume: continue the run in `out` from its last checkpoint.
+    """
+
+    dataset: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")]
+    out: Annotated[Path, tyro.conf.arg(metavar="RUN")]
+    size: Size = "small"
+    supervision: Supervision = "images"
+    minutes: float | None = None
+    steps: int | None = None
+    batch: int = 32
+    views: int = 1
+    resolution: int = 32
+    image_size: int | None = None
+    augment: Augmentation = "auto"
+    made_up: int = 4000
+    coarse_to_fine: bool = False
+    learning_rate: float | None = None
+    ema: float = 0.998
+    weights: Weights = field(default_factory=Weights)
+    evaluate_every: int | None = None
+    patience: int = 8
+    precision: Precision = "auto"
+    device: Device = "auto"
+    threads: int = 1
+    seed: int = 0
+    resume: Flag = False
+
+    def __post_init__(self) -> None:
+        if self.minutes is not None and self.steps is not None:
+            raise InputError("--minutes, --steps: need one of them, got both")
+        rules = {
+            "minutes": (self.minutes is None or 0 < self.minutes < 1e5, "a positive number"),
+            "steps": (self.steps is None or self.steps >= 1, "at least 1"),
+            "batch": (self.batch >= 1, "at least 1"),
+            "views": (self.views >= 1, "at least 1"),
+            "resolution": (8 <= self.resolution <= 128, "from 8 to 128"),
+            "image_size": (self.image_size is None or self.image_size >= 16, "at least 16"),
+            "made_up": (self.made_up >= 1, "at least 1"),
+            "learning_rate": (
+                self.learning_rate is None or 0 < self.learning_rate < 1,
+                "between 0 and 1",
+            ),
+            "ema": (0 <= self.ema < 1, "from 0 to below 1"),
+            "evaluate_every": (
+                self.evaluate_every is None or self.evaluate_every >= 1,
+                "at least 1",
+            ),
+            "patience": (self.patience >= 1, "at least 1"),
+            "threads": (self.threads >= 1, "at least 1"),
+            "seed": (0 <= self.seed < 2**62, "from 0 to 2^62 - 1"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                option = "--" + name.replace("_", "-")
+                raise InputError(f"{option}: need {rule}, got {getattr(self, name)}")
+
+    @property
+    def seconds(self) -> float | None:
+        """How long to train, or None if `steps` says."""
+        if self.steps is not None:
+            return None
+        return 60 * (self.minutes or DEFAULT_MINUTES)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate at the start."""
+        return self.learning_rate or {"small": 1e-3, "paper": 3e-4}[self.size]
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Settings of a prediction; its fields are the options of `singleview predict`.
+
+    Args:
+        images: pictures of one object each, of any size.
+        model: weights or a run folder. Default: those that come with the project.
+        out: folder to write; each picture's results go to a folder of its name.
+        mask: what is object: auto (the alpha channel, else a plain background told from the
+            picture's rim), alpha, plain, none (black is background), or a picture, white = object.
+        linear: the picture's numbers are linear in light, not sRGB.
+        refine: make the shape agree with the picture, which takes the light of the training
+            pictures for granted.
+        frames: of the turntable.
+        size: pixels on a side of the turntable.
+    """
+
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    model: Path | None = None
+    mask: str = "auto"
+    linear: Flag = False
+    refine: bool = True
+    frames: int = 24
+    size: int = 192
+
+    def __post_init__(self) -> None:
+        if not self.images:
+            raise InputError("IMAGE: need at least one picture, got none")
+        for name, low, high in (("frames", 2, 1000), ("size", 16, 4096)):
+            if not low <= getattr(self, name) <= high:
+                raise InputError(f"--{name}: need {low} to {high}, got {getattr(self, name)}")

@@ -1,0 +1,1 @@
+"""Sets of objects seen from many views: what training and evaluation read."""

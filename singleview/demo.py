@@ -1,0 +1,22 @@
+"""The demo: a picture and weights that come with the project, a shape in seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from singleview.config import PredictConfig
+from singleview.predict import Prediction, demo_weights, predict
+
+
+def demo(out: Path = Path("runs/singleview-demo")) -> Prediction:
+    """Predict the chair in `assets/singleview/` with the weights beside it.
+
+    Args:
+        out: folder to write; a prediction that is there is replaced.
+
+    Raises:
+        InputError: the assets are not there.
+    """
+    weights = demo_weights()
+    config = PredictConfig((weights.parent / "chair.png",), out, weights)
+    return predict(config)[0]

@@ -1,0 +1,201 @@
+"""A network for two cores: a light encoder, and a linear decoder around a start lattice."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, pad
+
+from sdfrender import Lattice
+
+IMAGE_SIZE = 64  # pixels on a side that the encoder looks at
+HIDDEN = 384
+MARGIN = 1 / 16  # of the lattice's samples on every side: no object reaches there
+REACH = 0.15  # of distances that matter to the span of shapes, world units
+SPAN_RATE = 0.05  # of the learning rate, for a decoder that starts from shapes
+
+
+class Small(nn.Module):
+    """`values = start + basis · code`, with a code between those of known shapes and beyond them.
+
+        code = softmax(likeness(image)) · anchors + offset(image)
+
+    Start, basis and anchors are learned. Before training the start is a sphere, the basis is noise
+    and the anchors are zero; or they come from shapes that were fitted to images, see `span`. The
+    basis covers the middle of the lattice; its margin, which no object reaches, stays as the start
+    has it. Normalisation is by groups within an image, so that what the network says about an image
+    does not depend on the batch it is in.
+
+    Args:
+        channels: C of the images.
+        resolution: R, samples of the lattice along each side of the box [-1, 1]³.
+        width: channels of the encoder's first layer.
+        code: K, numbers that describe a shape.
+        anchors: A, shapes whose codes are known.
+        cameras: V of the head that tells cameras; 0 without it.
+    """
+
+    def __init__(
+        self,
+        channels: int = 1,
+        resolution: int = 32,
+        width: int = 32,
+        code: int = 144,
+        anchors: int = 70,
+        cameras: int = 0,
+    ) -> None:
+        super().__init__()
+        self.channels, self.resolution = channels, resolution
+        self.width, self.code = width, code
+        self.margin = round(MARGIN * resolution)
+        self.inner = resolution - 2 * self.margin
+        self.spanned = False
+        self.encoder = nn.Sequential(
+            _convolution(channels + 1, width, 5, 2),
+            _convolution(width, 2 * width, 3, 2),
+            Residual(2 * width),
+            _convolution(2 * width, 4 * width, 3, 2),
+            Residual(4 * width),
+            _convolution(4 * width, 8 * width, 3, 2),
+            _convolution(8 * width, 4 * width, 1, 1),
+            nn.Flatten(),
+            nn.Linear(4 * width * (IMAGE_SIZE // 16) ** 2, HIDDEN),
+            nn.SiLU(),
+        )
+        self.likeness = nn.Linear(HIDDEN, anchors)
+        self.offset = nn.Linear(HIDDEN, code)
+        self.anchors = nn.Parameter(torch.zeros(anchors, code))
+        self.basis = nn.Linear(code, self.inner**3, bias=False)
+        nn.init.normal_(self.basis.weight, std=0.1 / code**0.5)  # world units
+        sphere = Lattice.sphere(0.5, resolution=resolution).values
+        self.start = nn.Parameter(sphere.clone())
+        self.camera_head: nn.Sequential | None = None
+        if cameras:
+            self.add_camera_head(cameras)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images `[B, H, W, C]`, linear over black, to values `[B, R, R, R]` in world units."""
+        features = self.features(images)
+        code = self.likeness(features).softmax(-1) @ self.anchors + self.offset(features)
+        return self.start + self.decode(code)
+
+    def features(self, images: Tensor) -> Tensor:
+        """What is known about images `[B, H, W, C]`: `[B, HIDDEN]`."""
+        x = torch.cat((images, object_mask(images)[..., None]), -1).permute(0, 3, 1, 2)
+        if x.shape[-2:] != (IMAGE_SIZE, IMAGE_SIZE):
+            x = interpolate(x, size=(IMAGE_SIZE,) * 2, mode="bilinear", antialias=True)
+        features: Tensor = self.encoder(x)
+        return features
+
+    def decode(self, code: Tensor) -> Tensor:
+        """What a code `[B, K]` adds to the start: `[B, R, R, R]`, world units."""
+        middle = self.basis(code).float().reshape(-1, self.inner, self.inner, self.inner)
+        return pad(middle, (self.margin,) * 6)
+
+    def add_camera_head(self, cameras: int) -> None:
+        """A head that tells from which of so many cameras a picture was taken; it must learn it."""
+        self.camera_head = nn.Sequential(
+            nn.BatchNorm1d(HIDDEN, affine=False),
+            nn.Linear(HIDDEN, 128),
+            nn.SiLU(),
+            nn.Dropout(0.2),
+            nn.Linear(128, cameras),
+        )
+
+    def tell_cameras(self, images: Tensor) -> Tensor:
+        """Logits `[B, V]` of the cameras that may have taken images `[B, H, W, C]`."""
+        assert self.camera_head is not None
+        logits: Tensor = self.camera_head(self.features(images))
+        return logits
+
+    @torch.no_grad()
+    def span(self, shapes: Tensor, variants: Tensor) -> None:
+        """Start from shapes: their mean as the start, themselves as anchors.
+
+        The basis spans the shapes as far as it can, and with what is left of it the principal
+        directions in which the variants leave that span. Distances count up to `REACH`.
+
+        Args:
+            shapes: `[N, R, R, R]` signed distances, of which up to A become anchors.
+            variants: `[M, R, R, R]`, M may be 0.
+        """
+        m, R, A = self.margin, self.resolution, len(self.anchors)
+        mean = shapes.clamp(-REACH, REACH).mean(0)
+
+        def middle(x: Tensor) -> Tensor:
+            near = x.clamp(-REACH, REACH) - mean
+            return near[:, m : R - m, m : R - m, m : R - m].flatten(1)
+
+        known, others = middle(shapes), middle(variants)
+        axes = _principal(known, min(self.code, len(known) - 1))
+        rest = others - (others @ axes) @ axes.T
+        axes = torch.cat((axes, _principal(rest, self.code - axes.shape[1])), 1)  # (inner³, ≤ K)
+        codes = torch.cat((known, others)) @ axes
+        scale = codes.square().mean(0).sqrt().clamp(min=1e-6)
+        K = axes.shape[1]
+        self.start.copy_(mean)
+        self.basis.weight.zero_()
+        self.basis.weight[:, :K] = axes * scale
+        self.anchors[: len(known), :K] = (codes[: len(known)] / scale)[:A]
+        self.offset.weight.mul_(0.1)
+        self.spanned = True
+
+    def rates(self) -> list[tuple[list[nn.Parameter], float]]:
+        """Parameters, and the part of the learning rate that is theirs."""
+        decoder = SPAN_RATE if self.spanned else 1.0
+        heads = (self.encoder, self.likeness, self.offset)
+        return [
+            ([p for head in heads for p in head.parameters()] + [self.anchors], 1.0),
+            ([*self.basis.parameters(), self.start], decoder),
+        ]
+
+    def description(self) -> dict[str, object]:
+        """What `build_model` needs to build it again."""
+        return {
+            "size": "small",
+            "channels": self.channels,
+            "resolution": self.resolution,
+            "width": self.width,
+            "code": self.code,
+            "anchors": len(self.anchors),
+            "cameras": self.camera_head[-1].out_features if self.camera_head else 0,
+        }
+
+
+def _principal(x: Tensor, count: int) -> Tensor:
+    """`[D, ≤ count]` orthonormal principal directions of the rows of `x` `[N, D]`."""
+    count = max(0, min(count, *x.shape))
+    if count == 0:
+        return x.new_zeros(x.shape[1], 0)
+    return torch.svd_lowrank(x, q=count, niter=4)[2]
+
+
+def object_mask(images: Tensor) -> Tensor:
+    """`[B, H, W]` of images `[B, H, W, C]` over black: what is not black is the object.
+
+    To a network, dark and empty must be different things.
+    """
+    return (25 * images.sum(-1)).clamp(max=1)
+
+
+class Residual(nn.Module):
+    """`x + f(x)` with two 3×3 convolutions."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            _convolution(channels, channels, 3, 1), _convolution(channels, channels, 3, 1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, channels, H, W]` to the same shape."""
+        out: Tensor = x + self.body(x)
+        return out
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.GroupNorm(8, outputs),
+        nn.SiLU(),
+    )

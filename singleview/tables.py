@@ -1,0 +1,64 @@
+"""Evaluations as tables: Markdown for notes, columns for the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from singleview.measures import RESOLUTIONS
+
+HEADINGS = {
+    "chamfer": "Chamfer",
+    "normal_consistency": "normals",
+    "silhouette_iou": "silhouettes",
+}
+CAPTION = (
+    "IoU at 32³ / 64³, mean over all input views; Chamfer-L1 with the longest side = 1, normal "
+    "consistency, silhouette IoU on views that were not the input: over some input views."
+)
+
+
+def table_rows(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Headings, and a row of texts per method, of what `singleview.evaluate.evaluate` returns."""
+    categories = list(result["methods"][0]["categories"])
+    headings = ["method", *categories, "mean", *HEADINGS.values()]
+    rows = []
+    for method in result["methods"]:
+        name = method["name"] + (f" (told {method['told']})" if method["told"] else "")
+        cells = [iou_cell(method["categories"][category]) for category in categories]
+        measures = [number(method.get(key)) for key in HEADINGS]
+        rows.append([name, *cells, iou_cell(method), *measures])
+    return headings, rows
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """A Markdown table with its caption."""
+    headings, rows = table_rows(result)
+    lines = [headings, ["---"] + ["---:"] * (len(headings) - 1), *rows]
+    title = f"{result['objects']} {result['split']} objects, {result['views']} views. {CAPTION}"
+    return "\n".join([title, "", *("| " + " | ".join(line) + " |" for line in lines)])
+
+
+def terminal(result: dict[str, Any]) -> Table:
+    """A table for the terminal."""
+    headings, rows = table_rows(result)
+    title = f"{result['objects']} {result['split']} objects, {result['views']} views"
+    table = Table(headings[0], title=title, caption=CAPTION)
+    for heading in headings[1:]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def iou_cell(measures: dict[str, Any]) -> str:
+    """IoU at each resolution: `.481 / .466`."""
+    return " / ".join(number(measures.get(f"iou_{R}")) for R in RESOLUTIONS)
+
+
+def number(x: float | None) -> str:
+    """Three decimals without the leading zero, four below 0.1; a dash for what is not there."""
+    if x is None:
+        return "–"
+    return f"{x:.{3 if abs(x) >= 0.1 else 4}f}".removeprefix("0")
