@@ -10,6 +10,7 @@ import pytest
 
 import multiview.cli
 import sdfrender.cli
+import singleview.cli
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,10 +27,14 @@ def test_the_api_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_every_command_that_is_named_exists() -> None:
-    known = {"multiview": multiview.cli.COMMANDS, "sdfrender": sdfrender.cli.COMMANDS}
-    named = re.findall(r"\b(multiview|sdfrender) ([a-z]+)\b(?=[^\n]*[`\n])", README)
+    known = {
+        "multiview": multiview.cli.COMMANDS,
+        "sdfrender": sdfrender.cli.COMMANDS,
+        "singleview": singleview.cli.COMMANDS,
+    }
+    named = re.findall(r"\b(multiview|sdfrender|singleview) ([a-z-]+)\b", README)
     commands = {(p, c) for p, c in named if f"`{p} {c}" in README or f"/{p} {c}" in README}
-    assert len(commands) >= 7
+    assert len(commands) >= 14
     for program, command in commands:
         assert command in known[program], f"{program} {command}"
     for program, table in known.items():
