@@ -94,16 +94,17 @@ class SdfDiffRecipe:
 Recipe = NewtonRecipe | AdamRecipe | SdfDiffRecipe
 
 COARSEST = 40  # a lattice of at most so many samples along the longest side comes first
+MIDDLE = 80
 
 
 def best(resolution: int) -> NewtonRecipe:
     """Gauss-Newton, each level to convergence, images in full."""
-    return _newton(resolution, coarsest=(6, 8), finer=(10, 6), pixels_per_cell=8)
+    return _newton(resolution, ((6, 8), (10, 6), (4, 12)), pixels_per_cell=8)
 
 
 def fast(resolution: int) -> NewtonRecipe:
     """Gauss-Newton with about a third of the work: small images, fewer steps."""
-    return _newton(resolution, coarsest=(6, 4), finer=(4, 2), pixels_per_cell=2)
+    return _newton(resolution, ((6, 4), (4, 2), (2, 4)), pixels_per_cell=2)
 
 
 def adam(resolution: int) -> AdamRecipe:
@@ -139,24 +140,27 @@ def from_sphere(recipe: Recipe) -> Recipe:
 
 
 def _newton(
-    resolution: int, coarsest: tuple[int, int], finer: tuple[int, int], pixels_per_cell: float
+    resolution: int, passes: tuple[tuple[int, int], ...], pixels_per_cell: float
 ) -> NewtonRecipe:
     """Resolution doubles from level to level; smoothness is let go as detail comes in.
 
     Args:
         resolution: samples along the longest side at the end.
-        coarsest: steps on the coarsest lattice, with more and with less smoothness.
-        finer: the same for each finer one.
+        passes: with more and with less smoothness, on the coarsest lattice, on others of up to
+            `MIDDLE` samples, and on finer ones.
         pixels_per_cell: see `Level`.
     """
     rungs = [1.0]
     while resolution * rungs[0] > COARSEST:
         rungs.insert(0, rungs[0] / 2)
-    levels = [
-        NewtonLevel(rungs[0], pixels_per_cell, coarsest[0], 0.1, 0.1, 0.3),
-        NewtonLevel(rungs[0], pixels_per_cell, coarsest[1], 0.01, 0.1, 0.5),
-    ]
-    for rung in rungs[1:]:
-        levels.append(NewtonLevel(rung, pixels_per_cell, finer[0], 0.03, 0.1, 0.5))
-        levels.append(NewtonLevel(rung, pixels_per_cell, finer[1], 0.003, 0.02, 1.0))
+    levels = []
+    for rung in rungs:
+        if rung == rungs[0]:
+            (rough, fine), smooth, largest = passes[0], ((0.1, 0.1), (0.01, 0.1)), (0.3, 0.5)
+        elif resolution * rung <= MIDDLE:
+            (rough, fine), smooth, largest = passes[1], ((0.03, 0.1), (0.003, 0.02)), (0.5, 1.0)
+        else:
+            (rough, fine), smooth, largest = passes[2], ((0.01, 0.1), (0.002, 0.02)), (0.5, 1.0)
+        levels.append(NewtonLevel(rung, pixels_per_cell, rough, *smooth[0], largest[0]))
+        levels.append(NewtonLevel(rung, pixels_per_cell, fine, *smooth[1], largest[1]))
     return NewtonRecipe(tuple(levels))
