@@ -95,6 +95,7 @@ Recipe = NewtonRecipe | AdamRecipe | SdfDiffRecipe
 
 COARSEST = 40  # a lattice of at most so many samples along the longest side comes first
 MIDDLE = 80
+BLURRED = 3.5  # pixels per cell
 
 
 def best(resolution: int) -> NewtonRecipe:
@@ -161,6 +162,8 @@ def _newton(
             (rough, fine), smooth, largest = passes[1], ((0.03, 0.1), (0.003, 0.02)), (0.5, 1.0)
         else:
             (rough, fine), smooth, largest = passes[2], ((0.01, 0.1), (0.002, 0.02)), (0.5, 1.0)
-        levels.append(NewtonLevel(rung, pixels_per_cell, rough, *smooth[0], largest[0]))
+        # Blurred at the very start: a surface that is far off finds its way.
+        pixels = min(pixels_per_cell, BLURRED) if rung == rungs[0] else pixels_per_cell
+        levels.append(NewtonLevel(rung, pixels, rough, *smooth[0], largest[0]))
         levels.append(NewtonLevel(rung, pixels_per_cell, fine, *smooth[1], largest[1]))
     return NewtonRecipe(tuple(levels))
