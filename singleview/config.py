@@ -36,8 +36,10 @@ class TrainConfig:
         views: pictures of each object per step that the prediction is compared with.
         resolution: samples of the small network's lattice along each side.
         image_size: pixels on a side to average the images down to. Default: as stored.
-        augment: made-up: new objects out of deformed ones, and flipped pictures. flip: those alone.
-            auto: made-up where cameras are shared and the light is known, else flip.
+        augment: made-up: fit a shape to the pictures of each object, make up new objects out of
+            these, and flip pictures. flip: that alone, and nothing but rendered pictures is
+            compared. none: not even that. auto: made-up for the small network, as far as it goes:
+            new objects need shared cameras and a known light.
         made_up: objects to make up.
         coarse_to_fine: compare pictures of half the size in the first third.
         learning_rate: at the start; falls to a fiftieth. Default: 1e-3 small, 3e-4 paper.

@@ -51,9 +51,12 @@ def can_make_up(dataset: Dataset) -> bool:
 
 def makes_up(config: TrainConfig, dataset: Dataset) -> bool:
     """Whether a training makes up objects."""
-    if config.augment == "auto":
-        return config.size == "small" and can_make_up(dataset)
-    return config.augment == "made-up"
+    return fits_shapes(config) and can_make_up(dataset)
+
+
+def fits_shapes(config: TrainConfig) -> bool:
+    """Whether a training with image supervision begins with a shape of each object."""
+    return config.augment == "made-up" or (config.augment == "auto" and config.size == "small")
 
 
 def prepare(config: TrainConfig, sampler: Sampler, run: RunFolder, job: Job, quiet: bool) -> None:
@@ -65,7 +68,7 @@ def prepare(config: TrainConfig, sampler: Sampler, run: RunFolder, job: Job, qui
     if config.supervision == "shape":
         assert dataset.values is not None
         shapes = dataset.values.float()
-    elif makes_up(config, dataset):
+    elif fits_shapes(config):
         shapes = fitted_shapes(dataset, config.seed, run, job, quiet)
     else:
         return

@@ -2,7 +2,8 @@
 
 The network says a shape, and from which of the training cameras the picture may have been taken.
 For a few of these the shape's code is moved until the rendered shape looks like the picture; the
-camera with which that succeeds best wins.
+camera with which that succeeds best wins. The answer lies between what the network said and what
+agrees best with the picture.
 
     E(δ) = |r_A|² / coverage + w_o (1 − IoU) + w_c |r_C|² / coverage + w_p mean(δ²)
 
@@ -80,8 +81,11 @@ class RefineSettings:
     rate: float = 0.1
     """Adam's, in standard deviations of the code."""
     overlap: float = 0.3
-    shading: float = 1.0
-    prior: float = 0.3
+    shading: float = 3.0
+    prior: float = 1.0
+    blend: float = 0.5
+    """How much of the change is made: half way is better than all the way, for what a picture does
+    not show is then changed less."""
 
 
 def refine(
@@ -112,7 +116,7 @@ def refine(
     chosen = tried[best]
     codes, _ = descend(model, rig, images, values, chosen, codes[best], settings.steps, settings)
     with torch.no_grad():
-        return values + model.decode(codes)
+        return values + settings.blend * model.decode(codes)
 
 
 def descend(

@@ -430,3 +430,18 @@ def test_iou_and_resized() -> None:
     assert iou(a, b).tolist() == [0.5, 1.0]
     values = Lattice.sphere(0.5, resolution=16).values[None]
     assert resized(values, 31).shape == (1, 31, 31, 31)
+
+
+def test_without_a_known_light_shapes_are_fitted_but_nothing_is_made_up(
+    objects: Path, tmp_path: Path
+) -> None:
+    dark = replace(tiny_dataset(), lighting=None)
+    with (
+        patch.object(prepare, "FitRecipe", lambda: QUICK),
+        patch("singleview.train.open_dataset", return_value=dark),
+    ):
+        train_tiny(objects, tmp_path / "run", augment="auto", steps=4)
+    rows = read_rows(tmp_path / "run" / "losses.csv")
+    assert all(float(row["shape"]) > 0 for row in rows)
+    assert all(float(row["silhouette"]) > 0 for row in rows)
+    assert all(float(row["shading"]) == 0 for row in rows)
