@@ -1,5 +1,6 @@
 """The command `singleview` from training to prediction, and how it ends."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from tiny_training import write_dataset
 from sdfrender.files import load_lattice
 from sdfrender.pngs import write_png
 from singleview import cli
+from singleview.predict import load_predictor
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
@@ -55,7 +57,12 @@ def test_a_network_and_the_baselines_share_a_table(
     network, file = result["methods"][:2]
     assert (network["name"], file["name"]) == ("run", "run/model.safetensors")
     assert network["iou_32"] == file["iou_32"]
-    # Validation during training measures the same thing, to samples within rounding of 0.
+    # Validation during training measures the same thing without refining, to samples within
+    # rounding of 0.
+    plain = functools.partial(load_predictor, refining=False)
+    monkeypatch.setattr("singleview.predict.load_predictor", plain)
+    assert run(monkeypatch, *common, "--json") == 0
+    network = json.loads(capsys.readouterr().out)["methods"][0]
     validation = json.loads(printed)["validation"]
     assert network["iou_32"] == pytest.approx(validation["iou_32"], abs=1e-4)
     assert network["iou_64"] == pytest.approx(validation["iou_64"], abs=1e-4)
