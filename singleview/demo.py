@@ -9,7 +9,7 @@ from singleview.predict import Prediction, demo_weights, predict
 
 
 def demo(out: Path = Path("runs/singleview-demo")) -> Prediction:
-    """Predict the chair in `assets/singleview/` with the weights beside it.
+    """Predict the mug in `assets/singleview/` with the weights beside it.
 
     Args:
         out: folder to write; a prediction that is there is replaced.
@@ -18,5 +18,5 @@ def demo(out: Path = Path("runs/singleview-demo")) -> Prediction:
         InputError: the assets are not there.
     """
     weights = demo_weights()
-    config = PredictConfig((weights.parent / "chair.png",), out, weights)
+    config = PredictConfig((weights.parent / "mug.png",), out, weights)
     return predict(config)[0]

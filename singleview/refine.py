@@ -82,7 +82,7 @@ class RefineSettings:
     """Adam's, in standard deviations of the code."""
     overlap: float = 0.3
     shading: float = 3.0
-    prior: float = 1.0
+    prior: float = 0.3
     blend: float = 0.5
     """How much of the change is made: half way is better than all the way, for what a picture does
     not show is then changed less."""

@@ -181,7 +181,7 @@ def test_refining_makes_a_shape_agree_with_its_picture(tmp_path: Path) -> None:
     true = Lattice.sphere(0.68, resolution=20)
     image = render(true, rig.cameras[2], lighting=rig.lighting).images
     start = Lattice.sphere(0.5, resolution=20).values[None]
-    found = refine(model, rig, image, start, RefineSettings(prior=0.1, blend=1.0))
+    found = refine(model, rig, image, start, RefineSettings(blend=1.0))
     before, after = (float(iou(v < 0, true.values[None] < 0)) for v in (start, found))
     assert after > max(0.9, before + 0.2)
 
