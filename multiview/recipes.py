@@ -100,7 +100,7 @@ BLURRED = 3.5  # pixels per cell
 
 def best(resolution: int) -> NewtonRecipe:
     """Gauss-Newton, each level to convergence, images in full."""
-    return _newton(resolution, ((6, 8), (10, 6), (4, 12)), pixels_per_cell=8)
+    return _newton(resolution, ((6, 6), (8, 6), (4, 12)), pixels_per_cell=8)
 
 
 def fast(resolution: int) -> NewtonRecipe:
