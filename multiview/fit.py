@@ -55,7 +55,7 @@ def _fit(config: FitConfig, quiet: bool) -> dict[str, Any]:
     targets = Targets.of(scene, scene.train)
     run = RunFolder(config)
     state = Fit(scene, initial_lattice(config, targets, scene.bounds), appearance)
-    run.begin()
+    run.begin(photographs=known is None)
     start = run.path / "checkpoints" / "start.safetensors"
     if not start.exists():
         save_lattice(start, state.lattice)
