@@ -11,8 +11,8 @@ from scipy import ndimage
 from skimage.color import rgb2gray
 from skimage.morphology import isotropic_closing
 
-from multiview.scenes.images import Image, image_mode, read_image
 from sdfrender.errors import InputError
+from sdfrender.images import Image, image_mode, read_image
 
 Mask = NDArray[np.bool_]
 

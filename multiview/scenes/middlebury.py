@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from multiview.scenes.fields import numbers, read_text, shown
-from multiview.scenes.images import EXTENSIONS, find_image, image_mode
 from multiview.scenes.scene import Description, View
 from sdfrender.errors import InputError
+from sdfrender.images import EXTENSIONS, find_image, image_mode
+from sdfrender.tables import numbers, read_text, shown
 
 MASK_THRESHOLD = 0.14  # of full scale; the photographs have no masks
 

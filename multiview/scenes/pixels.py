@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from multiview.scenes.images import Image, area_average, image_mode, read_image, srgb_to_linear
 from multiview.scenes.masks import find_mask, read_mask, threshold_silhouette
 from multiview.scenes.scene import Description, View
 from sdfrender.errors import InputError
+from sdfrender.images import Image, area_average, image_mode, read_image, srgb_to_linear
 
 
 @dataclass(frozen=True)

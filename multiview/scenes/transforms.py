@@ -12,11 +12,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from multiview.scenes.fields import Table, number, numbers, read_table, shown
-from multiview.scenes.images import find_image, image_mode
 from multiview.scenes.scene import Array, Description, View
 from multiview.scenes.stated import read_stated
 from sdfrender.errors import InputError
+from sdfrender.images import find_image, image_mode
+from sdfrender.tables import Table, number, numbers, read_table, shown
 
 DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 PINHOLES = ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
