@@ -81,7 +81,7 @@ def plain_background(path: Path, colors: Image) -> Image:
     different = np.abs(colors - background).max(-1) > DIFFERENT
     labels, count = ndimage.label(different)
     if count == 0:
-        return different.astype(np.float32)
+        return np.zeros((H, W), np.float32)
     sizes = np.bincount(labels.ravel())[1:]
     kept = 1 + np.flatnonzero(sizes >= 0.02 * sizes.max())  # no specks
     mask: Image = np.isin(labels, kept).astype(np.float32)

@@ -40,7 +40,7 @@ def test_no_scene_there(tmp_path: Path) -> None:
     refused(tmp_path / "nowhere", "nowhere", "folder", "there is neither")
     refused(tmp_path, tmp_path.name, "need a camera file")
     (tmp_path / "cameras.xml").write_text("<a/>")
-    refused(tmp_path / "cameras.xml", "cameras.xml", "need transforms.json")
+    refused(tmp_path / "cameras.xml", "cameras.xml", "need a camera file, one of transforms.json")
     for name in ("a_par.txt", "b_par.txt"):
         (tmp_path / name).write_text("0\n")
     refused(tmp_path, "need one *_par.txt, got 2", "a_par.txt, b_par.txt")
@@ -91,9 +91,10 @@ BAD_FRAMES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "huge number": ({"cx": 10**400}, ("'v_1.png'", "'cx'", "1000")),
     "angle": ({"fl_x": None}, ("'fl_x'", "None")),
     "size": ({"w": 25}, ("'v_1.png'", "'w' is 25", "24")),
-    "distortion": ({"k1": 0.01}, ("'v_1.png'", "'k1' is 0.01", "undistort")),
-    "fisheye": ({"camera_model": "OPENCV_FISHEYE"}, ("FISHEYE", "undistort")),
-    "fisheye flag": ({"is_fisheye": True}, ("fisheye", "undistort")),
+    "distortion": ({"k5": 0.01}, ("'v_1.png'", "'k5'", "undistort")),
+    "distortion of words": ({"k1": "a"}, ("'v_1.png'", "'k1' needs a number", "'a'")),
+    "camera model": ({"camera_model": "EQUIRECTANGULAR"}, ("EQUIRECT", "OPENCV", "undistort")),
+    "fisheye": ({"is_fisheye": True, "p1": 0.1}, ("'p1'", "fisheye", "undistort")),
     "image not there": ({"file_path": "v_9.png"}, ("v_9.png", "no such file")),
     "image named twice": (
         {"file_path": "v_0.png"},

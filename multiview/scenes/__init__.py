@@ -6,13 +6,17 @@ Axes, pixel centres, mask polarity and colour depth are converted here and nowhe
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from multiview.scenes.colmap import colmap_file, read_colmap
+from multiview.scenes.masks import find_mask
 from multiview.scenes.middlebury import read_middlebury
+from multiview.scenes.npz import npz_file, read_npz
 from multiview.scenes.pixels import read_pixels
 from multiview.scenes.scene import Description, Scene, View
 from multiview.scenes.selection import split_views
@@ -21,6 +25,11 @@ from sdfrender.cameras import Cameras
 from sdfrender.errors import InputError
 
 __all__ = ["Scene", "load_scene"]
+
+FILES = (
+    "transforms.json, transforms_train.json, NAME_par.txt, sparse/0/cameras.bin or .txt, "
+    "cameras_sphere.npz, cameras.npz"
+)
 
 
 def load_scene(
@@ -58,7 +67,7 @@ def load_scene(
         raise InputError(f"max size: need at least 1 pixel, got {max_size}")
     if mask_threshold is not None and not 0 < mask_threshold < 1:
         raise InputError(f"mask threshold: need a fraction between 0 and 1, got {mask_threshold}")
-    scene = _describe(Path(path))
+    scene = _with_masks(_describe(Path(path)))
     _check_names(scene)
     has_test_split = any(view.test for view in scene.views)
     views, train, held_out = split_views(scene.views, train_views, has_test_split)
@@ -68,7 +77,7 @@ def load_scene(
     width, height = max(1, round(cameras.width * scale)), max(1, round(cameras.height * scale))
     pixels = read_pixels(scene, views, (width, height), mask_threshold)
     return Scene(
-        name=scene.file.resolve().parent.name,
+        name=scene.folder.resolve().name,
         names=tuple(view.name for view in views),
         images=pixels.images,
         silhouettes=pixels.silhouettes,
@@ -94,7 +103,11 @@ def _describe(path: Path) -> Description:
         return read_transforms(path)
     if path.name.endswith("_par.txt"):
         return read_middlebury(path)
-    raise InputError(f"{path}: need transforms.json, transforms_train.json or NAME_par.txt")
+    if path.name in ("cameras.bin", "cameras.txt"):
+        return read_colmap(path)
+    if path.suffix == ".npz":
+        return read_npz(path)
+    raise InputError(f"{path}: need a camera file, one of {FILES}")
 
 
 def _camera_file(folder: Path) -> Path:
@@ -106,10 +119,21 @@ def _camera_file(folder: Path) -> Path:
     for file in (*par_files, folder / "transforms.json", folder / "transforms_train.json"):
         if file.is_file():
             return file
-    raise InputError(
-        f"{folder}: need a camera file, there is no *_par.txt, transforms.json or "
-        "transforms_train.json in it"
-    )
+    found = npz_file(folder) or colmap_file(folder)
+    if found is None:
+        raise InputError(f"{folder}: need a camera file, there is none of {FILES}")
+    return found
+
+
+def _with_masks(scene: Description) -> Description:
+    """The scene with the masks in its folder `masks`, for views whose reader found none."""
+    views = []
+    for view in scene.views:
+        mask = view.mask or find_mask(scene.folder / "masks", view.name, view.image.name)
+        # nerfstudio keeps its ignore-masks in masks/ too.
+        ignored = mask is not None and view.ignore is not None and mask.samefile(view.ignore)
+        views.append(replace(view, mask=None if ignored else mask))
+    return replace(scene, views=views)
 
 
 def _check_names(scene: Description) -> None:

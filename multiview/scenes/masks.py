@@ -54,21 +54,10 @@ def threshold_silhouette(photo: Image, threshold: float) -> tuple[Image, Image]:
     return filled.astype(np.float32), known.astype(np.float32)
 
 
-def find_mask(folder: Path, name: str, image: Path) -> Path | None:
-    """The object mask `masks/NAME.png` of a scene, or None if the scene has no such folder.
-
-    Also finds COLMAP's `masks/IMAGE.jpg.png`.
-
-    Raises:
-        InputError: the folder exists, but the mask of this view does not.
-    """
-    if not (folder / "masks").is_dir():
-        return None
-    candidate = folder / "masks" / f"{name}.png"
-    for path in (candidate, candidate.with_name(f"{image.name}.png")):
-        if path.is_file():
-            return path
-    raise InputError(f"{candidate}: need a mask for every view, '{name}' has none")
+def find_mask(folder: Path, *names: str) -> Path | None:
+    """The object mask of a view: `NAME.png` in `folder` for the first of its names that has one."""
+    files = (folder / f"{name}.png" for name in names)
+    return next((file for file in files if file.is_file()), None)
 
 
 def read_mask(path: Path, size: tuple[int, int]) -> Image:

@@ -38,7 +38,7 @@ def read_middlebury(file: Path) -> Description:
         raise InputError(f"{file}: need {count} camera lines as line 1 says, got {len(lines)}")
     views = [_view(file, line, words) for line, words in lines]
     _check_images(file, views)
-    return Description(file, views, mask_threshold=MASK_THRESHOLD)
+    return Description(file, file.parent, views, mask_threshold=MASK_THRESHOLD)
 
 
 def _view(file: Path, line: int, words: list[str]) -> View:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from multiview.scenes.masks import find_mask, read_mask, threshold_silhouette
+from multiview.scenes.lens import undistort
+from multiview.scenes.masks import read_mask, threshold_silhouette
 from multiview.scenes.scene import Description, View
 from sdfrender.errors import InputError
 from sdfrender.images import Image, area_average, image_mode, read_image, srgb_to_linear
@@ -47,18 +48,15 @@ def read_pixels(
     N, (width, height) = len(views), size
     images = torch.zeros(N, height, width, 1 if grey else 3)
     silhouettes, weights = torch.zeros(N, height, width), torch.ones(N, height, width)
-    masked = any(view.ignore for view in views)
-    image_weights = torch.ones(N if masked else 1, height if masked else 1, width if masked else 1)
+    partial = any(view.ignore or view.lens for view in views)
+    image_weights = torch.ones((N, height, width) if partial else (1, 1, 1))
     reader = _Reader(scene, mask_threshold)
     for n, view in enumerate(tqdm(views, desc="images", disable=None if N > 8 else True)):
-        image, silhouette, known = reader.read(view)
-        if view.ignore:
-            keep = read_mask(view.ignore, view.size)
-            known = known * keep
-            image_weights[n] = torch.from_numpy(area_average(keep, width, height))
-        images[n] = torch.from_numpy(area_average(image, width, height))
-        silhouettes[n] = torch.from_numpy(area_average(silhouette, width, height))
-        weights[n] = torch.from_numpy(area_average(known, width, height))
+        planes = undistorted(reader.read(view), view, size)
+        small = torch.from_numpy(area_average(planes, width, height))
+        images[n], silhouettes[n], weights[n] = small[..., :-3], small[..., -3], small[..., -2]
+        if partial:
+            image_weights[n] = small[..., -1]
     if bool((silhouettes > 0.999).all()):
         raise InputError(
             f"{scene.file}: need to know where the object is, but every mask is white everywhere "
@@ -67,13 +65,31 @@ def read_pixels(
     return Pixels(images, silhouettes, weights, image_weights.expand(N, height, width))
 
 
+def undistorted(planes: Image, view: View, size: tuple[int, int]) -> Image:
+    """`[H, W, C]` planes without the distortion of the view's lens.
+
+    What the lens does not show is 0 in all planes, also in those that are weights. The planes come
+    out at most twice as large as the `size` that is wanted: enough, and large photographs take
+    long.
+    """
+    if view.lens is None:
+        return planes
+    K = view.K.copy()
+    width, height = (min(own, 2 * wanted) for own, wanted in zip(view.size, size, strict=True))
+    K[:2] *= np.array([[width / view.size[0]], [height / view.size[1]]])
+    return undistort(area_average(planes, width, height), view.lens, K)[0]
+
+
 @dataclass(frozen=True)
 class _Reader:
     scene: Description
     mask_threshold: float | None
 
-    def read(self, view: View) -> tuple[Image, Image, Image]:
-        """Premultiplied colour `[H, W, C]`, silhouette and its weight `[H, W]`, at full size."""
+    def read(self, view: View) -> Image:
+        """`[H, W, C + 3]` at full size, as the lens shows it.
+
+        Premultiplied colour, silhouette, the weight of the silhouette, the weight of the colour.
+        """
         color, alpha = read_image(view.image)
         silhouette, known = self._silhouette(view, color, alpha)
         if silhouette.max() < 0.5:
@@ -81,15 +97,14 @@ class _Reader:
         if self.scene.color_space == "srgb":
             color = srgb_to_linear(color)
         coverage = silhouette if alpha is None else np.minimum(silhouette, alpha)
-        return color * coverage[..., None], silhouette, known
+        keep = read_mask(view.ignore, view.size) if view.ignore else np.ones_like(silhouette)
+        return np.dstack((color * coverage[..., None], silhouette, known * keep, keep))
 
     def _silhouette(self, view: View, color: Image, alpha: Image | None) -> tuple[Image, Image]:
         threshold = self.mask_threshold
         if threshold is None:
-            path = find_mask(self.scene.file.parent, view.name, view.image)
-            # nerfstudio keeps its ignore-masks in masks/ too.
-            if path is not None and not (view.ignore and path.samefile(view.ignore)):
-                mask = read_mask(path, view.size)
+            if view.mask is not None:
+                mask = read_mask(view.mask, view.size)
                 return mask, np.ones_like(mask)
             if alpha is not None:
                 return alpha, np.ones_like(alpha)
@@ -103,7 +118,7 @@ class _Reader:
 
 
 def _ways(scene: Description, view: View) -> str:
-    masks = scene.file.parent / "masks" / f"{view.name}.png"
+    masks = scene.folder / "masks" / f"{view.name}.png"
     ignored = " (mask_path only says which pixels to ignore)" if view.ignore else ""
     return (
         f"give an alpha channel, or {masks} with the object in white, or a mask threshold "

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from multiview.scenes.lens import Lens
 from sdfrender.cameras import Cameras
 from sdfrender.lighting import Lighting
 
@@ -68,6 +69,8 @@ class View:
         size: width and height that the camera is for, pixels.
         ignore: mask file whose black pixels are to be ignored.
         test: whether the scene's own split keeps this view for testing.
+        mask: mask file whose white pixels are the object.
+        lens: that the picture and its masks were taken with, if not a pinhole.
     """
 
     name: str
@@ -77,6 +80,8 @@ class View:
     size: tuple[int, int]
     ignore: Path | None = None
     test: bool = False
+    mask: Path | None = None
+    lens: Lens | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,7 @@ class Description:
 
     Args:
         file: the camera file, which errors name.
+        folder: of the scene, in which masks may be.
         views: in the file's order.
         mask_threshold: fraction of full scale above which a pixel is object, when nothing else
             says where the object is.
@@ -92,9 +98,18 @@ class Description:
     """
 
     file: Path
+    folder: Path
     views: list[View]
     mask_threshold: float | None = None
     bounds: Tensor | None = None
     lighting: Lighting | None = None
     color_space: ColorSpace = "as stored"
     mesh: Path | None = None
+
+
+def short_names(views: list[View]) -> list[View]:
+    """Views under their file's stem where that tells them apart, else with its folder."""
+    stems = [PurePosixPath(view.name).name for view in views]
+    if len(set(stems)) < len(stems):
+        return views
+    return [replace(view, name=stem) for stem, view in zip(stems, views, strict=True)]
