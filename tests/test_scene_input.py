@@ -15,6 +15,7 @@ from scene_folders import (
     IDENTITY,
     PAR,
     WIDTH,
+    disc,
     edit_frame,
     pose,
     rgba,
@@ -70,6 +71,18 @@ def write_mask(folder: Path, height: int | None) -> None:
 def opaque(folder: Path) -> None:
     for n in range(3):
         iio.imwrite(folder / f"v_{n}.png", rgba(90, np.ones((HEIGHT, WIDTH), bool)))
+
+
+def white_masks(folder: Path) -> None:
+    (folder / "masks").mkdir()
+    for n in range(3):
+        iio.imwrite(folder / "masks" / f"v_{n}.png", np.full((HEIGHT, WIDTH), 255, np.uint8))
+
+
+def inverted_masks(folder: Path) -> None:
+    (folder / "masks").mkdir()
+    for n in range(3):
+        iio.imwrite(folder / "masks" / f"v_{n}.png", ~disc() * np.uint8(255))
 
 
 def bad_pose(row: int, column: int, value: float) -> dict[str, Any]:
@@ -177,20 +190,14 @@ SPOILED: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
         lambda f: iio.imwrite(f / "v_1.png", rgba(90, np.zeros((HEIGHT, WIDTH), bool))),
         ("v_1.png", "'v_1'", "mask is empty"),
     ),
-    "no mask": (
-        lambda f: iio.imwrite(f / "v_1.png", rgba()[..., :3]),
-        ("v_1.png", "alpha", "masks/v_1.png", "mask threshold"),
-    ),
-    "opaque": (opaque, ("transforms.json", "white everywhere", "alpha")),
+    "opaque": (opaque, ("v_0.png", "where the object is", "alpha", "masks/NAME.png", "threshold")),
+    "white masks": (white_masks, ("transforms.json", "white everywhere", "alpha")),
+    "inverted masks": (inverted_masks, ("transforms.json", "object in white", "four borders")),
     "mask of another size": (
         lambda f: write_mask(f, 10),
         ("masks/v_1.png", "24×16", "24×10"),
     ),
     "black mask": (lambda f: write_mask(f, HEIGHT), ("'v_1'", "mask is empty")),
-    "mask missing": (
-        lambda f: write_mask(f, None),
-        ("masks/v_1.png", "'v_1' has none"),
-    ),
 }
 
 

@@ -81,7 +81,11 @@ BAD_TEXTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "words": ("cameras.txt", "1 PINHOLE 24 16 a b c d", ("line 1", "numbers", "'a'")),
     "short camera": ("cameras.txt", "1 PINHOLE", ("line 1", "CAMERA_ID MODEL", "'1 PINHOLE'")),
     "size of words": ("cameras.txt", "1 PINHOLE x 16 30 30 12 8", ("whole numbers", "x 16")),
-    "other camera": ("cameras.txt", "2 PINHOLE 24 16 30 30 12 8", ("images.txt", "cameras 2", "got 1")),
+    "other camera": (
+        "cameras.txt",
+        "2 PINHOLE 24 16 30 30 12 8",
+        ("images.txt", "cameras 2", "got 1"),
+    ),
     "empty": ("cameras.txt", "", ("file is empty",)),
     "short image": ("images.txt", "1 1 0 0 0 0 0 5 1", ("line 1", "NAME")),
     "camera of words": ("images.txt", "1 1 0 0 0 0 0 5 x v 0.png", ("line 1", "whole numbers")),

@@ -116,5 +116,5 @@ def _positions(
 
 def _polynomial(coefficients: tuple[float, ...], s: Array) -> Array:
     """`1 + k1 s + k2 s² + …`."""
-    value: Array = np.polynomial.polynomial.polyval(s, (1.0, *coefficients))
+    value: Array = np.polynomial.polynomial.polyval(s, np.array((1.0, *coefficients)))
     return value

@@ -42,8 +42,17 @@ def threshold_silhouette(photo: Image, threshold: float) -> tuple[Image, Image]:
         `[H, W]` silhouette, 0 or 1, and `[H, W]` weights: 0 at the pixels that steps 2 and 4 added.
     """
     luminance = rgb2gray(photo) if photo.shape[-1] == 3 else photo[..., 0]
-    longest = max(luminance.shape)
-    bright = _components(luminance > threshold, at_least=(NOISE_SIDE * longest) ** 2)
+    return closed_silhouette(luminance > threshold)
+
+
+def closed_silhouette(seen: Mask) -> tuple[Image, Image]:
+    """Steps 2 to 4 of `threshold_silhouette`, and the noise of step 1, for pixels seen as object.
+
+    Returns:
+        `[H, W]` silhouette, 0 or 1, and `[H, W]` weights: 0 at the pixels that were added.
+    """
+    longest = max(seen.shape)
+    bright = _components(seen, at_least=(NOISE_SIDE * longest) ** 2)
     border = math.ceil(2 * CLOSING_RADIUS * longest)
     padded = np.pad(bright, border, mode="edge")
     closed = isotropic_closing(padded, CLOSING_RADIUS * longest)  # type: ignore[no-untyped-call]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -31,8 +32,9 @@ class Scene:
         silhouettes: `[N, H, W]` coverage in [0, 1].
         silhouette_weights: `[N, H, W]` the fraction of the pixel where the silhouette is known.
             Where it is 0 nothing may be concluded from `silhouettes`: nothing is carved there.
+            A view without any mask has 0 throughout.
         image_weights: `[N, H, W]` the fraction of the pixel whose colour counts: 0 where an
-            ignore-mask of the scene says so, else 1.
+            ignore-mask of the scene says so or a lens showed nothing, else 1.
         cameras: N views, OpenCV axes, pixel centres at +0.5, the scene's own world units.
         train: positions of the views to fit.
         held_out: positions of the views to evaluate on; none of them is in `train`.
@@ -40,6 +42,10 @@ class Scene:
         lighting: the light, if the scene states it.
         color_space: what the scene states about its files.
         mesh: ground truth beside the scene, if the scene states it.
+        masks: of how many views the silhouettes are from a file, the alpha channel, a threshold,
+            the background or nowhere, and the parameters of the recipe that made them (radii as
+            fractions of the longest side of the image).
+        warnings: what is doubtful about the scene, a sentence each.
     """
 
     name: str
@@ -55,6 +61,8 @@ class Scene:
     lighting: Lighting | None = None
     color_space: ColorSpace = "as stored"
     mesh: Path | None = None
+    masks: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
