@@ -68,7 +68,9 @@ def visual_hull(
         ValueError: shapes that do not belong together.
         InputError: no vertex of the box is inside all silhouettes.
     """
-    outlines = _outlines(*_checked(cameras, silhouettes, silhouette_weights))
+    silhouettes, known = _checked(cameras, silhouettes, silhouette_weights)
+    coverage = torch.maximum(silhouettes, 1 - known)  # nothing is carved where it is not known
+    outlines = _outlines(coverage, torch.ones_like(known))
     box = torch.as_tensor(bounds, dtype=torch.float32)
     grid = _grid(resolution, box)
     # Where the outermost view changes the distance may jump: no vertex is taken to be farther away.
@@ -91,9 +93,9 @@ def bounds_from_masks(
     """The world box of the object that the silhouettes show.
 
     A coarse visual hull in a cube about the point nearest to the lines of sight through the middle
-    of each silhouette; twice again in the box of what was found. Only points that more than a
-    quarter of the views speak of count, so that the space outside most frames is not taken for the
-    object.
+    of each silhouette; twice again in the box of what was found. Only points count that more than a
+    quarter of the views speak of, in frame and where their silhouettes are known, so that the space
+    outside most frames is not taken for the object.
 
     Args:
         cameras: N ≥ 2 views.

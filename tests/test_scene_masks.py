@@ -7,13 +7,16 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-import imageio.v3 as iio
 import numpy as np
 import pytest
 import tiny
 import torch
+from torch.nn.functional import max_pool2d
 
+from multiview.config import FitConfig
+from multiview.fit import fit
 from multiview.scenes import Scene, load_scene
 from multiview.scenes.background import disk_radius, find_background
 from multiview.scenes.carving import Carving
@@ -70,13 +73,16 @@ def without_masks(studio: Path, folder: Path, *views: int) -> Path:
 
 
 def known_wrong(scene: Scene, truth: Scene, view: int) -> tuple[float, float]:
-    """Object taken for background, and the reverse, where known; fractions of the object."""
+    """Object taken for background, and the reverse beyond a pixel of the outline, where known.
+
+    Both as fractions of the object. A pixel that the object half covers may count as either.
+    """
     found, wanted = scene.silhouettes[view] > 0.5, truth.silhouettes[view] > 0.5
     known = scene.silhouette_weights[view] > 0.5
+    near = max_pool2d(wanted[None, None].float(), 3, 1, 1)[0, 0] > 0
     area = float(wanted.sum())
-    return float((wanted & ~found & known).sum()) / area, float(
-        (found & ~wanted & known).sum()
-    ) / area
+    missed, added = wanted & ~found & known, found & ~near & known
+    return float(missed.sum()) / area, float(added.sum()) / area
 
 
 def test_background_of_a_picture() -> None:
@@ -118,7 +124,7 @@ def test_no_mask_at_all(studio: Path, tmp_path: Path) -> None:
     for n in range(VIEWS):
         missed, added = known_wrong(scene, truth, n)
         assert missed < 0.01
-        assert added < 0.04  # half a pixel of the outline
+        assert added < 0.005
 
 
 def test_some_masks_missing(studio: Path, tmp_path: Path) -> None:
@@ -132,7 +138,7 @@ def test_some_masks_missing(studio: Path, tmp_path: Path) -> None:
     for n in (1, 6):
         missed, added = known_wrong(scene, truth, n)
         assert missed < 0.01
-        assert added < 0.04
+        assert added < 0.005
         assert float(scene.silhouette_weights[n].mean()) > 0.9
     untouched = [0, 2, 3, 4, 5, 7]
     assert torch.equal(scene.silhouettes[untouched], truth.silhouettes[untouched])
@@ -155,6 +161,28 @@ def test_a_view_that_gives_no_mask_is_left_out(studio: Path, tmp_path: Path) -> 
         write_png(file, noise)
     with pytest.raises(InputError, match=r"where the object is, and its .*alpha channel.*white"):
         load_scene(folder)
+
+
+def test_too_few_views_with_masks(studio: Path, tmp_path: Path) -> None:
+    folder = without_masks(studio, tmp_path / "scene", 0, 1)
+    noise = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    for n in (0, 1):
+        write_png(folder / "images" / f"view_{n:03d}.png", noise)
+    with pytest.raises(InputError, match=r"need 2 views with masks to fit: .*'view_000'"):
+        load_scene(folder, "view_000,view_001,view_002")
+
+
+def test_a_fit_tells_once_where_masks_are_from(
+    studio: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = without_masks(studio, tmp_path / "scene", 1)
+    with patch("multiview.fit.optimize"), patch("multiview.fit.save_results"):
+        fit(FitConfig(folder, tmp_path / "run", resolution=16, threads=1))
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("masks: file 7, background 1, background_tolerance 0.0") == 1
+    assert told.err.count("warning: ") == 1
+    assert "warning: no mask for 1 of 8 views ('view_001')" in told.err
 
 
 def hide(folder: Path, truth: Scene, n: int) -> Any:
@@ -237,25 +265,40 @@ def test_views_that_agree_are_not_blamed(studio: Path) -> None:
 # ---------------------------------------------------------------------- photographs
 
 
+def small_dinosaur(folder: Path) -> Path:
+    """The photographs at half their size."""
+    folder.mkdir()
+    first, *lines = (DINO / "dinoSR_par.txt").read_text().splitlines()
+    for i, line in enumerate(lines):
+        name, *words = line.split()
+        K = np.array(words[:9], float).reshape(3, 3)
+        K[:2, 2] += 0.5  # pixel centres are on integers
+        K[:2] /= 2
+        K[:2, 2] -= 0.5
+        lines[i] = " ".join([name, *map(repr, K.ravel().tolist()), *words[9:]])
+        photo = read_png(DINO / name).reshape(240, 2, 320, 2, 3).mean((1, 3))
+        write_png(folder / name, photo.round().astype(np.uint8))
+    (folder / "dinoSR_par.txt").write_text("\n".join([first, *lines]) + "\n")
+    return folder
+
+
 @needs_dino
 def test_a_dinosaur_with_three_masks_missing(tmp_path: Path) -> None:
     """In two of those views the lower part of the object is nearly as dark as the stage."""
-    whole = load_scene(DINO)
-    missing = [2, 7, 12]
-    folder = tmp_path / "dino"
-    (folder / "masks").mkdir(parents=True)
-    shutil.copy(DINO / "dinoSR_par.txt", folder)
+    folder = small_dinosaur(tmp_path / "dino")
+    settings: dict[str, Any] = {"resolution": 32, "image_size": 160}
+    tiny.fit_tiny(folder, tmp_path / "whole", tiny.NEWTON, **settings)
+    whole = load_scene(folder)
+    (folder / "masks").mkdir()
     for n, name in enumerate(whole.names):
-        photo, mask = read_png(DINO / f"{name}.png").copy(), whole.silhouettes[n].numpy()
-        if n not in missing:
+        file, mask = folder / f"{name}.png", whole.silhouettes[n].numpy()
+        if n not in (2, 7, 12):
             write_png(folder / "masks" / f"{name}.png", (mask * 255).astype(np.uint8)[..., None])
-        elif n != missing[0]:
-            rows = np.nonzero(mask)[0]
-            dark = (mask > 0.5) & (np.arange(480)[:, None] > np.quantile(rows, 0.7))
+        elif n != 2:
+            photo, rows = read_png(file).copy(), np.nonzero(mask)[0]
+            dark = (mask > 0.5) & (np.arange(240)[:, None] > np.quantile(rows, 0.7))
             photo[dark] = photo[dark] // 10
-        iio.imwrite(folder / f"{name}.png", photo, compress_level=1)
-    settings: dict[str, Any] = {"resolution": 40, "image_size": 160}
-    tiny.fit_tiny(DINO, tmp_path / "whole", tiny.NEWTON, **settings)
+            write_png(file, photo)
     found = tiny.fit_tiny(folder, tmp_path / "run", tiny.NEWTON, **settings)
     assert found["masks"]["file"] == 13
     assert found["masks"]["background"] == 3

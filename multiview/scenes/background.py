@@ -20,7 +20,8 @@ from sdfrender.images import Image
 
 RIM = 0.04  # of the picture's shorter side: where the background is looked at if nothing is known
 PLAIN = 0.06  # a background whose colour strays farther from its model than this is not plain
-OBJECT = 0.1  # differences that are surely no background, before the tolerance is known
+OBJECT = 0.1  # a larger difference in the rim is an object that leaves the frame
+LEAST_RIM = 0.6  # of the rim must be background
 TOLERANCE = (0.04, 0.2)  # least and largest difference that still counts as background
 MARGIN = 1.25  # of the tolerance over the differences seen in the background
 LEAST_KNOWN = 0.01  # of the picture: less background than this says nothing
@@ -70,13 +71,13 @@ def find_background(photo: Image, outside: Mask | None, seen: Mask) -> Backgroun
         model = np.linalg.lstsq(basis[kept], photo[kept], rcond=None)[0]
     difference = np.abs(photo - basis @ model).max(-1).astype(np.float32)
     if outside is None:  # the object may leave the frame
-        where = where & ~_large(difference > OBJECT, 0.01)
-        if where.mean() < 0.25 * _rim(H, W).mean():
+        rim, where = where, where & (difference <= OBJECT)
+        if where.sum() < LEAST_RIM * rim.sum():
             return "its rim shows no one smooth colour"
     spread = float(np.quantile(difference[where], 0.9))
     if spread > PLAIN:
         return f"its background varies by {spread:.2f} (at most {PLAIN})"
-    tolerance = MARGIN * float(np.quantile(difference[where], 0.999))
+    tolerance = MARGIN * float(np.quantile(difference[where], 0.99 if outside is None else 0.999))
     return Background(difference, float(np.clip(tolerance, *TOLERANCE)))
 
 
@@ -114,12 +115,3 @@ def _rim(height: int, width: int) -> Mask:
     rim = np.ones((height, width), bool)
     rim[border:-border, border:-border] = False
     return rim
-
-
-def _large(mask: Mask, share: float) -> Mask:
-    """The connected parts of a mask that cover this share of the picture or more."""
-    labels, _ = ndimage.label(mask, structure=np.ones((3, 3)))
-    areas = np.bincount(labels.ravel())
-    areas[0] = 0
-    large: Mask = (areas >= share * mask.size)[labels]
-    return large
