@@ -53,7 +53,8 @@ def _fit(config: FitConfig, quiet: bool) -> dict[str, Any]:
         print("masks:", ", ".join(f"{k} {v:g}" for k, v in scene.masks.items()), file=sys.stderr)
         for text in scene.warnings:
             print(f"warning: {text}", file=sys.stderr)
-    appearance = Appearance(scene.images.shape[-1], choose_light(config.light, scene))
+    known = choose_light(config.light, scene)
+    appearance = Appearance(scene.images.shape[-1], known, lens=known is None)
     reference = load_mesh(scene.mesh) if scene.mesh else None
     targets = Targets.of(scene, scene.train)
     run = RunFolder(config)
