@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from multiview.scenes.lens import Lens
+from multiview.scenes.distortion import Lens
 from multiview.scenes.masks import find_mask
 from multiview.scenes.scene import Array, Description, View, short_names
 from sdfrender.errors import InputError

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from multiview.scenes.lens import undistort
+from multiview.scenes.distortion import undistort
 from multiview.scenes.masks import read_mask, threshold_silhouette
 from multiview.scenes.scene import Description, View
 from sdfrender.errors import InputError

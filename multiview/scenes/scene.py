@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from multiview.scenes.lens import Lens
+from multiview.scenes.distortion import Lens
 from sdfrender.cameras import Cameras
 from sdfrender.lighting import Lighting
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from multiview.scenes.lens import Lens
+from multiview.scenes.distortion import Lens
 from multiview.scenes.scene import Array, Description, View, short_names
 from multiview.scenes.stated import read_stated
 from sdfrender.errors import InputError

@@ -15,7 +15,7 @@ import torch
 from scene_folders import edit_frame, pose
 
 from multiview.scenes import Scene, load_scene
-from multiview.scenes.lens import Lens, undistort
+from multiview.scenes.distortion import Lens, undistort
 from sdfrender.pngs import write_png
 
 WIDTH, HEIGHT = 72, 50
