@@ -51,8 +51,10 @@ def fit(
     """Fit a shape to posed images and write a run folder.
 
     The scene is a folder with transforms.json (nerfstudio, instant-ngp, `sdfrender render`),
-    transforms_train.json (NeRF-synthetic) or NAME_par.txt (Middlebury). Silhouettes come from
-    masks/NAME.png (white = object), the alpha channel, or a threshold on a dark background.
+    transforms_train.json (NeRF-synthetic), sparse/0 and images/ (COLMAP), cameras_sphere.npz or
+    cameras.npz with image/ and mask/ (IDR, NeuS, DVR, ONet), or NAME_par.txt (Middlebury).
+    Distorted photographs are undistorted. Silhouettes come from masks/NAME.png (white = object),
+    the alpha channel, a threshold on a dark background, or the colour of a plain background.
 
     The run folder gets config.json, losses.csv, metrics.json, lattice.safetensors, mesh.ply,
     mesh.glb, report.html and checkpoints/. Ctrl-C saves what there is; --resume goes on.

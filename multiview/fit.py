@@ -49,6 +49,10 @@ def fit(config: FitConfig, quiet: bool = False) -> dict[str, Any]:
 
 def _fit(config: FitConfig, quiet: bool) -> dict[str, Any]:
     scene = load_scene(config.scene, config.train_views, config.image_size, config.mask_threshold)
+    if not quiet:
+        print("masks:", ", ".join(f"{k} {v:g}" for k, v in scene.masks.items()), file=sys.stderr)
+        for text in scene.warnings:
+            print(f"warning: {text}", file=sys.stderr)
     known = choose_light(config.light, scene)
     appearance = Appearance(scene.images.shape[-1], known, lens=known is None)
     reference = load_mesh(scene.mesh) if scene.mesh else None

@@ -70,8 +70,9 @@ def measure(
     if state.interrupted:
         summary["interrupted"] = True
     found = doubts(state.scene, scores["train"])
+    if found or state.scene.warnings:
+        summary["warnings"] = [*state.scene.warnings, *found]
     if found:
-        summary["warnings"] = found
         print(*(f"warning: {text}" for text in found), sep="\n", file=sys.stderr)
     write_json(run.path / "metrics.json", summary)
     write_report(run, state.scene, state.lattice, state.appearance, scores, summary)
@@ -101,6 +102,7 @@ def summarize(state: Fit, scores: Scores) -> dict[str, Any]:
         "peak_memory_mb": round(state.peak_memory_mb or peak_memory(), 1),
         "resolution": list(state.lattice.resolution),
         "views": {"train": len(state.scene.train), "held_out": len(state.scene.held_out)},
+        "masks": dict(state.scene.masks),
         **{group: mean_scores(of_views) for group, of_views in scores.items()},
     }
 
