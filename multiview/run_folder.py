@@ -37,7 +37,12 @@ COLUMNS = (
     "eikonal",
     "laplacian",
 )
-NOT_COMPARED = ("out", "resume", "threads")  # settings that may differ when a run is resumed
+NOT_COMPARED = (
+    "out",
+    "resume",
+    "threads",
+    "texture",
+)  # settings that may differ when a run is resumed
 
 
 class RunFolder:
