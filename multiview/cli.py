@@ -36,6 +36,7 @@ def fit(
     init: Literal["hull", "sphere"] = "hull",
     resolution: int = 64,
     train_views: str | None = None,
+    refine_cameras: Flag = False,
     light: str = "auto",
     appearance: Literal["auto", "constant", "albedo", "radiance"] = "auto",
     schedule: Literal["shuffled", "greedy"] | None = None,
@@ -73,6 +74,8 @@ def fit(
         train_views: Views to fit: names, globs or slices over the name-sorted views, separated by
             commas (2::3, front_*). The others are held out for metrics.json. Default: all, or the
             scene's own training split.
+        refine_cameras: Also move the cameras of the views to fit, each by a small rotation and
+            translation, where that agrees better with the photographs; cameras.json tells how far.
         light: auto (the scene's own if it states one, else estimate), estimate (order-2 spherical
             harmonics fixed to the scene), scene, or a .json file with the keys of a scene's
             lighting.
@@ -103,6 +106,7 @@ def fit(
             init=init,
             resolution=resolution,
             train_views=train_views,
+            refine_cameras=refine_cameras,
             light=light,
             appearance=appearance,
             schedule=schedule,
