@@ -46,6 +46,7 @@ def fit(
     seed: int = 0,
     threads: int | None = None,
     resume: Flag = False,
+    texture: Flag = False,
     as_json: Annotated[Flag, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Fit a shape to posed images and write a run folder.
@@ -87,6 +88,8 @@ def fit(
         seed: Of the order of the views.
         threads: Default: all cores, one for adam.
         resume: Continue the run in OUT from its last complete pass.
+        texture: Also write textured.glb: the mesh with the photographs as its texture (needs the
+            extra `texture`). `multiview texture` does it later.
         as_json: Print metrics.json to the terminal instead of a summary.
     """
     from multiview.config import FitConfig
@@ -110,6 +113,7 @@ def fit(
             seed=seed,
             threads=threads,
             resume=resume,
+            texture=texture,
         ),
         as_json,
     )
@@ -178,6 +182,37 @@ def report(run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name=
 
     evaluate_run(run_folder, None)
     print(run_folder / "report.html")
+
+
+def texture(
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")],
+    /,
+    size: int | None = None,
+    faces: int = 30_000,
+    as_json: Annotated[Flag, tyro.conf.arg(name="json")] = False,
+) -> None:
+    """Lay the photographs of a finished run onto its mesh.
+
+    Writes textured.glb: the mesh, simplified and cut into charts, and one texture that is fitted to
+    all training views. Tells how close renderings of it come to the photographs inside their masks,
+    beside the mesh with a colour at each vertex. Needs the extra `texture`.
+
+    Example: multiview texture runs/dino --size 4096
+
+    Args:
+        run_folder: The run folder.
+        size: Texels along the longer side of the texture. Default: a power of two at which they are
+            no larger than the photographs' pixels.
+        faces: Triangles of the mesh; with more than 50000, charts take minutes.
+        as_json: Print the figures as JSON instead of a table.
+    """
+    from multiview.results import texture_run
+
+    found = texture_run(run_folder, size, faces)
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        show({"texture": found}, run_folder, False, "textured.glb")
 
 
 def benchmark(
@@ -271,6 +306,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "benchmark": benchmark,
     "evaluate": evaluate,
     "report": report,
+    "texture": texture,
 }
 
 
@@ -281,7 +317,7 @@ def run(config: FitConfig, as_json: bool) -> None:
     show(fit(config), config.out, as_json)
 
 
-def show(metrics: dict[str, Any], folder: Path, as_json: bool) -> None:
+def show(metrics: dict[str, Any], folder: Path, as_json: bool, mesh: str = "mesh.ply") -> None:
     """Print metrics as JSON or as a table with what to look at next."""
     if as_json:
         print(json.dumps(metrics, indent=2))
@@ -299,4 +335,4 @@ def show(metrics: dict[str, Any], folder: Path, as_json: bool) -> None:
             table.add_row(group, str(value))
     console = Console()
     console.print(table)
-    console.print(f"look at {folder / 'report.html'} and {folder / 'mesh.ply'}", soft_wrap=True)
+    console.print(f"look at {folder / 'report.html'} and {folder / mesh}", soft_wrap=True)
