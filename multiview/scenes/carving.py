@@ -49,12 +49,7 @@ class Carving:
 
     @classmethod
     def of(
-        cls,
-        cameras: Cameras,
-        silhouettes: Tensor,
-        weights: Tensor,
-        bounds: Tensor | None,
-        resolution: int = RESOLUTION,
+        cls, cameras: Cameras, silhouettes: Tensor, weights: Tensor, bounds: Tensor | None
     ) -> Carving | None:
         """By N views, or None where their lines of sight do not meet."""
         scale = min(1.0, PIXELS / max(cameras.width, cameras.height))
@@ -68,7 +63,7 @@ class Carving:
             box = _box(views, small, known) if bounds is None else bounds.float()
         except InputError:
             return None
-        grid = Lattice.from_function(lambda p: torch.zeros(p.shape[:-1]), resolution, box)
+        grid = Lattice.from_function(lambda p: torch.zeros(p.shape[:-1]), RESOLUTION, box)
         points = grid.vertices.reshape(-1, 3).numpy()
         spacing = float(grid.spacing.max())
         reach = 0.5 * float(grid.spacing.norm())

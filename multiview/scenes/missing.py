@@ -26,7 +26,6 @@ from sdfrender.errors import InputError
 from sdfrender.images import Image, srgb_to_linear
 
 LEARN = 8  # views with masks that tell how the object compares with its background
-COARSE = 32  # samples along the box in which masks are compared
 NAMED = 5  # views that a warning names
 HOW = (
     "give an alpha channel, or masks/NAME.png with the object in white, or a mask threshold for a "
@@ -120,9 +119,8 @@ def doubtful_masks(
     carving = None
     if len(told) > 2:
         carving = Carving.of(
-            cameras[told], pixels.silhouettes[told], pixels.silhouette_weights[told],
-            scene.bounds, COARSE,
-        )  # fmt: skip
+            cameras[told], pixels.silhouettes[told], pixels.silhouette_weights[told], scene.bounds
+        )
     for i, agreement in (carving.contradictions() if carving else {}).items():
         warnings.append(
             f"the mask of view '{views[told[i]].name}' contradicts the others, {agreement:.0%} of "
