@@ -87,6 +87,8 @@ def measure(
     if state.interrupted:
         summary["interrupted"] = True
     found = doubts(state.scene, scores["train"])
+    if not set(state.scene.masks) <= {"file", "alpha"}:  # some were made by a recipe
+        summary["masks"] = dict(state.scene.masks)
     if found or state.scene.warnings:
         summary["warnings"] = [*state.scene.warnings, *found]
     if found:
@@ -119,7 +121,6 @@ def summarize(state: Fit, scores: Scores) -> dict[str, Any]:
         "peak_memory_mb": round(state.peak_memory_mb or peak_memory(), 1),
         "resolution": list(state.lattice.resolution),
         "views": {"train": len(state.scene.train), "held_out": len(state.scene.held_out)},
-        "masks": dict(state.scene.masks),
         **{group: mean_scores(of_views) for group, of_views in scores.items()},
     }
 
