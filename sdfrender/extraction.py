@@ -235,7 +235,7 @@ def _children(cells: Bools) -> Bools:
 def _parents(cells: Bools) -> Bools:
     """Cells of twice the size that hold a given one."""
     X, Y, Z = (n // 2 for n in cells.shape)
-    found: Bools = cells.reshape(X, 2, Y, 2, Z, 2).any((1, 3, 5))
+    found: Bools = np.logical_or.reduce(cells.reshape(X, 2, Y, 2, Z, 2), axis=(1, 3, 5))
     return found
 
 

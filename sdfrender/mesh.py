@@ -183,10 +183,24 @@ def signed_distances(mesh: trimesh.Trimesh, points: Doubles) -> Doubles:
     return _signed_distances(*mesh_arrays(mesh), points)
 
 
+def inside_mesh(mesh: trimesh.Trimesh, points: Doubles) -> NDArray[np.bool_]:
+    """Which of `points` `[P, 3]` are inside, `[P]`; inside is what `mesh_to_lattice` says.
+
+    Raises:
+        InputError: a mesh without triangles or with vertices that are not finite.
+    """
+    return _inside(*mesh_arrays(mesh), points)
+
+
+def _inside(verts: Doubles, faces: Indices, points: Doubles) -> NDArray[np.bool_]:
+    winding: Doubles = igl.fast_winding_number(verts, faces, points)
+    return np.abs(winding) > 0.5
+
+
 def _signed_distances(verts: Doubles, faces: Indices, points: Doubles) -> Doubles:
     squared, _, _ = igl.point_mesh_squared_distance(points, verts, faces)
-    winding = igl.fast_winding_number(verts, faces, points)
-    signed: Doubles = np.where(np.abs(winding) > 0.5, -1.0, 1.0) * np.sqrt(squared)
+    inside = _inside(verts, faces, points)
+    signed: Doubles = np.where(inside, -1.0, 1.0) * np.sqrt(squared)
     return signed
 
 

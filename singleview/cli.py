@@ -15,6 +15,7 @@ from sdfrender.cli import Flag, run_command
 from sdfrender.errors import InputError
 from singleview.config import PredictConfig, TrainConfig
 from singleview.data.render_dataset import RenderDatasetConfig
+from singleview.data.shards import SamplePointsConfig
 from singleview.evaluate import EvaluateConfig
 
 AsJson = Annotated[Flag, tyro.conf.arg(name="json")]
@@ -59,6 +60,33 @@ def render_dataset(
     for category, count in counts.items():
         print(f"{category}: " + ", ".join(f"{n} {split}" for split, n in count.items()))
     print(f"wrote {config.out}; look at its pictures")
+
+
+def sample_points(
+    config: Annotated[SamplePointsConfig, tyro.conf.arg(name="")], as_json: AsJson = False
+) -> None:
+    """Sample occupancy in and around meshes: what occupancy networks learn from.
+
+    Every object is turned upright (alignment.json), centred and scaled to a longest side of 1.5, y
+    up. The folder gets samples.json, with the split, and shards of points: uniform in the box
+    around, near the surface, on the surface. It may be the folder of render-dataset. When it is
+    interrupted, the same command goes on with the shard where it stopped.
+
+    Example: singleview sample-points meshes --out data/five --categories chair table
+
+    Args:
+        config: the options.
+        as_json: Print the split of each object as JSON.
+    """
+    from singleview.data.shards import sample_points
+
+    splits = sample_points(config)
+    if as_json:
+        print(json.dumps(splits, indent=2))
+        return
+    counts = {split: list(splits.values()).count(split) for split in ("train", "val", "test")}
+    print(f"{len(splits)} objects: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
+    print(f"wrote {config.out}; next: singleview train {config.out} --model occupancy --out RUN")
 
 
 def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], as_json: AsJson = False) -> None:
@@ -168,6 +196,7 @@ def demo(out: Path = Path("runs/singleview-demo"), as_json: AsJson = False) -> N
 # Each command is a function; its signature and docstring are the command line and its help.
 COMMANDS: dict[str, Callable[..., None]] = {
     "render-dataset": render_dataset,
+    "sample-points": sample_points,
     "train": train,
     "evaluate": evaluate,
     "predict": predict,

@@ -23,6 +23,7 @@ from sdfrender.lighting import Lighting
 
 Split: TypeAlias = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+LONGEST_SIDE = 1.5  # of a normalised object, in the box [-1, 1]³
 
 
 @dataclass(frozen=True)
