@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -12,8 +13,7 @@ from singleview.data.dataset import LONGEST_SIDE, Dataset, unit
 from singleview.data.samples import Samples, voxels
 from singleview.models.occupancy import Input
 
-SOLID = 30_000  # points that voxels are filled from
-PICTURE_SEED = 7919
+SOLID = 8192  # points inside, and as many on the surface, that voxels are filled from
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,19 @@ class Observer:
     noise: float
     voxels: int
 
+    @cached_property
+    def solids(self) -> list[Tensor]:
+        """`[n, 3]` of each object, the stored points that are inside."""
+        pairs = zip(self.samples.points, self.samples.inside, strict=True)
+        return [points[inside] for points, inside in pairs]
+
     def parts(self, i: int, generator: torch.Generator) -> Tensor:
         """`[n, 3]` points of object i from which clouds and voxels are made; they may be warped."""
         if self.kind == "points":
             return pick(self.samples.surface[i], self.cloud, generator).float()
         if self.kind == "voxels":
             surface = pick(self.samples.surface[i], SOLID, generator)
-            inside = self.samples.points[i][self.samples.inside[i]]
-            return torch.cat((surface, pick(inside, SOLID, generator))).float()
+            return torch.cat((surface, pick(self.solids[i], SOLID, generator))).float()
         return torch.zeros(0, 3)
 
     def observation(self, i: int, parts: Tensor, generator: torch.Generator) -> Tensor:

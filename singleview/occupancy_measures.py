@@ -20,7 +20,7 @@ from singleview.models.occupancy import OccupancyNetwork, logit
 THRESHOLDS = tuple(round(0.05 * n, 2) for n in range(1, 20))
 CHUNK = 1 << 14
 LIGHT = Lighting(headlight=Headlight(0.7), directional=(Directional((0.3, 0.8, 0.5), 0.3),))
-SHOWN, SHOWN_VIEWS, SHOWN_SIZE = 5, 4, 96
+SHOWN, SHOWN_VIEWS, SHOWN_SIZE = 3, 4, 96
 
 
 @torch.no_grad()

@@ -27,9 +27,9 @@ from singleview.schedule import Now
 from singleview.state import Clock
 from singleview.warps import WarpSettings, random_warp
 
-VALIDATED_POINTS = 20_000
+GLANCE, LOOK = 8_000, 50_000  # points of an object in a validation, and in the last judgement
 BOX_POINTS = 2000  # of the surface, whose box says how large a warped object is
-SEEDS = 2  # observations of each object in a validation
+SEEDS = 3  # observations of each object in the last judgement
 
 
 @dataclass(frozen=True)
@@ -175,14 +175,16 @@ class OccupancyLearner(Learner):
     def validate(self, model: Model) -> dict[str, float]:
         """IoU at the threshold that is best for the objects that are held out."""
         assert isinstance(model, OccupancyNetwork)
+        return self._judge(model, GLANCE, 1)
+
+    def _judge(self, model: OccupancyNetwork, count: int, seeds: int) -> dict[str, float]:
+        """IoU at `count` points and the best threshold, over `seeds` observations of each object."""
         samples = self.held_out.samples
-        points = samples.points[:, :VALIDATED_POINTS].float()
-        inside = samples.inside[:, :VALIDATED_POINTS]
-        seeds = range(SEEDS if self.train.kind in ("points", "image") else 1)
+        points, inside = samples.points[:, :count].float(), samples.inside[:, :count]
         codes = [
             (i, code_of(model, self.held_out, i, seed))
             for i in range(len(samples))
-            for seed in seeds
+            for seed in range(seeds)
         ]
         found = [(logits_at(model, code, points[i]), inside[i]) for i, code in codes]
         threshold, iou = best_threshold(found)
@@ -196,7 +198,8 @@ class OccupancyLearner(Learner):
 
     def conclude(self, model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
         """The threshold τ of the final weights, which is stored with them."""
-        found = self.validate(model)
+        assert isinstance(model, OccupancyNetwork)
+        found = self._judge(model, LOOK, SEEDS if self.train.kind in ("points", "image") else 1)
         observer = self.train
         about = {
             "threshold": found["threshold"],
