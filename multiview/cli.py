@@ -37,6 +37,7 @@ def fit(
     resolution: int = 64,
     train_views: str | None = None,
     light: str = "auto",
+    appearance: Literal["auto", "constant", "albedo", "radiance"] = "auto",
     schedule: Literal["shuffled", "greedy"] | None = None,
     loss: Literal["l2", "huber"] = "l2",
     bounds: Bounds | None = None,
@@ -69,9 +70,12 @@ def fit(
         train_views: Views to fit: names, globs or slices over the name-sorted views, separated by
             commas (2::3, front_*). The others are held out for metrics.json. Default: all, or the
             scene's own training split.
-        light: auto (the scene's own if it states one, else estimate), estimate (constant albedo
-            under order-2 spherical harmonics), scene, or a .json file with the keys of a scene's
+        light: auto (the scene's own if it states one, else estimate), estimate (order-2 spherical
+            harmonics fixed to the scene), scene, or a .json file with the keys of a scene's
             lighting.
+        appearance: What the light falls on: constant (one colour), albedo (a lattice of colours),
+            radiance (a lattice of colours without light), or auto: whichever predicts views that
+            were held back, the simplest if in doubt.
         schedule: Of adam, views per update: shuffled batches, or SDFDiff's greedy order.
         loss: l2, or huber: residuals beyond 0.05 count linearly (highlights, shadows, wrong masks).
         bounds: World box of the lattice, min x y z then max x y z. Default: the scene's, or from
@@ -95,6 +99,7 @@ def fit(
             resolution=resolution,
             train_views=train_views,
             light=light,
+            appearance=appearance,
             schedule=schedule,
             loss=loss,
             bounds=bounds,

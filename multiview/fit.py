@@ -49,7 +49,8 @@ def fit(config: FitConfig, quiet: bool = False) -> dict[str, Any]:
 
 def _fit(config: FitConfig, quiet: bool) -> dict[str, Any]:
     scene = load_scene(config.scene, config.train_views, config.image_size, config.mask_threshold)
-    appearance = Appearance(scene.images.shape[-1], choose_light(config.light, scene))
+    known = choose_light(config.light, scene)
+    appearance = Appearance(scene.images.shape[-1], known, lens=known is None)
     reference = load_mesh(scene.mesh) if scene.mesh else None
     targets = Targets.of(scene, scene.train)
     run = RunFolder(config)

@@ -8,9 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 import trimesh
-from torch import Tensor
 
 from multiview.appearance import Appearance
 from multiview.config import FitConfig
@@ -48,6 +46,7 @@ def save_results(state: Fit, run: RunFolder, reference: trimesh.Trimesh | None) 
     save_mesh(run.path / "mesh.ply", mesh)
     save_mesh(run.path / "mesh.glb", mesh)
     write_json(run.path / "appearance.json", state.appearance.description())
+    run.save_appearance(state.appearance.state())
     return measure(state, mesh, run, reference)
 
 
@@ -131,7 +130,8 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
     lattice = load_lattice(folder / "lattice.safetensors")
     scene = load_scene(config.scene, config.train_views, config.image_size, config.mask_threshold)
     appearance = Appearance(scene.images.shape[-1], choose_light(config.light, scene))
-    appearance.restore(appearance_tensors(folder / "appearance.json"))
+    run = RunFolder(config)
+    appearance.restore(run.load_appearance())
     reference = mesh or scene.mesh
     before = read_metrics(folder / "metrics.json")
     state = Fit(
@@ -143,7 +143,7 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
         peak_memory_mb=before["peak_memory_mb"],
     )
     loaded = load_mesh(reference) if reference else None
-    return measure(state, surface(lattice), RunFolder(config), loaded)
+    return measure(state, surface(lattice), run, loaded)
 
 
 def read_metrics(file: Path) -> dict[str, Any]:
@@ -151,12 +151,3 @@ def read_metrics(file: Path) -> dict[str, Any]:
     with expect(file, "the metrics of a run"):
         found = dict(json.loads(read_bytes(file)))
         return {**found, **{key: float(found[key]) for key in ("seconds", "peak_memory_mb")}}
-
-
-def appearance_tensors(file: Path) -> dict[str, Tensor]:
-    """The state of an `Appearance` that a run wrote."""
-    with expect(file, "the appearance of a run"):
-        found = json.loads(read_bytes(file))
-        albedo = torch.tensor(found["albedo"])
-        sh = found.get("lighting", {}).get("sh")
-    return {"albedo": albedo, "sh": torch.tensor(sh) if sh else torch.zeros(9, len(albedo))}
