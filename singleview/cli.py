@@ -90,7 +90,11 @@ def sample_points(
 
 
 def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], as_json: AsJson = False) -> None:
-    """Train a network that predicts a shape from one image, from images alone.
+    """Train a network that predicts a shape: from one image, from images alone, or from points.
+
+    --model sdfdiff (the default) learns a lattice from an image, from images alone. --model
+    occupancy learns occupancy at any point from an image, a point cloud, voxels or nothing
+    (--input), from the samples that sample-points wrote.
 
     The run folder gets config.json, losses.csv, validation.csv, pictures of predictions as they get
     better, checkpoints/, metrics.json, and in the end model.safetensors. Ctrl-C saves what there
@@ -98,6 +102,8 @@ def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], as_json: AsJso
     torchrun --nproc_per_node 2 -m singleview train ...
 
     Example: singleview train data/five --out runs/five
+
+    singleview train data/five --out runs/clouds --model occupancy --input points --size small
 
     Args:
         config: the options.
@@ -124,11 +130,14 @@ def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], as_json: AsJso
 def predict(
     config: Annotated[PredictConfig, tyro.conf.arg(name="")], as_json: AsJson = False
 ) -> None:
-    """Predict a shape from each picture of one object.
+    """Predict a shape from each input: a picture of one object, or what the network was taught.
 
-    What is object is told by the alpha channel, a plain background, or --mask. DIR/NAME/ gets
-    mesh.ply, lattice.safetensors, turntable.gif and sheet.png, the picture beside views of the
-    shape, in the object's canonical frame: the box [-1, 1]³, y up.
+    In a picture, what is object is told by the alpha channel, a plain background, or --mask.
+    DIR/NAME/ gets mesh.ply, lattice.safetensors, turntable.gif and sheet.png, the picture beside
+    views of the shape, in the object's canonical frame: the box [-1, 1]³, y up.
+
+    Occupancy networks also take point clouds or voxels and give meshes in the input's frame; one
+    without an input makes up --count shapes, and some --between them.
 
     Example: singleview predict mug.png --model runs/five --out predictions
 
@@ -152,6 +161,9 @@ def evaluate(
     IoU at R³: prediction and truth resampled trilinearly to R samples along each side of the box,
     inside is below 0; mean over all input views, then over objects, then over categories. Chamfer
     distance, normal consistency, and silhouette IoU on the other views come beside.
+
+    Occupancy networks are measured at random points instead, and their meshes as in their paper,
+    beside the nearest training object by input, the category's mean and the input itself.
 
     Example: singleview evaluate data/five runs/five --baselines
 

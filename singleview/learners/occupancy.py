@@ -178,7 +178,7 @@ class OccupancyLearner(Learner):
         return self._judge(model, GLANCE, 1)
 
     def _judge(self, model: OccupancyNetwork, count: int, seeds: int) -> dict[str, float]:
-        """IoU at `count` points and the best threshold, over `seeds` observations of each object."""
+        """IoU at `count` points and the best threshold; each object is observed `seeds` times."""
         samples = self.held_out.samples
         points, inside = samples.points[:, :count].float(), samples.inside[:, :count]
         codes = [
