@@ -18,11 +18,13 @@ from tqdm import tqdm
 
 from sdfrender.errors import InputError
 from sdfrender.extraction import Field
-from sdfrender.mesh import drop_unused, mesh_arrays
+from sdfrender.mesh import Indices, drop_unused, mesh_arrays
 
 Gradient: TypeAlias = Callable[[Tensor], Tensor]  # points [P, 3] to gradients of a field [P, 3]
 
 TINY = 1e-12
+AGGRESSION = 5  # of the edge collapse: below, it gives up before it is done; above, it is cruder
+CHUNK = 1 << 14  # faces whose terms are held in memory together
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,9 @@ class RefineMeshSettings:
 def simplify_mesh(mesh: trimesh.Trimesh, faces: int) -> trimesh.Trimesh:
     """The mesh with about `faces` triangles, by fast quadric edge collapse.
 
-    A closed mesh stays closed; where the collapse would tear it, fewer edges are collapsed. A mesh
-    that has no more than `faces` triangles comes back as it is.
+    A closed mesh stays closed: where the collapse would tear it, up to twice as many triangles are
+    kept, or four times, and so on. Bodies for which no triangles are left vanish. A mesh that has
+    no more than `faces` triangles comes back as it is.
 
     Raises:
         ValueError: fewer than 4 faces asked for.
@@ -59,13 +62,26 @@ def simplify_mesh(mesh: trimesh.Trimesh, faces: int) -> trimesh.Trimesh:
         return trimesh.Trimesh(verts, triangles, process=False)
     from fast_simplification import simplify
 
-    for aggression in (5, 3, 1):
-        v, f = simplify(verts, triangles, target_count=faces, agg=aggression)
-        v, f = drop_unused(v.astype(np.float64), f.astype(np.int64))
-        simple = trimesh.Trimesh(v, f, process=False)
-        if not mesh.is_watertight or (simple.is_watertight and simple.is_winding_consistent):
-            return simple
+    target = faces
+    while target < len(triangles):
+        v, f = simplify(verts, triangles, target_count=target, agg=AGGRESSION)
+        kept = _without_flat_bodies(f.astype(np.int64))
+        if len(kept):
+            simple = trimesh.Trimesh(*drop_unused(v.astype(np.float64), kept), process=False)
+            closed = simple.is_watertight and simple.is_winding_consistent
+            if closed or not mesh.is_watertight:
+                return simple
+        target *= 2
     return trimesh.Trimesh(verts, triangles, process=False)
+
+
+def _without_flat_bodies(faces: Indices) -> Indices:
+    """Faces `[F, 3]` without the pairs that have the same vertices: a triangle and its back."""
+    _, ids, counts = np.unique(
+        np.sort(faces, axis=1), axis=0, return_inverse=True, return_counts=True
+    )
+    kept: Indices = faces[counts[ids.reshape(-1)] == 1]
+    return kept
 
 
 def refine_mesh(
@@ -113,10 +129,11 @@ def refine_mesh(
     decay = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.1 ** (1 / settings.steps))
     slopes = gradient or _autograd(field)
     for _ in tqdm(range(settings.steps), desc="refining the mesh", disable=quiet):
-        points, normals = points_on_faces(verts, faces, settings.samples, generator)
-        loss = surface_loss(points, normals, field, slopes, edge, settings.normal_weight)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        for some in torch.split(faces, CHUNK):
+            points, normals = points_on_faces(verts, some, settings.samples, generator)
+            loss = surface_loss(points, normals, field, slopes, edge, settings.normal_weight)
+            loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         decay.step()
     return trimesh.Trimesh(verts.detach().double().numpy(), triangles, process=False)

@@ -198,6 +198,7 @@ class PredictConfig:
         frames: of the turntable.
         size: pixels on a side of the turntable.
         faces: triangles that an occupancy network's mesh is simplified to.
+        levels: how often the 32³ cells that it is extracted from are halved where its surface is.
         count: shapes to make up, with a network without an input.
         between: shapes on the way from each made-up one to the next.
         seed: of made-up shapes, and of the choice among the points of a cloud.
@@ -212,6 +213,7 @@ class PredictConfig:
     frames: int = 24
     size: int = 192
     faces: int = 5000
+    levels: int = 2
     count: int = 4
     between: int = 0
     seed: int = 0
@@ -221,6 +223,7 @@ class PredictConfig:
             ("frames", 2, 1000),
             ("size", 16, 4096),
             ("faces", 4, 10**7),
+            ("levels", 0, 5),
             ("count", 1, 1000),
             ("between", 0, 1000),
             ("seed", 0, 2**62),

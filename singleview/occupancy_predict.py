@@ -122,10 +122,10 @@ def predict_occupancy(
     done = []
     for path, one in seen:
         try:
-            mesh = predictor.mesh(one.code, faces=config.faces, refine=config.refine)
+            mesh = predictor.mesh(one.code, config.levels, config.faces, config.refine)
         except InputError as error:
             raise InputError(f"{path}: the network sees no object in it ({error})") from None
-        lattice = predictor.lattice(one.code, levels=1)
+        lattice = predictor.lattice(one.code, min(config.levels, 1))
         folder = config.out / one.name
         folder.mkdir(parents=True, exist_ok=True)
         mesh.vertices = mesh.vertices * one.scale + np.array(one.center)

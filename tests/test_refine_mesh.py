@@ -11,7 +11,7 @@ from torch import Tensor
 from sdfrender.errors import InputError
 from sdfrender.extraction import extract_field
 from sdfrender.lattice import Lattice
-from sdfrender.primitives import sphere, torus
+from sdfrender.primitives import sphere, torus, union
 from sdfrender.refine_mesh import (
     RefineMeshSettings,
     points_on_faces,
@@ -122,6 +122,16 @@ def test_simplified_meshes_are_closed_and_as_small_as_asked() -> None:
         assert simple.euler_number == 0  # it keeps its hole
         assert faces * 0.9 <= len(simple.faces) <= faces
     assert len(simplify_mesh(mesh, 10**6).faces) == len(mesh.faces)
+
+
+def test_more_bodies_than_triangles_stay_closed() -> None:
+    field = union(*(sphere(0.12, (0.25 * i, 0.3 * j, 0.0)) for i in range(-3, 4) for j in (-1, 1)))
+    mesh = extract_field(field, levels=0)
+    assert mesh.body_count == 14
+    simple = simplify_mesh(mesh, 14)
+    assert simple.is_watertight
+    assert len(simple.faces) < len(mesh.faces)
+    assert all(body.volume > 0 for body in simple.split())
 
 
 def test_bad_input(simple: trimesh.Trimesh) -> None:
