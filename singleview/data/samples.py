@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sdfrender.errors import InputError
-from singleview.data.dataset import LONGEST_SIDE, SPLITS, Split, category_of
+from singleview.data.dataset import LONGEST_SIDE, Split, category_of, members
 
 PADDING = 0.1  # of the longest side, both ends together
 HALF_BOX = 0.5 * LONGEST_SIDE * (1 + PADDING)
@@ -79,12 +79,7 @@ class Samples:
         Raises:
             InputError: it has none.
         """
-        if which not in SPLITS:
-            raise InputError(f"split: need one of {', '.join(SPLITS)}, got {which!r}")
-        ids = [i for i, split in enumerate(self.splits) if split == which]
-        if not ids:
-            raise InputError(f"samples: no object is in the split {which!r}")
-        return self.subset(ids)
+        return self.subset(members(self.splits, which))
 
     def subset(self, objects: Sequence[int]) -> Samples:
         """Some of the objects, in the order given."""
