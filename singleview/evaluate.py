@@ -54,6 +54,7 @@ class EvaluateConfig:
         seed: of the points and of the stretched copies.
         points: of each object at which the occupancy of occupancy networks is judged.
         observations: clouds or pictures of each object that occupancy networks are shown.
+        surfaces: extract and measure the meshes of occupancy networks, which takes longer.
         meshes: folder of the true meshes, for the point-to-surface distance of occupancy networks.
     """
 
@@ -68,6 +69,7 @@ class EvaluateConfig:
     seed: int = 0
     points: int = 100_000
     observations: int = 3
+    surfaces: bool = True
     meshes: Path | None = None
 
 

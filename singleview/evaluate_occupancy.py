@@ -172,7 +172,7 @@ def network(path: Path, predictor: OccupancyPredictor, judged: Observer, config:
         points = judged.samples.points[i, : config.points].float()
         inside = logits_at(predictor.model, code, points) > level
         mesh = None
-        if seed == 0:
+        if seed == 0 and config.surfaces:
             try:
                 mesh = predictor.mesh(code, refine=False)
             except InputError:

@@ -247,7 +247,7 @@ def test_voxels_are_judged_beside_the_grid_they_start_from(
     tmp_path: Path,
 ) -> None:
     train_occupancy(data, tmp_path / "run", input="voxels", steps=2)
-    options = ["--split=val", "--points=2000", "--baselines", "--json"]
+    options = ["--split=val", "--points=2000", "--baselines", "--json", "--no-surfaces"]
     assert run(monkeypatch, "evaluate", data, tmp_path / "run", *options) == 0
     methods = {m["name"]: m["iou"] for m in json.loads(capsys.readouterr().out)["methods"]}
     assert 0.4 < methods["the input's voxels"] < 1
@@ -260,7 +260,7 @@ def test_images_are_compared_with_retrieval(
     tmp_path: Path,
 ) -> None:
     train_occupancy(data, tmp_path / "run", input="image", steps=2)
-    options = ["--split=val", "--points=500", "--baselines", "--json", "--observations=2"]
+    options = ["--split=val", "--points=500", "--baselines", "--json", "--no-surfaces"]
     assert run(monkeypatch, "evaluate", data, tmp_path / "run", *options) == 0
     nearest = json.loads(capsys.readouterr().out)["methods"][2]
     assert nearest["iou"] > 0.5
