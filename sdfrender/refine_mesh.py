@@ -38,7 +38,7 @@ class RefineMeshSettings:
         samples: random points on each face in each step.
     """
 
-    steps: int = 60
+    steps: int = 30
     rate: float = 3e-4
     normal_weight: float = 0.01
     samples: int = 1

@@ -158,12 +158,12 @@ def test_a_cloud_becomes_a_mesh_in_its_own_frame(
     np.savez(tmp_path / "points.npz", points=ball.vertices)
     inputs = [tmp_path / name for name in ("ball.ply", "cloud.ply", "points.npz")]
     options = ["--model", trained, "--out", tmp_path / "out", "--frames=2", "--size=16"]
-    assert run(monkeypatch, "predict", *inputs, *options, "--faces=2000", "--levels=0") == 0
+    assert run(monkeypatch, "predict", *inputs, *options, "--faces=400", "--levels=0") == 0
     for path in inputs:
         folder = tmp_path / "out" / path.stem
         mesh = load_mesh(folder / "mesh.ply")
         assert mesh.is_watertight
-        assert 100 < len(mesh.faces) <= 4000
+        assert 100 < len(mesh.faces) <= 1600
         assert np.linalg.norm(mesh.vertices - [10, 0, -3], axis=1).max() < 4
         assert {p.name for p in folder.iterdir()} >= {"lattice.safetensors", "turntable.gif"}
 
