@@ -128,15 +128,16 @@ class Appearance:
         inside &= self.trust(targets) > 0.99
         points = targets.cameras.unproject(out.depths.detach(), inside)
         normals = out.normals.detach()[inside]
+        rendered = out.images.detach()[inside].expand(-1, len(self.sh[0]))
         if self.known is None:
             light = sh_basis(normals)
+        elif self.albedo.ndim == 1:
+            light = rendered / self.albedo
         else:
             away = targets.cameras.centers[inside.nonzero()[:, 0]] - points
             distances = away.norm(dim=-1)
             light = self.known.shade(normals, away / distances[:, None], distances)
-        rendered, C = out.images.detach()[inside], len(self.sh[0])
-        hits = (points, light, targets.images[inside], rendered.expand(-1, C))
-        self._hits.append(Hits(*hits))
+        self._hits.append(Hits(points, light, targets.images[inside], rendered))
         self._lattice = Lattice(lattice.values.detach(), lattice.bounds)
         if self.lens:
             self._lens.observe(out.images.detach(), targets.images, self.trust(targets))

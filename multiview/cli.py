@@ -46,13 +46,16 @@ def fit(
     seed: int = 0,
     threads: int | None = None,
     resume: Flag = False,
+    texture: Flag = False,
     as_json: Annotated[Flag, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Fit a shape to posed images and write a run folder.
 
     The scene is a folder with transforms.json (nerfstudio, instant-ngp, `sdfrender render`),
-    transforms_train.json (NeRF-synthetic) or NAME_par.txt (Middlebury). Silhouettes come from
-    masks/NAME.png (white = object), the alpha channel, or a threshold on a dark background.
+    transforms_train.json (NeRF-synthetic), sparse/0 and images/ (COLMAP), cameras_sphere.npz or
+    cameras.npz with image/ and mask/ (IDR, NeuS, DVR, ONet), or NAME_par.txt (Middlebury).
+    Distorted photographs are undistorted. Silhouettes come from masks/NAME.png (white = object),
+    the alpha channel, a threshold on a dark background, or the colour of a plain background.
 
     The run folder gets config.json, losses.csv, metrics.json, lattice.safetensors, mesh.ply,
     mesh.glb, report.html and checkpoints/. Ctrl-C saves what there is; --resume goes on.
@@ -85,6 +88,8 @@ def fit(
         seed: Of the order of the views.
         threads: Default: all cores, one for adam.
         resume: Continue the run in OUT from its last complete pass.
+        texture: Also write textured.glb: the mesh with the photographs as its texture (needs the
+            extra `texture`). `multiview texture` does it later.
         as_json: Print metrics.json to the terminal instead of a summary.
     """
     from multiview.config import FitConfig
@@ -108,6 +113,7 @@ def fit(
             seed=seed,
             threads=threads,
             resume=resume,
+            texture=texture,
         ),
         as_json,
     )
@@ -176,6 +182,37 @@ def report(run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name=
 
     evaluate_run(run_folder, None)
     print(run_folder / "report.html")
+
+
+def texture(
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")],
+    /,
+    size: int | None = None,
+    faces: int = 30_000,
+    as_json: Annotated[Flag, tyro.conf.arg(name="json")] = False,
+) -> None:
+    """Lay the photographs of a finished run onto its mesh.
+
+    Writes textured.glb: the mesh, simplified and cut into charts, and one texture that is fitted to
+    all training views. Tells how close renderings of it come to the photographs inside their masks,
+    beside the mesh with a colour at each vertex. Needs the extra `texture`.
+
+    Example: multiview texture runs/dino --size 4096
+
+    Args:
+        run_folder: The run folder.
+        size: Texels along the longer side of the texture. Default: a power of two at which they are
+            no larger than the photographs' pixels.
+        faces: Triangles of the mesh; with more than 50000, charts take minutes.
+        as_json: Print the figures as JSON instead of a table.
+    """
+    from multiview.results import texture_run
+
+    found = texture_run(run_folder, size, faces)
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        show({"texture": found}, run_folder, False, "textured.glb")
 
 
 def benchmark(
@@ -269,6 +306,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "benchmark": benchmark,
     "evaluate": evaluate,
     "report": report,
+    "texture": texture,
 }
 
 
@@ -279,7 +317,7 @@ def run(config: FitConfig, as_json: bool) -> None:
     show(fit(config), config.out, as_json)
 
 
-def show(metrics: dict[str, Any], folder: Path, as_json: bool) -> None:
+def show(metrics: dict[str, Any], folder: Path, as_json: bool, mesh: str = "mesh.ply") -> None:
     """Print metrics as JSON or as a table with what to look at next."""
     if as_json:
         print(json.dumps(metrics, indent=2))
@@ -297,4 +335,4 @@ def show(metrics: dict[str, Any], folder: Path, as_json: bool) -> None:
             table.add_row(group, str(value))
     console = Console()
     console.print(table)
-    console.print(f"look at {folder / 'report.html'} and {folder / 'mesh.ply'}", soft_wrap=True)
+    console.print(f"look at {folder / 'report.html'} and {folder / mesh}", soft_wrap=True)

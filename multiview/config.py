@@ -46,6 +46,7 @@ class FitConfig:
     seed: int = 0
     threads: int | None = None
     resume: bool = False
+    texture: bool = False
 
     def __post_init__(self) -> None:
         if self.resolution < 8:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -11,19 +12,32 @@ from multiview.appearance import Appearance
 from multiview.optimize.targets import Targets
 from sdfrender import Lattice, metrics
 
+NAMES = ("psnr", "psnr_full", "ssim", "silhouette_iou")  # in the order of `metrics.json`
+SSIM_WINDOW = 11  # pixels; a smaller image has no SSIM
+
 
 @dataclass(frozen=True)
 class ViewScore:
-    """One view: PSNR of the colour inside the mask in dB, IoU of the silhouettes at ½."""
+    """How close one rendering comes to its photograph.
+
+    Args:
+        psnr: of the colour inside the mask, dB.
+        psnr_full: of the whole image over black, dB.
+        ssim: of the whole image over black; None below 11 pixels on a side.
+        silhouette_iou: of the silhouettes at ½.
+    """
 
     psnr: float
+    psnr_full: float
+    ssim: float | None
     silhouette_iou: float
 
 
 def score_views(lattice: Lattice, appearance: Appearance, targets: Targets) -> list[ViewScore]:
     """Render each view at the size of its photograph and compare.
 
-    The PSNR is over the pixels of the photograph's mask, the IoU over all pixels of the frame.
+    `psnr` is over the pixels of the photograph's mask, the IoU over all pixels of the frame,
+    `psnr_full` over those whose colour counts; for `ssim` the others are black in both.
     """
     return [
         score_view(*predict(lattice, appearance, targets, view), targets, view)
@@ -43,16 +57,20 @@ def predict(
 
 def score_view(image: Tensor, silhouette: Tensor, targets: Targets, view: int) -> ViewScore:
     """Compare one view's rendering with its photograph."""
-    mask = targets.silhouettes[view]
+    mask, photograph = targets.silhouettes[view], targets.images[view]
+    known = targets.image_weights[view] > 0.5
+    large = min(known.shape) >= SSIM_WINDOW
     return ViewScore(
-        psnr=metrics.psnr(image, targets.images[view], mask=mask > 0.5),
+        psnr=metrics.psnr(image, photograph, mask=mask > 0.5),
+        psnr_full=metrics.psnr(image, photograph, mask=known) if known.any() else math.nan,
+        ssim=metrics.ssim(image * known[..., None], photograph * known[..., None])
+        if large
+        else None,
         silhouette_iou=metrics.silhouette_iou(silhouette, mask),
     )
 
 
 def mean_scores(scores: list[ViewScore]) -> dict[str, float]:
     """Means over views, as `metrics.json` has them."""
-    return {
-        "psnr": sum(s.psnr for s in scores) / len(scores),
-        "silhouette_iou": sum(s.silhouette_iou for s in scores) / len(scores),
-    }
+    by_name = {name: [getattr(s, name) for s in scores] for name in NAMES}
+    return {name: sum(x) / len(x) for name, x in by_name.items() if None not in x}

@@ -19,6 +19,7 @@ from multiview.results import save_results
 from multiview.run_folder import RunFolder
 from multiview.scenes import load_scene
 from sdfrender import InputError, Lattice, load_mesh, save_lattice
+from sdfrender.atlas import need_xatlas
 
 SPHERE_RADIUS = 0.45  # of the shortest side of the box
 
@@ -48,14 +49,20 @@ def fit(config: FitConfig, quiet: bool = False) -> dict[str, Any]:
 
 
 def _fit(config: FitConfig, quiet: bool) -> dict[str, Any]:
+    if config.texture:
+        need_xatlas()
     scene = load_scene(config.scene, config.train_views, config.image_size, config.mask_threshold)
+    if not quiet:
+        print("masks:", ", ".join(f"{k} {v:g}" for k, v in scene.masks.items()), file=sys.stderr)
+        for text in scene.warnings:
+            print(f"warning: {text}", file=sys.stderr)
     known = choose_light(config.light, scene)
     appearance = Appearance(scene.images.shape[-1], known, lens=known is None)
     reference = load_mesh(scene.mesh) if scene.mesh else None
     targets = Targets.of(scene, scene.train)
     run = RunFolder(config)
     state = Fit(scene, initial_lattice(config, targets, scene.bounds), appearance)
-    run.begin()
+    run.begin(photographs=known is None)
     start = run.path / "checkpoints" / "start.safetensors"
     if not start.exists():
         save_lattice(start, state.lattice)
@@ -65,7 +72,7 @@ def _fit(config: FitConfig, quiet: bool) -> dict[str, Any]:
     except KeyboardInterrupt:
         state.interrupted = True
         print("interrupted: saving what there is (continue with --resume)", file=sys.stderr)
-    return save_results(state, run, reference)
+    return save_results(state, run, reference, quiet)
 
 
 def initial_lattice(config: FitConfig, targets: Targets, bounds: Tensor | None) -> Lattice:

@@ -85,7 +85,8 @@ def _sentence(scene: Scene, summary: dict[str, Any]) -> str:
         held = summary["held_out"]
         text += (
             f" On {summary['views']['held_out']} held-out views: PSNR {held['psnr']:.1f} dB inside "
-            f"the mask, silhouette IoU {held['silhouette_iou']:.3f}."
+            f"the mask and {held['psnr_full']:.1f} dB over the whole image, silhouette IoU "
+            f"{held['silhouette_iou']:.3f}."
         )
     if summary.get("interrupted"):
         text += " Interrupted before the end."
@@ -139,10 +140,12 @@ def _view_table(
             difference = 0.5 + DIFFERENCE_GAIN / 2 * (after - photo) * inside
             name = scene.names[views[index]]
             score = scores[group][index]
+            similarity = "" if score.ssim is None else f"SSIM {score.ssim:.3f}<br>"
             label = (
                 f"<th>{html.escape(name)}<br>"
                 f"<small>{'held out' if group == 'held_out' else 'fitted'}<br>"
-                f"{score.psnr:.1f} dB<br>IoU {score.silhouette_iou:.3f}</small></th>"
+                f"{score.psnr:.1f} dB inside<br>{score.psnr_full:.1f} dB in all<br>"
+                f"{similarity}IoU {score.silhouette_iou:.3f}</small></th>"
             )
             shown = (lambda x: x) if scene.color_space == "as stored" else for_display
             cells = "".join(

@@ -20,6 +20,8 @@ from multiview.optimize.targets import Targets
 from multiview.report import write_report
 from multiview.run_folder import RunFolder, expect
 from multiview.scenes import Scene, load_scene
+from multiview.texture import FACES
+from multiview.textured_files import save_photographed, save_texture
 from sdfrender import (
     Lattice,
     extract_mesh,
@@ -27,8 +29,8 @@ from sdfrender import (
     load_mesh,
     metrics,
     save_lattice,
-    save_mesh,
 )
+from sdfrender.atlas import need_xatlas
 from sdfrender.files import read_bytes, write_json
 from sdfrender.mesh import keep_bodies
 
@@ -38,16 +40,20 @@ WORST = 5  # views that a warning names
 Scores = dict[str, list[ViewScore]]  # "train" and "held_out"
 
 
-def save_results(state: Fit, run: RunFolder, reference: trimesh.Trimesh | None) -> dict[str, Any]:
+def save_results(
+    state: Fit, run: RunFolder, reference: trimesh.Trimesh | None, quiet: bool = True
+) -> dict[str, Any]:
     """Write lattice, meshes, light, metrics and report; returns the metrics."""
     state.lattice = remove_floaters(state.lattice.redistance())
     save_lattice(run.path / "lattice.safetensors", state.lattice)
     mesh = surface(state.lattice)
-    save_mesh(run.path / "mesh.ply", mesh)
-    save_mesh(run.path / "mesh.glb", mesh)
+    save_photographed(run.path, mesh, state.scene, quiet)
     write_json(run.path / "appearance.json", state.appearance.description())
     run.save_appearance(state.appearance.state())
-    return measure(state, mesh, run, reference)
+    texture = None
+    if run.config.texture:
+        texture = save_texture(run.path, mesh, state.scene, None, FACES, quiet)
+    return measure(state, mesh, run, reference, texture)
 
 
 def surface(lattice: Lattice) -> trimesh.Trimesh:
@@ -56,7 +62,11 @@ def surface(lattice: Lattice) -> trimesh.Trimesh:
 
 
 def measure(
-    state: Fit, mesh: trimesh.Trimesh, run: RunFolder, reference: trimesh.Trimesh | None
+    state: Fit,
+    mesh: trimesh.Trimesh,
+    run: RunFolder,
+    reference: trimesh.Trimesh | None,
+    texture: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Score the views and the mesh; write `metrics.json` and the report."""
     scores = {
@@ -67,11 +77,14 @@ def measure(
     summary = summarize(state, scores)
     if reference is not None:
         summary["reference"] = metrics.compare_meshes(mesh, reference)
+    if texture is not None:
+        summary["texture"] = texture
     if state.interrupted:
         summary["interrupted"] = True
     found = doubts(state.scene, scores["train"])
+    if found or state.scene.warnings:
+        summary["warnings"] = [*state.scene.warnings, *found]
     if found:
-        summary["warnings"] = found
         print(*(f"warning: {text}" for text in found), sep="\n", file=sys.stderr)
     write_json(run.path / "metrics.json", summary)
     write_report(run, state.scene, state.lattice, state.appearance, scores, summary)
@@ -101,6 +114,7 @@ def summarize(state: Fit, scores: Scores) -> dict[str, Any]:
         "peak_memory_mb": round(state.peak_memory_mb or peak_memory(), 1),
         "resolution": list(state.lattice.resolution),
         "views": {"train": len(state.scene.train), "held_out": len(state.scene.held_out)},
+        "masks": dict(state.scene.masks),
         **{group: mean_scores(of_views) for group, of_views in scores.items()},
     }
 
@@ -121,12 +135,7 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
     Raises:
         InputError: no such run, or its scene has gone.
     """
-    file = folder / "config.json"
-    with expect(file, "the settings of a run"):
-        settings = json.loads(read_bytes(file))["settings"]
-        config = FitConfig(
-            **{**settings, "scene": Path(settings["scene"]), "out": folder, "resume": True}
-        )
+    config = read_config(folder)
     lattice = load_lattice(folder / "lattice.safetensors")
     scene = load_scene(config.scene, config.train_views, config.image_size, config.mask_threshold)
     appearance = Appearance(scene.images.shape[-1], choose_light(config.light, scene))
@@ -143,7 +152,36 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
         peak_memory_mb=before["peak_memory_mb"],
     )
     loaded = load_mesh(reference) if reference else None
-    return measure(state, surface(lattice), run, loaded)
+    return measure(state, surface(lattice), run, loaded, before.get("texture"))
+
+
+def texture_run(folder: Path, size: int | None, faces: int, quiet: bool = False) -> dict[str, Any]:
+    """Texture a finished run: writes `textured.glb`, and `texture` in `metrics.json`.
+
+    Returns:
+        The `texture` group.
+
+    Raises:
+        InputError: no such run, its scene has gone, or xatlas is not installed.
+    """
+    need_xatlas()
+    config = read_config(folder)
+    before = read_metrics(folder / "metrics.json")
+    lattice = load_lattice(folder / "lattice.safetensors")
+    scene = load_scene(config.scene, config.train_views, config.image_size, config.mask_threshold)
+    texture = save_texture(folder, surface(lattice), scene, size, faces, quiet)
+    write_json(folder / "metrics.json", {**before, "texture": texture})
+    return texture
+
+
+def read_config(folder: Path) -> FitConfig:
+    """The settings of a finished run."""
+    file = folder / "config.json"
+    with expect(file, "the settings of a run"):
+        settings = json.loads(read_bytes(file))["settings"]
+        return FitConfig(
+            **{**settings, "scene": Path(settings["scene"]), "out": folder, "resume": True}
+        )
 
 
 def read_metrics(file: Path) -> dict[str, Any]:

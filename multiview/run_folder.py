@@ -37,7 +37,12 @@ COLUMNS = (
     "eikonal",
     "laplacian",
 )
-NOT_COMPARED = ("out", "resume", "threads")  # settings that may differ when a run is resumed
+NOT_COMPARED = (
+    "out",
+    "resume",
+    "threads",
+    "texture",
+)  # settings that may differ when a run is resumed
 
 
 class RunFolder:
@@ -74,9 +79,13 @@ class RunFolder:
             settings, self._recipe = dict(stored["settings"]), dict(stored.get("recipe", {}))
         _need_same(file, settings, _settings(self.config))
 
-    def begin(self) -> None:
-        """Create the folder and write `config.json`, or open the log of the run that goes on."""
-        recipe = _recipe_of(self.config)
+    def begin(self, photographs: bool = False) -> None:
+        """Create the folder and write `config.json`, or open the log of the run that goes on.
+
+        Args:
+            photographs: see `FitConfig.recipe`.
+        """
+        recipe = _recipe_of(self.config, photographs)
         if self.config.resume:
             _need_same(self.path / "config.json", self._recipe, recipe)
         (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -192,9 +201,9 @@ def _settings(config: FitConfig) -> dict[str, Any]:
     return {**settings, "scene": str(config.scene.resolve())}
 
 
-def _recipe_of(config: FitConfig) -> dict[str, Any]:
+def _recipe_of(config: FitConfig, photographs: bool = False) -> dict[str, Any]:
     """The recipe as it is read back from JSON, which has no infinity."""
-    text = _json(asdict(config.recipe()))
+    text = _json(asdict(config.recipe(photographs)))
     recipe: dict[str, Any] = json.loads(text, parse_constant=lambda name: None)
     return recipe
 

@@ -18,10 +18,10 @@ from torch import Tensor
 from sdfrender import InputError, Lattice, save_lattice, save_mesh
 from sdfrender.files import write_json
 from sdfrender.mesh import EXTENSIONS, load_mesh
+from sdfrender.npz_cameras import read_arrays
 from sdfrender.refine_mesh import refine_mesh, simplify_mesh
 from singleview.config import PredictConfig
 from singleview.data.dataset import LONGEST_SIDE
-from singleview.data.folder import read_arrays
 from singleview.data.tensor_files import expect
 from singleview.models.encoders import Code
 from singleview.models.occupancy import OccupancyNetwork

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from multiview.scenes import Scene
-from multiview.scenes.images import area_average
 from sdfrender import Cameras, Lattice
+from sdfrender.images import area_average
 
 
 @dataclass(frozen=True)

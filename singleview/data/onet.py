@@ -19,9 +19,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sdfrender.errors import InputError
+from sdfrender.npz_cameras import read_arrays
 from singleview.data.dataset import LONGEST_SIDE
 from singleview.data.dvr import find_objects, read_splits
-from singleview.data.folder import read_arrays
 from singleview.data.samples import Samples
 
 

@@ -24,13 +24,13 @@ from tqdm import tqdm
 from sdfrender.errors import InputError
 from sdfrender.files import write_json
 from sdfrender.mesh import Doubles, inside_mesh
+from sdfrender.tables import read_table
 from singleview.data.dataset import LONGEST_SIDE, Split
 from singleview.data.meshes import (
     SPLIT_RULES,
     Source,
     canonical_mesh,
     find_meshes,
-    read_json,
     split_by,
 )
 from singleview.data.samples import HALF_BOX, Samples
@@ -130,7 +130,7 @@ def read_shards(folder: Path) -> Samples:
     Raises:
         InputError: a manifest or a shard that is missing, damaged or does not fit.
     """
-    manifest = read_json(folder / MANIFEST)
+    manifest = read_table(folder / MANIFEST)
     with expect(folder / MANIFEST, "a list of samples"):
         if manifest["format"] != FORMAT:
             raise InputError(f"{folder / MANIFEST}: need the format {FORMAT}, "
@@ -190,7 +190,7 @@ def _open_folder(config: SamplePointsConfig, splits: dict[str, Split]) -> None:
     manifest = {"format": FORMAT, "version": 1, "settings": settings, "objects": objects}
     file = config.out / MANIFEST
     if file.is_file():
-        if read_json(file) != json.loads(json.dumps(manifest)):
+        if read_table(file) != json.loads(json.dumps(manifest)):
             raise InputError(
                 f"{file}: holds samples of other objects or settings: choose another --out"
             )

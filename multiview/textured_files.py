@@ -1,0 +1,44 @@
+"""The coloured meshes of a run: colours as a screen shows the photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import trimesh
+from torch import Tensor
+from tqdm import tqdm
+
+from multiview.report import for_display
+from multiview.scenes import Scene
+from multiview.surface_colors import vertex_colors
+from multiview.texture import bake, compare_with_vertex_colors, photographs
+from sdfrender.colored_mesh import save_colored_mesh, save_textured_mesh
+
+
+def save_photographed(folder: Path, mesh: trimesh.Trimesh, scene: Scene, quiet: bool) -> None:
+    """Write `mesh.ply` and `mesh.glb`, with the photographs' colours at the vertices."""
+    targets = photographs(scene)
+    with tqdm(total=len(targets.cameras), desc="colours", disable=quiet, leave=False) as bar:
+        colors = displayed(vertex_colors(mesh, targets, lambda: bar.update(1)), scene)
+    for name in ("mesh.ply", "mesh.glb"):
+        save_colored_mesh(folder / name, mesh, colors)
+
+
+def save_texture(
+    folder: Path, mesh: trimesh.Trimesh, scene: Scene, size: int | None, faces: int, quiet: bool
+) -> dict[str, Any]:
+    """Write `textured.glb`; returns its size and how close it comes to the photographs."""
+    textured = bake(mesh, photographs(scene), size, faces, quiet)
+    atlas = textured.atlas
+    save_textured_mesh(folder / "textured.glb", atlas, displayed(textured.texture, scene))
+    return {
+        "size": [atlas.width, atlas.height],
+        "faces": len(atlas.faces),
+        **compare_with_vertex_colors(textured, mesh, scene, quiet),
+    }
+
+
+def displayed(colors: Tensor, scene: Scene) -> Tensor:
+    """Values of a scene's images as sRGB: as they are stored, unless they are linear."""
+    return colors if scene.color_space == "as stored" else for_display(colors)
