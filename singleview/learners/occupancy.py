@@ -27,7 +27,7 @@ from singleview.schedule import Now
 from singleview.state import Clock
 from singleview.warps import WarpSettings, random_warp
 
-GLANCE, LOOK = 8_000, 50_000  # points of an object in a validation, and in the last judgement
+GLANCE, LOOK = 8_000, 20_000  # points of an object in a validation, and in the last judgement
 BOX_POINTS = 2000  # of the surface, whose box says how large a warped object is
 SEEDS = 3  # observations of each object in the last judgement
 
