@@ -23,26 +23,39 @@ __all__ = [
     "Lighting",
     "Linearization",
     "Rendering",
+    "extract_field",
     "extract_mesh",
     "linearize",
     "load_lattice",
     "load_mesh",
     "metrics",
     "primitives",
+    "refine_mesh",
     "render",
     "save_lattice",
     "save_mesh",
+    "simplify_mesh",
 ]
 
 if TYPE_CHECKING:
     from sdfrender import metrics
+    from sdfrender.extraction import extract_field
     from sdfrender.mesh import extract_mesh, load_mesh, save_mesh
+    from sdfrender.refine_mesh import refine_mesh, simplify_mesh
 else:
+    _HOMES = {
+        "extract_field": "extraction",
+        "extract_mesh": "mesh",
+        "load_mesh": "mesh",
+        "refine_mesh": "refine_mesh",
+        "save_mesh": "mesh",
+        "simplify_mesh": "refine_mesh",
+    }
 
     def __getattr__(name: str) -> Any:
         """What needs the libraries for meshes; they load slowly, and no image needs them."""
         if name == "metrics":
             return import_module("sdfrender.metrics")
-        if name in ("extract_mesh", "load_mesh", "save_mesh"):
-            return getattr(import_module("sdfrender.mesh"), name)
+        if name in _HOMES:
+            return getattr(import_module(f"sdfrender.{_HOMES[name]}"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -78,17 +78,23 @@ def extract_mesh(lattice: Lattice, level: float = 0.0) -> trimesh.Trimesh:
 
 
 def _separated(phi: Doubles) -> Doubles:
-    """`phi` with its scale removed, and no value negligible beside its neighbours'; signs kept."""
+    """`phi` with its scale removed, and no value negligible across the surface; signs kept.
+
+    A vertex is compared with its neighbours of the other sign only, so that what is far from the
+    surface has no say in where it runs.
+    """
+    inside = phi < 0
     size: Doubles = np.maximum(np.abs(phi) / np.abs(phi).max(), SEPARATION**3)
     # A value that is raised raises its neighbours in turn, by the floor above three times at most.
     for _ in range(3):
-        largest = size.copy()  # of a vertex and its 6 neighbours
+        largest = size.copy()  # of a vertex and its neighbours across the surface
         for axis in range(3):
-            here, there = (np.moveaxis(x, axis, 0) for x in (size, largest))
-            np.maximum(there[1:], here[:-1], out=there[1:])
-            np.maximum(there[:-1], here[1:], out=there[:-1])
+            here, there, solid = (np.moveaxis(x, axis, 0) for x in (size, largest, inside))
+            across = solid[1:] != solid[:-1]
+            np.maximum(there[1:], here[:-1], out=there[1:], where=across)
+            np.maximum(there[:-1], here[1:], out=there[:-1], where=across)
         size = np.maximum(size, SEPARATION * largest)
-    size[phi < 0] *= -1
+    size[inside] *= -1
     return size
 
 
@@ -177,10 +183,24 @@ def signed_distances(mesh: trimesh.Trimesh, points: Doubles) -> Doubles:
     return _signed_distances(*mesh_arrays(mesh), points)
 
 
+def inside_mesh(mesh: trimesh.Trimesh, points: Doubles) -> NDArray[np.bool_]:
+    """Which of `points` `[P, 3]` are inside, `[P]`; inside is what `mesh_to_lattice` says.
+
+    Raises:
+        InputError: a mesh without triangles or with vertices that are not finite.
+    """
+    return _inside(*mesh_arrays(mesh), points)
+
+
+def _inside(verts: Doubles, faces: Indices, points: Doubles) -> NDArray[np.bool_]:
+    winding: Doubles = igl.fast_winding_number(verts, faces, points)
+    return np.abs(winding) > 0.5
+
+
 def _signed_distances(verts: Doubles, faces: Indices, points: Doubles) -> Doubles:
     squared, _, _ = igl.point_mesh_squared_distance(points, verts, faces)
-    winding = igl.fast_winding_number(verts, faces, points)
-    signed: Doubles = np.where(np.abs(winding) > 0.5, -1.0, 1.0) * np.sqrt(squared)
+    inside = _inside(verts, faces, points)
+    signed: Doubles = np.where(inside, -1.0, 1.0) * np.sqrt(squared)
     return signed
 
 

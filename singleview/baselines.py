@@ -88,7 +88,7 @@ def nearest_neighbour(bank: Sequence[Dataset], name: str) -> Method:
     resolution = _solids(bank[0]).shape[-1]
     features = torch.cat(
         [
-            _features(x, y)
+            picture_features(x, y)
             for part in bank
             for x, y in zip(part.images, part.silhouettes, strict=True)
         ]
@@ -97,7 +97,7 @@ def nearest_neighbour(bank: Sequence[Dataset], name: str) -> Method:
     squares = (features * features).sum(-1)
 
     def predict(item: Item) -> Lattice:
-        seen = _features(255 * item.views.images, 255 * item.views.silhouettes)  # (V, P)
+        seen = picture_features(255 * item.views.images, 255 * item.views.silhouettes)  # (V, P)
         # Squared distances, up to a constant for each picture.
         nearest = (squares - 2 * seen @ features.T).argmin(1)
         found = [_lattice(*owners[i]).resample(resolution).values for i in nearest.tolist()]
@@ -169,7 +169,7 @@ def _lattice(dataset: Dataset, i: int) -> Lattice:
     return lattice_of(dataset.occupancy[i], dataset.bounds)
 
 
-def _features(images: Tensor, silhouettes: Tensor) -> Tensor:
+def picture_features(images: Tensor, silhouettes: Tensor) -> Tensor:
     """`[V, H, W, C]` and `[V, H, W]`, numbers up to 255, as float32 vectors `[V, P]`."""
     pixels = torch.cat((images, silhouettes[..., None]), -1).float().movedim(-1, 1)
     factor = max(1, min(pixels.shape[-2:]) // FEATURE_SIZE)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from sdfrender import InputError
-from singleview.batches import Sampler
-from singleview.models.sdfdiff import Model, build_model
-from singleview.run_folder import RunFolder, expect, load_tensors, save_tensors
+from singleview.data.tensor_files import expect, load_tensors, save_tensors
+from singleview.models import Model, build_model
+from singleview.run_folder import RunFolder
 from singleview.state import State
 
 FORMAT = "singleview.model"
@@ -20,14 +20,14 @@ FORMAT = "singleview.model"
 # ---------------------------------------------------------------------- checkpoints
 
 
-def save_checkpoint(state: State, sampler: Sampler, run: RunFolder) -> None:
+def save_checkpoint(state: State, generator: torch.Generator, run: RunFolder) -> None:
     """Write everything that the next step depends on."""
     tensors = {
         **_prefixed("model.", state.model.state_dict()),
         **_prefixed("averaged.", state.averaged),
         **_prefixed("kept.", state.kept),
         **_optimizer_tensors(state),
-        "generator": sampler.generator.get_state(),
+        "generator": generator.get_state(),
         "torch_generator": torch.get_rng_state(),
     }
     progress = {
@@ -56,7 +56,7 @@ def read_checkpoint(run: RunFolder) -> tuple[dict[str, Tensor], Any] | None:
     return load_tensors(run.checkpoint, "a checkpoint of this run")
 
 
-def restore(state: State, sampler: Sampler, run: RunFolder) -> None:
+def restore(state: State, generator: torch.Generator, run: RunFolder) -> None:
     """Take up a run where its last checkpoint left it; from the start when it has none yet.
 
     Raises:
@@ -73,7 +73,7 @@ def restore(state: State, sampler: Sampler, run: RunFolder) -> None:
         device = next(state.model.parameters()).device
         state.kept = {k: x.to(device) for k, x in _under("kept.", tensors).items()}
         _restore_optimizer(state, tensors)
-        sampler.generator.set_state(tensors["generator"])
+        generator.set_state(tensors["generator"])
         torch.set_rng_state(tensors["torch_generator"])
         state.step, state.stage = int(progress["step"]), int(progress["stage"])
         state.prepared, state.best = float(progress["prepared"]), dict(progress["best"])

@@ -15,6 +15,7 @@ from sdfrender.cli import Flag, run_command
 from sdfrender.errors import InputError
 from singleview.config import PredictConfig, TrainConfig
 from singleview.data.render_dataset import RenderDatasetConfig
+from singleview.data.shards import SamplePointsConfig
 from singleview.evaluate import EvaluateConfig
 
 AsJson = Annotated[Flag, tyro.conf.arg(name="json")]
@@ -61,8 +62,39 @@ def render_dataset(
     print(f"wrote {config.out}; look at its pictures")
 
 
+def sample_points(
+    config: Annotated[SamplePointsConfig, tyro.conf.arg(name="")], as_json: AsJson = False
+) -> None:
+    """Sample occupancy in and around meshes: what occupancy networks learn from.
+
+    Every object is turned upright (alignment.json), centred and scaled to a longest side of 1.5, y
+    up. The folder gets samples.json, with the split, and shards of points: uniform in the box
+    around, near the surface, on the surface. It may be the folder of render-dataset. When it is
+    interrupted, the same command goes on with the shard where it stopped.
+
+    Example: singleview sample-points meshes --out data/five --categories chair table
+
+    Args:
+        config: the options.
+        as_json: Print the split of each object as JSON.
+    """
+    from singleview.data.shards import sample_points
+
+    splits = sample_points(config)
+    if as_json:
+        print(json.dumps(splits, indent=2))
+        return
+    counts = {split: list(splits.values()).count(split) for split in ("train", "val", "test")}
+    print(f"{len(splits)} objects: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
+    print(f"wrote {config.out}; next: singleview train {config.out} --model occupancy --out RUN")
+
+
 def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], as_json: AsJson = False) -> None:
-    """Train a network that predicts a shape from one image, from images alone.
+    """Train a network that predicts a shape: from one image, from images alone, or from points.
+
+    --model sdfdiff (the default) learns a lattice from an image, from images alone. --model
+    occupancy learns occupancy at any point from an image, a point cloud, voxels or nothing
+    (--input), from the samples that sample-points wrote.
 
     The run folder gets config.json, losses.csv, validation.csv, pictures of predictions as they get
     better, checkpoints/, metrics.json, and in the end model.safetensors. Ctrl-C saves what there
@@ -70,6 +102,8 @@ def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], as_json: AsJso
     torchrun --nproc_per_node 2 -m singleview train ...
 
     Example: singleview train data/five --out runs/five
+
+    singleview train data/five --out runs/clouds --model occupancy --input points --size small
 
     Args:
         config: the options.
@@ -96,11 +130,14 @@ def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], as_json: AsJso
 def predict(
     config: Annotated[PredictConfig, tyro.conf.arg(name="")], as_json: AsJson = False
 ) -> None:
-    """Predict a shape from each picture of one object.
+    """Predict a shape from each input: a picture of one object, or what the network was taught.
 
-    What is object is told by the alpha channel, a plain background, or --mask. DIR/NAME/ gets
-    mesh.ply, lattice.safetensors, turntable.gif and sheet.png, the picture beside views of the
-    shape, in the object's canonical frame: the box [-1, 1]³, y up.
+    In a picture, what is object is told by the alpha channel, a plain background, or --mask.
+    DIR/NAME/ gets mesh.ply, lattice.safetensors, turntable.gif and sheet.png, the picture beside
+    views of the shape, in the object's canonical frame: the box [-1, 1]³, y up.
+
+    Occupancy networks also take point clouds or voxels and give meshes in the input's frame; one
+    without an input makes up --count shapes, and some --between them.
 
     Example: singleview predict mug.png --model runs/five --out predictions
 
@@ -124,6 +161,9 @@ def evaluate(
     IoU at R³: prediction and truth resampled trilinearly to R samples along each side of the box,
     inside is below 0; mean over all input views, then over objects, then over categories. Chamfer
     distance, normal consistency, and silhouette IoU on the other views come beside.
+
+    Occupancy networks are measured at random points instead, and their meshes as in their paper,
+    beside the nearest training object by input, the category's mean and the input itself.
 
     Example: singleview evaluate data/five runs/five --baselines
 
@@ -168,6 +208,7 @@ def demo(out: Path = Path("runs/singleview-demo"), as_json: AsJson = False) -> N
 # Each command is a function; its signature and docstring are the command line and its help.
 COMMANDS: dict[str, Callable[..., None]] = {
     "render-dataset": render_dataset,
+    "sample-points": sample_points,
     "train": train,
     "evaluate": evaluate,
     "predict": predict,

@@ -11,14 +11,59 @@ import tyro
 from sdfrender.cli import Flag
 from sdfrender.errors import InputError
 from singleview.losses import Weights
+from singleview.models.occupancy import Conditioning, Input
 from singleview.models.sdfdiff import Size
 
 Supervision: TypeAlias = Literal["images", "shape"]
 Augmentation: TypeAlias = Literal["auto", "made-up", "flip", "none"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+Kind: TypeAlias = Literal["sdfdiff", "occupancy"]
+Sampling: TypeAlias = Literal["uniform", "surface", "mixed"]
 
 DEFAULT_MINUTES = 60.0
+
+
+@dataclass(frozen=True)
+class OccupancyConfig:
+    """What only `--model occupancy` looks at.
+
+    Args:
+        input: what the network sees: an image, a cloud of points, voxels, nothing (it learns to
+            make up shapes), or the number of a known object (how much it can represent).
+        decoded: points of each object per step. Default: 2048, with voxels 1024; 1024 small.
+        sampling: of these points: uniform in the box, surface: near it, mixed: half each. Default:
+            uniform, as in the paper; mixed small.
+        cloud: points of an input cloud.
+        noise: standard deviation of a cloud's noise, as a part of the longest side.
+        voxels: voxels along each side of an input grid. Default: 32; 16 small.
+        conditioning: how the code enters the decoder: in every batch normalisation, or as an input.
+        kl: weight of the divergence of latent codes, beside cross entropy summed over points.
+        image_weights: file with weights of ResNet-18 to start the paper's image encoder from.
+    """
+
+    input: Input = "points"
+    decoded: int | None = None
+    sampling: Sampling | None = None
+    cloud: int = 300
+    noise: float = 0.005
+    voxels: int | None = None
+    conditioning: Conditioning = "batch-norm"
+    kl: float = 1.0
+    image_weights: Path | None = None
+
+    def __post_init__(self) -> None:
+        rules = {
+            "decoded": (self.decoded is None or self.decoded >= 1, "at least 1"),
+            "cloud": (self.cloud >= 1, "at least 1"),
+            "noise": (0 <= self.noise < 1, "from 0 to below 1"),
+            "voxels": (self.voxels is None or 4 <= self.voxels <= 128, "from 4 to 128"),
+            "kl": (self.kl >= 0, "at least 0"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                option = "--" + name.replace("_", "-")
+                raise InputError(f"{option}: need {rule}, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -26,9 +71,13 @@ class TrainConfig:
     """All settings of a training; its fields are the options of `singleview train`.
 
     Args:
-        dataset: folder that `open_dataset` reads.
+        dataset: folder that `open_dataset` reads, or for occupancy `open_samples`.
         out: run folder to write.
-        size: of the network: small trains on two cores, paper is SDFDiff's.
+        model: sdfdiff: a lattice from an image, learned from images. occupancy: occupancy at any
+            point, from several kinds of input, learned from meshes (`singleview sample-points`).
+        occupancy: what only that model looks at.
+        size: of the network: small trains on two cores, paper is the paper's. Default: small for
+            sdfdiff, paper for occupancy.
         supervision: images: no 3D data. shape: the true lattices, for comparison.
         minutes: wall-clock time to train for, preparation included. Default: 60 without `steps`.
         steps: train for so many steps instead.
@@ -39,10 +88,12 @@ class TrainConfig:
         augment: made-up: fit a shape to the pictures of each object, make up new objects out of
             these, and flip pictures. flip: that alone, and nothing but rendered pictures is
             compared. none: not even that. auto: made-up for the small network, as far as it goes:
-            new objects need shared cameras and a known light.
+            new objects need shared cameras and a known light. Occupancy: made-up deforms the
+            training objects, flip mirrors them; auto: made-up small, none for the paper's.
         made_up: objects to make up.
         coarse_to_fine: compare pictures of half the size in the first third.
-        learning_rate: at the start; falls to a fiftieth. Default: 1e-3 small, 3e-4 paper.
+        learning_rate: at the start; falls to a fiftieth. Default: 1e-3 small, 3e-4 paper;
+            occupancy 1e-4 paper, as published.
         ema: decay of the averaged weights that are evaluated and kept.
         weights: of the losses.
         evaluate_every: steps between validations. Default: 20 over the training.
@@ -56,7 +107,11 @@ class TrainConfig:
 
     dataset: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")]
     out: Annotated[Path, tyro.conf.arg(metavar="RUN")]
-    size: Size = "small"
+    model: Kind = "sdfdiff"
+    occupancy: Annotated[OccupancyConfig, tyro.conf.arg(name="")] = field(
+        default_factory=OccupancyConfig
+    )
+    size: Size | None = None
     supervision: Supervision = "images"
     minutes: float | None = None
     steps: int | None = None
@@ -117,7 +172,13 @@ class TrainConfig:
     @property
     def rate(self) -> float:
         """The learning rate at the start."""
-        return self.learning_rate or {"small": 1e-3, "paper": 3e-4}[self.size]
+        published = {"sdfdiff": 3e-4, "occupancy": 1e-4}[self.model]
+        return self.learning_rate or (1e-3 if self.chosen_size == "small" else published)
+
+    @property
+    def chosen_size(self) -> Size:
+        """Of the network, stated or by default."""
+        return self.size or ("small" if self.model == "sdfdiff" else "paper")
 
 
 @dataclass(frozen=True)
@@ -125,19 +186,25 @@ class PredictConfig:
     """Settings of a prediction; its fields are the options of `singleview predict`.
 
     Args:
-        images: pictures of one object each, of any size.
+        images: an input each: pictures of one object, of any size; for occupancy networks also
+            clouds (.ply, or .npz with `points`) or grids (.npz with `voxels`), as the weights say.
         model: weights or a run folder. Default: those that come with the project.
         out: folder to write; each picture's results go to a folder of its name.
         mask: what is object: auto (the alpha channel, else a plain background told from the
             picture's rim), alpha, plain, none (black is background), or a picture, white = object.
         linear: the picture's numbers are linear in light, not sRGB.
         refine: make the shape agree with the picture, which takes the light of the training
-            pictures for granted.
+            pictures for granted; with occupancy, move the mesh's vertices onto the field's surface.
         frames: of the turntable.
         size: pixels on a side of the turntable.
+        faces: triangles that an occupancy network's mesh is simplified to.
+        levels: how often the 32³ cells that it is extracted from are halved where its surface is.
+        count: shapes to make up, with a network without an input.
+        between: shapes on the way from each made-up one to the next.
+        seed: of made-up shapes, and of the choice among the points of a cloud.
     """
 
-    images: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     model: Path | None = None
     mask: str = "auto"
@@ -145,10 +212,21 @@ class PredictConfig:
     refine: bool = True
     frames: int = 24
     size: int = 192
+    faces: int = 5000
+    levels: int = 2
+    count: int = 4
+    between: int = 0
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.images:
-            raise InputError("IMAGE: need at least one picture, got none")
-        for name, low, high in (("frames", 2, 1000), ("size", 16, 4096)):
+        for name, low, high in (
+            ("frames", 2, 1000),
+            ("size", 16, 4096),
+            ("faces", 4, 10**7),
+            ("levels", 0, 5),
+            ("count", 1, 1000),
+            ("between", 0, 1000),
+            ("seed", 0, 2**62),
+        ):
             if not low <= getattr(self, name) <= high:
                 raise InputError(f"--{name}: need {low} to {high}, got {getattr(self, name)}")

@@ -20,6 +20,7 @@ from singleview.baselines import Method, baselines
 from singleview.data.dataset import SPLITS, Dataset, Item, Split, open_dataset
 from singleview.data.meshes import by_category
 from singleview.data.stretched import stretched_copies
+from singleview.evaluate_occupancy import evaluate_occupancy, is_occupancy
 from singleview.measures import (
     RESOLUTIONS,
     inside,
@@ -51,6 +52,10 @@ class EvaluateConfig:
         surface_views: input views per object for the measures other than IoU, which take longer;
             IoU takes all.
         seed: of the points and of the stretched copies.
+        points: of each object at which the occupancy of occupancy networks is judged.
+        observations: clouds or pictures of each object that occupancy networks are shown.
+        surfaces: extract and measure the meshes of occupancy networks, which takes longer.
+        meshes: folder of the true meshes, for the point-to-surface distance of occupancy networks.
     """
 
     dataset: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")]
@@ -62,6 +67,10 @@ class EvaluateConfig:
     samples: int = 5000
     surface_views: int = 4
     seed: int = 0
+    points: int = 100_000
+    observations: int = 3
+    surfaces: bool = True
+    meshes: Path | None = None
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
@@ -77,6 +86,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             read, or a dataset without true shapes.
     """
     _check(config)
+    if config.weights and is_occupancy(config.weights[0]):
+        return evaluate_occupancy(config)
     methods = [network(path) for path in config.weights]
     dataset = open_dataset(config.dataset, config.image_size)
     judged = dataset.split(config.split)
@@ -186,6 +197,8 @@ def _check(config: EvaluateConfig) -> None:
             "0, or more with --baselines",
         ),
         "samples": (config.samples >= 1, "at least 1"),
+        "points": (config.points >= 1, "at least 1"),
+        "observations": (config.observations >= 1, "at least 1"),
         "surface_views": (config.surface_views >= 1, "at least 1"),
         "seed": (0 <= config.seed < 2**62, "from 0 to 2^62 - 1"),
     }

@@ -33,11 +33,11 @@ from sdfrender.pngs import write_png
 from singleview.checkpoint import load_model
 from singleview.config import PredictConfig
 from singleview.data.contact_sheet import encode_srgb
-from singleview.models import Model
+from singleview.data.tensor_files import expect
+from singleview.models import OccupancyNetwork, Paper
 from singleview.models.small import IMAGE_SIZE, Small
 from singleview.pictures import load_picture, resize
 from singleview.refine import RefineSettings, Rig, refine
-from singleview.run_folder import expect
 from singleview.validate import lattices
 
 LIGHT = Lighting(headlight=Headlight(0.7), directional=(Directional((0.3, 0.8, 0.5), 0.3),))
@@ -56,7 +56,7 @@ class Predictor:
         refining: how shapes are made to agree with the picture; None leaves them as they are.
     """
 
-    model: Model
+    model: Paper | Small
     about: dict[str, Any]
     rig: Rig | None = None
     refining: RefineSettings | None = None
@@ -82,7 +82,7 @@ class Predictor:
             raise ValueError("images: need finite numbers, got NaN or infinity")
         x = images.float()
         if x.shape[-1] != self.model.channels:
-            x = x.mean(-1, keepdim=True).expand(*x.shape[:-1], self.model.channels)
+            x = x.mean(-1, keepdim=True).expand(-1, -1, -1, self.model.channels)
         values = lattices(self.model, x)
         if self.rig is not None and self.refining is not None and isinstance(self.model, Small):
             size = (self.rig.cameras.height, self.rig.cameras.width)
@@ -102,9 +102,11 @@ def load_predictor(path: Path, refining: bool = True) -> Predictor:
         refining: make shapes agree with the picture, where the network can.
 
     Raises:
-        InputError: no such file, or no weights of ours.
+        InputError: no such file, no weights of ours, or those of an occupancy network.
     """
     model, about = load_model(path)
+    if isinstance(model, OccupancyNetwork):
+        raise InputError(f"{path}: need a network that predicts lattices, got occupancy")
     rig = None
     if about.get("rig") is not None:
         with expect(path, "the weights of a singleview network"):
@@ -136,7 +138,19 @@ def predict(config: PredictConfig) -> list[Prediction]:
     Raises:
         InputError: weights or a picture that cannot be used.
     """
-    predictor = load_predictor(config.model or demo_weights(), config.refine)
+    weights = config.model or demo_weights()
+    model, about = load_model(weights)
+    if isinstance(model, OccupancyNetwork):
+        from singleview.occupancy_predict import OccupancyPredictor, predict_occupancy
+
+        def draw(lattice: Lattice, folder: Path) -> None:
+            write_views(lattice, None, folder, config)
+
+        reader = OccupancyPredictor.of(model, about, weights)
+        return [Prediction(*done) for done in predict_occupancy(reader, config, draw)]
+    if not config.images:
+        raise InputError("INPUT: need at least one picture, got none")
+    predictor = load_predictor(weights, config.refine)
     pictures = [load_picture(path, config.mask, config.linear) for path in config.images]
     names = _names(config.images)
     return [
@@ -159,11 +173,19 @@ def write_prediction(
     folder.mkdir(parents=True, exist_ok=True)
     save_lattice(folder / "lattice.safetensors", lattice)
     save_mesh(folder / "mesh.ply", mesh)
+    write_views(lattice, picture, folder, config)
+    return Prediction(path, folder, lattice)
+
+
+def write_views(
+    lattice: Lattice, picture: Tensor | None, folder: Path, config: PredictConfig
+) -> None:
+    """Write `turntable.gif`, and `sheet.png` with the input, if it is a picture, and some views."""
     frames = turntable(lattice, config.frames, config.size)
     write_animation(folder / "turntable.gif", frames)
     shown = frames[:: max(1, len(frames) // SHEET_VIEWS)][:SHEET_VIEWS]
-    write_sheet(folder / "sheet.png", resize(picture, config.size), shown)
-    return Prediction(path, folder, lattice)
+    first = shown[:0] if picture is None else resize(picture, config.size)[None]
+    write_sheet(folder / "sheet.png", first, shown)
 
 
 @torch.no_grad()
@@ -179,10 +201,9 @@ def write_animation(path: Path, frames: Tensor) -> None:
         iio.imwrite(partial, encode_srgb(_uint8(frames))[..., 0], duration=FRAME_MS, loop=0)
 
 
-def write_sheet(path: Path, picture: Tensor, views: Tensor) -> None:
-    """Write the input `[S, S, C]` and views of the shape `[N, S, S, 1]` side by side."""
-    C = picture.shape[-1]
-    parts = [picture, *views.expand(-1, -1, -1, C)]
+def write_sheet(path: Path, pictures: Tensor, views: Tensor) -> None:
+    """Write inputs `[n, S, S, C]` and views of the shape `[N, S, S, 1]` side by side."""
+    parts = [*pictures, *views.expand(-1, -1, -1, pictures.shape[-1])]
     with atomic_write(path) as partial:
         write_png(partial, encode_srgb(_uint8(torch.cat(parts, 1))))
 

@@ -14,9 +14,10 @@ from singleview.augment import made_up_dataset, make_up_group, view_groups
 from singleview.batches import Sampler
 from singleview.config import TrainConfig
 from singleview.data.dataset import Dataset
+from singleview.data.tensor_files import load_tensors, save_tensors
 from singleview.distributed import Job
 from singleview.fitting import FitRecipe, fit_lattice
-from singleview.run_folder import RunFolder, load_tensors, save_tensors
+from singleview.run_folder import RunFolder
 from singleview.validate import resized
 
 SHAPE_RESOLUTION = 48  # of the lattices that are deformed
@@ -56,7 +57,9 @@ def makes_up(config: TrainConfig, dataset: Dataset) -> bool:
 
 def fits_shapes(config: TrainConfig) -> bool:
     """Whether a training with image supervision begins with a shape of each object."""
-    return config.augment == "made-up" or (config.augment == "auto" and config.size == "small")
+    return config.augment == "made-up" or (
+        config.augment == "auto" and config.chosen_size == "small"
+    )
 
 
 def prepare(config: TrainConfig, sampler: Sampler, run: RunFolder, job: Job, quiet: bool) -> None:

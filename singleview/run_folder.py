@@ -17,33 +17,17 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-from torch import Tensor
-
 from sdfrender import InputError, __version__
 from sdfrender.files import atomic_write, read_bytes, write_json
 from singleview.config import TrainConfig
+from singleview.data.tensor_files import expect
 
-LOSSES = (
-    "step",
-    "seconds",
-    "rate",
-    "total",
-    "silhouette",
-    "overlap",
-    "shading",
-    "eikonal",
-    "laplacian",
-    "shape",
-)
-VALIDATION = ("step", "seconds", "iou_32", "iou_64", "silhouette_iou")
 # Settings that may differ when a run is resumed.
 NOT_COMPARED = ("out", "resume", "threads", "device", "minutes", "steps", "patience")
 
@@ -54,13 +38,21 @@ class RunFolder:
     Args:
         config: the run's settings. With `config.resume` the folder must hold a run with the same
             settings; without it the folder must not hold a run.
+        terms: of the loss, columns of `losses.csv`.
+        scores: of a validation, columns of `validation.csv`.
 
     Raises:
         InputError: the folder's state does not fit, told before anything is written.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(
+        self, config: TrainConfig, terms: Sequence[str] = (), scores: Sequence[str] = ()
+    ) -> None:
         self.path = config.out
+        self.heads = {
+            "losses.csv": ("step", "seconds", "rate", "total", *terms),
+            "validation.csv": ("step", "seconds", *scores),
+        }
         self.config = config
         self.checkpoint = self.path / "checkpoints" / "latest.safetensors"
         file = self.path / "config.json"
@@ -95,7 +87,7 @@ class RunFolder:
                 "versions": {**python, **versions},
             },
         )
-        for name, columns in (("losses.csv", LOSSES), ("validation.csv", VALIDATION)):
+        for name, columns in self.heads.items():
             with (self.path / name).open("w", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerow(columns)
 
@@ -108,43 +100,12 @@ class RunFolder:
 
     def truncate_logs(self, step: int) -> None:
         """Drop rows past a checkpoint, so that a resumed run logs each step once."""
-        for name in ("losses.csv", "validation.csv"):
+        for name in self.heads:
             path = self.path / name
             head, *rows = path.read_text().splitlines(keepends=True)
             kept = [row for row in rows if int(row.split(",")[0]) <= step]
             with atomic_write(path) as partial:
                 partial.write_text("".join([head, *kept]))
-
-
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: object) -> None:
-    """Write tensors, with `state` as JSON beside them, to a safetensors file."""
-    flat = {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
-    with atomic_write(path) as partial:
-        partial.write_bytes(safetensors.torch.save(flat, {"state": json.dumps(state)}))
-
-
-def load_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], Any]:
-    """The tensors of a safetensors file on the CPU, and the state beside them.
-
-    Raises:
-        InputError: missing, damaged, or without a state; it names the file and `what` it should be.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: need {what}, there is no such file")
-    with expect(path, what), safetensors.safe_open(path, "pt") as opened:
-        state = json.loads((opened.metadata() or {})["state"])
-        return {name: opened.get_tensor(name) for name in opened.keys()}, state  # noqa: SIM118
-
-
-@contextmanager
-def expect(file: Path, what: str) -> Iterator[None]:
-    """Tell whatever a damaged file does to its reader as an `InputError` that names the file."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise InputError(f"{file}: need {what}, got {_one_line(error)}") from None
 
 
 def plain(config: TrainConfig) -> dict[str, Any]:
@@ -160,7 +121,3 @@ def _need_same(file: Path, stored: dict[str, Any], settings: dict[str, Any]) -> 
                 f"{file}: need the same settings to resume, {key} was "
                 f"{stored.get(key)!r} and is {value!r}"
             )
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(repr(error).split())[:300]

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from singleview.config import TrainConfig
 from singleview.losses import Weights
-from singleview.models.sdfdiff import Model, Paper
+from singleview.models.sdfdiff import Paper
+from singleview.models.small import Small
 
 WARM_UP = 0.01  # part of the training in which the learning rate rises
 FINAL_RATE = 0.02  # the last learning rate over the first
@@ -30,10 +31,10 @@ def schedule(config: TrainConfig, done: float) -> Now:
     """The settings when a fraction `done` of the training is behind.
 
     The paper's network learns in three stages, each with a learning rate that falls from the
-    start: encoder and decoder; the refiner alone; all of it. The small one in one stage.
+    start: encoder and decoder; the refiner alone; all of it. Other networks in one stage.
     """
     stage, begin, end = 0, 0.0, 1.0
-    if config.size == "paper":
+    if config.model == "sdfdiff" and config.chosen_size == "paper":
         edges = (0.0, REFINER_FROM, JOINT_FROM, 1.0)
         stage = sum(done >= edge for edge in edges[1:3])
         begin, end = edges[stage], edges[stage + 1]
@@ -47,7 +48,7 @@ def schedule(config: TrainConfig, done: float) -> Now:
     return Now(stage, config.rate * warm * decay, weights, half_size)
 
 
-def enter_stage(model: Model, stage: int) -> None:
+def enter_stage(model: Paper | Small, stage: int) -> None:
     """Switch parts of the paper's network on and off; the small one always learns as a whole."""
     if not isinstance(model, Paper):
         return

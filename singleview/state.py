@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,9 +14,8 @@ from torch import Tensor
 from sdfrender.errors import InputError
 from singleview.config import TrainConfig
 from singleview.distributed import Job
-from singleview.losses import Losses
-from singleview.models.sdfdiff import Model
-from singleview.schedule import Now, enter_stage
+from singleview.models import Model
+from singleview.schedule import Now
 
 MAX_GRADIENT = 1.0  # norm to which gradients are cut
 WEIGHT_DECAY = 1e-3
@@ -63,11 +62,19 @@ class Clock:
 
 @dataclass
 class State:
-    """A training: its state while it runs, and what is left at the end."""
+    """A training: its state while it runs, and what is left at the end.
+
+    Args:
+        model: what learns.
+        config: the settings.
+        clock: since when.
+        scores: names of the scores of a validation; the first that there is decides.
+    """
 
     model: Model
     config: TrainConfig
     clock: Clock = field(default_factory=Clock)
+    scores: Sequence[str] = ()
     step: int = 0
     prepared: float = 0.0  # seconds that went by before the first step
     best: dict[str, Any] = field(default_factory=dict)  # the best validation
@@ -113,27 +120,14 @@ class State:
 
     # ------------------------------------------------------------------ a step
 
-    def enter(self, stage: int) -> None:
-        """Go on to a stage of the training."""
-        self.stage = stage
-        self.model.train()
-        enter_stage(self.model, stage)
-
-    def update(self, values: Tensor, v_values: Tensor, rate: float) -> None:
-        """A step of the optimiser, and of the average of the weights.
-
-        Args:
-            values: `[B, R, R, R]` what the network said.
-            v_values: `[B, R, R, R]` gradient of the loss with respect to it.
-            rate: learning rate.
+    def update(self, rate: float) -> None:
+        """A step of the optimiser with the gradients that there are, and of the averaged weights.
 
         Raises:
             InputError: the gradient is not a number.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["part"]
-        self.optimizer.zero_grad(set_to_none=True)
-        values.backward(v_values)  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT)
         if not bool(norm.isfinite()):
             raise InputError(
@@ -155,7 +149,7 @@ class State:
 
     @contextmanager
     def averaged_weights(self) -> Iterator[Model]:
-        """The network with the averaged weights, to predict; afterwards it is as it was."""
+        """The network with the averaged weights, to predict; afterwards it has its own again."""
         learning = {name: x.clone() for name, x in self.model.state_dict().items()}
         self.model.load_state_dict(self.averaged)
         self.model.eval()
@@ -163,16 +157,13 @@ class State:
             yield self.model
         finally:
             self.model.load_state_dict(learning)
-            self.enter(max(self.stage, 0))
 
     # ------------------------------------------------------------------ the log
 
-    def record(self, losses: Losses, now: Now, job: Job) -> None:
-        """Take down a step: the terms as means over the whole batch."""
-        terms = job.mean(torch.stack([getattr(losses, f.name).detach() for f in fields(losses)]))
-        weights = [getattr(now.weights, f.name) for f in fields(losses)]
-        numbers = terms.tolist()
-        total = sum(w * x for w, x in zip(weights, numbers, strict=True))
+    def record(self, terms: Mapping[str, Tensor], now: Now, job: Job) -> None:
+        """Take down a step: the terms of its loss, `total` first, as means over the batch."""
+        rest = [x for name, x in terms.items() if name != "total"]
+        total, *numbers = job.mean(torch.stack([terms["total"], *rest])).tolist()
         self.recent_loss = total if self.step <= 1 else 0.98 * self.recent_loss + 0.02 * total
         row = (self.step, f"{self.clock.seconds:.3f}", f"{now.rate:.6g}", f"{total:.9g}")
         self.rows.append((*row, *(f"{x:.9g}" for x in numbers)))
@@ -200,11 +191,10 @@ class State:
 
     def judge(self, scores: dict[str, float]) -> None:
         """Take note of a validation of the averaged weights; keep them if they are the best."""
-        names = ("iou_32", "iou_64", "silhouette_iou")
         self.looked_at = self.step
-        numbers = [f"{scores[n]:.6f}" if n in scores else "" for n in names]
+        numbers = [f"{scores[n]:.6f}" if n in scores else "" for n in self.scores]
         self.validation_rows.append((self.step, f"{self.clock.seconds:.3f}", *numbers))
-        if self.best and selection(scores) <= selection(self.best):
+        if self.best and selection(scores, self.scores) <= selection(self.best, self.scores):
             self.since_best += 1
             return
         self.since_best = 0
@@ -221,6 +211,6 @@ class State:
         return self.kept if self.best else self.averaged
 
 
-def selection(scores: dict[str, Any]) -> float:
-    """What decides between weights: IoU, or that of silhouettes where shapes are not known."""
-    return float(scores.get("iou_32", scores.get("silhouette_iou", 0.0)))
+def selection(found: Mapping[str, Any], scores: Sequence[str]) -> float:
+    """What decides between weights: the first of the scores that a validation has."""
+    return next((float(found[name]) for name in scores if name in found), 0.0)

@@ -13,22 +13,44 @@ HEADINGS = {
     "normal_consistency": "normals",
     "silhouette_iou": "silhouettes",
 }
+OCCUPANCY = {
+    "chamfer_tenths": "Chamfer-L1",
+    "chamfer": "Chamfer",
+    "normal_consistency": "normals",
+}
+OCCUPANCY_CAPTION = (
+    "IoU at random points of the padded box; Chamfer-L1 from points to points in tenths of the "
+    "longest side, as in Occupancy Networks; Chamfer from points to surface with the longest side "
+    "= 1; normal consistency."
+)
 CAPTION = (
     "IoU at 32³ / 64³, mean over all input views; Chamfer-L1 with the longest side = 1, normal "
     "consistency, silhouette IoU on views that were not the input: over some input views."
 )
 
 
+def about(result: dict[str, Any]) -> str:
+    """What was judged, in a few words."""
+    seen = f"{result['views']} views" if "views" in result else f"input: {result['input']}"
+    return f"{result['objects']} {result['split']} objects, {seen}"
+
+
+def caption(result: dict[str, Any]) -> str:
+    """What the numbers mean."""
+    return OCCUPANCY_CAPTION if "input" in result else CAPTION
+
+
 def table_rows(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Headings, and a row of texts per method, of what `singleview.evaluate.evaluate` returns."""
     categories = list(result["methods"][0]["categories"])
-    headings = ["method", *categories, "mean", *HEADINGS.values()]
+    measures = OCCUPANCY if "input" in result else HEADINGS
+    headings = ["method", *categories, "mean", *measures.values()]
     rows = []
     for method in result["methods"]:
         name = method["name"] + (f" (told {method['told']})" if method["told"] else "")
         cells = [iou_cell(method["categories"][category]) for category in categories]
-        measures = [number(method.get(key)) for key in HEADINGS]
-        rows.append([name, *cells, iou_cell(method), *measures])
+        numbers = [number(method.get(key)) for key in measures]
+        rows.append([name, *cells, iou_cell(method), *numbers])
     return headings, rows
 
 
@@ -36,15 +58,14 @@ def markdown(result: dict[str, Any]) -> str:
     """A Markdown table with its caption."""
     headings, rows = table_rows(result)
     lines = [headings, ["---"] + ["---:"] * (len(headings) - 1), *rows]
-    title = f"{result['objects']} {result['split']} objects, {result['views']} views. {CAPTION}"
+    title = f"{about(result)}. {caption(result)}"
     return "\n".join([title, "", *("| " + " | ".join(line) + " |" for line in lines)])
 
 
 def terminal(result: dict[str, Any]) -> Table:
     """A table for the terminal."""
     headings, rows = table_rows(result)
-    title = f"{result['objects']} {result['split']} objects, {result['views']} views"
-    table = Table(headings[0], title=title, caption=CAPTION)
+    table = Table(headings[0], title=about(result), caption=caption(result))
     for heading in headings[1:]:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
@@ -53,7 +74,9 @@ def terminal(result: dict[str, Any]) -> Table:
 
 
 def iou_cell(measures: dict[str, Any]) -> str:
-    """IoU at each resolution: `.481 / .466`."""
+    """IoU at each resolution: `.481 / .466`; of occupancy, which has none, one number."""
+    if "iou" in measures:
+        return number(measures["iou"])
     return " / ".join(number(measures.get(f"iou_{R}")) for R in RESOLUTIONS)
 
 

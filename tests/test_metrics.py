@@ -35,6 +35,18 @@ def test_a_mesh_is_itself() -> None:
     assert numbers["normal_consistency"] == pytest.approx(1, abs=1e-9)
 
 
+def test_distances_between_samples_and_to_the_surface() -> None:
+    """Samples of one square have a mean distance to those of the same square: 1/(2 √density)."""
+    rng = np.random.default_rng(0)
+    points = np.concatenate((rng.random((FEW, 2)), np.zeros((FEW, 1))), 1)
+    normals = np.tile([0.0, 0.0, -1.0], (FEW, 1))  # either side counts
+    distance, consistency = metrics.nearest_samples(square(0.0), points, normals)
+    assert distance == pytest.approx(0.5 / math.sqrt(FEW), rel=0.03)
+    assert consistency == 1
+    raised, _ = metrics.nearest_samples(square(0.25), points, normals)
+    assert raised == pytest.approx(0.25, rel=1e-3)
+
+
 def test_parallel_sheets_are_their_distance_apart() -> None:
     """Nothing is approximate here: every sample is exactly 0.25 from the other sheet."""
     a, b = square(0.0), square(0.25)

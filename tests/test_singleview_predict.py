@@ -160,15 +160,27 @@ def test_resizing_averages() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"), [({"frames": 1}, "--frames"), ({"size": 4}, "--size")]
+    ("changes", "message"),
+    [
+        ({"frames": 1}, "--frames"),
+        ({"size": 4}, "--size"),
+        ({"faces": 3}, "--faces"),
+        ({"levels": 6}, "--levels"),
+        ({"count": 0}, "--count"),
+        ({"between": -1}, "--between"),
+        ({"seed": -1}, "--seed"),
+    ],
 )
 def test_prediction_settings_out_of_range_are_refused(
     changes: dict[str, int], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
         PredictConfig((Path("x.png"),), Path("out"), **changes)  # type: ignore[arg-type]
+
+
+def test_a_network_for_pictures_needs_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="need at least one picture"):
-        PredictConfig((), Path("out"))
+        predict(PredictConfig((), tmp_path / "out"))
 
 
 def test_refining_makes_a_shape_agree_with_its_picture(tmp_path: Path) -> None:

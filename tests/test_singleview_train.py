@@ -23,10 +23,10 @@ from singleview.config import TrainConfig
 from singleview.data.dataset import unit
 from singleview.distributed import Job
 from singleview.fitting import FitLevel, FitRecipe, fit_lattice, hollow, silhouette_hull
+from singleview.learners.sdfdiff import compare
 from singleview.predict import load_predictor
 from singleview.schedule import schedule
 from singleview.state import State
-from singleview.train import compare
 from singleview.validate import iou, resized
 from singleview.warps import WarpSettings, random_warp, surface_points, warp_lattice
 
@@ -117,7 +117,9 @@ def test_a_run_interrupted_before_its_first_validation_goes_on(
 
 
 def test_training_stops_when_validation_does_not_improve(objects: Path, tmp_path: Path) -> None:
-    with patch("singleview.train.validate", return_value={"iou_32": 0.1, "silhouette_iou": 0.1}):
+    with patch(
+        "singleview.learners.sdfdiff.validate", return_value={"iou_32": 0.1, "silhouette_iou": 0.1}
+    ):
         metrics = train_tiny(objects, tmp_path / "run", steps=50, evaluate_every=2, patience=3)
     assert metrics["steps"] == 8  # the first is the best, then three without progress
     assert metrics["validation"]["step"] == 2
@@ -438,7 +440,7 @@ def test_without_a_known_light_shapes_are_fitted_but_nothing_is_made_up(
     dark = replace(tiny_dataset(), lighting=None)
     with (
         patch.object(prepare, "FitRecipe", lambda: QUICK),
-        patch("singleview.train.open_dataset", return_value=dark),
+        patch("singleview.learners.sdfdiff.open_dataset", return_value=dark),
     ):
         train_tiny(objects, tmp_path / "run", augment="auto", steps=4)
     rows = read_rows(tmp_path / "run" / "losses.csv")

@@ -23,6 +23,7 @@ from sdfrender.lighting import Lighting
 
 Split: TypeAlias = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+LONGEST_SIDE = 1.5  # of a normalised object, in the box [-1, 1]³
 
 
 @dataclass(frozen=True)
@@ -190,12 +191,7 @@ class Dataset:
         Raises:
             InputError: it has none.
         """
-        if which not in SPLITS:
-            raise InputError(f"split: need one of {', '.join(SPLITS)}, got {which!r}")
-        ids = [i for i, split in enumerate(self.splits) if split == which]
-        if not ids:
-            raise InputError(f"dataset: no object is in the split {which!r}")
-        return self.subset(ids)
+        return self.subset(members(self.splits, which))
 
     def subset(self, objects: Sequence[int]) -> Dataset:
         """Some of the objects, in the order given."""
@@ -261,6 +257,20 @@ def open_dataset(path: Path, image_size: int | None = None) -> Dataset:
     from singleview.data.layouts import read_dataset
 
     return read_dataset(Path(path), image_size)
+
+
+def members(splits: Sequence[Split], which: Split) -> list[int]:
+    """The numbers of the objects of one split.
+
+    Raises:
+        InputError: it has none.
+    """
+    if which not in SPLITS:
+        raise InputError(f"split: need one of {', '.join(SPLITS)}, got {which!r}")
+    ids = [i for i, split in enumerate(splits) if split == which]
+    if not ids:
+        raise InputError(f"dataset: no object is in the split {which!r}")
+    return ids
 
 
 def category_of(name: str) -> str:

@@ -37,8 +37,8 @@ from sdfrender.npz_cameras import (
     read_arrays,
 )
 from singleview.data.classes import class_name
-from singleview.data.dataset import SPLITS, Dataset, Split
-from singleview.data.meshes import LONGEST_SIDE, protocol_split
+from singleview.data.dataset import LONGEST_SIDE, SPLITS, Dataset, Split
+from singleview.data.meshes import protocol_split
 from singleview.hull import visual_hull
 
 Floats = NDArray[np.float32]
@@ -73,8 +73,8 @@ def read_dvr(folder: Path) -> Dataset:
         InputError: an empty class, an object without masks or cameras, cameras that disagree with
             the number of images, a damaged file, or objects that differ in what they have.
     """
-    found = _find_objects(folder)
-    splits = _read_splits(folder, found)
+    found = find_objects(folder)
+    splits = read_splits(folder, found)
     paths = tqdm(found.values(), desc="dataset", unit="object", disable=len(found) < 5)
     objects = [_read_object(path) for path in paths]
     first = objects[0]
@@ -93,7 +93,7 @@ def read_dvr(folder: Path) -> Dataset:
     )
 
 
-def _find_objects(folder: Path) -> dict[str, Path]:
+def find_objects(folder: Path) -> dict[str, Path]:
     """The folder of each object, by its name `CATEGORY/OBJECT`."""
     found: dict[str, Path] = {}
     for group in sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0] != "."):
@@ -104,7 +104,7 @@ def _find_objects(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _read_splits(folder: Path, found: dict[str, Path]) -> dict[str, Split]:
+def read_splits(folder: Path, found: dict[str, Path]) -> dict[str, Split]:
     """From the lists of each class, or the protocol's where a class has none."""
     splits = protocol_split(list(found))
     for group in {path.parent for path in found.values()}:

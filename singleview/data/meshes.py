@@ -14,10 +14,10 @@ import trimesh
 from sdfrender.errors import InputError
 from sdfrender.mesh import EXTENSIONS, Doubles, load_mesh
 from sdfrender.tables import read_table
-from singleview.data.dataset import SPLITS, Split, category_of
+from singleview.data.dataset import LONGEST_SIDE, SPLITS, Split, category_of
 
-LONGEST_SIDE = 1.5  # of a normalised object, in the box [-1, 1]³
 ALIGNMENT = "alignment.json"
+SPLIT_RULES = ("protocol", "random", "all")  # or a JSON file
 # Of every 20 objects of a category, sorted by name: these are held out.
 PERIOD = 20
 TEST_POSITIONS = (3, 8, 13, 18)
@@ -97,6 +97,30 @@ def canonical_mesh(source: Source) -> trimesh.Trimesh:
 
 
 # ---------------------------------------------------------------------- splits
+
+
+def split_by(rule: str, names: Sequence[str], seed: int) -> dict[str, Split]:
+    """The split of each object.
+
+    Args:
+        rule: protocol, random, all (everything is for training), or the path of a JSON file.
+        names: of the objects.
+        seed: of the random split.
+
+    Raises:
+        InputError: a file that is no split of these objects, or no object to train on.
+    """
+    if rule == "protocol":
+        splits = protocol_split(names)
+    elif rule == "random":
+        splits = random_split(names, seed)
+    elif rule == "all":
+        splits = dict.fromkeys(names, "train")
+    else:
+        splits = split_from_file(names, Path(rule))
+    if "train" not in splits.values():
+        raise InputError(f"--split: need an object to train on, none of {len(names)} is")
+    return {name: splits[name] for name in names}
 
 
 def protocol_split(names: Sequence[str]) -> dict[str, Split]:

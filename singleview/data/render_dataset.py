@@ -25,7 +25,6 @@ from sdfrender.lighting import Directional, Headlight, Lighting
 from sdfrender.mesh import mesh_to_lattice
 from sdfrender.raytrace import raytrace
 from singleview.data.contact_sheet import write_contact_sheet
-from singleview.data.dataset import Split
 from singleview.data.folder import (
     MANIFEST,
     Manifest,
@@ -37,13 +36,12 @@ from singleview.data.folder import (
     write_object,
 )
 from singleview.data.meshes import (
+    SPLIT_RULES,
     Source,
     by_category,
     canonical_mesh,
     find_meshes,
-    protocol_split,
-    random_split,
-    split_from_file,
+    split_by,
 )
 from singleview.data.rigs import Rig, rig_cameras
 
@@ -104,7 +102,7 @@ def render_dataset(config: RenderDatasetConfig) -> Manifest:
     _check(config)
     sources = find_meshes(config.meshes, config.alignment, config.categories)
     cameras = rig_cameras(config.cameras, config.views, config.size)
-    splits = _split(config, [source.name for source in sources])
+    splits = split_by(config.split, [source.name for source in sources], config.seed)
     manifest = Manifest(splits, cameras, LIGHT, _settings(config))
     _open_folder(config.out, manifest)
     todo = [s for s in sources if not object_file(config.out, s.name).exists()]
@@ -192,18 +190,6 @@ def _settings(config: RenderDatasetConfig) -> dict[str, Any]:
     return settings
 
 
-def _split(config: RenderDatasetConfig, names: list[str]) -> dict[str, Split]:
-    if config.split == "protocol":
-        splits = protocol_split(names)
-    elif config.split == "random":
-        splits = random_split(names, config.seed)
-    else:
-        splits = split_from_file(names, Path(config.split))
-    if "train" not in splits.values():
-        raise InputError(f"--split: need an object to train on, none of {len(names)} is")
-    return {name: splits[name] for name in names}
-
-
 def _check(config: RenderDatasetConfig) -> None:
     """Refuse options out of range, in the words of the command line."""
     rules = {
@@ -212,7 +198,7 @@ def _check(config: RenderDatasetConfig) -> None:
         "resolution": (2 <= config.resolution <= 512, "from 2 to 512"),
         "supersampling": (config.supersampling in range(1, 100, 2), "odd, from 1 to 99"),
         "split": (
-            config.split in ("protocol", "random") or Path(config.split).is_file(),
+            config.split in SPLIT_RULES or Path(config.split).is_file(),
             "protocol, random or a JSON file",
         ),
         "jobs": (config.jobs >= 1, "at least 1"),

@@ -1,6 +1,33 @@
-"""Networks from an image to a lattice of signed distances."""
+"""Networks from an observation to a shape."""
 
-from singleview.models.sdfdiff import Model, build_model
+from typing import Any, TypeAlias
+
+from singleview.models.occupancy import OccupancyNetwork, OccupancyShape
+from singleview.models.sdfdiff import Paper, build_sdfdiff
 from singleview.models.small import Small
 
-__all__ = ["Model", "Small", "build_model"]
+Model: TypeAlias = Paper | Small | OccupancyNetwork
+
+__all__ = [
+    "Model",
+    "OccupancyNetwork",
+    "OccupancyShape",
+    "Paper",
+    "Small",
+    "build_model",
+    "build_sdfdiff",
+]
+
+
+def build_model(model: str = "sdfdiff", **description: Any) -> Model:
+    """A network with fresh weights.
+
+    Args:
+        model: of which kind; weights of the first kind do not say.
+        description: what the network's `description` says.
+    """
+    if model == "occupancy":
+        return OccupancyNetwork(OccupancyShape(**description))
+    if model == "sdfdiff":
+        return build_sdfdiff(**description)
+    raise ValueError(f"model: need sdfdiff or occupancy, got {model!r}")

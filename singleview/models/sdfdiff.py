@@ -46,7 +46,7 @@ class Paper(nn.Module):
         return [(list(self.parameters()), 1.0)]
 
     def description(self) -> dict[str, object]:
-        """What `build_model` needs to build it again."""
+        """What `build_sdfdiff` needs to build it again."""
         return {"size": "paper", "channels": self.channels}
 
     def forward(self, images: Tensor) -> Tensor:
@@ -173,7 +173,7 @@ class Start(nn.Module):
         return 2 * torch.sigmoid(x[:, 0] + self.logits) - 1
 
 
-def build_model(
+def build_sdfdiff(
     size: Size,
     channels: int,
     resolution: int = 32,
@@ -181,7 +181,7 @@ def build_model(
     code: int = 144,
     anchors: int = 70,
     cameras: int = 0,
-) -> Model:
+) -> Paper | Small:
     """A network with fresh weights.
 
     Args:
@@ -206,6 +206,3 @@ def _convolution(inputs: int, outputs: int) -> nn.Module:
 
 def _up(inputs: int, outputs: int) -> nn.Module:
     return nn.ConvTranspose3d(inputs, outputs, 4, stride=2, padding=1)
-
-
-Model: TypeAlias = Paper | Small

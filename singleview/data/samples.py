@@ -1,0 +1,144 @@
+"""Points with their occupancy: what implicit functions learn from, held in memory.
+
+Every object lives in its canonical frame (the middle of its box at the origin, y up, longest side
+1.5). Occupancy is sampled in the padded box of Occupancy Networks, a tenth wider than the cube
+around the object (Mescheder et al. 2019, §3.2).
+
+Positions are kept as float16; occupancy is that of the rounded positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sdfrender.errors import InputError
+from singleview.data.dataset import LONGEST_SIDE, Split, category_of, members
+
+PADDING = 0.1  # of the longest side, both ends together
+HALF_BOX = 0.5 * LONGEST_SIDE * (1 + PADDING)
+BOX = ((-HALF_BOX,) * 3, (HALF_BOX,) * 3)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """N objects as points.
+
+    Args:
+        names: `CATEGORY/OBJECT`.
+        splits: of each object.
+        points: `[N, P, 3]` float16, uniform in `BOX`.
+        inside: `[N, P]` bool.
+        near: `[N, Q, 3]` float16, close to the surface; Q is 0 where the layout has none.
+        near_inside: `[N, Q]` bool.
+        surface: `[N, S, 3]` float16, uniform by area on the surface.
+        normals: `[N, S, 3]` float16 unit; outward where they come from a mesh.
+
+    Raises:
+        InputError: no objects.
+        ValueError: tensors that do not belong together.
+    """
+
+    names: tuple[str, ...]
+    splits: tuple[Split, ...]
+    points: Tensor
+    inside: Tensor
+    near: Tensor
+    near_inside: Tensor
+    surface: Tensor
+    normals: Tensor
+
+    def __post_init__(self) -> None:
+        N = len(self.names)
+        if N == 0:
+            raise InputError("samples: need at least one object, got none")
+        for positions, others in (
+            (self.points, self.inside[..., None]),
+            (self.near, self.near_inside[..., None]),
+            (self.surface, self.normals),
+        ):
+            if len(positions) != N or positions.shape[:2] != others.shape[:2]:
+                raise ValueError(f"samples: need {N} objects, got {tuple(positions.shape)} "
+                                 f"and {tuple(others.shape)}")  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Of each object: the first part of its name."""
+        return tuple(category_of(name) for name in self.names)
+
+    def split(self, which: Split) -> Samples:
+        """The objects of one split.
+
+        Raises:
+            InputError: it has none.
+        """
+        return self.subset(members(self.splits, which))
+
+    def subset(self, objects: Sequence[int]) -> Samples:
+        """Some of the objects, in the order given."""
+        ids = list(objects)
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in ids),
+            splits=tuple(self.splits[i] for i in ids),
+            points=self.points[ids],
+            inside=self.inside[ids],
+            near=self.near[ids],
+            near_inside=self.near_inside[ids],
+            surface=self.surface[ids],
+            normals=self.normals[ids],
+        )
+
+
+def open_samples(path: Path) -> Samples:
+    """Read samples; the layout is recognised by the files in the folder.
+
+    `samples.json`: what `singleview sample-points` writes. `CLASS/OBJECT/points.npz`: Occupancy
+    Networks and DVR.
+
+    Raises:
+        InputError: no such folder, no layout that is known, or a file that is missing, damaged or
+            does not fit the others. It names the file.
+    """
+    from singleview.data.onet import has_onet, read_onet
+    from singleview.data.shards import MANIFEST, read_shards
+
+    if not path.is_dir():
+        raise InputError(f"{path}: need a folder of samples, there is no such folder")
+    if (path / MANIFEST).is_file():
+        return read_shards(path)
+    if has_onet(path):
+        return read_onet(path)
+    raise InputError(
+        f"{path}: need samples of occupancy: {MANIFEST} or CLASS/OBJECT/points.npz "
+        "(write them with singleview sample-points)"
+    )
+
+
+def voxels(solid: Tensor, resolution: int) -> Tensor:
+    """`[R, R, R]` float32 over `BOX`: 1 where a voxel holds a point of the solid.
+
+    Args:
+        solid: `[P, 3]` points inside and on the surface.
+        resolution: R, voxels along each side.
+    """
+    index = ((solid.float() + HALF_BOX) * (resolution / (2 * HALF_BOX))).long()
+    x, y, z = index.clamp(0, resolution - 1).unbind(-1)
+    grid = torch.zeros((resolution,) * 3)
+    grid[x, y, z] = 1.0
+    return grid
+
+
+def voxel_at(grid: Tensor, points: Tensor) -> Tensor:
+    """`[P]` the value of the voxel in which each of `points` `[P, 3]` lies."""
+    R = grid.shape[0]
+    index = ((points.float() + HALF_BOX) * (R / (2 * HALF_BOX))).long().clamp(0, R - 1)
+    x, y, z = index.unbind(-1)
+    return grid[x, y, z]

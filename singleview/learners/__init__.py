@@ -1,0 +1,19 @@
+"""What each kind of model learns from."""
+
+from singleview.config import TrainConfig
+from singleview.learners.learner import Learner
+
+
+def open_learner(config: TrainConfig) -> Learner:
+    """The learner of `config.model`, with its data read and checked.
+
+    Raises:
+        InputError: data that cannot be used.
+    """
+    if config.model == "occupancy":
+        from singleview.learners.occupancy import OccupancyLearner
+
+        return OccupancyLearner(config)
+    from singleview.learners.sdfdiff import SdfdiffLearner
+
+    return SdfdiffLearner(config)

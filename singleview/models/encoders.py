@@ -1,0 +1,340 @@
+"""From an observation to a code: encoders of images, point clouds, voxels and of occupancy itself.
+
+B objects, N points of a cloud, P places to decode, R³ voxels. Positions are in units of the
+object's longest side (`unit_cube`), as in Occupancy Networks (Mescheder et al. 2019, §3).
+
+A code is a vector and, in the small networks, features of a place as well: what the observation
+says about the neighbourhood of a point. They let a few objects teach what surfaces are like, where
+a vector alone needs thousands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import grid_sample, interpolate, relu
+
+from sdfrender.errors import InputError
+from singleview.data.dataset import LONGEST_SIDE
+from singleview.data.samples import HALF_BOX
+from singleview.data.tensor_files import expect
+
+Places: TypeAlias = Callable[[Tensor], Tensor]  # [B, P, 3] to features [B, P, L]
+
+TINY = 1e-6
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Code:
+    """What an encoder says.
+
+    Args:
+        vector: `[B, C]`.
+        places: features of places `[B, P, 3]`, world units; None without.
+    """
+
+    vector: Tensor
+    places: Places | None = None
+
+
+def unit_cube(points: Tensor) -> Tensor:
+    """World units to units of the longest side."""
+    return points / LONGEST_SIDE
+
+
+# ---------------------------------------------------------------------- point clouds
+
+
+class ResnetBlock(nn.Module):
+    """Two layers with a shortcut, acting on the last dimension; the second begins at zero."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        hidden = min(inputs, outputs)
+        self.first, self.second = nn.Linear(inputs, hidden), nn.Linear(hidden, outputs)
+        same = inputs == outputs
+        self.shortcut = nn.Identity() if same else nn.Linear(inputs, outputs, bias=False)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., inputs]` to `[..., outputs]`."""
+        changed: Tensor = self.second(relu(self.first(relu(x))))
+        out: Tensor = changed + self.shortcut(x)
+        return out
+
+
+class ResnetPointnet(nn.Module):
+    """Five blocks over points; after each but the last, all points hear of the largest features.
+
+    Args:
+        code: length of the code.
+        hidden: width.
+        channels: of each point: its position, and what else is known of it.
+    """
+
+    def __init__(self, code: int, hidden: int, channels: int = 3) -> None:
+        super().__init__()
+        self.first = nn.Linear(channels, 2 * hidden)
+        self.blocks = nn.ModuleList(ResnetBlock(2 * hidden, hidden) for _ in range(5))
+        self.last = nn.Linear(hidden, code)
+
+    def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """`[B, N, channels]` to the code `[B, C]` and features of the points `[B, N, 2 hidden]`."""
+        x = self.first(points)
+        for i, block in enumerate(self.blocks):
+            x = block(x)
+            pooled = x.amax(1, keepdim=True)  # (B, 1, hidden)
+            if i < len(self.blocks) - 1:
+                x = torch.cat((x, pooled.expand_as(x)), -1)
+        code: Tensor = self.last(relu(pooled[:, 0]))
+        return code, torch.cat((x, pooled.expand_as(x)), -1)
+
+
+class PointEncoder(nn.Module):
+    """A point cloud `[B, N, 3]`, world units.
+
+    Args:
+        code: length of the code.
+        hidden: width.
+        features: L, features of a place; 0 for none.
+    """
+
+    def __init__(self, code: int, hidden: int, features: int) -> None:
+        super().__init__()
+        self.pointnet = ResnetPointnet(code, hidden)
+        self.neighbours = Neighbours(2 * hidden, features) if features else None
+
+    def forward(self, cloud: Tensor) -> Code:
+        """The code of a cloud."""
+        vector, of_points = self.pointnet(unit_cube(cloud))
+        if self.neighbours is None:
+            return Code(vector)
+        return Code(vector, self.neighbours(cloud, of_points))
+
+
+class Neighbours(nn.Module):
+    """Features of a place out of those of the nearest points of a cloud.
+
+    Each neighbour counts with `1 − d / d_k`, d_k the distance of the farthest of them, so that the
+    features are continuous where neighbours change.
+
+    Args:
+        channels: of the features of points.
+        features: L, of a place.
+        count: k, neighbours.
+    """
+
+    def __init__(self, channels: int, features: int, count: int = 8) -> None:
+        super().__init__()
+        self.count = count
+        self.of_point = nn.Linear(channels, features)
+        self.of_offset = nn.Linear(4, features, bias=False)
+        self.last = nn.Linear(features, features)
+
+    def forward(self, cloud: Tensor, of_points: Tensor) -> Places:
+        """Cloud `[B, N, 3]` and features `[B, N, channels]`, to features of places."""
+        B, N, _ = cloud.shape
+        k = min(self.count, N)
+        table = self.of_point(of_points).flatten(0, 1)  # (B N, L)
+        positions = cloud.flatten(0, 1)
+
+        def places(points: Tensor) -> Tensor:
+            with torch.no_grad():
+                nearest = torch.cdist(points, cloud).topk(k, -1, largest=False).indices
+                first = N * torch.arange(B, device=cloud.device)[:, None, None]
+                nearest = (nearest + first).flatten()  # (B P k)
+            shape = (*points.shape[:2], k)
+            offsets = unit_cube(points[:, :, None] - positions[nearest].view(*shape, 3))
+            distances = (offsets.square().sum(-1, keepdim=True) + TINY**2).sqrt()
+            said = table[nearest].view(*shape, -1) + 10 * self.of_offset(
+                torch.cat((offsets, distances), -1)
+            )
+            weights = (1 - distances / distances[:, :, -1:].clamp(min=TINY)).clamp(min=0) + TINY
+            weights = weights / weights.sum(2, keepdim=True)
+            found: Tensor = self.last((weights * relu(said)).sum(2))
+            return found
+
+        return places
+
+
+# ---------------------------------------------------------------------- voxels
+
+
+class VoxelEncoder(nn.Module):
+    """A voxel grid `[B, R, R, R]` over the padded box: a 3D CNN that halves it down to about 2³.
+
+    Args:
+        code: length of the code.
+        hidden: channels of the first layer; they double up to eight times as many.
+        features: L, features of a place; 0 for none.
+    """
+
+    def __init__(self, code: int, hidden: int, features: int) -> None:
+        super().__init__()
+        widths = [hidden, 2 * hidden, 4 * hidden, 8 * hidden]
+        self.first = nn.Conv3d(1, hidden, 3, padding=1)
+        pairs = zip([hidden, *widths[:-1]], widths, strict=True)
+        self.down = nn.ModuleList(nn.Conv3d(i, o, 3, stride=2, padding=1) for i, o in pairs)
+        self.last = nn.Linear(8 * hidden * 8, code)
+        total = hidden + sum(widths[:2])
+        self.mix = nn.Linear(total, features) if features else None
+
+    def forward(self, voxels: Tensor) -> Code:
+        """The code of a grid of any size from 4³ on."""
+        levels = [relu(self.first(voxels[:, None]))]
+        for down in self.down:
+            levels.append(relu(down(levels[-1])))
+        small = interpolate(levels[-1], size=(2, 2, 2), mode="trilinear", align_corners=False)
+        vector: Tensor = self.last(small.flatten(1))
+        return Code(vector, None if self.mix is None else self._places(levels[:3]))
+
+    def _places(self, levels: list[Tensor]) -> Places:
+        assert self.mix is not None
+        mix = self.mix
+
+        def places(points: Tensor) -> Tensor:
+            where = (points / HALF_BOX).flip(-1)[:, :, None, None]  # (B, P, 1, 1, 3): z, y, x
+            read = [
+                grid_sample(x, where, padding_mode="border", align_corners=False)[..., 0, 0]
+                for x in levels
+            ]
+            found: Tensor = mix(torch.cat(read, 1).transpose(1, 2))
+            return found
+
+        return places
+
+
+# ---------------------------------------------------------------------- images
+
+
+class ImageEncoder(nn.Module):
+    """An image `[B, H, W, C]`, linear over black, through the ResNet-18 of He et al. 2016.
+
+    Layers have the names that published weights use.
+
+    Args:
+        code: length of the code.
+        width: channels of the first stage; 64 is ResNet-18.
+        size: pixels on a side that images are brought to.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, code: int, width: int = 64, size: int = 224) -> None:
+        super().__init__()
+        self.size = size
+        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.maxpool = nn.MaxPool2d(3, 2, 1) if size > 128 else nn.Identity()
+        widths = [width, width, 2 * width, 4 * width, 8 * width]
+        for n in range(4):
+            stride = 1 if n == 0 else 2
+            first, second = widths[n : n + 2]
+            stage = nn.Sequential(BasicBlock(first, second, stride), BasicBlock(second, second, 1))
+            self.add_module(f"layer{n + 1}", stage)
+        self.last = nn.Linear(8 * width, code)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> Code:
+        """The code of an image."""
+        x = images.permute(0, 3, 1, 2).expand(-1, 3, -1, -1)
+        if x.shape[-2:] != (self.size, self.size):
+            x = interpolate(x, size=(self.size,) * 2, mode="bilinear", antialias=True)
+        x = (x - self.mean) / self.std
+        x = self.maxpool(relu(self.bn1(self.conv1(x))))
+        for n in range(4):
+            x = self.get_submodule(f"layer{n + 1}")(x)
+        return Code(self.last(x.mean((-2, -1))))
+
+    def load_weights(self, path: Path) -> None:
+        """Take over published weights of ResNet-18 without its last layer.
+
+        Args:
+            path: a safetensors file, or a state dict that torch reads with `weights_only`.
+
+        Raises:
+            InputError: missing, damaged, or weights of another network.
+        """
+        what = "the weights of a ResNet-18"
+        if not path.is_file():
+            raise InputError(f"{path}: need {what}, there is no such file")
+        import safetensors.torch
+
+        with expect(path, what):
+            if path.suffix == ".safetensors":
+                found = safetensors.torch.load_file(path)
+            else:
+                found = torch.load(path, map_location="cpu", weights_only=True)
+            found = {k: x for k, x in found.items() if not k.startswith("fc.")}
+            missing, unexpected = self.load_state_dict(found, strict=False)
+        lacking = [k for k in missing if not k.startswith("last.")]
+        if lacking or unexpected:
+            raise InputError(f"{path}: need {what}, it differs in {(lacking + unexpected)[0]!r}")
+
+
+class BasicBlock(nn.Module):
+    """Two convolutions of 3² with a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.downsample: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, inputs, H, W]` to `[B, outputs, H / stride, W / stride]`."""
+        y = self.bn2(self.conv2(relu(self.bn1(self.conv1(x)))))
+        return relu(y + self.downsample(x))
+
+
+# ---------------------------------------------------------------------- nothing, and an index
+
+
+class LatentEncoder(nn.Module):
+    """The posterior q(z | points and their occupancy) of the model without an observation (§3.2).
+
+    Args:
+        code: length of z.
+        hidden: width.
+    """
+
+    def __init__(self, code: int, hidden: int) -> None:
+        super().__init__()
+        self.pointnet = ResnetPointnet(2 * code, hidden, channels=4)
+
+    def forward(self, points: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and logarithm of the standard deviation, `[B, C]` each."""
+        seen = torch.cat((unit_cube(points), inside[..., None].to(points)), -1)
+        mean, log_std = self.pointnet(seen)[0].chunk(2, -1)
+        return mean, log_std.clamp(-8, 4)
+
+
+class IndexEncoder(nn.Module):
+    """A code for each known object: how much a decoder can represent (§4.1).
+
+    Args:
+        code: length of the code.
+        objects: how many there are.
+    """
+
+    def __init__(self, code: int, objects: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(objects, code)
+
+    def forward(self, index: Tensor) -> Code:
+        """Numbers `[B]` to codes."""
+        return Code(self.table(index))
