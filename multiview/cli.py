@@ -181,7 +181,7 @@ def texture(
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")],
     /,
     size: int | None = None,
-    faces: int = 30_000,
+    faces: int = 20_000,
     as_json: Annotated[Flag, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Lay the photographs of a finished run onto its mesh.
