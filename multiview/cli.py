@@ -55,7 +55,7 @@ def fit(
     masks/NAME.png (white = object), the alpha channel, or a threshold on a dark background.
 
     The run folder gets config.json, losses.csv, metrics.json, lattice.safetensors, mesh.ply,
-    mesh.glb, report.html and checkpoints/. Ctrl-C saves what there is; --resume goes on.
+    mesh.glb (in the photographs' colours), report.html and checkpoints/. Ctrl-C saves what there is; --resume goes on.
 
     Example: multiview fit photos/dino --train-views 2::3
 

@@ -184,7 +184,7 @@ def test_what_is_hidden_never_gets_the_colour_of_what_hides_it() -> None:
     targets = Targets(cameras, images, masks, ones, ones)
     colors, weights = surface_colors(mesh, SurfacePoints.vertices_of(mesh), targets)
     seen = (weights > SURE).numpy()
-    assert seen.sum() > 60
+    assert seen.sum() > 40
     of_back = np.arange(len(mesh.vertices)) < len(back.vertices)
     np.testing.assert_allclose(colors.numpy()[seen & of_back] @ blue, 0, atol=0.02)
     np.testing.assert_allclose(colors.numpy()[seen & ~of_back] @ red, 0, atol=0.02)
