@@ -1,96 +1,254 @@
-"""Unknown colour and light: constant albedo, under a known light or order-2 spherical harmonics.
+"""Colour, light and lens of a fit: what turns a shape into a photograph of it.
 
-With normals held fixed an image is linear in what is unknown, so the values that fit best solve a
-small linear least-squares problem. With an unknown light the albedo is taken as 1: a constant
-albedo and the light's strength cannot be told apart, and per-channel coefficients take up its
-colour.
+With the surface held fixed an image is linear in the albedo and in the light, so what fits best
+solves linear least-squares problems, in turns. An unknown light is order-2 spherical harmonics,
+fixed to the scene; per-channel coefficients take up its colour.
+
+| model | albedo | light |
+|---|---|---|
+| constant | one colour; 1 under an unknown light, whose strength it cannot be told from | yes |
+| albedo | a lattice of colours | yes |
+| radiance | a lattice of colours | none: what is seen does not depend on normals |
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor
 
+from multiview.albedo import solve_albedo
+from multiview.lens import LensEstimate, blur
 from multiview.optimize.targets import Targets
-from sdfrender import Lighting, Rendering
+from sdfrender import Cameras, Lattice, Lighting, Rendering, render
 from sdfrender.lighting import sh_basis
 
+Model = Literal["constant", "albedo", "radiance"]
+MODELS: tuple[Model, ...] = get_args(Model)
+
 RIDGE = 1e-3  # keeps directions that no pixel sees from growing
-ROBUST_SCALE = 0.05  # residuals beyond this count linearly: shadows, highlights
+ROBUST_SCALE = 0.05  # residuals beyond this count linearly in the light: shadows, highlights
+SMOOTHNESS = 0.1  # ρ of the albedo
+LIGHT_PIXELS = 200_000  # are enough for 9 coefficients
+ALBEDO_PIXELS = 2_000_000
+DARKEST = 0.02  # of light, where albedo is told apart from it
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Pixels whose colour is that of one point of the surface: P of them.
+
+    Args:
+        points: `[P, 3]`, world units.
+        light: `[P, C]` what falls on them if the light is known, else the basis `[P, 9]`.
+        colors: `[P, C]` of the photographs.
+        rendered: `[P, C]`, before the lens.
+    """
+
+    points: Tensor
+    light: Tensor
+    colors: Tensor
+    rendered: Tensor
+
+    def some(self, count: int) -> Hits:
+        """At most `count` of them, spread evenly."""
+        step = math.ceil(len(self.points) / count)
+        return Hits(*(x[::step] for x in vars(self).values())) if step > 1 else self
 
 
 class Appearance:
-    """Colour and light of a fit. `observe` the renderings of a pass, then `solve` for the next.
+    """Colour, light and lens. `observe` the renderings of a pass, then `solve` for the next.
 
     Args:
         channels: C of the images.
-        known: the light, or None to estimate spherical harmonics.
+        known: the light, or None to estimate it.
+        model: see the table above; may be changed between passes.
+        lens: estimate the lens's blur; otherwise pictures are perfectly sharp.
+
+    Attributes:
+        albedo: `[C]` or `[X, Y, Z, C]`.
+        sh: `[9, C]` coefficients of the light; not used if it is known.
+        blur: standard deviation of the lens's Gaussian, as a fraction of the image's width.
     """
 
-    def __init__(self, channels: int, known: Lighting | None) -> None:
-        self.known = known
-        self.albedo = torch.ones(channels)
+    def __init__(
+        self,
+        channels: int,
+        known: Lighting | None,
+        model: Model = "constant",
+        lens: bool = False,
+    ) -> None:
+        self.known, self.model, self.lens = known, model, lens
+        self.albedo = self._rest = torch.ones(channels)
         self.sh = torch.zeros(9, channels)
+        self.blur = 0.0
         self._solved = False
+        self._lattice: Lattice | None = None
         self._clear()
 
     @property
     def lighting(self) -> Lighting:
         """The light as it stands."""
+        if self.model == "radiance":
+            return Lighting(ambient=1.0, headlight=None)
         return self.known or Lighting(headlight=None, sh=self.sh)
 
-    def _clear(self) -> None:
-        C, n = len(self.albedo), 1 if self.known else 9
-        self._A = torch.zeros(C, n, n, dtype=torch.float64)
-        self._b = torch.zeros(C, n, dtype=torch.float64)
+    def render(self, lattice: Lattice, cameras: Cameras) -> Rendering:
+        """Images with this colour and light, before the lens; differentiable as `render` is."""
+        return render(lattice, cameras, lighting=self.lighting, albedo=self.albedo)
 
-    def observe(self, out: Rendering, targets: Targets) -> None:
-        """Add the pixels that are certainly inside both the shape and the photograph's mask.
+    def photograph(self, images: Tensor) -> Tensor:
+        """What the lens makes of images `[N, H, W, C]`; differentiable. Its own adjoint."""
+        return blur(images, self.blur * images.shape[2])
+
+    def trust(self, targets: Targets) -> Tensor:
+        """How far the colour of each pixel can be explained: `[N, H, W]` in [0, 1].
+
+        Pixels where the silhouette is only a guess are shadows, or gaps before a dark stage. One
+        colour explains neither; a lattice of colours is dark there in both cases.
+        """
+        if self.model == "constant":
+            return targets.image_weights * targets.silhouette_weights
+        return targets.image_weights
+
+    # ------------------------------------------------------------------ learning it
+
+    def observe(self, out: Rendering, targets: Targets, lattice: Lattice) -> None:
+        """Look at the pixels that are certainly inside both the shape and the photograph's mask.
 
         Args:
             out: rendered with this appearance, C channels.
             targets: the same views.
+            lattice: what was rendered.
         """
         inside = out.hit_mask & (out.silhouettes > 0.99) & (targets.silhouettes > 0.99)
-        inside &= targets.image_weights > 0.99
-        colors = targets.images[inside].double()  # (P, C)
-        rendered = out.images.detach()[inside].double()
-        if self.known:  # what was rendered, for an albedo of 1
-            basis = (rendered / self.albedo.double())[..., None]  # (P, C, 1)
+        inside &= self.trust(targets) > 0.99
+        points = targets.cameras.unproject(out.depths.detach(), inside)
+        normals = out.normals.detach()[inside]
+        rendered = out.images.detach()[inside].expand(-1, len(self.sh[0]))
+        if self.known is None:
+            light = sh_basis(normals)
+        elif self.albedo.ndim == 1:
+            light = rendered / self.albedo
         else:
-            basis = sh_basis(out.normals.detach()[inside]).double()[:, None]  # (P, 1, 9)
-        basis = basis.expand(-1, colors.shape[1], -1)
-        weights = torch.ones_like(colors)
-        if self._solved:  # reweight by the residual of what is in use
-            weights = ROBUST_SCALE / (rendered - colors).abs().clamp(min=ROBUST_SCALE)
-        self._A += torch.einsum("pc,pci,pcj->cij", weights, basis, basis)
-        self._b += torch.einsum("pc,pci,pc->ci", weights, basis, colors)
+            away = targets.cameras.centers[inside.nonzero()[:, 0]] - points
+            distances = away.norm(dim=-1)
+            light = self.known.shade(normals, away / distances[:, None], distances)
+        self._hits.append(Hits(points, light, targets.images[inside], rendered))
+        self._lattice = Lattice(lattice.values.detach(), lattice.bounds)
+        if self.lens:
+            self._lens.observe(out.images.detach(), targets.images, self.trust(targets))
 
     def solve(self) -> None:
         """Take up what fits best to the pixels observed since the last call."""
-        scale = self._A.diagonal(dim1=1, dim2=2).mean(-1)[:, None, None]
-        if float(scale.min()) > 0:
-            ridge = 0.0 if self.known else RIDGE * scale * torch.eye(9, dtype=torch.float64)
-            solution = torch.linalg.solve(self._A + ridge, self._b).float()  # (C, 1) or (C, 9)
-            if self.known:
-                self.albedo = solution[:, 0].clamp(min=1e-3)
-            else:
-                self.sh = solution.T.contiguous()
+        fields = zip(*(vars(h).values() for h in self._hits), strict=True)
+        if self._lattice is not None and any(len(h.points) for h in self._hits):
+            self._solve(Hits(*map(torch.cat, fields)), self._lattice)
             self._solved = True
         self._clear()
+
+    def _solve(self, hits: Hits, lattice: Lattice) -> None:
+        if self.lens:
+            self.blur = self._lens.best()
+        if self.model == "constant":
+            self.albedo = torch.ones(len(self.sh[0]))
+        if self.known is None and self.model != "radiance":
+            self.sh = self._best_light(hits.some(LIGHT_PIXELS))
+        if self.model == "constant":
+            if self.known is not None:
+                self.albedo = self._best_color(hits)
+            return
+        hits = hits.some(ALBEDO_PIXELS)
+        light = self._light(hits)
+        self._rest = hits.colors.mean(0) / light.mean(0).clamp(min=DARKEST)
+        start = self._albedo_on(lattice)
+        light = light.expand_as(hits.colors)
+        self.albedo = solve_albedo(
+            lattice, hits.points, light, hits.colors, SMOOTHNESS, start, self._rest
+        )
+
+    def _light(self, hits: Hits) -> Tensor:
+        """What falls on the points, `[P, C]` or `[P, 1]`."""
+        if self.model == "radiance":
+            return torch.ones_like(hits.colors)
+        return hits.light if self.known is not None else hits.light @ self.sh
+
+    def _robust_weights(self, hits: Hits) -> Tensor:
+        """`[P, C]`: reweighting by the residual of what is in use."""
+        if not self._solved:
+            return torch.ones_like(hits.colors)
+        return ROBUST_SCALE / (hits.rendered - hits.colors).abs().clamp(min=ROBUST_SCALE)
+
+    def _best_light(self, hits: Hits) -> Tensor:
+        """Coefficients `[9, C]` of the light under which the albedo gives the colours."""
+        a = torch.ones_like(hits.colors)
+        if self.albedo.ndim > 1 and self._solved:
+            light = hits.light @ self.sh
+            a = torch.where(light > DARKEST, hits.rendered / light, 0)
+        basis = (hits.light[:, None] * a[..., None]).double()  # (P, C, 9)
+        weighted = basis * self._robust_weights(hits)[..., None]
+        A = torch.einsum("pci,pcj->cij", weighted, basis)
+        b = torch.einsum("pci,pc->ci", weighted, hits.colors.double())
+        scale = A.diagonal(dim1=1, dim2=2).mean(-1)[:, None, None]
+        ridge = RIDGE * scale * torch.eye(9, dtype=torch.float64)
+        solved: Tensor = torch.linalg.solve(A + ridge, b).float()
+        return solved.T.contiguous()
+
+    def _best_color(self, hits: Hits) -> Tensor:
+        """The one albedo `[C]` that fits best under a known light."""
+        light, weights = hits.light.double(), self._robust_weights(hits)
+        color = (weights * light * hits.colors).sum(0) / (weights * light**2).sum(0)
+        return color.float().clamp(min=1e-3)
+
+    def _albedo_on(self, lattice: Lattice) -> Tensor:
+        """The albedo at the vertices of a lattice of the same box: `[X, Y, Z, C]`."""
+        shape = tuple(lattice.values.shape)
+        if self.albedo.ndim == 1:
+            return self._rest.expand(*shape, -1)
+        if self.albedo.shape[:3] == shape:
+            return self.albedo
+        planes = self.albedo.movedim(-1, 0)[None]
+        fine = torch.nn.functional.interpolate(planes, shape, mode="trilinear", align_corners=True)
+        return fine[0].movedim(0, -1).contiguous()
+
+    def _clear(self) -> None:
+        self._hits: list[Hits] = []
+        self._lattice = None
+        self._lens = LensEstimate(self.blur)
 
     # ------------------------------------------------------------------ keeping it
 
     def state(self) -> dict[str, Tensor]:
         """Tensors that `restore` needs."""
-        return {"albedo": self.albedo, "sh": self.sh}
+        model = torch.tensor(MODELS.index(self.model))
+        blur = torch.tensor(self.blur, dtype=torch.float64)
+        return {"sh": self.sh, "blur": blur, "model": model, **self._packed_albedo()}
+
+    def _packed_albedo(self) -> dict[str, Tensor]:
+        """Of a lattice the vertices near the surface, and the colour of all others."""
+        if self.albedo.ndim == 1:
+            return {"albedo": self.albedo}
+        flat = self.albedo.reshape(-1, self.albedo.shape[-1])
+        ids = (flat != self._rest).any(-1).nonzero()[:, 0].int()
+        shape = torch.tensor(self.albedo.shape)
+        return {"albedo": self._rest, "shape": shape, "ids": ids, "colors": flat[ids]}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take up the state that an earlier run saved."""
         self.albedo, self.sh = tensors["albedo"], tensors["sh"]
+        if "shape" in tensors:
+            self._rest = self.albedo
+            self.albedo = self._rest.expand(*tensors["shape"].tolist()).clone()
+            self.albedo.view(-1, len(self._rest))[tensors["ids"].long()] = tensors["colors"]
+        self.blur, self.model = float(tensors["blur"]), MODELS[int(tensors["model"])]
         self._solved = True
+        self._clear()
 
     def description(self) -> dict[str, object]:
-        """As JSON: the albedo, and the light if it was estimated."""
+        """As JSON: the model, one albedo (of a lattice the mean), the light if it was estimated."""
+        mean = self.albedo.reshape(-1, len(self.sh[0])).mean(0)
         light = {} if self.known else {"lighting": {"ambient": 0.0, "sh": self.sh.tolist()}}
-        return {"albedo": self.albedo.tolist(), **light}
+        return {"model": self.model, "albedo": mean.tolist(), "blur": self.blur, **light}

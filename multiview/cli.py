@@ -37,6 +37,7 @@ def fit(
     resolution: int = 64,
     train_views: str | None = None,
     light: str = "auto",
+    appearance: Literal["auto", "constant", "albedo", "radiance"] = "auto",
     schedule: Literal["shuffled", "greedy"] | None = None,
     loss: Literal["l2", "huber"] = "l2",
     bounds: Bounds | None = None,
@@ -51,8 +52,10 @@ def fit(
     """Fit a shape to posed images and write a run folder.
 
     The scene is a folder with transforms.json (nerfstudio, instant-ngp, `sdfrender render`),
-    transforms_train.json (NeRF-synthetic) or NAME_par.txt (Middlebury). Silhouettes come from
-    masks/NAME.png (white = object), the alpha channel, or a threshold on a dark background.
+    transforms_train.json (NeRF-synthetic), sparse/0 and images/ (COLMAP), cameras_sphere.npz or
+    cameras.npz with image/ and mask/ (IDR, NeuS, DVR, ONet), or NAME_par.txt (Middlebury).
+    Distorted photographs are undistorted. Silhouettes come from masks/NAME.png (white = object),
+    the alpha channel, a threshold on a dark background, or the colour of a plain background.
 
     The run folder gets config.json, losses.csv, metrics.json, lattice.safetensors, mesh.ply,
     mesh.glb (in the photographs' colours), report.html and checkpoints/. Ctrl-C saves what there is; --resume goes on.
@@ -70,9 +73,12 @@ def fit(
         train_views: Views to fit: names, globs or slices over the name-sorted views, separated by
             commas (2::3, front_*). The others are held out for metrics.json. Default: all, or the
             scene's own training split.
-        light: auto (the scene's own if it states one, else estimate), estimate (constant albedo
-            under order-2 spherical harmonics), scene, or a .json file with the keys of a scene's
+        light: auto (the scene's own if it states one, else estimate), estimate (order-2 spherical
+            harmonics fixed to the scene), scene, or a .json file with the keys of a scene's
             lighting.
+        appearance: What the light falls on: constant (one colour), albedo (a lattice of colours),
+            radiance (a lattice of colours without light), or auto: whichever predicts views that
+            were held back, the simplest if in doubt.
         schedule: Of adam, views per update: shuffled batches, or SDFDiff's greedy order.
         loss: l2, or huber: residuals beyond 0.05 count linearly (highlights, shadows, wrong masks).
         bounds: World box of the lattice, min x y z then max x y z. Default: the scene's, or from
@@ -98,6 +104,7 @@ def fit(
             resolution=resolution,
             train_views=train_views,
             light=light,
+            appearance=appearance,
             schedule=schedule,
             loss=loss,
             bounds=bounds,

@@ -7,12 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from multiview.recipes import RECIPES, AdamRecipe, Recipe, Schedule, SdfDiffRecipe, from_sphere
+from multiview.recipes import (
+    RECIPES,
+    AdamRecipe,
+    Recipe,
+    Schedule,
+    SdfDiffRecipe,
+    for_photographs,
+    from_sphere,
+)
 from sdfrender.errors import InputError
 
 Start = Literal["hull", "sphere"]
 Preset = Literal["best", "fast", "adam", "sdfdiff"]
 Loss = Literal["l2", "huber"]
+Colors = Literal["auto", "constant", "albedo", "radiance"]
 
 HUBER = 0.05  # a residual beyond which --loss huber counts linearly
 
@@ -28,6 +37,7 @@ class FitConfig:
     resolution: int = 64
     train_views: str | None = None
     light: str = "auto"
+    appearance: Colors = "auto"
     schedule: Schedule | None = None
     loss: Loss = "l2"
     bounds: tuple[float, float, float, float, float, float] | None = None
@@ -54,6 +64,10 @@ class FitConfig:
             )
         if self.image_size < 16:
             raise InputError(f"--image-size: need at least 16 pixels, got {self.image_size}")
+        if self.preset == "sdfdiff" and self.appearance not in ("auto", "constant"):
+            raise InputError(
+                f"--appearance: --preset sdfdiff has one colour, got {self.appearance}"
+            )
 
     @property
     def num_threads(self) -> int:
@@ -66,8 +80,12 @@ class FitConfig:
             return self.threads
         return 1 if self.preset in ("adam", "sdfdiff") else os.cpu_count() or 1
 
-    def recipe(self) -> Recipe:
-        """The preset's recipe with the choices made here."""
+    def recipe(self, photographs: bool = False) -> Recipe:
+        """The preset's recipe with the choices made here.
+
+        Args:
+            photographs: the light is not known.
+        """
         recipe = RECIPES[self.preset](self.resolution)
         if self.schedule is not None and isinstance(recipe, AdamRecipe):
             recipe = replace(recipe, schedule=self.schedule)
@@ -75,6 +93,8 @@ class FitConfig:
             if self.loss != "l2":
                 raise InputError(f"--loss: --preset sdfdiff has its own, got {self.loss}")
             return recipe
+        if photographs:
+            recipe = for_photographs(recipe)
         if self.loss == "huber":
-            recipe = replace(recipe, weights=replace(recipe.weights, huber=HUBER))
+            recipe = replace(recipe, weights=replace(recipe.weights, huber=HUBER, mask_huber=HUBER))
         return from_sphere(recipe) if self.init == "sphere" else recipe

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from multiview.appearance import Appearance
 from multiview.optimize.targets import Targets
-from sdfrender import Lattice, metrics, render
+from sdfrender import Lattice, metrics
 
 NAMES = ("psnr", "psnr_full", "ssim", "silhouette_iou")  # in the order of `metrics.json`
 SSIM_WINDOW = 11  # pixels; a smaller image has no SSIM
@@ -50,9 +50,8 @@ def predict(
 ) -> tuple[Tensor, Tensor]:
     """Image `[H, W, C]` and silhouette `[H, W]` of one view."""
     with torch.no_grad():
-        camera = targets.cameras[view]
-        out = render(lattice, camera, lighting=appearance.lighting, albedo=appearance.albedo)
-    image = out.images[0].clamp(0, 1).expand_as(targets.images[view])
+        out = appearance.render(lattice, targets.cameras[view])
+    image = appearance.photograph(out.images)[0].clamp(0, 1).expand_as(targets.images[view])
     return image, out.silhouettes[0]
 
 

@@ -52,12 +52,17 @@ def _fit(config: FitConfig, quiet: bool) -> dict[str, Any]:
     if config.texture:
         need_xatlas()
     scene = load_scene(config.scene, config.train_views, config.image_size, config.mask_threshold)
-    appearance = Appearance(scene.images.shape[-1], choose_light(config.light, scene))
+    if not quiet:
+        print("masks:", ", ".join(f"{k} {v:g}" for k, v in scene.masks.items()), file=sys.stderr)
+        for text in scene.warnings:
+            print(f"warning: {text}", file=sys.stderr)
+    known = choose_light(config.light, scene)
+    appearance = Appearance(scene.images.shape[-1], known, lens=known is None)
     reference = load_mesh(scene.mesh) if scene.mesh else None
     targets = Targets.of(scene, scene.train)
     run = RunFolder(config)
     state = Fit(scene, initial_lattice(config, targets, scene.bounds), appearance)
-    run.begin()
+    run.begin(photographs=known is None)
     start = run.path / "checkpoints" / "start.safetensors"
     if not start.exists():
         save_lattice(start, state.lattice)

@@ -31,10 +31,17 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class _Outline:
-    """A silhouette's edge: its signed distance `[H, W]` in pixels, and whether all is in frame."""
+    """A silhouette's edge.
+
+    Args:
+        distance: `[H, W]` signed distance to it, pixels.
+        whole: whether all of the object is in frame.
+        known: `[H, W]` where the silhouette says anything, None for everywhere.
+    """
 
     distance: Floats
     whole: bool
+    known: Mask | None = None
 
 
 def visual_hull(
@@ -61,10 +68,9 @@ def visual_hull(
         ValueError: shapes that do not belong together.
         InputError: no vertex of the box is inside all silhouettes.
     """
-    outlines = [
-        _outline(coverage) for coverage in _uncarved(cameras, silhouettes, silhouette_weights)
-    ]
-
+    silhouettes, known = _checked(cameras, silhouettes, silhouette_weights)
+    coverage = torch.maximum(silhouettes, 1 - known)  # nothing is carved where it is not known
+    outlines = _outlines(coverage, torch.ones_like(known))
     box = torch.as_tensor(bounds, dtype=torch.float32)
     grid = _grid(resolution, box)
     # Where the outermost view changes the distance may jump: no vertex is taken to be farther away.
@@ -87,9 +93,9 @@ def bounds_from_masks(
     """The world box of the object that the silhouettes show.
 
     A coarse visual hull in a cube about the point nearest to the lines of sight through the middle
-    of each silhouette; twice again in the box of what was found. Only points that more than a
-    quarter of the views speak of count, so that the space outside most frames is not taken for the
-    object.
+    of each silhouette; twice again in the box of what was found. Only points count that more than a
+    quarter of the views speak of, in frame and where their silhouettes are known, so that the space
+    outside most frames is not taken for the object.
 
     Args:
         cameras: N ≥ 2 views.
@@ -104,14 +110,14 @@ def bounds_from_masks(
         ValueError: shapes that do not belong together.
         InputError: lines of sight that do not meet, or no point inside all silhouettes.
     """
-    coverage = _uncarved(cameras, silhouettes, silhouette_weights)
+    masks = _checked(cameras, silhouettes, silhouette_weights)
     scale = min(1.0, BOUNDS_PIXELS / max(cameras.width, cameras.height))
     width, height = round(cameras.width * scale), round(cameras.height * scale)
-    small = interpolate(coverage[:, None], (height, width), mode="area")[:, 0]
+    small, known = (interpolate(x[:, None], (height, width), mode="area")[:, 0] for x in masks)
     views = cameras.to(torch.zeros((), dtype=torch.float32)).resized(width, height)
-    outlines = [_outline(view) for view in small]
-    box = _search_cube(views, small)
-    needed = max(2, len(cameras) // 4 + 1)
+    outlines = _outlines(small, known)
+    box = search_cube(views, small * known)
+    needed = max(2, int((known > 0).flatten(1).any(1).sum()) // 4 + 1)
     for _ in range(4):  # until the cube holds all of it
         found, inside = _occupied(box, views, outlines, needed)
         if inside:
@@ -165,9 +171,18 @@ def _points(grid: Lattice) -> Floats:
     return points
 
 
-def _outline(coverage: Tensor) -> _Outline:
+def _outlines(silhouettes: Tensor, weights: Tensor) -> list[_Outline]:
+    """The outlines of N views; coverage counts as 1 where it is not known."""
+    return [_outline(*view) for view in zip(silhouettes, weights, strict=True)]
+
+
+def _outline(silhouette: Tensor, weights: Tensor) -> _Outline:
+    coverage = torch.maximum(silhouette, 1 - weights)
     edge = torch.cat((coverage[0], coverage[-1], coverage[:, 0], coverage[:, -1]))
-    return _Outline(outline_distance(coverage).numpy(), whole=bool((edge < 0.5).all()))
+    whole = bool((edge < 0.5).all())
+    says = torch.maximum(silhouette, weights) >= 0.5
+    known = None if bool(says.all()) else says.numpy()
+    return _Outline(outline_distance(coverage).numpy(), whole, known)
 
 
 def _inverse_crossings(f: NDArray[np.float64], inside: Mask, axis: int) -> NDArray[np.float64]:
@@ -182,13 +197,15 @@ def _inverse_crossings(f: NDArray[np.float64], inside: Mask, axis: int) -> NDArr
     return np.moveaxis(np.where(ahead >= -behind, ahead, behind), 0, axis)
 
 
-def _uncarved(cameras: Cameras, silhouettes: Tensor, silhouette_weights: Tensor) -> Tensor:
-    """`[N, H, W]` float32 coverage, 1 where the silhouette is not known."""
+def _checked(
+    cameras: Cameras, silhouettes: Tensor, silhouette_weights: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Both as float32 on the CPU, `[N, H, W]` as the cameras have it."""
     size = (len(cameras), cameras.height, cameras.width)
     for name, x in (("silhouettes", silhouettes), ("silhouette_weights", silhouette_weights)):
         if x.shape != size:
             raise ValueError(f"{name}: need {list(size)} as the cameras have, got {list(x.shape)}")
-    return torch.maximum(silhouettes, 1 - silhouette_weights).detach().float().cpu()
+    return silhouettes.detach().float().cpu(), silhouette_weights.detach().float().cpu()
 
 
 def _farthest_outline(
@@ -237,16 +254,54 @@ def _cone_distance(points: Floats, camera: Cameras, outline: _Outline) -> tuple[
     beyond = np.linalg.norm(uv - framed, axis=-1)  # (P,) pixels
     focal = math.sqrt(K[0, 0] * K[1, 1])
     cone = np.where(front, (pixels + beyond) * depths / focal, math.inf)
-    speaks = np.ones_like(front) if outline.whole else front & (beyond == 0)
+    in_frame = front & (beyond == 0)
+    speaks = np.ones_like(front) if outline.whole else in_frame
+    if outline.known is not None:
+        row, column = framed[:, 1].astype(np.intp), framed[:, 0].astype(np.intp)
+        known = outline.known[row.clip(max=camera.height - 1), column.clip(max=camera.width - 1)]
+        speaks &= known | ~in_frame
     return np.where(speaks, cone, -math.inf), speaks
 
 
-def _search_cube(cameras: Cameras, coverage: Tensor) -> Tensor:
+def outside_cone(
+    points: Floats, cameras: Cameras, silhouettes: Tensor, weights: Tensor, reach: float
+) -> Mask:
+    """Which view leaves which point out, by more than a distance.
+
+    Args:
+        points: `[P, 3]` world units.
+        cameras: N views.
+        silhouettes: `[N, H, W]` coverage in [0, 1].
+        weights: `[N, H, W]` 1 where the silhouette is known, 0 where it is not.
+        reach: world units.
+
+    Returns:
+        `[N, P]` bool.
+    """
+    outside = np.zeros((len(cameras), len(points)), bool)
+    for n, outline in enumerate(_outlines(*_checked(cameras, silhouettes, weights))):
+        for start in range(0, len(points), CHUNK):
+            part = slice(start, start + CHUNK)
+            outside[n, part] = _cone_distance(points[part], cameras[n], outline)[0] > reach
+    return outside
+
+
+def search_cube(cameras: Cameras, coverage: Tensor) -> Tensor:
     """`[2, 3]` a cube that should hold the object.
 
     Centred where the lines of sight through the silhouettes' centroids come closest to each other
     (least squares); its half side is 1.5 times the largest half extent that any view shows there.
+    Views that show nothing have no part in it.
+
+    Args:
+        cameras: N views.
+        coverage: `[N, H, W]` of the object, 0 where it is not known.
+
+    Raises:
+        InputError: lines of sight that are parallel, or meet behind all cameras.
     """
+    shown = (coverage > 0.5).flatten(1).any(1)
+    cameras, coverage = cameras[shown], coverage[shown]
     N = len(cameras)
     solid = (coverage > 0.5).double()
     v, u = torch.meshgrid(
@@ -260,7 +315,7 @@ def _search_cube(cameras: Cameras, coverage: Tensor) -> Tensor:
     d = d / d.norm(dim=-1, keepdim=True)
     across = torch.eye(3, dtype=torch.float64) - d[:, :, None] * d[:, None, :]  # (N, 3, 3)
     A, b = across.sum(0), (across @ c2w[:, :3, 3:]).sum(0)
-    if float(torch.linalg.eigvalsh(A)[0]) < 1e-6 * N:
+    if not N or float(torch.linalg.eigvalsh(A)[0]) < 1e-6 * N:
         raise InputError(
             "cameras: need lines of sight in different directions to find the object, all "
             f"{N} are parallel: state the bounds"

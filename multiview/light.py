@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from multiview.scenes import Scene
-from multiview.scenes.stated import read_lighting
 from sdfrender import InputError, Lighting
+from sdfrender.light_tables import read_lighting
 
 
 def choose_light(choice: str, scene: Scene) -> Lighting | None:

@@ -42,6 +42,8 @@ class NewtonRecipe:
 
     sphere_passes: ClassVar[int] = 7  # times as many on the coarsest level from a sphere
     levels: tuple[NewtonLevel, ...]
+    least_damping: float = 0.03
+    """How far damping may fall."""
     weights: Weights = field(default_factory=lambda: Weights(silhouette=1.0, band=2.2))
     """Of the energy; the levels have their own weight of smoothness."""
 
@@ -96,6 +98,7 @@ Recipe = NewtonRecipe | AdamRecipe | SdfDiffRecipe
 COARSEST = 40  # a lattice of at most so many samples along the longest side comes first
 MIDDLE = 80
 BLURRED = 3.5  # pixels per cell
+PHOTOGRAPHED = 3.0  # the same, for photographs
 
 
 def best(resolution: int) -> NewtonRecipe:
@@ -138,6 +141,22 @@ def from_sphere(recipe: Recipe) -> Recipe:
     first, *others = recipe.levels
     first = replace(first, passes=recipe.sphere_passes * first.passes)
     return replace(recipe, levels=(first, *others))  # type: ignore[arg-type]
+
+
+def for_photographs(recipe: Recipe) -> Recipe:
+    """The same under a light that is not known, as in photographs.
+
+    Their masks are less certain than their colours, their pixels are not as sharp as they are
+    small, and a shape that takes bold steps runs away from the colours that were fitted to it.
+    """
+    if not isinstance(recipe, NewtonRecipe):
+        return recipe
+    weights = replace(recipe.weights, silhouette=0.3, mask_huber=0.2)
+    levels = tuple(
+        replace(level, pixels_per_cell=min(level.pixels_per_cell, PHOTOGRAPHED))
+        for level in recipe.levels
+    )
+    return replace(recipe, weights=weights, levels=levels, least_damping=0.5)
 
 
 def _newton(

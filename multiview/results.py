@@ -8,9 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 import trimesh
-from torch import Tensor
 
 from multiview.appearance import Appearance
 from multiview.config import FitConfig
@@ -51,6 +49,7 @@ def save_results(
     mesh = surface(state.lattice)
     save_photographed(run.path, mesh, state.scene, quiet)
     write_json(run.path / "appearance.json", state.appearance.description())
+    run.save_appearance(state.appearance.state())
     texture = None
     if run.config.texture:
         texture = save_texture(run.path, mesh, state.scene, None, FACES, quiet)
@@ -83,8 +82,9 @@ def measure(
     if state.interrupted:
         summary["interrupted"] = True
     found = doubts(state.scene, scores["train"])
+    if found or state.scene.warnings:
+        summary["warnings"] = [*state.scene.warnings, *found]
     if found:
-        summary["warnings"] = found
         print(*(f"warning: {text}" for text in found), sep="\n", file=sys.stderr)
     write_json(run.path / "metrics.json", summary)
     write_report(run, state.scene, state.lattice, state.appearance, scores, summary)
@@ -114,6 +114,7 @@ def summarize(state: Fit, scores: Scores) -> dict[str, Any]:
         "peak_memory_mb": round(state.peak_memory_mb or peak_memory(), 1),
         "resolution": list(state.lattice.resolution),
         "views": {"train": len(state.scene.train), "held_out": len(state.scene.held_out)},
+        "masks": dict(state.scene.masks),
         **{group: mean_scores(of_views) for group, of_views in scores.items()},
     }
 
@@ -138,7 +139,8 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
     lattice = load_lattice(folder / "lattice.safetensors")
     scene = load_scene(config.scene, config.train_views, config.image_size, config.mask_threshold)
     appearance = Appearance(scene.images.shape[-1], choose_light(config.light, scene))
-    appearance.restore(appearance_tensors(folder / "appearance.json"))
+    run = RunFolder(config)
+    appearance.restore(run.load_appearance())
     reference = mesh or scene.mesh
     before = read_metrics(folder / "metrics.json")
     state = Fit(
@@ -150,7 +152,7 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
         peak_memory_mb=before["peak_memory_mb"],
     )
     loaded = load_mesh(reference) if reference else None
-    return measure(state, surface(lattice), RunFolder(config), loaded, before.get("texture"))
+    return measure(state, surface(lattice), run, loaded, before.get("texture"))
 
 
 def texture_run(folder: Path, size: int | None, faces: int, quiet: bool = False) -> dict[str, Any]:
@@ -187,12 +189,3 @@ def read_metrics(file: Path) -> dict[str, Any]:
     with expect(file, "the metrics of a run"):
         found = dict(json.loads(read_bytes(file)))
         return {**found, **{key: float(found[key]) for key in ("seconds", "peak_memory_mb")}}
-
-
-def appearance_tensors(file: Path) -> dict[str, Tensor]:
-    """The state of an `Appearance` that a run wrote."""
-    with expect(file, "the appearance of a run"):
-        found = json.loads(read_bytes(file))
-        albedo = torch.tensor(found["albedo"])
-        sh = found.get("lighting", {}).get("sh")
-    return {"albedo": albedo, "sh": torch.tensor(sh) if sh else torch.zeros(9, len(albedo))}

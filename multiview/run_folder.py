@@ -19,7 +19,7 @@ from torch import Tensor
 
 from multiview.config import FitConfig
 from sdfrender import InputError, __version__
-from sdfrender.files import atomic_write, write_json
+from sdfrender.files import atomic_write, write_bytes, write_json
 
 COLUMNS = (
     "update",
@@ -79,9 +79,13 @@ class RunFolder:
             settings, self._recipe = dict(stored["settings"]), dict(stored.get("recipe", {}))
         _need_same(file, settings, _settings(self.config))
 
-    def begin(self) -> None:
-        """Create the folder and write `config.json`, or open the log of the run that goes on."""
-        recipe = _recipe_of(self.config)
+    def begin(self, photographs: bool = False) -> None:
+        """Create the folder and write `config.json`, or open the log of the run that goes on.
+
+        Args:
+            photographs: see `FitConfig.recipe`.
+        """
+        recipe = _recipe_of(self.config, photographs)
         if self.config.resume:
             _need_same(self.path / "config.json", self._recipe, recipe)
         (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -126,19 +130,39 @@ class RunFolder:
 
     def save_checkpoint(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Write the state of the optimisation; replaces the previous one when complete."""
-        file = self.path / "checkpoints" / "latest.safetensors"
-        flat = {name: x.detach().contiguous() for name, x in tensors.items()}
-        with atomic_write(file) as temporary:
-            temporary.write_bytes(safetensors.torch.save(flat, {"state": json.dumps(state)}))
+        _save(self.path / "checkpoints" / "latest.safetensors", tensors, state)
 
     def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The last checkpoint, or None when the run has none yet."""
         file = self.path / "checkpoints" / "latest.safetensors"
         if not file.exists():
             return None
-        with expect(file, "a checkpoint of a run"), safetensors.safe_open(file, "pt") as opened:
-            state = json.loads((opened.metadata() or {})["state"])
-            return {name: opened.get_tensor(name) for name in opened.keys()}, state  # noqa: SIM118
+        return _load(file, "a checkpoint of a run")
+
+    # ------------------------------------------------------------------ appearance
+
+    def save_appearance(self, tensors: dict[str, Tensor]) -> None:
+        """Write colour, light and lens."""
+        _save(self.path / "appearance.safetensors", tensors, {})
+
+    def load_appearance(self) -> dict[str, Tensor]:
+        """The same, read.
+
+        Raises:
+            InputError: not the file of a finished run.
+        """
+        return _load(self.path / "appearance.safetensors", "the appearance of a run")[0]
+
+
+def _save(file: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+    flat = {name: x.detach().contiguous() for name, x in tensors.items()}
+    write_bytes(file, safetensors.torch.save(flat, {"state": json.dumps(state)}))
+
+
+def _load(file: Path, what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    with expect(file, what), safetensors.safe_open(file, "pt") as opened:
+        state = json.loads((opened.metadata() or {})["state"])
+        return {name: opened.get_tensor(name) for name in opened.keys()}, state  # noqa: SIM118
 
 
 def holds_run(config: FitConfig) -> bool:
@@ -158,7 +182,7 @@ def expect(file: Path, what: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file}: need {what}, got {error!r}") from None
 
 
@@ -177,9 +201,9 @@ def _settings(config: FitConfig) -> dict[str, Any]:
     return {**settings, "scene": str(config.scene.resolve())}
 
 
-def _recipe_of(config: FitConfig) -> dict[str, Any]:
+def _recipe_of(config: FitConfig, photographs: bool = False) -> dict[str, Any]:
     """The recipe as it is read back from JSON, which has no infinity."""
-    text = _json(asdict(config.recipe()))
+    text = _json(asdict(config.recipe(photographs)))
     recipe: dict[str, Any] = json.loads(text, parse_constant=lambda name: None)
     return recipe
 

@@ -115,6 +115,24 @@ class Cameras:
         q = local @ self.Ks.mT
         return q[..., :2] / q[..., 2:], local[..., 2]
 
+    def unproject(self, depths: Tensor, pixels: Tensor) -> Tensor:
+        """The points that some pixels see, at the pixels' centres.
+
+        Args:
+            depths: `[N, H, W]` camera z, world units, as in a `Rendering`.
+            pixels: `[N, H, W]` bool, P of them true.
+
+        Returns:
+            `[P, 3]` world points, in the order of `pixels.nonzero()`.
+        """
+        view, row, column = pixels.nonzero(as_tuple=True)
+        K, z = self.Ks[view], depths[pixels]
+        y = (row + 0.5 - K[:, 1, 2]) / K[:, 1, 1]
+        x = (column + 0.5 - K[:, 0, 2] - K[:, 0, 1] * y) / K[:, 0, 0]
+        local = torch.stack((x * z, y * z, z), -1)
+        c2w = self.c2w[view]
+        return (c2w[:, :3, :3] @ local[:, :, None])[..., 0] + c2w[:, :3, 3]
+
     # ------------------------------------------------------------------ constructors
 
     @classmethod

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeAlias
 
-import imageio.v3 as iio
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from sdfrender.errors import InputError
-from sdfrender.files import one_line
-from sdfrender.pngs import read_png
-
-Pixels: TypeAlias = NDArray[np.float64]
+from sdfrender.images import Image, read_image, srgb_to_linear
 
 RIM = 0.04  # of the picture's side: where a plain background is looked at
 PLAIN = 0.06  # spread of colours in the rim that still counts as plain
@@ -38,10 +32,9 @@ def load_picture(path: Path, mask: str, linear: bool) -> Tensor:
     Raises:
         InputError: no picture, or no object to be found in it.
     """
-    pixels = read_pixels(path)  # (H, W, C) in [0, 1]
-    colors, alpha = pixels, None
-    if pixels.shape[-1] in (2, 4):
-        colors, alpha = pixels[..., :-1], pixels[..., -1]
+    colors, alpha = read_image(path)  # (H, W, C) in [0, 1]
+    if min(colors.shape[:2]) < 4:
+        raise InputError(f"{path}: need at least 4×4 pixels, got {colors.shape[:2]}")
     coverage = find_object(path, colors, alpha, mask)
     if not linear:
         colors = srgb_to_linear(colors)
@@ -52,34 +45,18 @@ def load_picture(path: Path, mask: str, linear: bool) -> Tensor:
     return framed[..., :-1]
 
 
-def read_pixels(path: Path) -> Pixels:
-    """`[H, W, C]` in [0, 1]."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        stored = read_png(path) if path.suffix.lower() == ".png" else np.asarray(iio.imread(path))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"{path}: not a readable picture: {one_line(error)}") from None
-    if stored.ndim == 2:
-        stored = stored[..., None]
-    if stored.ndim != 3 or stored.shape[-1] > 4 or min(stored.shape[:2]) < 4:
-        raise InputError(f"{path}: need one picture of at least 4×4 pixels, got {stored.shape}")
-    if stored.dtype not in (np.uint8, np.uint16):
-        raise InputError(f"{path}: need 8 or 16 bits a channel, got {stored.dtype}")
-    return stored / np.iinfo(stored.dtype).max
-
-
-def find_object(path: Path, colors: Pixels, alpha: Pixels | None, mask: str) -> Pixels:
+def find_object(path: Path, colors: Image, alpha: Image | None, mask: str) -> Image:
     """Coverage `[H, W]` in [0, 1]."""
     if mask == "alpha" or (mask == "auto" and alpha is not None):
         if alpha is None:
             raise InputError(f"{path}: need an alpha channel for --mask alpha, it has none")
         return alpha
     if mask == "none":
-        return np.where(colors.max(-1) > 0, 1.0, 0.0)
+        lit: Image = (colors.max(-1) > 0).astype(np.float32)
+        return lit
     if mask in ("auto", "plain"):
         return plain_background(path, colors)
-    other = read_pixels(Path(mask))
+    other = read_image(Path(mask))[0]
     if other.shape[:2] != colors.shape[:2]:
         raise InputError(
             f"{mask}: need the size of {path}, {colors.shape[1]}×{colors.shape[0]}, "
@@ -88,7 +65,7 @@ def find_object(path: Path, colors: Pixels, alpha: Pixels | None, mask: str) -> 
     return other[..., 0]
 
 
-def plain_background(path: Path, colors: Pixels) -> Pixels:
+def plain_background(path: Path, colors: Image) -> Image:
     """What differs from the colour of the picture's rim, with its holes as they are."""
     H, W, _ = colors.shape
     border = max(1, round(RIM * min(H, W)))
@@ -104,10 +81,11 @@ def plain_background(path: Path, colors: Pixels) -> Pixels:
     different = np.abs(colors - background).max(-1) > DIFFERENT
     labels, count = ndimage.label(different)
     if count == 0:
-        return np.where(different, 1.0, 0.0)
+        return np.zeros((H, W), np.float32)
     sizes = np.bincount(labels.ravel())[1:]
     kept = 1 + np.flatnonzero(sizes >= 0.02 * sizes.max())  # no specks
-    return np.where(np.isin(labels, kept), 1.0, 0.0)
+    mask: Image = np.isin(labels, kept).astype(np.float32)
+    return mask
 
 
 def frame(image: Tensor) -> Tensor:
@@ -141,9 +119,3 @@ def resize(image: Tensor, size: int) -> Tensor:
     x = image.permute(2, 0, 1)[None]
     x = interpolate(x, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
     return x[0].permute(1, 2, 0)
-
-
-def srgb_to_linear(x: Pixels) -> Pixels:
-    """IEC 61966-2-1."""
-    linear: Pixels = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
-    return linear

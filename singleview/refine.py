@@ -22,10 +22,10 @@ from torch import Tensor
 
 from sdfrender import Cameras, Lattice, Lighting, render
 from sdfrender.lattice import UNIT_BOX
+from sdfrender.light_tables import lighting_from_table
 from sdfrender.scene_writer import lighting_to_dict
 from singleview.batches import Sampler
 from singleview.data.dataset import Dataset, unit
-from singleview.data.folder import lighting_from_dict
 from singleview.losses import soft_iou
 from singleview.models.small import Small, object_mask
 
@@ -59,7 +59,7 @@ class Rig:
         """The inverse of `to_dict`."""
         c2w, Ks = (torch.tensor(stored[key], dtype=torch.float32) for key in ("c2w", "Ks"))
         cameras = Cameras(c2w, Ks, int(stored["width"]), int(stored["height"]))
-        return cls(cameras, lighting_from_dict(stored["lighting"]))
+        return cls(cameras, lighting_from_table(stored["lighting"], "lighting"))
 
     @classmethod
     def of(cls, dataset: Dataset) -> Rig | None:

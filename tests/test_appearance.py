@@ -10,7 +10,8 @@ import torch
 from scene_folders import write_transforms
 from torch import Tensor
 
-from multiview.appearance import Appearance
+from multiview.appearance import MODELS, Appearance, Model
+from multiview.choose_appearance import choose_model, prediction_errors
 from multiview.light import choose_light
 from multiview.optimize.targets import Targets
 from multiview.scenes import Scene, load_scene
@@ -48,7 +49,7 @@ def rendered(look: Appearance) -> Rendering:
 
 def learn(look: Appearance, targets: Targets, passes: int = 1) -> None:
     for _ in range(passes):
-        look.observe(rendered(look), targets)
+        look.observe(rendered(look), targets, BALL)
         look.solve()
 
 
@@ -127,12 +128,13 @@ def test_only_pixels_that_count_are_looked_at(known: Lighting | None) -> None:
     assert float((seen[name] - plain[name]).abs().max()) > 0.01
 
 
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("known", [None, KNOWN])
-def test_what_is_kept_is_all_that_matters(known: Lighting | None) -> None:
+def test_what_is_kept_is_all_that_matters(known: Lighting | None, model: Model) -> None:
     targets = photographed(known or Lighting(headlight=None, sh=SH), torch.tensor([0.8, 0.6, 0.4]))
-    first = Appearance(3, known)
+    first = Appearance(3, known, model, lens=True)
     learn(first, targets)
-    second = Appearance(3, known)
+    second = Appearance(3, known, lens=True)
     second.restore({name: x.clone() for name, x in first.state().items()})
     other = photographed(KNOWN, torch.tensor([0.3, 0.5, 0.9]))  # large residuals: weights matter
     for look in (first, second):
@@ -146,7 +148,7 @@ def test_the_description_is_a_light_that_can_be_read_back(tmp_path: Path) -> Non
     look = Appearance(3, None)
     learn(look, photographed(Lighting(headlight=None, sh=SH)))
     stated = json.loads(json.dumps(look.description()))
-    assert list(stated) == ["albedo", "lighting"]
+    assert list(stated) == ["model", "albedo", "blur", "lighting"]
     file = tmp_path / "light.json"
     file.write_text(json.dumps(stated["lighting"]))
     light = choose_light(str(file), some_scene(tmp_path / "scene"))
@@ -154,7 +156,58 @@ def test_the_description_is_a_light_that_can_be_read_back(tmp_path: Path) -> Non
     assert light.sh is not None
     assert torch.equal(light.sh, look.sh)
     assert light.headlight is None
-    assert Appearance(1, KNOWN).description() == {"albedo": [1.0]}
+    sharp = {"model": "constant", "albedo": [1.0], "blur": 0.0}
+    assert Appearance(1, KNOWN).description() == sharp
+
+
+# ---------------------------------------------------------------------- a lattice of colours
+
+
+def painted(resolution: int = 31) -> Tensor:
+    """Stripes of three colours in the ball's box: `[31, 31, 31, 3]`."""
+    x = torch.linspace(-1, 1, resolution)[:, None, None, None]
+    phases = torch.tensor([0.0, 1.0, 2.0])
+    return (0.6 + 0.3 * torch.sin(4 * x + phases)).expand(*[resolution] * 3, 3).contiguous()
+
+
+@pytest.mark.parametrize(
+    ("known", "model"), [(KNOWN, "albedo"), (None, "albedo"), (Lighting(1.0, None), "radiance")]
+)
+def test_a_painted_surface_is_recovered(known: Lighting | None, model: Model) -> None:
+    light = known or Lighting(headlight=None, sh=SH)
+    truth = photographed(light, painted())
+    look = Appearance(3, None if model == "radiance" else known, model)
+    learn(look, truth, passes=4)
+    inside = truth.silhouettes > 0.99
+    error = (rendered(look).images - truth.images)[inside].abs().mean()
+    plain = Appearance(3, known)
+    learn(plain, truth, passes=2)
+    assert float(error) < 0.02
+    assert float(error) < 0.4 * float((rendered(plain).images - truth.images)[inside].abs().mean())
+
+
+@pytest.mark.parametrize("known", [None, KNOWN])
+def test_the_simplest_model_that_predicts_is_chosen(known: Lighting | None) -> None:
+    light = known or Lighting(headlight=None, sh=SH)
+    painted_views = photographed(light, painted())
+    look = Appearance(3, known)
+    assert (
+        choose_model(BALL, photographed(light, torch.tensor([0.8, 0.5, 0.3])), look) == "constant"
+    )
+    # Under an unknown light a ball's paint may as well be light: its points and normals are one.
+    assert choose_model(BALL, painted_views, look) in (["albedo"] if known else MODELS[1:])
+    glowing = photographed(Lighting(1.0, None), painted())
+    errors = prediction_errors(BALL, glowing, look)
+    assert errors["radiance"] < 0.02 < errors["constant"]
+    assert choose_model(BALL, painted_views[[0, 1]], look) == "constant"  # none to hold back
+
+
+def test_shadows_count_only_where_a_colour_can_explain_them() -> None:
+    truth = photographed(KNOWN)
+    doubt = torch.rand(truth.silhouettes.shape, generator=torch.Generator().manual_seed(0))
+    targets = Targets(CAMERAS, truth.images, truth.silhouettes, doubt, 0.5 * doubt)
+    assert torch.equal(Appearance(3, KNOWN).trust(targets), 0.5 * doubt * doubt)
+    assert torch.equal(Appearance(3, KNOWN, "albedo").trust(targets), 0.5 * doubt)
 
 
 # ---------------------------------------------------------------------- which light

@@ -66,6 +66,7 @@ LIGHTS: dict[str, Callable[[], Appearance]] = {
     "grey": lambda: Appearance(1, tiny.LIGHT),
     "RGB": lambda: with_albedo(Appearance(3, COLORED), [0.9, 0.6, 1.1]),
     "unknown light": lambda: with_sh(Appearance(3, None)),
+    "painted, blurred": lambda: blurred(with_sh(Appearance(3, None, "albedo"))),
 }
 
 
@@ -77,6 +78,13 @@ def with_albedo(look: Appearance, albedo: list[float]) -> Appearance:
 def with_sh(look: Appearance) -> Appearance:
     look.sh = 0.2 * torch.randn(look.sh.shape, generator=torch.Generator().manual_seed(3))
     look.sh[0] = 0.7
+    return look
+
+
+def blurred(look: Appearance) -> Appearance:
+    """Also with a lattice of colours of its own resolution."""
+    look.albedo = torch.rand((9, 8, 7, 3), generator=torch.Generator().manual_seed(4))
+    look.blur = 0.03
     return look
 
 
@@ -100,7 +108,7 @@ def problem(
 ) -> tuple[Lattice, Targets, Appearance, Weights]:
     """What `LeastSquares` is made of, but for the width of its band."""
     look = LIGHTS[light]()
-    weights = replace(WEIGHTS, huber=huber)
+    weights = replace(WEIGHTS, huber=huber, mask_huber=huber)
     return SHAPES[shape](), photographs(look), look, weights
 
 
@@ -119,7 +127,8 @@ every_problem = pytest.mark.parametrize(
     ("shape", "light", "huber"),
     [(shape, "grey", math.inf) for shape in SHAPES]
     + [(shape, "RGB", 0.05) for shape in SHAPES]
-    + [("sphere", "grey", 0.05), ("sphere", "RGB", math.inf), ("torus", "unknown light", 0.05)],
+    + [("sphere", "grey", 0.05), ("sphere", "RGB", math.inf), ("torus", "unknown light", 0.05)]
+    + [("sphere", "painted, blurred", 0.05)],
 )
 
 
@@ -171,7 +180,7 @@ def test_it_shows_its_rendering_to_the_appearance() -> None:
     other = LIGHTS["unknown light"]()
     LeastSquares(lattice, targets, look, weights, BAND)
     _, out = energy(lattice, targets, other, weights, 1.0)
-    other.observe(out, targets)
+    other.observe(out, targets, lattice)
     before = look.sh
     for each in (look, other):
         each.solve()
@@ -368,10 +377,10 @@ def dense(request: pytest.FixtureRequest) -> Dense:
         columns.append((image.double(), silhouette.double()))
     r_image = (out.images - targets.images).double()
     r_silhouette = (out.silhouettes - targets.silhouettes).double()
-    trust = cells * targets.image_weights
+    trust = cells * look.trust(targets)
     w_image = trust[..., None] / 3 * robust_weights(r_image, weights.huber)
     w_silhouette = weights.silhouette * cells * targets.silhouette_weights
-    w_silhouette = w_silhouette * robust_weights(r_silhouette, weights.huber)
+    w_silhouette = w_silhouette * robust_weights(r_silhouette, weights.mask_huber)
     J_image, J_silhouette = (torch.stack([c[k].flatten() for c in columns], 1) for k in (0, 1))
     hessian = J_image.T @ (w_image.flatten()[:, None] * J_image)
     hessian += J_silhouette.T @ (w_silhouette.flatten()[:, None] * J_silhouette)
@@ -481,7 +490,8 @@ def photos() -> Targets:
 def newton(
     lattice: Lattice, targets: Targets, level: NewtonLevel = LEVEL, weights: Weights = WEIGHTS
 ) -> GaussNewton:
-    return GaussNewton(lattice, targets, Appearance(1, tiny.LIGHT), weights, level)
+    recipe = NewtonRecipe((level,), weights=weights)
+    return GaussNewton(lattice, targets, Appearance(1, tiny.LIGHT), recipe, level)
 
 
 def surface_error(lattice: Lattice) -> float:
@@ -610,7 +620,7 @@ def test_the_light_is_estimated_from_all_views_before_the_first_step() -> None:
     ones = torch.ones_like(out.silhouettes)
     targets = Targets(cameras, out.images, out.silhouettes, ones, ones)
     look = Appearance(1, Lighting())
-    method = GaussNewton(lattice, targets, look, WEIGHTS, LEVEL)
+    method = GaussNewton(lattice, targets, look, NewtonRecipe((LEVEL,)), LEVEL)
     method.estimate_appearance()
     assert float(look.albedo) == pytest.approx(0.5, abs=1e-4)
     assert torch.equal(method.lattice.values, lattice.values)
@@ -674,7 +684,7 @@ def test_outliers_hurt_less_with_hubers_loss(photos: Targets) -> None:
         painted[1][blotch] = value
 
     def error(images: Tensor, huber: float) -> float:
-        weights = replace(WEIGHTS, huber=huber)
+        weights = replace(WEIGHTS, huber=huber, mask_huber=huber)
         method = newton(ring_of(0.58, 0.25), replace(photos, images=images), weights=weights)
         for _ in range(8):
             method.iterate()

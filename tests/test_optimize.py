@@ -230,7 +230,7 @@ def test_for_lattice_never_enlarges_nor_blurs_for_little() -> None:
     assert (tiny_ones.cameras.width, tiny_ones.cameras.height) == (8, 8)
 
 
-def test_where_the_silhouette_is_a_guess_the_colour_counts_as_little() -> None:
+def test_some_views_of_a_scene() -> None:
     t = random_targets(16, 12)
     scene = Scene(
         name="x",
@@ -247,7 +247,7 @@ def test_where_the_silhouette_is_a_guess_the_colour_counts_as_little() -> None:
     assert torch.equal(chosen.images, t.images[[2, 0]])
     assert torch.equal(chosen.silhouettes, t.silhouettes[[2, 0]])
     assert torch.equal(chosen.silhouette_weights, t.silhouette_weights[[2, 0]])
-    assert torch.equal(chosen.image_weights, (t.image_weights * t.silhouette_weights)[[2, 0]])
+    assert torch.equal(chosen.image_weights, t.image_weights[[2, 0]])
     assert torch.equal(chosen.cameras.c2w, t.cameras.c2w[[2, 0]])
     assert torch.equal(chosen[[1]].images, t.images[[0]])
 
@@ -361,7 +361,7 @@ def test_colour_and_silhouette_are_weighted_apart(photos: Targets) -> None:
     assert not no_color.color.any()
     assert torch.equal(no_color.silhouette, both.silhouette)
     assert torch.equal(no_color.carve, both.carve)
-    assert torch.equal(no_mask.color, both.color)
+    assert not no_mask.color.any()  # of one colour: what may be a shadow has none
     assert not no_mask.silhouette.any()
     assert not no_mask.carve.any()
 

@@ -15,6 +15,7 @@ from scene_folders import (
     IDENTITY,
     PAR,
     WIDTH,
+    disc,
     edit_frame,
     pose,
     rgba,
@@ -40,7 +41,7 @@ def test_no_scene_there(tmp_path: Path) -> None:
     refused(tmp_path / "nowhere", "nowhere", "folder", "there is neither")
     refused(tmp_path, tmp_path.name, "need a camera file")
     (tmp_path / "cameras.xml").write_text("<a/>")
-    refused(tmp_path / "cameras.xml", "cameras.xml", "need transforms.json")
+    refused(tmp_path / "cameras.xml", "cameras.xml", "need a camera file, one of transforms.json")
     for name in ("a_par.txt", "b_par.txt"):
         (tmp_path / name).write_text("0\n")
     refused(tmp_path, "need one *_par.txt, got 2", "a_par.txt, b_par.txt")
@@ -72,6 +73,18 @@ def opaque(folder: Path) -> None:
         iio.imwrite(folder / f"v_{n}.png", rgba(90, np.ones((HEIGHT, WIDTH), bool)))
 
 
+def white_masks(folder: Path) -> None:
+    (folder / "masks").mkdir()
+    for n in range(3):
+        iio.imwrite(folder / "masks" / f"v_{n}.png", np.full((HEIGHT, WIDTH), 255, np.uint8))
+
+
+def inverted_masks(folder: Path) -> None:
+    (folder / "masks").mkdir()
+    for n in range(3):
+        iio.imwrite(folder / "masks" / f"v_{n}.png", ~disc() * np.uint8(255))
+
+
 def bad_pose(row: int, column: int, value: float) -> dict[str, Any]:
     matrix = pose(5.0)
     matrix[row][column] = value
@@ -91,9 +104,10 @@ BAD_FRAMES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "huge number": ({"cx": 10**400}, ("'v_1.png'", "'cx'", "1000")),
     "angle": ({"fl_x": None}, ("'fl_x'", "None")),
     "size": ({"w": 25}, ("'v_1.png'", "'w' is 25", "24")),
-    "distortion": ({"k1": 0.01}, ("'v_1.png'", "'k1' is 0.01", "undistort")),
-    "fisheye": ({"camera_model": "OPENCV_FISHEYE"}, ("FISHEYE", "undistort")),
-    "fisheye flag": ({"is_fisheye": True}, ("fisheye", "undistort")),
+    "distortion": ({"k5": 0.01}, ("'v_1.png'", "'k5'", "undistort")),
+    "distortion of words": ({"k1": "a"}, ("'v_1.png'", "'k1' needs a number", "'a'")),
+    "camera model": ({"camera_model": "EQUIRECTANGULAR"}, ("EQUIRECT", "OPENCV", "undistort")),
+    "fisheye": ({"is_fisheye": True, "p1": 0.1}, ("'p1'", "fisheye", "undistort")),
     "image not there": ({"file_path": "v_9.png"}, ("v_9.png", "no such file")),
     "image named twice": (
         {"file_path": "v_0.png"},
@@ -176,20 +190,14 @@ SPOILED: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
         lambda f: iio.imwrite(f / "v_1.png", rgba(90, np.zeros((HEIGHT, WIDTH), bool))),
         ("v_1.png", "'v_1'", "mask is empty"),
     ),
-    "no mask": (
-        lambda f: iio.imwrite(f / "v_1.png", rgba()[..., :3]),
-        ("v_1.png", "alpha", "masks/v_1.png", "mask threshold"),
-    ),
-    "opaque": (opaque, ("transforms.json", "white everywhere", "alpha")),
+    "opaque": (opaque, ("v_0.png", "where the object is", "alpha", "masks/NAME.png", "threshold")),
+    "white masks": (white_masks, ("transforms.json", "white everywhere", "alpha")),
+    "inverted masks": (inverted_masks, ("transforms.json", "object in white", "four borders")),
     "mask of another size": (
         lambda f: write_mask(f, 10),
         ("masks/v_1.png", "24×16", "24×10"),
     ),
     "black mask": (lambda f: write_mask(f, HEIGHT), ("'v_1'", "mask is empty")),
-    "mask missing": (
-        lambda f: write_mask(f, None),
-        ("masks/v_1.png", "'v_1' has none"),
-    ),
 }
 
 

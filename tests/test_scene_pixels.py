@@ -17,9 +17,9 @@ from scene_folders import (
 )
 
 from multiview.scenes import load_scene
-from multiview.scenes.images import area_average, read_image
 from multiview.scenes.masks import threshold_silhouette
 from multiview.scenes.selection import natural_key, select
+from sdfrender.images import area_average, read_image
 from sdfrender.pngs import write_png
 
 # ---------------------------------------------------------------------- silhouettes by threshold

@@ -217,7 +217,7 @@ def test_dvr_damage_is_named(tmp_path: Path) -> None:
     fails(r"0003.png: need a mask", drop("mask/0003.png"), "a")
     fails(r"cameras.npz: need 5 cameras as there are images, got 6",
           drop("image/0005.png", "mask/0005.png"), "b")  # fmt: skip
-    fails(r"0002.png: not a complete image",
+    fails(r"0002.png: need a complete image",
           lambda path: (path / "image/0002.png").write_bytes(b"\x89PNG"), "c")  # fmt: skip
     fails(r"mask: need an object in its masks, all of them are empty",
           lambda path: [iio.imwrite(p, np.zeros((64, 64), np.uint8))

@@ -129,7 +129,7 @@ def test_pictures_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         ("noise.png", "auto"): r"noise\.png: need a plain background",
         ("noise.png", "alpha"): r"noise\.png: need an alpha channel",
         ("empty.png", "auto"): r"empty\.png: need an object in the picture",
-        ("text.png", "auto"): r"text\.png: not a readable",
+        ("text.png", "auto"): r"text\.png: need a complete image",
         ("gone.png", "auto"): r"gone\.png: no such file",
         ("noise.png", str(tmp_path / "empty.png")): r"empty\.png: need the size of",
     }

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from multiview.appearance import Appearance
+from multiview.appearance import Appearance, Model
+from multiview.choose_appearance import choose_model
 from multiview.config import FitConfig
+from multiview.hull import visual_hull
 from multiview.optimize.energy import Terms
 from multiview.optimize.floaters import remove_floaters
 from multiview.optimize.gauss_newton import GaussNewton
@@ -90,7 +92,7 @@ def level_resolution(config: FitConfig, level: Level) -> int:
 
 def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, quiet: bool) -> None:
     """Go through the levels; leaves the result in `state`, also when interrupted."""
-    recipe = config.recipe()
+    recipe = config.recipe(photographs=state.appearance.known is None)
     generator = torch.Generator().manual_seed(config.seed)
     losses = torch.full((len(targets.cameras),), math.inf)
     start = restore(state, run, generator, losses) if config.resume else None
@@ -113,6 +115,8 @@ def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, qu
             state.lattice = state.lattice.resample(resolution)
             if not isinstance(recipe, SdfDiffRecipe):  # which never redistances
                 state.lattice = state.lattice.redistance()
+        if start is None and number == 0:
+            state.appearance.model = appearance_model(state, config, level_targets)
         method = choose_method(state, recipe, level, level_targets, losses, generator)
         first = 0
         if resuming and start is not None:
@@ -147,6 +151,19 @@ def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, qu
     bar.close()
 
 
+def appearance_model(state: Fit, config: FitConfig, targets: Targets) -> Model:
+    """What `--appearance` asks for; if nothing, what predicts views that were held back."""
+    if config.appearance != "auto":
+        return config.appearance
+    if config.preset == "sdfdiff":
+        return "constant"
+    box = state.lattice
+    hull = visual_hull(
+        targets.cameras, targets.silhouettes, targets.silhouette_weights, box.resolution, box.bounds
+    )
+    return choose_model(hull, targets, state.appearance)
+
+
 def choose_method(
     state: Fit,
     recipe: Recipe,
@@ -164,7 +181,7 @@ def choose_method(
         assert isinstance(level, SdfDiffLevel)
         return SdfDiff(state.lattice, targets, state.appearance, recipe, level)
     assert isinstance(level, NewtonLevel)
-    return GaussNewton(state.lattice, targets, state.appearance, recipe.weights, level)
+    return GaussNewton(state.lattice, targets, state.appearance, recipe, level)
 
 
 def progress_bar(levels: Sequence[Level], pyramid: Sequence[Targets], quiet: bool) -> Bar:

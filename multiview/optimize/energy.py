@@ -4,7 +4,7 @@
 with p a pixel's width at the object, h the spacing, and n of the N views at hand: pixels are
 measured in cells, so weights keep their meaning at every resolution. ρ is the square, or Huber's
 function, which grows linearly beyond a residual of k: `ρ(r) = w(r) r² (2 − w(r))` with
-`w = min(1, k/|r|)`.
+`w = min(1, k/|r|)`. r_C is that of the photograph: what the lens makes of the rendering.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from multiview.appearance import Appearance
 from multiview.optimize.targets import Targets
-from sdfrender import Lattice, Rendering, energies, render
+from sdfrender import Lattice, Rendering, energies
 
 CARVE_BELOW = 0.02  # a pixel whose silhouette is less must be empty
 
@@ -37,7 +37,9 @@ class Weights:
     band: float = 3.2
     """Half width of the regularisers' band, in cells."""
     huber: float = math.inf
-    """Residual of colour and silhouette beyond which it counts linearly (k)."""
+    """Residual of colour beyond which it counts linearly (k)."""
+    mask_huber: float = math.inf
+    """The same for the silhouette."""
 
 
 @dataclass(frozen=True)
@@ -78,20 +80,15 @@ def energy(
     Args:
         lattice: one lattice.
         targets: n views.
-        appearance: colour and light, held fixed.
+        appearance: colour, light and lens, held fixed.
         weights: of the terms.
         share: n / N, the part of all views that these are.
     """
-    out = render(
-        lattice,
-        targets.cameras,
-        lighting=appearance.lighting,
-        albedo=appearance.albedo,
-    )
-    w_color, w_silhouette = pixel_weights(lattice, targets, weights)
-    r_color, r_silhouette = residuals(targets, out)
+    out = appearance.render(lattice, targets.cameras)
+    w_color, w_silhouette = pixel_weights(lattice, targets, appearance, weights)
+    r_color, r_silhouette = residuals(targets, out, appearance)
     color = w_color * robust(r_color, weights.huber).mean(-1)
-    silhouette = w_silhouette * robust(r_silhouette, weights.huber)
+    silhouette = w_silhouette * robust(r_silhouette, weights.mask_huber)
     cells_per_pixel = pixels_in_cells(lattice, targets) ** 2  # (n,)
     eikonal, laplacian = energies.regularizers(lattice, weights.band)
     return Terms(
@@ -103,15 +100,20 @@ def energy(
     ), out
 
 
-def residuals(targets: Targets, out: Rendering) -> tuple[Tensor, Tensor]:
+def residuals(targets: Targets, out: Rendering, appearance: Appearance) -> tuple[Tensor, Tensor]:
     """`r_C` `[n, H, W, C]` and `r_A` `[n, H, W]`."""
-    return out.images - targets.images, out.silhouettes - targets.silhouettes
+    images = appearance.photograph(out.images)
+    return images - targets.images, out.silhouettes - targets.silhouettes
 
 
-def pixel_weights(lattice: Lattice, targets: Targets, weights: Weights) -> tuple[Tensor, Tensor]:
+def pixel_weights(
+    lattice: Lattice, targets: Targets, appearance: Appearance, weights: Weights
+) -> tuple[Tensor, Tensor]:
     """What the squares of `r_C` (mean over its channels) and `r_A` count: `[n, H, W]` each."""
     cells = (pixels_in_cells(lattice, targets) ** 2)[:, None, None]
-    return cells * targets.image_weights, weights.silhouette * cells * targets.silhouette_weights
+    return cells * appearance.trust(
+        targets
+    ), weights.silhouette * cells * targets.silhouette_weights
 
 
 def pixels_in_cells(lattice: Lattice, targets: Targets) -> Tensor:

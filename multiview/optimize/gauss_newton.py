@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from multiview.appearance import Appearance
-from multiview.optimize.energy import Terms, Weights
+from multiview.optimize.energy import Terms
 from multiview.optimize.least_squares import LeastSquares
 from multiview.optimize.targets import Targets
-from multiview.recipes import NewtonLevel
-from sdfrender import Lattice, render
+from multiview.recipes import NewtonLevel, NewtonRecipe
+from sdfrender import Lattice
 from sdfrender.redistance import redistance
 
 BAND = 3.2  # half width of the band of unknowns, cells
@@ -27,7 +27,7 @@ REACH = 6.0  # how far distances are kept up, cells
 ITERATIONS = 30  # of conjugate gradients
 TOLERANCE = 0.02
 SMALL_STEPS = 1e-3  # ε at a damping of 1
-EASE, LEAST = 0.7, 0.03  # damping after a step that succeeded, and its floor
+EASE = 0.7  # of the damping after a step that succeeded
 RAISE, MOST = 3.0, 100.0  # after one that did not
 WORSE = 1.3  # a step did not succeed when the data terms grew by more than this
 
@@ -39,7 +39,7 @@ class GaussNewton:
         lattice: where to start.
         targets: all training views at this level.
         appearance: colour and light; every rendering is shown to it.
-        weights: of the energy.
+        recipe: weights of the energy, least damping.
         level: settings of the level, among them the weight of smoothness.
     """
 
@@ -48,12 +48,13 @@ class GaussNewton:
         lattice: Lattice,
         targets: Targets,
         appearance: Appearance,
-        weights: Weights,
+        recipe: NewtonRecipe,
         level: NewtonLevel,
     ) -> None:
         self.lattice = lattice
         self.targets, self.appearance, self.level = targets, appearance, level
-        self.weights = replace(weights, laplacian=level.laplacian)
+        self.weights = replace(recipe.weights, laplacian=level.laplacian)
+        self.least_damping = recipe.least_damping
         self.damping, self.energy = 1.0, float("inf")
         self.settled = False
         spacing = lattice.spacing
@@ -66,7 +67,7 @@ class GaussNewton:
         if energy > WORSE * self.energy:
             self.damping = min(RAISE * self.damping, MOST)
         else:
-            self.damping = max(EASE * self.damping, LEAST)
+            self.damping = max(EASE * self.damping, self.least_damping)
         self.energy = energy
 
         step = problem.step(
@@ -85,10 +86,8 @@ class GaussNewton:
         """Render all views once and solve for colour and light, before the first step."""
         look = self.appearance
         with torch.no_grad():
-            out = render(
-                self.lattice, self.targets.cameras, lighting=look.lighting, albedo=look.albedo
-            )
-        look.observe(out, self.targets)
+            out = look.render(self.lattice, self.targets.cameras)
+        look.observe(out, self.targets, self.lattice)
         look.solve()
 
     def state(self) -> dict[str, Tensor]:

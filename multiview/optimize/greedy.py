@@ -85,7 +85,7 @@ class Optimizer:
         share = len(views) / len(self.targets.cameras)
         lattice = Lattice(self.values * self.cell, self.bounds)
         terms, out = energy(lattice, chosen, self.appearance, self.weights, share)
-        self.appearance.observe(out, chosen)
+        self.appearance.observe(out, chosen, lattice)
         return terms
 
     def update(self, views: list[int]) -> Terms:

@@ -41,7 +41,7 @@ class LeastSquares:
     Args:
         lattice: where.
         targets: all training views at this level.
-        appearance: colour and light, held fixed; it observes the rendering.
+        appearance: colour, light and lens, held fixed; it observes the rendering.
         weights: of the energy.
         width: half width of the band of unknowns, in cells.
 
@@ -62,16 +62,17 @@ class LeastSquares:
         self.J = linearize(
             lattice, targets.cameras, lighting=appearance.lighting, albedo=appearance.albedo
         )
+        self.lens = appearance.photograph
         out = self.J.rendering
-        appearance.observe(out, targets)
+        appearance.observe(out, targets, lattice)
 
-        r_color, r_silhouette = residuals(targets, out)
-        w_color, w_silhouette = pixel_weights(lattice, targets, weights)
+        r_color, r_silhouette = residuals(targets, out, appearance)
+        w_color, w_silhouette = pixel_weights(lattice, targets, appearance, weights)
         w_color = w_color[..., None] / r_color.shape[-1]  # energy() takes the mean over channels
         color = w_color * robust(r_color, weights.huber)
-        silhouette = w_silhouette * robust(r_silhouette, weights.huber)
+        silhouette = w_silhouette * robust(r_silhouette, weights.mask_huber)
         self.w_color = (w_color * robust_weights(r_color, weights.huber)).contiguous()
-        self.w_silhouette = w_silhouette * robust_weights(r_silhouette, weights.huber)
+        self.w_silhouette = w_silhouette * robust_weights(r_silhouette, weights.mask_huber)
 
         self.laplacian, smooth = band.laplacian()
         eikonal, slope = band.eikonal()
@@ -121,7 +122,8 @@ class LeastSquares:
         def normal(y: Floats) -> Floats:  # of the scaled unknowns y = x / scale
             x = scale * y
             image, silhouette = self.J.jvp(self.band.scatter(x))
-            pixels = self._pull(image.mul_(self.w_color), silhouette.mul_(self.w_silhouette))
+            image = self.lens(image).mul_(self.w_color)
+            pixels = self._pull(image, silhouette.mul_(self.w_silhouette))
             out: Floats = scale * (pixels + S_T @ (S @ x) + np.float32(damping) * x)
             return out
 
@@ -131,8 +133,8 @@ class LeastSquares:
         return x
 
     def _pull(self, image: Tensor, silhouette: Tensor) -> Floats:
-        """`Jᵀ` in the unknowns."""
-        return self.band.gather(self.J.vjp(image, silhouette))
+        """`Jᵀ` in the unknowns, J with the lens."""
+        return self.band.gather(self.J.vjp(self.lens(image), silhouette))
 
     def _carving(self, lattice: Lattice, targets: Targets) -> tuple[Any, Floats, Any]:
         """Rows, residuals `(φ(x)/h − 1) p/h` and views of the points that must be empty."""

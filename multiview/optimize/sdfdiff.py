@@ -73,7 +73,7 @@ class SdfDiff(Optimizer):
         lattice = Lattice(self.values * self.cell, self.bounds)
         terms, out = energy(lattice, self.views[view], self.appearance, self.recipe)
         if view not in self.observed:
-            self.appearance.observe(out, self.views[view])
+            self.appearance.observe(out, self.views[view], lattice)
             self.observed.add(view)
         return terms
 
@@ -140,7 +140,7 @@ def energy(
     eikonal, laplacian = energies.regularizers(lattice, weights.band)
     none = torch.zeros(len(targets.cameras))
     return Terms(
-        color=count * (targets.image_weights * r).sum((1, 2)),
+        color=count * (appearance.trust(targets) * r).sum((1, 2)),
         silhouette=none,
         carve=none,
         # `energies` halves 1 − |∇φ|², and divides the Laplacian by h

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from multiview.scenes import Scene
-from multiview.scenes.images import area_average
 from sdfrender import Cameras, Lattice
+from sdfrender.images import area_average
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,14 @@ class Targets:
 
     @classmethod
     def of(cls, scene: Scene, views: Sequence[int]) -> Targets:
-        """Some views of a scene, at the size they were loaded.
-
-        Where the silhouette is only a guess the colour says nothing about the surface either: such
-        pixels are too dark to tell object from background.
-        """
+        """Some views of a scene, at the size they were loaded."""
         ids = torch.as_tensor(views)
         return cls(
             scene.cameras[ids],
             scene.images[ids],
             scene.silhouettes[ids],
             scene.silhouette_weights[ids],
-            scene.image_weights[ids] * scene.silhouette_weights[ids],
+            scene.image_weights[ids],
         )
 
     def __getitem__(self, views: Sequence[int] | Tensor) -> Targets:

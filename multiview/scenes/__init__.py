@@ -6,14 +6,20 @@ Axes, pixel centres, mask polarity and colour depth are converted here and nowhe
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from multiview.scenes.colmap import colmap_file, read_colmap
+from multiview.scenes.masks import CLOSING_RADIUS, POCKET_RADIUS, find_mask
 from multiview.scenes.middlebury import read_middlebury
-from multiview.scenes.pixels import read_pixels
+from multiview.scenes.missing import doubtful_masks, make_masks
+from multiview.scenes.npz import npz_file, read_npz
+from multiview.scenes.pixels import SOURCES, Pixels, read_pixels
 from multiview.scenes.scene import Description, Scene, View
 from multiview.scenes.selection import split_views
 from multiview.scenes.transforms import read_transforms
@@ -21,6 +27,11 @@ from sdfrender.cameras import Cameras
 from sdfrender.errors import InputError
 
 __all__ = ["Scene", "load_scene"]
+
+FILES = (
+    "transforms.json, transforms_train.json, NAME_par.txt, sparse/0/cameras.bin or .txt, "
+    "cameras_sphere.npz, cameras.npz"
+)
 
 
 def load_scene(
@@ -32,11 +43,19 @@ def load_scene(
     """Read posed images and silhouettes.
 
     Formats: `transforms.json` (nerfstudio, instant-ngp, `sdfrender render`), NeRF-synthetic
-    (`transforms_train.json` and `transforms_test.json`), Middlebury (`*_par.txt`).
+    (`transforms_train.json` and `transforms_test.json`), Middlebury (`*_par.txt`), COLMAP (text or
+    binary, in `sparse/0`, `sparse` or the folder itself, pictures in `images`), IDR and NeuS
+    (`cameras_sphere.npz` or `cameras.npz`, with `image` and `mask`), DVR and ONet (`cameras.npz`,
+    likewise). Pictures of lenses that distort are undistorted, with the same intrinsics; what the
+    lens did not show has weights of 0.
 
     Where the object is comes from the first of these that there is: `mask_threshold`;
-    `masks/NAME.png`, white = object; the images' alpha channel; for Middlebury a threshold of
-    0.14. A `mask_path` in `transforms.json` is nerfstudio's: black pixels are ignored (weight 0).
+    the mask file of the view, `masks/NAME.png` or the format's own, white = object; its alpha
+    channel; for Middlebury without mask files a threshold of 0.14; the colour of a plain or
+    smoothly shaded background, seen where no other view allows the object or along the picture's
+    rim. A view of which none of these says anything is neither trained on nor held out, with a
+    warning. A `mask_path` in `transforms.json` is nerfstudio's: black pixels are ignored (weight
+    0).
 
     Args:
         path: the scene's folder, or its camera file.
@@ -58,7 +77,7 @@ def load_scene(
         raise InputError(f"max size: need at least 1 pixel, got {max_size}")
     if mask_threshold is not None and not 0 < mask_threshold < 1:
         raise InputError(f"mask threshold: need a fraction between 0 and 1, got {mask_threshold}")
-    scene = _describe(Path(path))
+    scene = _with_masks(_describe(Path(path)))
     _check_names(scene)
     has_test_split = any(view.test for view in scene.views)
     views, train, held_out = split_views(scene.views, train_views, has_test_split)
@@ -66,21 +85,32 @@ def load_scene(
     longest = max(cameras.width, cameras.height)
     scale = min(1.0, (max_size or longest) / longest)
     width, height = max(1, round(cameras.width * scale)), max(1, round(cameras.height * scale))
-    pixels = read_pixels(scene, views, (width, height), mask_threshold)
+    cameras = cameras.resized(width, height)
+    threshold = mask_threshold
+    if threshold is None and not any(view.mask for view in views):
+        threshold = scene.mask_threshold
+    pixels = read_pixels(scene, views, (width, height), threshold)
+    recipe, warnings = make_masks(scene, views, cameras, pixels)
+    warnings += doubtful_masks(scene, views, cameras, pixels)
+    told = {n for n, source in enumerate(pixels.sources) if source != "none"}
+    if len(told.intersection(train)) < 2:
+        raise InputError(f"{scene.file}: need 2 views with masks to fit: {'; '.join(warnings)}")
     return Scene(
-        name=scene.file.resolve().parent.name,
+        name=scene.folder.resolve().name,
         names=tuple(view.name for view in views),
         images=pixels.images,
         silhouettes=pixels.silhouettes,
         silhouette_weights=pixels.silhouette_weights,
         image_weights=pixels.image_weights,
-        cameras=cameras.resized(width, height),
-        train=train,
-        held_out=held_out,
+        cameras=cameras,
+        train=tuple(n for n in train if n in told),
+        held_out=tuple(n for n in held_out if n in told),
         bounds=scene.bounds,
         lighting=scene.lighting,
         color_space=scene.color_space,
         mesh=scene.mesh,
+        masks=_masks_told(pixels, threshold, recipe),
+        warnings=tuple(warnings),
     )
 
 
@@ -94,7 +124,11 @@ def _describe(path: Path) -> Description:
         return read_transforms(path)
     if path.name.endswith("_par.txt"):
         return read_middlebury(path)
-    raise InputError(f"{path}: need transforms.json, transforms_train.json or NAME_par.txt")
+    if path.name in ("cameras.bin", "cameras.txt"):
+        return read_colmap(path)
+    if path.suffix == ".npz":
+        return read_npz(path)
+    raise InputError(f"{path}: need a camera file, one of {FILES}")
 
 
 def _camera_file(folder: Path) -> Path:
@@ -106,10 +140,33 @@ def _camera_file(folder: Path) -> Path:
     for file in (*par_files, folder / "transforms.json", folder / "transforms_train.json"):
         if file.is_file():
             return file
-    raise InputError(
-        f"{folder}: need a camera file, there is no *_par.txt, transforms.json or "
-        "transforms_train.json in it"
-    )
+    found = npz_file(folder) or colmap_file(folder)
+    if found is None:
+        raise InputError(f"{folder}: need a camera file, there is none of {FILES}")
+    return found
+
+
+def _with_masks(scene: Description) -> Description:
+    """The scene with the masks in its folder `masks`, for views whose reader found none."""
+    views = []
+    for view in scene.views:
+        mask = view.mask or find_mask(scene.folder / "masks", view.name, view.image.name)
+        # nerfstudio keeps its ignore-masks in masks/ too.
+        ignored = mask is not None and view.ignore is not None and mask.samefile(view.ignore)
+        views.append(replace(view, mask=None if ignored else mask))
+    return replace(scene, views=views)
+
+
+def _masks_told(
+    pixels: Pixels, threshold: float | None, recipe: Mapping[str, float]
+) -> dict[str, float]:
+    """How many views have their silhouette from where, and the parameters that made them."""
+    counts = Counter(pixels.sources)
+    told: dict[str, float] = {source: counts[source] for source in SOURCES if counts[source]}
+    if "threshold" in told or "background" in told:
+        told |= {"threshold_level": threshold} if threshold is not None else dict(recipe)
+        told |= {"closing_radius": CLOSING_RADIUS, "pocket_radius": POCKET_RADIUS}
+    return told
 
 
 def _check_names(scene: Description) -> None:

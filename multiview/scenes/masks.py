@@ -11,8 +11,8 @@ from scipy import ndimage
 from skimage.color import rgb2gray
 from skimage.morphology import isotropic_closing
 
-from multiview.scenes.images import Image, image_mode, read_image
 from sdfrender.errors import InputError
+from sdfrender.images import Image, image_mode, read_image
 
 Mask = NDArray[np.bool_]
 
@@ -42,8 +42,17 @@ def threshold_silhouette(photo: Image, threshold: float) -> tuple[Image, Image]:
         `[H, W]` silhouette, 0 or 1, and `[H, W]` weights: 0 at the pixels that steps 2 and 4 added.
     """
     luminance = rgb2gray(photo) if photo.shape[-1] == 3 else photo[..., 0]
-    longest = max(luminance.shape)
-    bright = _components(luminance > threshold, at_least=(NOISE_SIDE * longest) ** 2)
+    return closed_silhouette(luminance > threshold)
+
+
+def closed_silhouette(seen: Mask) -> tuple[Image, Image]:
+    """Steps 2 to 4 of `threshold_silhouette`, and the noise of step 1, for pixels seen as object.
+
+    Returns:
+        `[H, W]` silhouette, 0 or 1, and `[H, W]` weights: 0 at the pixels that were added.
+    """
+    longest = max(seen.shape)
+    bright = _components(seen, at_least=(NOISE_SIDE * longest) ** 2)
     border = math.ceil(2 * CLOSING_RADIUS * longest)
     padded = np.pad(bright, border, mode="edge")
     closed = isotropic_closing(padded, CLOSING_RADIUS * longest)  # type: ignore[no-untyped-call]
@@ -54,21 +63,10 @@ def threshold_silhouette(photo: Image, threshold: float) -> tuple[Image, Image]:
     return filled.astype(np.float32), known.astype(np.float32)
 
 
-def find_mask(folder: Path, name: str, image: Path) -> Path | None:
-    """The object mask `masks/NAME.png` of a scene, or None if the scene has no such folder.
-
-    Also finds COLMAP's `masks/IMAGE.jpg.png`.
-
-    Raises:
-        InputError: the folder exists, but the mask of this view does not.
-    """
-    if not (folder / "masks").is_dir():
-        return None
-    candidate = folder / "masks" / f"{name}.png"
-    for path in (candidate, candidate.with_name(f"{image.name}.png")):
-        if path.is_file():
-            return path
-    raise InputError(f"{candidate}: need a mask for every view, '{name}' has none")
+def find_mask(folder: Path, *names: str) -> Path | None:
+    """The object mask of a view: `NAME.png` in `folder` for the first of its names that has one."""
+    files = (folder / f"{name}.png" for name in names)
+    return next((file for file in files if file.is_file()), None)
 
 
 def read_mask(path: Path, size: tuple[int, int]) -> Image:

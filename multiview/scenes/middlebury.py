@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from multiview.scenes.fields import numbers, read_text, shown
-from multiview.scenes.images import EXTENSIONS, find_image, image_mode
 from multiview.scenes.scene import Description, View
 from sdfrender.errors import InputError
+from sdfrender.images import EXTENSIONS, find_image, image_mode
+from sdfrender.tables import numbers, read_text, shown
 
 MASK_THRESHOLD = 0.14  # of full scale; the photographs have no masks
 
@@ -38,7 +38,7 @@ def read_middlebury(file: Path) -> Description:
         raise InputError(f"{file}: need {count} camera lines as line 1 says, got {len(lines)}")
     views = [_view(file, line, words) for line, words in lines]
     _check_images(file, views)
-    return Description(file, views, mask_threshold=MASK_THRESHOLD)
+    return Description(file, file.parent, views, mask_threshold=MASK_THRESHOLD)
 
 
 def _view(file: Path, line: int, words: list[str]) -> View:

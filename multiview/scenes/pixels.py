@@ -2,110 +2,141 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from multiview.scenes.images import Image, area_average, image_mode, read_image, srgb_to_linear
-from multiview.scenes.masks import find_mask, read_mask, threshold_silhouette
+from multiview.scenes.distortion import undistort
+from multiview.scenes.masks import read_mask, threshold_silhouette
 from multiview.scenes.scene import Description, View
 from sdfrender.errors import InputError
+from sdfrender.images import Image, area_average, image_mode, read_image, srgb_to_linear
+
+Source = Literal["file", "alpha", "threshold", "background", "none"]
+
+SOURCES: tuple[Source, ...] = get_args(Source)
+
+OPAQUE = 0.999  # an alpha channel above this everywhere says nothing
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pixels:
-    """What `Scene` holds per pixel; shapes and meaning as there."""
+    """What `Scene` holds per pixel; shapes and meaning as there.
+
+    `sources` tells for each view where its silhouette is from. A view with none has weights of 0.
+    """
 
     images: Tensor
     silhouettes: Tensor
     silhouette_weights: Tensor
     image_weights: Tensor
+    sources: list[Source]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.silhouettes.shape[2], self.silhouettes.shape[1]
+
+    def put(self, n: int, planes: Image, source: Source) -> None:
+        """Take the planes of a view, `[H, W, C + 3]` as `read_view` gives them, averaged down."""
+        small = torch.from_numpy(area_average(planes, *self.size))
+        self.images[n], self.sources[n] = small[..., :-3], source
+        self.silhouettes[n], self.silhouette_weights[n] = small[..., -3], small[..., -2]
+        self.image_weights[n] = small[..., -1]
 
 
 def read_pixels(
-    scene: Description, views: list[View], size: tuple[int, int], mask_threshold: float | None
+    scene: Description, views: Sequence[View], size: tuple[int, int], threshold: float | None
 ) -> Pixels:
-    """Read the images and masks of `views`.
-
-    Where the object is comes from the first of these that there is: `mask_threshold`;
-    `masks/NAME.png`, white = object; the image's alpha channel; the format's own threshold.
+    """Read the images and masks of `views`; those that have no mask keep weights of 0.
 
     Args:
         scene: whose views these are.
         views: N views whose images have the same size.
         size: `(width, height)` to average down to.
-        mask_threshold: as in `load_scene`.
+        threshold: fraction of full scale above which a pixel is object, or None.
 
     Raises:
-        InputError: a damaged image, a mask of another size or with no object in it, or nothing
-            that says where the object is.
+        InputError: a damaged image, a mask of another size or with no object in it.
     """
     grey = all(image_mode(view.image)[0] in ("L", "LA", "I", "I;16") for view in views)
     N, (width, height) = len(views), size
+    planes = torch.zeros(3, N, height, width)
     images = torch.zeros(N, height, width, 1 if grey else 3)
-    silhouettes, weights = torch.zeros(N, height, width), torch.ones(N, height, width)
-    masked = any(view.ignore for view in views)
-    image_weights = torch.ones(N if masked else 1, height if masked else 1, width if masked else 1)
-    reader = _Reader(scene, mask_threshold)
+    pixels = Pixels(images, planes[0], planes[1], planes[2], ["none" for _ in views])
     for n, view in enumerate(tqdm(views, desc="images", disable=None if N > 8 else True)):
-        image, silhouette, known = reader.read(view)
-        if view.ignore:
-            keep = read_mask(view.ignore, view.size)
-            known = known * keep
-            image_weights[n] = torch.from_numpy(area_average(keep, width, height))
-        images[n] = torch.from_numpy(area_average(image, width, height))
-        silhouettes[n] = torch.from_numpy(area_average(silhouette, width, height))
-        weights[n] = torch.from_numpy(area_average(known, width, height))
-    if bool((silhouettes > 0.999).all()):
+        pixels.put(n, *read_view(scene, view, size, threshold))
+    return pixels
+
+
+def read_view(
+    scene: Description, view: View, size: tuple[int, int], threshold: float | None
+) -> tuple[Image, Source]:
+    """`[H, W, C + 3]`, at least as large as `size`, and where the silhouette is from.
+
+    Premultiplied colour, silhouette, the weight of the silhouette, the weight of the colour.
+    """
+    color, alpha = read_image(view.image)
+    silhouette, known, source = _silhouette(view, color, alpha, threshold)
+    if source != "none" and silhouette.max() < 0.5:
         raise InputError(
-            f"{scene.file}: need to know where the object is, but every mask is white everywhere "
-            f"and says that all is object: {_ways(scene, views[0])}"
+            f"{view.image}: view '{view.name}' needs a mask, its mask is empty (white = object)"
         )
-    return Pixels(images, silhouettes, weights, image_weights.expand(N, height, width))
+    if scene.color_space == "srgb":
+        color = srgb_to_linear(color)
+    coverage = silhouette if alpha is None else np.minimum(silhouette, alpha)
+    keep = _kept(view)
+    planes = np.dstack((color * coverage[..., None], silhouette, known * keep, keep))
+    return undistorted(planes, view, size), source
 
 
-@dataclass(frozen=True)
-class _Reader:
-    scene: Description
-    mask_threshold: float | None
+def read_photo(view: View, size: tuple[int, int]) -> tuple[Image, Image]:
+    """`[H, W, C]` colour as stored and `[H, W]` its weight, as large as `read_view` has them."""
+    color, alpha = read_image(view.image)
+    if alpha is not None:
+        color = color * alpha[..., None]
+    planes = undistorted(np.dstack((color, _kept(view))), view, size)
+    return planes[..., :-1], planes[..., -1]
 
-    def read(self, view: View) -> tuple[Image, Image, Image]:
-        """Premultiplied colour `[H, W, C]`, silhouette and its weight `[H, W]`, at full size."""
-        color, alpha = read_image(view.image)
-        silhouette, known = self._silhouette(view, color, alpha)
-        if silhouette.max() < 0.5:
-            raise InputError(f"{view.image}: view '{view.name}' needs a mask, its mask is empty")
-        if self.scene.color_space == "srgb":
-            color = srgb_to_linear(color)
-        coverage = silhouette if alpha is None else np.minimum(silhouette, alpha)
-        return color * coverage[..., None], silhouette, known
 
-    def _silhouette(self, view: View, color: Image, alpha: Image | None) -> tuple[Image, Image]:
-        threshold = self.mask_threshold
-        if threshold is None:
-            path = find_mask(self.scene.file.parent, view.name, view.image)
-            # nerfstudio keeps its ignore-masks in masks/ too.
-            if path is not None and not (view.ignore and path.samefile(view.ignore)):
-                mask = read_mask(path, view.size)
-                return mask, np.ones_like(mask)
-            if alpha is not None:
-                return alpha, np.ones_like(alpha)
-            threshold = self.scene.mask_threshold
-        if threshold is None:
-            raise InputError(
-                f"{view.image}: need to know where the object is: {_ways(self.scene, view)}"
-            )
+def undistorted(planes: Image, view: View, size: tuple[int, int]) -> Image:
+    """`[H, W, C]` planes without the distortion of the view's lens.
+
+    What the lens does not show is 0 in all planes, also in those that are weights. The planes come
+    out at most twice as large as the `size` that is wanted: enough, and large photographs take
+    long.
+    """
+    if view.lens is None:
+        return planes
+    K = view.K.copy()
+    width, height = (min(own, 2 * wanted) for own, wanted in zip(view.size, size, strict=True))
+    K[:2] *= np.array([[width / view.size[0]], [height / view.size[1]]])
+    return undistort(area_average(planes, width, height), view.lens, K)[0]
+
+
+def _silhouette(
+    view: View, color: Image, alpha: Image | None, threshold: float | None
+) -> tuple[Image, Image, Source]:
+    """Silhouette, its weight, and what told it."""
+    if threshold is not None:
         photo = color if alpha is None else color * alpha[..., None]
-        return threshold_silhouette(photo, threshold)
+        return *threshold_silhouette(photo, threshold), "threshold"
+    if view.mask is not None:
+        mask = read_mask(view.mask, view.size)
+        return mask, np.ones_like(mask), "file"
+    if alpha is not None and alpha.min() < OPAQUE:
+        return alpha, np.ones_like(alpha), "alpha"
+    nothing = np.zeros(color.shape[:2], np.float32)
+    return nothing, nothing, "none"
 
 
-def _ways(scene: Description, view: View) -> str:
-    masks = scene.file.parent / "masks" / f"{view.name}.png"
-    ignored = " (mask_path only says which pixels to ignore)" if view.ignore else ""
-    return (
-        f"give an alpha channel, or {masks} with the object in white, or a mask threshold "
-        f"for a bright object before a dark background{ignored}"
-    )
+def _kept(view: View) -> Image:
+    """`[H, W]` 0 where the view's ignore-mask is black."""
+    if view.ignore is not None:
+        return read_mask(view.ignore, view.size)
+    return np.ones((view.size[1], view.size[0]), np.float32)

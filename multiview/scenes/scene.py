@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from multiview.scenes.distortion import Lens
 from sdfrender.cameras import Cameras
 from sdfrender.lighting import Lighting
 
@@ -30,8 +32,9 @@ class Scene:
         silhouettes: `[N, H, W]` coverage in [0, 1].
         silhouette_weights: `[N, H, W]` the fraction of the pixel where the silhouette is known.
             Where it is 0 nothing may be concluded from `silhouettes`: nothing is carved there.
+            A view without any mask has 0 throughout.
         image_weights: `[N, H, W]` the fraction of the pixel whose colour counts: 0 where an
-            ignore-mask of the scene says so, else 1.
+            ignore-mask of the scene says so or a lens showed nothing, else 1.
         cameras: N views, OpenCV axes, pixel centres at +0.5, the scene's own world units.
         train: positions of the views to fit.
         held_out: positions of the views to evaluate on; none of them is in `train`.
@@ -39,6 +42,10 @@ class Scene:
         lighting: the light, if the scene states it.
         color_space: what the scene states about its files.
         mesh: ground truth beside the scene, if the scene states it.
+        masks: of how many views the silhouettes are from a file, the alpha channel, a threshold,
+            the background or nowhere, and the parameters of the recipe that made them (radii as
+            fractions of the longest side of the image).
+        warnings: what is doubtful about the scene, a sentence each.
     """
 
     name: str
@@ -54,6 +61,8 @@ class Scene:
     lighting: Lighting | None = None
     color_space: ColorSpace = "as stored"
     mesh: Path | None = None
+    masks: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,8 @@ class View:
         size: width and height that the camera is for, pixels.
         ignore: mask file whose black pixels are to be ignored.
         test: whether the scene's own split keeps this view for testing.
+        mask: mask file whose white pixels are the object.
+        lens: that the picture and its masks were taken with, if not a pinhole.
     """
 
     name: str
@@ -77,6 +88,8 @@ class View:
     size: tuple[int, int]
     ignore: Path | None = None
     test: bool = False
+    mask: Path | None = None
+    lens: Lens | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +98,7 @@ class Description:
 
     Args:
         file: the camera file, which errors name.
+        folder: of the scene, in which masks may be.
         views: in the file's order.
         mask_threshold: fraction of full scale above which a pixel is object, when nothing else
             says where the object is.
@@ -92,9 +106,18 @@ class Description:
     """
 
     file: Path
+    folder: Path
     views: list[View]
     mask_threshold: float | None = None
     bounds: Tensor | None = None
     lighting: Lighting | None = None
     color_space: ColorSpace = "as stored"
     mesh: Path | None = None
+
+
+def short_names(views: list[View]) -> list[View]:
+    """Views under their file's stem where that tells them apart, else with its folder."""
+    stems = [PurePosixPath(view.name).name for view in views]
+    if len(set(stems)) < len(stems):
+        return views
+    return [replace(view, name=stem) for stem, view in zip(stems, views, strict=True)]

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from multiview.scenes.fields import Table, numbers, only_keys, read_table, shown
 from sdfrender.errors import InputError
-from sdfrender.lighting import Directional, Headlight, Intensity, Lighting
+from sdfrender.light_tables import lighting_from_table
+from sdfrender.tables import Table, numbers, only_keys, shown
 
 
 def read_stated(file: Path, table: Table) -> dict[str, Any]:
@@ -49,53 +49,5 @@ def read_stated(file: Path, table: Table) -> dict[str, Any]:
             raise InputError(f"{mesh}: need the mesh that {where} names, there is no such file")
         found["mesh"] = mesh
     if "lighting" in stated:
-        found["lighting"] = _lighting(stated["lighting"], f"{where}: 'lighting'")
+        found["lighting"] = lighting_from_table(stated["lighting"], f"{where}: 'lighting'")
     return found
-
-
-def read_lighting(file: Path) -> Lighting:
-    """A light from a JSON file with the keys of `"lighting"`.
-
-    Raises:
-        InputError: no such file, not JSON, an unknown key or a value of the wrong kind.
-    """
-    return _lighting(read_table(file), str(file))
-
-
-def _lighting(stated: object, where: str) -> Lighting:
-    light = only_keys(stated, ("ambient", "headlight", "directional", "sh"), where)
-    headlight = None
-    if light.get("headlight") is not None:
-        head = only_keys(light["headlight"], ("intensity", "falloff"), f"{where}: 'headlight'")
-        falloff = head.get("falloff", False)
-        if not isinstance(falloff, bool):
-            raise InputError(f"{where}: 'falloff' needs true or false, got {shown(falloff)}")
-        headlight = Headlight(_intensity(head, "intensity", 1.0, where), falloff)
-    directional = light.get("directional", [])
-    if not isinstance(directional, list):
-        raise InputError(f"{where}: 'directional' needs a list, got {shown(directional)}")
-    return Lighting(
-        ambient=_intensity(light, "ambient", 0.0, where),
-        headlight=headlight,
-        directional=[_directional(d, f"{where}: 'directional'") for d in directional],
-        sh=_sh(light["sh"], where) if light.get("sh") is not None else None,
-    )
-
-
-def _directional(stated: object, where: str) -> Directional:
-    light = only_keys(stated, ("to_light", "intensity"), where)
-    to_light = numbers(light.get("to_light"), [(3,)], f"{where}: 'to_light'")
-    if not to_light.any():
-        raise InputError(f"{where}: 'to_light' needs a direction, got 0 0 0")
-    return Directional(tuple(to_light.tolist()), _intensity(light, "intensity", 1.0, where))
-
-
-def _sh(stated: object, where: str) -> torch.Tensor:
-    coefficients = numbers(stated, [(9,), (9, 1), (9, 3)], f"{where}: 'sh'")
-    return torch.tensor(coefficients, dtype=torch.float32)
-
-
-def _intensity(light: Table, key: str, default: float, where: str) -> Intensity:
-    """A number, or `[3]` for three channels."""
-    value = numbers(light.get(key, default), [(), (3,)], f"{where}: '{key}'")
-    return torch.tensor(value, dtype=torch.float32) if value.ndim else float(value)

@@ -1,8 +1,9 @@
 """nerfstudio / instant-ngp `transforms.json` and NeRF-synthetic `transforms_train.json`.
 
 `transform_matrix` is camera-to-world with OpenGL axes (x right, y up, z back); pixel centres are at
-+0.5. Intrinsics stand at the top or in each frame. What the top-level key `"sdfrender"` may hold is
-in `multiview.scenes.stated`.
++0.5. Intrinsics and lens distortion (k1 k2 k3 k4 p1 p2, as nerfstudio means them: k3 and k4 go with
+r⁶ and r⁸) stand at the top or in each frame. What the top-level key `"sdfrender"` may hold is in
+`multiview.scenes.stated`.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from multiview.scenes.fields import Table, number, numbers, read_table, shown
-from multiview.scenes.images import find_image, image_mode
-from multiview.scenes.scene import Array, Description, View
+from multiview.scenes.distortion import Lens
+from multiview.scenes.scene import Array, Description, View, short_names
 from multiview.scenes.stated import read_stated
 from sdfrender.errors import InputError
+from sdfrender.images import find_image, image_mode
+from sdfrender.tables import Table, number, numbers, read_table, shown
 
 DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
-PINHOLES = ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
+PERSPECTIVE = ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
+FISHEYE = ("OPENCV_FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
 
 
 def read_transforms(file: Path) -> Description:
@@ -39,7 +42,7 @@ def read_transforms(file: Path) -> Description:
     beside = file.with_name("transforms_test.json")
     if file.name == "transforms_train.json" and beside.is_file():
         views += _read_frames(beside, read_table(beside), test=True)
-    return Description(file, _short_names(views), **read_stated(file, table))
+    return Description(file, file.parent, short_names(views), **read_stated(file, table))
 
 
 def _read_frames(file: Path, table: Table, test: bool) -> list[View]:
@@ -68,12 +71,12 @@ def _view(file: Path, frame: Table, test: bool) -> View:
     where = f"{file}: frame '{path}'"
     image = find_image(file.parent / path, where)
     size = image_mode(image)[1]
-    _check_pinhole(frame, where)
     name = str(PurePosixPath(path.removesuffix(image.suffix)))
     ignore = file.parent / str(frame["mask_path"]) if frame.get("mask_path") else None
     if ignore is not None and not ignore.is_file():
         raise InputError(f"{ignore}: need the mask that {where} names, there is no such file")
-    return View(name, image, _c2w(frame, where), _K(frame, size, where), size, ignore, test)
+    c2w, K, lens = _c2w(frame, where), _K(frame, size, where), _lens(frame, where)
+    return View(name, image, c2w, K, size, ignore, test, lens=lens)
 
 
 def _c2w(frame: Table, where: str) -> Array:
@@ -121,25 +124,20 @@ def _focal(frame: Table, key: str, pixels: int, where: str) -> float:
     return 0.5 * pixels / math.tan(0.5 * angle)
 
 
-def _check_pinhole(frame: Table, where: str) -> None:
-    for key in DISTORTION:
-        if key in frame and number(frame, key, where) != 0:
-            raise InputError(
-                f"{where}: lens distortion is not modelled, '{key}' is {shown(frame[key])}: "
-                "undistort the images first"
-            )
+def _lens(frame: Table, where: str) -> Lens | None:
+    """The lens of a frame, None for a pinhole."""
     model = frame.get("camera_model", "PINHOLE")
-    if model not in PINHOLES or frame.get("is_fisheye"):
-        kind = shown(model) if model not in PINHOLES else "a fisheye"
-        raise InputError(f"{where}: need a pinhole camera, got {kind}: undistort the images first")
-
-
-def _short_names(views: list[View]) -> list[View]:
-    """Views under their file's stem where that tells them apart, else with its folder."""
-    stems = [PurePosixPath(view.name).name for view in views]
-    if len(set(stems)) < len(stems):
-        return views
-    return [
-        View(stem, v.image, v.c2w, v.K, v.size, v.ignore, v.test)
-        for stem, v in zip(stems, views, strict=True)
-    ]
+    if model not in (*PERSPECTIVE, *FISHEYE):
+        raise InputError(
+            f"{where}: need a camera model of {', '.join((*PERSPECTIVE, *FISHEYE))}, got "
+            f"{shown(model)}: undistort the images first"
+        )
+    k1, k2, k3, k4, k5, k6, p1, p2 = (
+        number(frame, key, where) if key in frame else 0.0 for key in DISTORTION
+    )
+    fisheye = model in FISHEYE or bool(frame.get("is_fisheye"))
+    if k5 or k6 or (fisheye and (p1 or p2)):
+        keys = "'p1' or 'p2' of a fisheye" if fisheye and (p1 or p2) else "'k5' or 'k6'"
+        raise InputError(f"{where}: {keys} is not 0, which is not modelled: undistort the images")
+    lens = Lens((k1, k2, k3, k4), (), (p1, p2), fisheye)
+    return None if lens.is_pinhole else lens

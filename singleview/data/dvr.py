@@ -27,15 +27,21 @@ from tqdm import tqdm
 
 from sdfrender.cameras import Cameras
 from sdfrender.errors import InputError
+from sdfrender.images import find_images, read_image, srgb_to_linear
 from sdfrender.lattice import UNIT_BOX
+from sdfrender.npz_cameras import (
+    Doubles,
+    camera_matrices,
+    camera_to_world,
+    ndc_to_pixels,
+    read_arrays,
+)
 from singleview.data.classes import class_name
 from singleview.data.dataset import SPLITS, Dataset, Split
-from singleview.data.folder import read_arrays
 from singleview.data.meshes import LONGEST_SIDE, protocol_split
-from singleview.data.pictures import Floats, decode_srgb, find_pictures, read_picture
 from singleview.hull import visual_hull
 
-Doubles = NDArray[np.float64]
+Floats = NDArray[np.float32]
 
 WHOLE = "img_choy2016"
 RESOLUTION = 64
@@ -156,19 +162,19 @@ def _hull(silhouettes: NDArray[np.uint8], c2w: Doubles, Ks: Doubles, whole: bool
 def _read_pictures(folder: Path, masks: Path | None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """`[V, H, W, 3]` linear premultiplied colour and `[V, H, W]` coverage, uint8."""
     images, silhouettes = [], []
-    for file in find_pictures(folder):
-        color, _ = read_picture(file)
+    for file in find_images(folder):
+        color, _ = read_image(file)
         if masks is None:
             mask: Floats = (color.min(-1) < WHITE).astype(np.float32)
         else:
             if not (masks / f"{file.stem}.png").is_file():
                 raise InputError(f"{file}: need a mask, there is no {masks / f'{file.stem}.png'}")
-            mask = read_picture(masks / f"{file.stem}.png")[0].mean(-1)
+            mask = read_image(masks / f"{file.stem}.png")[0].mean(-1)
         if mask.shape != color.shape[:2]:
             raise InputError(f"{file}: need a mask of its size, got {list(mask.shape)}")
         if masks is None and not mask.any():
             raise InputError(f"{file}: need an object on white, the picture is empty")
-        images.append(np.broadcast_to(decode_srgb(color) * mask[..., None], (*mask.shape, 3)))
+        images.append(np.broadcast_to(srgb_to_linear(color) * mask[..., None], (*mask.shape, 3)))
         silhouettes.append(mask)
         if images[-1].shape != images[0].shape:
             raise InputError(f"{file}: need pictures of one size, got {list(color.shape[:2])}")
@@ -188,47 +194,20 @@ def _to_bytes(pictures: list[Floats]) -> NDArray[np.uint8]:
 def _pixel_cameras(path: Path, count: int) -> tuple[Doubles, Doubles]:
     """Cameras that state pixels: X = scale · point + loc, x = K (R X + t)."""
     file = path / WHOLE / "cameras.npz"
-    arrays = _camera_arrays(file, count)
+    matrices = camera_matrices(file, ("world_mat", "camera_mat"), count)
     cloud = read_arrays(path / "pointcloud.npz", ("loc", "scale"))
     loc, scale = cloud["loc"].astype(np.float64), float(cloud["scale"])
-    world = np.stack([arrays[f"world_mat_{i}"][:3, :4] for i in range(count)])
+    world = np.stack([matrix[:3, :4] for matrix in matrices["world_mat"]])
     R, t = world[:, :, :3], world[:, :, 3] + world[:, :, :3] @ loc
-    Ks = np.stack([arrays[f"camera_mat_{i}"][:3, :3] for i in range(count)])
-    return _camera_to_world(file, R, t * (LONGEST_SIDE / scale)), Ks
+    Ks = np.stack([matrix[:3, :3] for matrix in matrices["camera_mat"]])
+    return camera_to_world(file, R, t * (LONGEST_SIDE / scale)), Ks
 
 
 def _ndc_cameras(file: Path, images: NDArray[np.uint8]) -> tuple[Doubles, Doubles]:
     """Cameras that state the square [-1, 1]², y down, in the frame of the point cloud."""
     count, height, width = images.shape[:3]
-    arrays = _camera_arrays(file, count)
-    world = np.stack([arrays[f"world_mat_{i}"] for i in range(count)])
-    half = np.array([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]])
-    Ks = np.stack([half @ arrays[f"camera_mat_{i}"][:3, :3] for i in range(count)])
-    return _camera_to_world(file, world[:, :3, :3], world[:, :3, 3] * LONGEST_SIDE), Ks
-
-
-def _camera_arrays(file: Path, count: int) -> dict[str, Doubles]:
-    """The matrices of `count` cameras, finite and as many."""
-    arrays = {key: np.asarray(x, np.float64) for key, x in read_arrays(file).items()}
-    stated = sum(key.removeprefix("world_mat_").isdigit() for key in arrays)
-    if stated != count:
-        raise InputError(f"{file}: need {count} cameras as there are images, got {stated}")
-    for key in [f"{kind}_mat_{i}" for kind in ("world", "camera") for i in range(count)]:
-        if key not in arrays:
-            raise InputError(f"{file}: need the matrix '{key}', it is missing")
-        shape = arrays[key].shape
-        if len(shape) != 2 or min(shape) < 3 or not np.isfinite(arrays[key]).all():
-            raise InputError(f"{file}: '{key}' needs a finite matrix, got shape {list(shape)}")
-    return arrays
-
-
-def _camera_to_world(file: Path, R: Doubles, t: Doubles) -> Doubles:
-    """World-to-camera rotations `[V, 3, 3]` and translations `[V, 3]` inverted: `[V, 4, 4]`."""
-    scales = np.cbrt(np.linalg.det(R))[:, None, None]
-    if not (scales > 0).all():
-        raise InputError(f"{file}: need rotations, camera {int((scales <= 0).argmax())} has none")
-    R = R / scales
-    c2w = np.tile(np.eye(4), (len(R), 1, 1))
-    c2w[:, :3, :3] = R.transpose(0, 2, 1)
-    c2w[:, :3, 3] = -np.einsum("vji,vj->vi", R, t / scales[:, 0])
-    return c2w
+    matrices = camera_matrices(file, ("world_mat", "camera_mat"), count)
+    world = np.stack(matrices["world_mat"])
+    half = ndc_to_pixels(width, height)
+    Ks = np.stack([half @ matrix[:3, :3] for matrix in matrices["camera_mat"]])
+    return camera_to_world(file, world[:, :3, :3], world[:, :3, 3] * LONGEST_SIDE), Ks

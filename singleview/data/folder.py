@@ -11,9 +11,7 @@ An object's file holds `images` `[V, H, W, C]` uint8 (linear, premultiplied over
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +24,14 @@ from tqdm import tqdm
 
 from sdfrender.cameras import Cameras
 from sdfrender.errors import InputError
-from sdfrender.files import one_line, read_bytes, write_bytes, write_json
+from sdfrender.files import one_line, write_bytes, write_json
 from sdfrender.lattice import UNIT_BOX
-from sdfrender.lighting import Directional, Headlight, Lighting
+from sdfrender.light_tables import lighting_from_table
+from sdfrender.lighting import Lighting
+from sdfrender.npz_cameras import read_arrays
 from sdfrender.scene_writer import lighting_to_dict
+from sdfrender.tables import read_table
 from singleview.data.dataset import SPLITS, Dataset, Split, to_bytes
-from singleview.data.meshes import read_json
 
 MANIFEST = "dataset.json"
 FORMAT = "singleview.dataset"
@@ -151,7 +151,7 @@ def read_manifest(folder: Path) -> Manifest:
         InputError: not a manifest, an unknown split, an object twice, cameras that are none.
     """
     path = folder / MANIFEST
-    table = read_json(path)
+    table = read_table(path)
     if table.get("format") != FORMAT or table.get("version") != 1:
         got = f"{table.get('format')!r} version {table.get('version')!r}"
         raise InputError(f"{path}: need the format {FORMAT!r} version 1, got {got}")
@@ -160,10 +160,12 @@ def read_manifest(folder: Path) -> Manifest:
         pairs = [(str(o["name"]), o["split"]) for o in objects]
         c2w, Ks = (torch.tensor(stored[key], dtype=torch.float32) for key in ("c2w", "Ks"))
         cameras = Cameras(c2w, Ks, int(stored["width"]), int(stored["height"]))
-        lighting = lighting_from_dict(table["lighting"])
+        lighting = lighting_from_table(table["lighting"], f"{path}: 'lighting'")
         settings = dict(table["settings"])
     except KeyError as error:
         raise InputError(f"{path}: need the key {error}, it is missing") from None
+    except InputError:
+        raise
     except (TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: a value of the wrong kind: {one_line(error)}") from None
     splits = dict(pairs)
@@ -205,36 +207,3 @@ def read_object(path: Path, cameras: Cameras) -> dict[str, NDArray[Any]]:
         got = f"{values.dtype} {list(values.shape)}"
         raise InputError(f"{path}: 'values' need finite float16 [R, R, R], got {got}")
     return arrays
-
-
-def read_arrays(path: Path, keys: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
-    """The arrays of an npz file, those named by `keys` or all.
-
-    Raises:
-        InputError: missing, damaged, or without one of the keys.
-    """
-    data = read_bytes(path)
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            missing = sorted(set(keys or ()) - set(stored.files))
-            if missing:
-                raise InputError(f"{path}: need the array '{missing[0]}', got {stored.files}")
-            return {key: stored[key] for key in keys or stored.files}
-    except InputError:
-        raise
-    except (ValueError, TypeError, AttributeError, OSError, EOFError, NotImplementedError,
-            MemoryError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
-        raise InputError(f"{path}: not a readable npz file: {one_line(error)}") from None
-
-
-def lighting_from_dict(stored: Mapping[str, Any]) -> Lighting:
-    """The inverse of `lighting_to_dict`, for lights without colour."""
-    head = stored.get("headlight")
-    return Lighting(
-        ambient=float(stored["ambient"]),
-        headlight=Headlight(float(head["intensity"]), bool(head["falloff"])) if head else None,
-        directional=tuple(
-            Directional(tuple(float(x) for x in light["to_light"]), float(light["intensity"]))
-            for light in stored.get("directional", ())
-        ),
-    )

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import trimesh
 
 from sdfrender.errors import InputError
-from sdfrender.files import read_bytes
 from sdfrender.mesh import EXTENSIONS, Doubles, load_mesh
+from sdfrender.tables import read_table
 from singleview.data.dataset import SPLITS, Split, category_of
 
 LONGEST_SIDE = 1.5  # of a normalised object, in the box [-1, 1]³
@@ -135,7 +133,7 @@ def split_from_file(names: Sequence[str], path: Path) -> dict[str, Split]:
     Raises:
         InputError: other keys, a name twice, or a name without an object or an object without one.
     """
-    table = read_json(path)
+    table = read_table(path)
     splits: dict[str, Split] = {}
     for split, members in table.items():
         if split not in SPLITS or not isinstance(members, list):
@@ -174,7 +172,7 @@ def _category_folders(folder: Path, categories: Sequence[str]) -> dict[str, Path
 
 def _read_alignment(path: Path) -> dict[str, Doubles]:
     rotations: dict[str, Doubles] = {}
-    for key, rows in read_json(path).items():
+    for key, rows in read_table(path).items():
         if key.startswith("_"):
             continue
         try:
@@ -187,18 +185,3 @@ def _read_alignment(path: Path) -> dict[str, Doubles]:
             raise InputError(f"{path}: {key!r} needs a rotation, got a mirror image: {rows}")
         rotations[key] = R
     return rotations
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
-
-    Raises:
-        InputError: missing, not JSON, or not an object.
-    """
-    try:
-        table = json.loads(read_bytes(path))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: need valid JSON: {error}") from None
-    if not isinstance(table, dict):
-        raise InputError(f"{path}: need a JSON object at the top, got {type(table).__name__}")
-    return table

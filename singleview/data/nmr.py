@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from sdfrender.cameras import Cameras
 from sdfrender.errors import InputError
+from sdfrender.npz_cameras import read_arrays
 from singleview.data.classes import class_name
 from singleview.data.dataset import SPLITS, Dataset, Split
-from singleview.data.folder import read_arrays
 
 VIEWS = 24
 ELEVATION = math.radians(30.0)

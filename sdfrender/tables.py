@@ -8,27 +8,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from multiview.scenes.scene import Array
 from sdfrender.errors import InputError
 
+Array = NDArray[np.float64]
 Table = dict[str, Any]
 
 
 def read_text(path: Path) -> str:
-    """The text of a camera file.
+    """The text of a file.
 
     Raises:
         InputError: missing, empty, or not text.
     """
     if not path.is_file():
-        raise InputError(f"{path}: need a camera file, there is no such file")
+        raise InputError(f"{path}: no such file")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: need UTF-8 text, byte {error.start} is not") from None
     if not text.strip():
-        raise InputError(f"{path}: need a camera file, the file is empty")
+        raise InputError(f"{path}: the file is empty")
     return text
 
 

@@ -38,15 +38,31 @@ def find_image(path: Path, named_by: str) -> Path:
     raise InputError(f"{path}: need the image that {named_by} names, there is no such file")
 
 
+def find_images(folder: Path) -> list[Path]:
+    """The image files of a folder, sorted by name.
+
+    Raises:
+        InputError: no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: need a folder of images, there is no such folder")
+    found = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in EXTENSIONS]
+    if not found:
+        raise InputError(f"{folder}: need images ({', '.join(EXTENSIONS)}), it has none")
+    return found
+
+
 def image_mode(path: Path) -> tuple[str, tuple[int, int]]:
     """Mode to decode to, such as "RGB", and `(width, height)`, from the file's header alone.
 
     Raises:
-        InputError: not an image.
+        InputError: missing, or not an image.
     """
     try:
         with iio.imopen(path, "r", plugin="pillow") as file:
             header = file.metadata()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
     except Exception as error:  # each decoder has its own kinds
         raise _unreadable(path, error) from None
     mode = _CONVERT.get(header["mode"], header["mode"])
@@ -66,7 +82,7 @@ def read_image(path: Path) -> tuple[Image, Image | None]:
         alpha in [0, 1], or None if the file has none.
 
     Raises:
-        InputError: the file is not an image, or its end is missing.
+        InputError: missing, not an image, or its end is missing.
     """
     mode, (width, height) = image_mode(path)
     try:

@@ -1,0 +1,142 @@
+"""The blur of a lens, a Gaussian; and how blurred a set of photographs is.
+
+A photograph of a sharp contour rises over one or two pixels, a rendering over one. Where the
+model knows of the blur, residuals at contours say where the surface is and not how soft it looks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from sdfrender.engines.compiled import lane_kernel
+from sdfrender.engines.threads import run_all
+
+LEAST = 0.25  # pixels; a narrower Gaussian changes nothing
+REACH = 3.0  # standard deviations
+CANDIDATES = (0.0, 0.35, 0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0)  # pixels
+
+
+def blur(images: Tensor, sigma: float) -> Tensor:
+    """Convolve images with a Gaussian.
+
+    Differentiable. The images continue as their mirror image beyond the frame, which makes the
+    operation its own adjoint.
+
+    Args:
+        images: `[N, H, W, C]` float32 or float64, on the CPU.
+        sigma: standard deviation, pixels.
+    """
+    if sigma < LEAST:
+        return images
+    out: Tensor = _Blur.apply(images, sigma)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _Blur(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, sigma: float) -> Tensor:
+        ctx.sigma = sigma
+        return torch.from_numpy(_convolve(images.detach().numpy(), sigma))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, v: Tensor) -> tuple[Tensor, None]:
+        return torch.from_numpy(_convolve(v.numpy(), ctx.sigma)), None
+
+
+def _convolve(images: Any, sigma: float) -> Any:
+    radius = math.ceil(REACH * sigma)
+    taps = np.exp(-0.5 * (np.arange(radius + 1) / sigma) ** 2)
+    taps = (taps / (2 * taps.sum() - taps[0])).astype(images.dtype)
+    images = np.ascontiguousarray(images)
+    out = np.zeros_like(images)
+
+    def one(view: int) -> None:
+        H, W, C = images.shape[1:]
+        rows = np.zeros((H + 2 * radius, W * C), images.dtype)
+        blur_rows(images[view].reshape(H, W * C), taps, C, rows[radius : radius + H])
+        blur_columns(rows, taps, out[view].reshape(H, W * C))
+
+    run_all(one, range(len(images)), torch.get_num_threads())
+    return out
+
+
+@lane_kernel
+def blur_rows(image: Any, taps: Any, C: int, out: Any) -> None:
+    """Along the rows of `[H, W C]` with mirrored ends, into `out`."""
+    H, n = image.shape
+    radius = len(taps) - 1
+    row = np.zeros(n + 2 * radius * C, image.dtype)
+    W = n // C
+    for y in range(H):
+        row[radius * C : radius * C + n] = image[y]
+        for r in range(radius):
+            for c in range(C):
+                row[(radius - 1 - r) * C + c] = image[y, min(r, W - 1) * C + c]
+                row[(radius + W + r) * C + c] = image[y, max(W - 1 - r, 0) * C + c]
+        for x in range(n):
+            out[y, x] = taps[0] * row[radius * C + x]
+        for r in range(1, radius + 1):
+            before, after = (radius - r) * C, (radius + r) * C
+            for x in range(n):
+                out[y, x] += taps[r] * (row[before + x] + row[after + x])
+
+
+@lane_kernel
+def blur_columns(rows: Any, taps: Any, out: Any) -> None:
+    """Down the columns of `[H + 2 radius, n]`, whose margins are filled here, into `out`."""
+    H, n = out.shape
+    radius = len(taps) - 1
+    for r in range(radius):
+        rows[radius - 1 - r] = rows[radius + min(r, H - 1)]
+        rows[radius + H + r] = rows[radius + max(H - 1 - r, 0)]
+    for y in range(H):
+        for x in range(n):
+            out[y, x] = taps[0] * rows[y + radius, x]
+        for r in range(1, radius + 1):
+            for x in range(n):
+                out[y, x] += taps[r] * (rows[y + radius - r, x] + rows[y + radius + r, x])
+
+
+class LensEstimate:
+    """The blur that makes renderings most like photographs, from views shown one by one.
+
+    Args:
+        before: the estimate so far, a fraction of the image's width; `best` without views.
+    """
+
+    def __init__(self, before: float) -> None:
+        self.before = before
+        self.errors = [0.0] * len(CANDIDATES)
+        self.width = 0
+
+    def observe(self, images: Tensor, photographs: Tensor, weights: Tensor) -> None:
+        """Compare sharp renderings `[n, H, W, C]` with photographs, pixels weighted `[n, H, W]`."""
+        self.width = images.shape[2]
+        every = slice(None, None, max(1, len(images) // 8))  # a few views are enough
+        for index, sigma in enumerate(CANDIDATES):
+            residual = blur(images[every], sigma) - photographs[every]
+            self.errors[index] += float((weights[every, ..., None] * residual**2).sum())
+
+    def best(self) -> float:
+        """The standard deviation, as a fraction of the image's width."""
+        if not self.width:
+            return self.before
+        return parabola_minimum(CANDIDATES, self.errors) / self.width
+
+
+def parabola_minimum(x: Sequence[float], y: Sequence[float]) -> float:
+    """Where the parabola through the least of some samples and its neighbours is least."""
+    at = int(np.argmin(y))
+    if at in (0, len(x) - 1):
+        return x[at]
+    (a, b, c), (fa, fb, fc) = x[at - 1 : at + 2], y[at - 1 : at + 2]
+    p, q = (b - a) * (fb - fc), (b - c) * (fb - fa)
+    return b - 0.5 * ((b - a) * p - (b - c) * q) / (p - q) if p != q else b
