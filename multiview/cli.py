@@ -57,8 +57,9 @@ def fit(
     Distorted photographs are undistorted. Silhouettes come from masks/NAME.png (white = object),
     the alpha channel, a threshold on a dark background, or the colour of a plain background.
 
-    The run folder gets config.json, losses.csv, metrics.json, lattice.safetensors, mesh.ply,
-    mesh.glb (in the photographs' colours), report.html and checkpoints/. Ctrl-C saves what there is; --resume goes on.
+    The run folder gets config.json, losses.csv, metrics.json, lattice.safetensors, mesh.ply and
+    mesh.glb (in the photographs' colours), report.html and checkpoints/. Ctrl-C saves what there
+    is; --resume goes on.
 
     Example: multiview fit photos/dino --train-views 2::3
 
