@@ -58,8 +58,9 @@ def fit(
     Distorted photographs are undistorted. Silhouettes come from masks/NAME.png (white = object),
     the alpha channel, a threshold on a dark background, or the colour of a plain background.
 
-    The run folder gets config.json, losses.csv, metrics.json, lattice.safetensors, mesh.ply,
-    mesh.glb, report.html and checkpoints/. Ctrl-C saves what there is; --resume goes on.
+    The run folder gets config.json, losses.csv, metrics.json, lattice.safetensors, mesh.ply and
+    mesh.glb (in the photographs' colours), report.html and checkpoints/. Ctrl-C saves what there
+    is; --resume goes on.
 
     Example: multiview fit photos/dino --train-views 2::3
 
@@ -192,7 +193,7 @@ def texture(
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")],
     /,
     size: int | None = None,
-    faces: int = 30_000,
+    faces: int = 20_000,
     as_json: Annotated[Flag, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Lay the photographs of a finished run onto its mesh.
