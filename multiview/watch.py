@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from multiview.report.plot import energies
 from multiview.run_folder import COLUMNS
 from sdfrender.errors import InputError
 
@@ -54,7 +54,7 @@ class Losses:
 
     def energies(self, term: str) -> Floats:
         """`[U]`, per view."""
-        return np.array([float(row[term]) / len(shlex.split(row["views"])) for row in self.rows])
+        return energies(self.rows, term)
 
 
 class Screen:

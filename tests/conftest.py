@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import tiny
@@ -10,6 +12,13 @@ import torch
 
 # As a fit does: the same sums in every test whatever ran before, and no waiting for busy cores.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_frames() -> Iterator[None]:
+    """Films of few frames: most tests make one and none but its own looks at it."""
+    with patch("multiview.film.RATE", 2):
+        yield
 
 
 @pytest.fixture(scope="session")

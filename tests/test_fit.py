@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields, replace
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ FILES = {
     "mesh.glb",
     "mesh.ply",
     "metrics.json",
+    "progress.mp4" if find_spec("imageio_ffmpeg") else "progress.webp",
     "report.html",
 }
 SCORES = ["psnr", "psnr_full", "ssim", "silhouette_iou"]
@@ -94,7 +96,7 @@ def run(torus_run: Path, tmp_path: Path) -> Path:
 def test_a_run_folder_holds(torus_run: Path) -> None:
     assert {path.name for path in torus_run.iterdir()} == FILES
     checkpoints = {path.name for path in (torus_run / "checkpoints").iterdir()}
-    assert checkpoints == {"latest.safetensors", "start.safetensors"}
+    assert checkpoints == {"latest.safetensors", "progress", "start.safetensors"}
 
 
 def test_metrics(torus_run: Path, torus_scene: Path) -> None:

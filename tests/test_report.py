@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-import html
+import hashlib
 import json
 import shlex
 import shutil
 import sys
+import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 from unittest.mock import patch
@@ -16,12 +17,18 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import tiny
+import torch
 
 from multiview import cli
+from multiview.optimize.targets import Targets
 from multiview.recipes import RECIPES
-from multiview.report import VIEWS_SHOWN
+from multiview.report import model, views
+from multiview.report.pictures import BRIGHTER, DARKER, EQUAL, EXTRA, MISSING, difference
+from multiview.report.views import explain
+from multiview.turntable import display_frame
+from sdfrender import Cameras
 
-VOID = {"meta", "img", "br"}  # elements without an end tag, as far as the report has them
+VOID = {"meta", "img", "br", "input"}  # elements without an end tag, as far as the report has them
 KINDS = ("photograph", "start", "result", "difference")
 
 
@@ -59,8 +66,8 @@ class Page(HTMLParser):
 def picture(attributes: dict[str, str]) -> np.ndarray:
     """The pixels of an `<img>`."""
     kind, data = attributes["src"].split(",", 1)
-    assert kind == "data:image/png;base64"
-    pixels: np.ndarray = iio.imread(base64.b64decode(data, validate=True), extension=".png")
+    assert kind == "data:image/webp;base64"
+    pixels: np.ndarray = iio.imread(base64.b64decode(data, validate=True), extension=".webp")
     assert pixels.shape[:2] == (int(attributes["height"]), int(attributes["width"]))
     return pixels
 
@@ -70,9 +77,16 @@ def page(torus_run: Path) -> Page:
     return Page(torus_run / "report.html")
 
 
+def over(pixels: np.ndarray, paper: float = 40.0) -> np.ndarray:
+    """A picture with alpha, over a colour."""
+    alpha = pixels[..., 3:] / 255 if pixels.shape[-1] == 4 else 1.0
+    return pixels[..., :3] * alpha + paper * (1 - alpha)
+
+
 def test_the_page_needs_nothing_else(page: Page) -> None:
     tags = {tag for tag, _ in page.elements}
-    assert not tags & {"script", "link", "iframe", "object", "embed", "base", "form"}
+    assert not tags & {"link", "iframe", "object", "embed", "base"}
+    assert all(form == {"method": "dialog"} for form in page.all("form"))
     for tag, attributes in page.elements:
         for key, value in attributes.items():
             if key == "xmlns" or key.startswith("xmlns:"):
@@ -87,26 +101,71 @@ def test_the_page_needs_nothing_else(page: Page) -> None:
         assert "url(" not in style.replace("url(#", "")
 
 
+def test_only_its_own_script_may_run(page: Page) -> None:
+    (policy,) = (meta for meta in page.all("meta") if "http-equiv" in meta)
+    assert policy["content"].startswith("default-src 'none';")
+    kinds = [script.get("type") for script in page.all("script")]
+    assert kinds == ["text/plain", "application/json", None]
+    digest = base64.b64encode(hashlib.sha256(page.text["script"][2].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy["content"]
+
+
 def test_every_picture_that_is_shown(page: Page) -> None:
-    images = page.all("img")
-    alts = [image["alt"] for image in images]
-    turntable = [f"the shape from {60 * k} degrees" for k in range(6)]
-    held_out, train = ["view_006", "view_007"], ["view_000", "view_002", "view_005"]
-    assert len(train) == VIEWS_SHOWN // 2
-    views = [f"{name}, {kind}" for name in held_out + train for kind in KINDS]
-    assert alts == turntable + views
-    for image in images:
-        assert picture(image).std() > 0, image["alt"]  # not of one colour
-    shapes = {picture(image).shape[:2] for image in images[6:]}
-    assert shapes == {(tiny.HEIGHT, tiny.WIDTH)}
+    images = [image for image in page.all("img") if image["src"] != "data:,"]
+    by_alt = {image["alt"]: picture(image) for image in images}
+    expected = {f"the shape from {60 * k} degrees" for k in range(6)}
+    expected |= {f"view_{k:03}, {kind}" for k in range(8) for kind in KINDS}
+    expected |= {"photograph", "rendering at this stage", "difference at this stage"}
+    large = {alt for alt in by_alt if alt.endswith(", large")}
+    assert set(by_alt) - large == expected
+    assert len(large) == 3
+    for alt, pixels in by_alt.items():
+        assert over(pixels).std() > 0, alt  # not of one colour
+        if not alt.startswith("the shape"):
+            assert pixels.shape[:2] == (tiny.HEIGHT, tiny.WIDTH)
 
 
 def test_the_result_is_closer_to_the_photograph_than_the_start(page: Page) -> None:
-    by_alt = {image["alt"]: picture(image).astype(float) for image in page.all("img")}
+    by_alt = {image["alt"]: picture(image) for image in page.all("img")[:-1]}
     for name in ("view_006", "view_007", "view_000"):
-        photo, start, result, difference = (by_alt[f"{name}, {kind}"] for kind in KINDS)
-        assert np.abs(result - photo).mean() < 0.7 * np.abs(start - photo).mean()
-        assert np.median(difference) in (127, 128)  # equal is grey
+        photo, start, result, apart = (by_alt[f"{name}, {kind}"] for kind in KINDS)
+        before, after = (np.abs(over(x) - over(photo)).mean() for x in (start, result))
+        assert after < 0.7 * before
+        solid = apart[apart[..., 3] > 250][:, :3]
+        np.testing.assert_allclose(np.median(solid, 0), np.array(EQUAL) * 255, atol=12)
+
+
+def test_the_worst_view_is_shown_first(page: Page, torus_run: Path) -> None:
+    rows = [row for row in page.all("tr") if "data-psnr-full" in row]
+    whole = [float(row["data-psnr-full"]) for row in rows]
+    assert len(rows) == 8
+    assert whole == sorted(whole)
+    groups = {row["data-name"]: row["data-group"] for row in rows}
+    assert {name for name, group in groups.items() if group == "held out"} == {
+        "view_006", "view_007"
+    }  # fmt: skip
+    assert f"Worst view: {rows[0]['data-name']}" in page.text["h2"]
+    for group, of in (("train", "fitted"), ("held_out", "held out")):
+        mean = json.loads((torus_run / "metrics.json").read_text())[group]["silhouette_iou"]
+        own = [float(r["data-silhouette-iou"]) for r in rows if r["data-group"] == of]
+        assert np.mean(own) == pytest.approx(mean)
+
+
+def test_the_slider_has_all_stages(page: Page, torus_run: Path) -> None:
+    data = json.loads(page.text["script"][1])
+    kept = sorted((torus_run / "checkpoints" / "progress").iterdir())
+    assert data["stages"][0] == "start"
+    assert data["stages"][-1] == "result"
+    assert len(data["stages"]) == len(kept) + 2
+    assert [view["name"] for view in data["views"]][-1] == "view_005"
+    assert [x["max"] for x in page.all("input")] == [str(len(kept) + 1)]
+    for view in data["views"]:
+        assert len(view["renderings"]) == len(view["differences"]) == len(data["stages"])
+        assert view["renderings"][0] != view["renderings"][-1]
+    losses = tiny.read_losses(torus_run)
+    updates = {int(file.stem) for file in kept}
+    ends = {level: int(row["update"]) for row in losses for level in [row["level"]]}
+    assert set(ends.values()) <= updates  # each level's end among them
 
 
 def test_the_figures_and_settings_are_those_of_the_run(page: Page, torus_run: Path) -> None:
@@ -114,25 +173,142 @@ def test_the_figures_and_settings_are_those_of_the_run(page: Page, torus_run: Pa
     headings = [text for text in page.text["th"] if text.strip()]
     for group in ("train", "held_out", "reference"):
         for name, value in metrics[group].items():
-            assert f"{group} {name}" in headings
             assert f"{value:.5g}" in page.text["td"]
+            assert group != "reference" or f"reference {name}" in headings
     shown = "".join(page.text["pre"])
     config = json.loads((torus_run / "config.json").read_text())
     assert json.dumps(config, indent=2) in shown
-    assert " ".join(config["command"]) in shown
+    assert shlex.join(config["command"]) in shown
+    for name, value in (*config["settings"].items(), *config["versions"].items()):
+        assert name in headings
+        assert value is None or str(value) in page.text["td"]
     sentence = next(text for text in page.text["p"] if "lattice" in text)
-    for part in ("6 views", "16×10×16", "2 held-out", f"{metrics['held_out']['psnr']:.1f} dB"):
+    for part in ("6 views", "16×10×16", "2 held out"):
         assert part in sentence
+    assert f"{metrics['held_out']['psnr']:.1f} dB" in page.text["b"]
 
 
-def test_the_loss_is_drawn(page: Page) -> None:
+def test_the_loss_is_drawn(page: Page, torus_run: Path) -> None:
     assert len(page.all("svg")) == 1
     words = [text.strip() for text in page.text["text"]]
     for word in ("update", "energy per view (cells)", "total", "color", "silhouette", "eikonal"):
         assert word in words
+    grids = {row["resolution"].replace("x", "×") for row in tiny.read_losses(torus_run)}
+    assert grids <= set(words)  # the levels
+    assert grids <= set(page.text["th"])  # and a row of each
 
 
-HOSTILE = '<b>&"BODY'
+def test_the_packed_mesh_is_the_mesh(torus_run: Path) -> None:
+    mesh = model.load_colored(torus_run / "mesh.ply")
+    turn = display_frame(tiny.ring())
+    np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-12)
+    assert float(torch.linalg.det(turn)) == pytest.approx(1)
+    packed = model.pack_model(mesh, turn)
+    data = zlib.decompress(base64.b64decode(packed.data))
+    F, V = packed.faces, packed.verts
+    assert (F, V, packed.colored) == (len(mesh.faces), len(mesh.vertices), True)  # few: all stay
+    assert len(data) == 12 * F + 9 * V
+    indices = np.frombuffer(data, "<u4", 3 * F).reshape(F, 3)
+    steps = np.frombuffer(data, "<u2", 3 * V, 12 * F).reshape(V, 3)
+    colors = np.frombuffer(data, np.uint8, 3 * V, 12 * F + 6 * V).reshape(V, 3)
+    np.testing.assert_array_equal(indices, mesh.faces)
+    np.testing.assert_array_equal(colors, mesh.visual.vertex_colors[:, :3])
+    # Back in the world up to its middle and size, to half a step.
+    own = (mesh.vertices - mesh.bounds.mean(0)) @ turn.numpy().T
+    found = 2.0 * steps / 65535 - 1
+    scale = np.abs(own).max() / np.abs(found - found.mean(0)).max()
+    apart = found * scale - own
+    assert np.ptp(apart, 0).max() < 1e-3 * np.abs(own).max()
+    with patch.object(model, "MOST_FACES", 200):
+        few = model.pack_model(mesh, turn)
+    assert few.faces < 600
+
+
+def test_up_is_up_in_the_photographs() -> None:
+    cameras = tiny.ring()
+    np.testing.assert_allclose(display_frame(cameras)[1], [0, 1, 0], atol=0.35)
+    upside_down = type(cameras)(
+        cameras.c2w * torch.tensor([-1.0, -1, 1, 1]), cameras.Ks, cameras.width, cameras.height
+    )
+    np.testing.assert_allclose(display_frame(upside_down)[1], -display_frame(cameras)[1], atol=1e-6)
+
+
+# ---------------------------------------------------------------------- what is wrong, and where
+
+H, W = 12, 15
+
+
+def one_view(image: float = 0.5) -> Targets:
+    """A grey block in the middle of a frame."""
+    mask = torch.zeros(1, H, W)
+    mask[:, 2:10, 3:12] = 1
+    camera = Cameras.look_at([[0.0, 0.0, 3.0]], width=W, height=H)
+    return Targets(
+        camera, (image * mask)[..., None].repeat(1, 1, 1, 3), mask, torch.ones_like(mask),
+        torch.ones_like(mask),
+    )  # fmt: skip
+
+
+def test_a_difference_tells_its_kinds_apart() -> None:
+    targets = one_view()
+    photo, mask = targets.images[0], targets.silhouettes[0]
+    rendering, coverage = photo.clone(), mask.clone()
+    rendering[4, 4] += 0.25  # four times that is full strength
+    rendering[4, 6] -= 0.25
+    rendering[5, 5] += 0.125
+    rendering[2, 3], coverage[2, 3] = 0, 0
+    rendering[0, 0], coverage[0, 0] = 0.5, 1
+    rendering[11, 14], coverage[11, 14] = 0.5, 1
+    known = torch.ones(H, W)
+    known[11, 14] = 0
+    shown = difference(rendering, coverage, photo, mask, known)
+    for (row, column), color in (
+        ((6, 6), EQUAL),
+        ((4, 4), BRIGHTER),
+        ((4, 6), DARKER),
+        ((2, 3), MISSING),
+        ((0, 0), EXTRA),
+    ):
+        np.testing.assert_allclose(shown[row, column], [*color, 1], atol=1e-6)
+    halfway = (np.array(EQUAL) + BRIGHTER) / 2
+    np.testing.assert_allclose(shown[5, 5, :3], halfway, atol=1e-6)
+    assert float(shown[0, 5, 3]) == float(shown[11, 14, 3]) == 0  # empty, and unknown
+
+
+def test_an_error_is_explained() -> None:
+    targets = one_view()
+    photo, mask = targets.images[0], targets.silhouettes[0]
+    assert explain(photo, mask, targets) == "Nothing differs."
+
+    text = explain(photo + 0.1 * mask[..., None], mask, targets)
+    assert "whole view is too bright by 0.100" in text
+    assert "100% of the squared error" in text
+    assert "too dark" in explain(photo - 0.1 * mask[..., None], mask, targets)
+
+    hole = mask.clone()
+    hole[2:5, 3:6] = 0
+    text = explain(photo * hole[..., None], hole, targets)
+    assert "12.5% of the object is missing" in text  # 9 of 72 pixels
+    assert "upper left" in text
+
+    more = mask.clone()
+    more[4:7, 12:14] = 1
+    text = explain(0.5 * more[..., None].expand(-1, -1, 3), more, targets)
+    assert "sticks out by 8.3%" in text  # 6 of 72 pixels
+
+    noisy = photo.clone()
+    noisy[8:10, 9:12] += torch.tensor([0.2, -0.2])[:, None, None]
+    text = explain(noisy, mask, targets)
+    assert "Colours inside" in text
+    assert "lower right" in text
+
+
+def test_the_views_spread_over_all() -> None:
+    assert views.spread(range(10, 20), 3) == [10, 14, 19]
+    assert views.spread([4, 5], 3) == [4, 5]
+
+
+HOSTILE = '<u>&"BODY'
 
 
 def test_names_are_only_names(
@@ -153,13 +329,13 @@ def test_names_are_only_names(
         assert cli.main() == 0
     file = tmp_path / "run" / "report.html"
     page = Page(file)
-    assert page.all("b") == page.all("i") == []
+    assert page.all("u") == page.all("i") == []
     assert page.text["title"] == [HOSTILE]
     assert page.text["h1"] == [HOSTILE]
     assert f"{view}, photograph" in [image["alt"] for image in page.all("img")]
     assert view in page.text["th"]
-    command = html.unescape("".join(page.text["pre"]))
-    assert " ".join(["multiview", *arguments]) in command
+    assert shlex.join(["multiview", *arguments]) in "".join(page.text["pre"])
+    assert view in {one["name"] for one in json.loads(page.text["script"][1])["views"]}
     assert file.read_text().count("<h1>") == 1
     # A name with spaces is still one of the views that an update saw.
     seen = [shlex.split(row["views"]) for row in tiny.read_losses(tmp_path / "run")]

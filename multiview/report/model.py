@@ -14,6 +14,7 @@ import trimesh
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
+from trimesh.visual.color import ColorVisuals
 
 from multiview.report.pictures import data_address
 from multiview.turntable import around, in_clay
@@ -68,7 +69,7 @@ def pack_model(mesh: trimesh.Trimesh, frame: Tensor) -> Model:
 
 def vertex_colors(mesh: trimesh.Trimesh) -> NDArray[np.uint8] | None:
     """`[V, 3]`, if the mesh has a colour at each vertex."""
-    if mesh.visual.kind != "vertex":
+    if not isinstance(mesh.visual, ColorVisuals) or mesh.visual.kind != "vertex":
         return None
     colors: NDArray[np.uint8] = np.ascontiguousarray(mesh.visual.vertex_colors[:, :3])
     return colors
@@ -76,7 +77,9 @@ def vertex_colors(mesh: trimesh.Trimesh) -> NDArray[np.uint8] | None:
 
 def load_colored(file: Path) -> trimesh.Trimesh:
     """A run's own `mesh.ply`, with its colours."""
-    return trimesh.load(file, process=False, force="mesh")
+    mesh = trimesh.load_mesh(file, process=False)
+    assert isinstance(mesh, trimesh.Trimesh)
+    return mesh
 
 
 def stills(lattice: Lattice, frame: Tensor) -> list[tuple[str, str]]:

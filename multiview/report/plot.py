@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import shlex
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 Log = list[dict[str, str]]  # rows of `losses.csv`
 
@@ -32,10 +34,9 @@ class LevelRow:
     terms: list[float]  # of the last pass, without the total
 
 
-def energies(log: Log, term: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def energies(log: Log, term: str) -> NDArray[np.float64]:
     """`[U]` energy per view before each update."""
-    views = np.array([len(shlex.split(row["views"])) for row in log])
-    return np.array([float(row[term]) for row in log]) / views
+    return np.array([float(row[term]) / len(shlex.split(row["views"])) for row in log])
 
 
 def level_rows(log: Log) -> list[LevelRow]:
@@ -70,7 +71,7 @@ def loss_plot(log: Log) -> str:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    style = {
+    style: Any = {
         "svg.fonttype": "none",
         "font.size": 10,
         "svg.hashsalt": "report",
