@@ -335,6 +335,7 @@ SETTINGS: dict[str, Any] = {
     "train_views": "::2",
     "light": "estimate",
     "appearance": "albedo",
+    "refine_cameras": True,
     "schedule": "greedy",
     "loss": "huber",
     "bounds": (7.1, -4.9, 2.1, 12.8, -1.2, 7.8),
