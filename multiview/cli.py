@@ -36,6 +36,7 @@ def fit(
     init: Literal["hull", "sphere"] = "hull",
     resolution: int = 64,
     train_views: str | None = None,
+    refine_cameras: Flag = False,
     light: str = "auto",
     appearance: Literal["auto", "constant", "albedo", "radiance"] = "auto",
     schedule: Literal["shuffled", "greedy"] | None = None,
@@ -57,8 +58,9 @@ def fit(
     Distorted photographs are undistorted. Silhouettes come from masks/NAME.png (white = object),
     the alpha channel, a threshold on a dark background, or the colour of a plain background.
 
-    The run folder gets config.json, losses.csv, metrics.json, lattice.safetensors, mesh.ply,
-    mesh.glb, report.html and checkpoints/. Ctrl-C saves what there is; --resume goes on.
+    The run folder gets config.json, losses.csv, metrics.json, lattice.safetensors, mesh.ply and
+    mesh.glb (in the photographs' colours), report.html and checkpoints/. Ctrl-C saves what there
+    is; --resume goes on.
 
     Example: multiview fit photos/dino --train-views 2::3
 
@@ -73,6 +75,8 @@ def fit(
         train_views: Views to fit: names, globs or slices over the name-sorted views, separated by
             commas (2::3, front_*). The others are held out for metrics.json. Default: all, or the
             scene's own training split.
+        refine_cameras: Also move the cameras of the views to fit, each by a small rotation and
+            translation, where that agrees better with the photographs; cameras.json tells how far.
         light: auto (the scene's own if it states one, else estimate), estimate (order-2 spherical
             harmonics fixed to the scene), scene, or a .json file with the keys of a scene's
             lighting.
@@ -103,6 +107,7 @@ def fit(
             init=init,
             resolution=resolution,
             train_views=train_views,
+            refine_cameras=refine_cameras,
             light=light,
             appearance=appearance,
             schedule=schedule,
@@ -188,7 +193,7 @@ def texture(
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")],
     /,
     size: int | None = None,
-    faces: int = 30_000,
+    faces: int = 20_000,
     as_json: Annotated[Flag, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Lay the photographs of a finished run onto its mesh.

@@ -47,6 +47,7 @@ class FitConfig:
     threads: int | None = None
     resume: bool = False
     texture: bool = False
+    refine_cameras: bool = False
 
     def __post_init__(self) -> None:
         if self.resolution < 8:
@@ -64,6 +65,8 @@ class FitConfig:
             )
         if self.image_size < 16:
             raise InputError(f"--image-size: need at least 16 pixels, got {self.image_size}")
+        if self.preset == "sdfdiff" and self.refine_cameras:
+            raise InputError("--refine-cameras: --preset sdfdiff takes cameras as they are")
         if self.preset == "sdfdiff" and self.appearance not in ("auto", "constant"):
             raise InputError(
                 f"--appearance: --preset sdfdiff has one colour, got {self.appearance}"

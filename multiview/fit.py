@@ -14,6 +14,7 @@ from multiview.hull import bounds_from_masks, visual_hull
 from multiview.light import choose_light
 from multiview.optimize.coarse_to_fine import Fit, level_resolution, optimize
 from multiview.optimize.targets import Targets
+from multiview.poses import Corrections
 from multiview.recipes import SdfDiffRecipe
 from multiview.results import save_results
 from multiview.run_folder import RunFolder
@@ -62,6 +63,8 @@ def _fit(config: FitConfig, quiet: bool) -> dict[str, Any]:
     targets = Targets.of(scene, scene.train)
     run = RunFolder(config)
     state = Fit(scene, initial_lattice(config, targets, scene.bounds), appearance)
+    if config.refine_cameras:
+        state.corrections = Corrections.none(len(scene.train), state.lattice)
     run.begin(photographs=known is None)
     start = run.path / "checkpoints" / "start.safetensors"
     if not start.exists():

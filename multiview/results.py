@@ -10,6 +10,7 @@ from typing import Any
 
 import trimesh
 
+from multiview import poses
 from multiview.appearance import Appearance
 from multiview.config import FitConfig
 from multiview.evaluate import ViewScore, mean_scores, score_views
@@ -45,6 +46,10 @@ def save_results(
 ) -> dict[str, Any]:
     """Write lattice, meshes, light, metrics and report; returns the metrics."""
     state.lattice = remove_floaters(state.lattice.redistance())
+    if state.corrections is not None:
+        moved = poses.description(state.corrections, state.scene)
+        write_json(run.path / "cameras.json", moved)
+        state.scene = poses.on_scene(state.corrections, state.scene)
     save_lattice(run.path / "lattice.safetensors", state.lattice)
     mesh = surface(state.lattice)
     save_photographed(run.path, mesh, state.scene, quiet)
@@ -82,6 +87,8 @@ def measure(
     if state.interrupted:
         summary["interrupted"] = True
     found = doubts(state.scene, scores["train"])
+    if not set(state.scene.masks) <= {"file", "alpha"}:  # some were made by a recipe
+        summary["masks"] = dict(state.scene.masks)
     if found or state.scene.warnings:
         summary["warnings"] = [*state.scene.warnings, *found]
     if found:
@@ -114,7 +121,6 @@ def summarize(state: Fit, scores: Scores) -> dict[str, Any]:
         "peak_memory_mb": round(state.peak_memory_mb or peak_memory(), 1),
         "resolution": list(state.lattice.resolution),
         "views": {"train": len(state.scene.train), "held_out": len(state.scene.held_out)},
-        "masks": dict(state.scene.masks),
         **{group: mean_scores(of_views) for group, of_views in scores.items()},
     }
 
@@ -137,7 +143,7 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
     """
     config = read_config(folder)
     lattice = load_lattice(folder / "lattice.safetensors")
-    scene = load_scene(config.scene, config.train_views, config.image_size, config.mask_threshold)
+    scene = scene_of(config)
     appearance = Appearance(scene.images.shape[-1], choose_light(config.light, scene))
     run = RunFolder(config)
     appearance.restore(run.load_appearance())
@@ -168,10 +174,20 @@ def texture_run(folder: Path, size: int | None, faces: int, quiet: bool = False)
     config = read_config(folder)
     before = read_metrics(folder / "metrics.json")
     lattice = load_lattice(folder / "lattice.safetensors")
-    scene = load_scene(config.scene, config.train_views, config.image_size, config.mask_threshold)
+    scene = scene_of(config)
     texture = save_texture(folder, surface(lattice), scene, size, faces, quiet)
     write_json(folder / "metrics.json", {**before, "texture": texture})
     return texture
+
+
+def scene_of(config: FitConfig) -> Scene:
+    """The scene of a finished run, with its cameras as the run refined them."""
+    scene = load_scene(config.scene, config.train_views, config.image_size, config.mask_threshold)
+    file = config.out / "cameras.json"
+    if not config.refine_cameras:
+        return scene
+    with expect(file, "the cameras of a run"):
+        return poses.on_scene(poses.from_description(json.loads(read_bytes(file))), scene)
 
 
 def read_config(folder: Path) -> FitConfig:

@@ -29,11 +29,12 @@ Floats = NDArray[np.float64]
 NEIGHBOURS = 8  # views that a point takes its colour from, at most
 SHARPNESS = 1.0  # power of the resolution: how far the best view is preferred
 JUMP = 4.0  # a bend of the depth by so many pixels' width is an edge
-EDGE = 2.0  # pixels from an edge at which a view counts fully
+EDGE = 2.0  # pixels, beyond the first, from an edge to where a view counts fully
 LEAST = 1e-3  # weight of a view right at an edge, for points that no view sees better
 GRAZING = 0.15  # cosine of the viewing angle below which a view does not count
 AGREEMENT = 0.08  # a view whose colour is so far from the median counts half
 ROUNDS = 3  # of reweighting by agreement
+SURE = 0.02  # weight of all views together below which a point counts as unseen
 HOLD = 1e-6  # weight of the mean colour in that of an unseen vertex
 PART = 2**18  # points whose colours are averaged at a time
 
@@ -95,7 +96,8 @@ def vertex_colors(
 ) -> Tensor:
     """Colours `[V, C]` of the vertices of a mesh; smooth over what no view sees.
 
-    Unseen vertices take the mean of their neighbours' colours, a discrete harmonic function.
+    Vertices that no view sees away from its edges take the mean of their neighbours' colours, a
+    discrete harmonic function.
 
     Args:
         mesh: closed, outward.
@@ -103,7 +105,7 @@ def vertex_colors(
         on_view: called when a view has been looked at.
     """
     colors, weights = surface_colors(mesh, SurfacePoints.vertices_of(mesh), targets, on_view)
-    unseen = (weights <= 0).numpy()
+    unseen = (weights <= SURE).numpy()
     if not unseen.any():
         return colors
     if unseen.all():
@@ -150,7 +152,8 @@ def _look(
     color = color / alpha.clamp(min=0.5)[:, None]
     middle = float(z.mean()) if len(z) else 1.0
     resolution = cosine * (middle / z) ** 2  # pixels per area, relative
-    near_edge = LEAST + (1 - LEAST) * (distance / EDGE).clamp(0, 1)
+    # Within a pixel of an edge, a sample may hold what is on its other side.
+    near_edge = LEAST + (1 - LEAST) * ((distance - 1) / EDGE).clamp(0, 1)
     weight = resolution**SHARPNESS * near_edge * known * (2 * alpha - 1).clamp(min=0)
     return seen, color, weight
 

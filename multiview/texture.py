@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from multiview.optimize.targets import Targets
 from multiview.scenes import Scene
-from multiview.surface_colors import SurfacePoints, surface_colors, vertex_colors
+from multiview.surface_colors import SURE, SurfacePoints, surface_colors, vertex_colors
 from multiview.texture_fit import fit_texture
 from sdfrender import Cameras, InputError, metrics
 from sdfrender.atlas import Atlas, pad, sample_image, unwrap
@@ -29,8 +29,7 @@ Look = Callable[[Fragments], Floats]  # colours [P, C] of the P pixels that see 
 
 SMALLEST, LARGEST = 256, 4096  # size of a texture unless told, texels
 FILLED = 0.55  # share of a texture that charts fill
-FACES = 30_000  # cutting more into charts takes minutes
-FAINT = 0.02  # weight of the views at which a texel is half theirs, half its surroundings'
+FACES = 20_000  # cutting more into charts takes minutes
 SUPERSAMPLING = 3  # rays per pixel side of a measurement
 MEASURED = 16  # views of a group that a measurement renders, at most
 
@@ -129,7 +128,7 @@ def _blend(atlas: Atlas, targets: Targets, on_view: Callable[[], object]) -> Ten
     coarse = vertex_colors(atlas.mesh, targets, on_view).numpy()
     surroundings = torch.from_numpy(fragments.interpolate(atlas.at_corners(coarse))).float()
     colors, weights = surface_colors(atlas.mesh, points, targets, on_view)
-    share = (weights / (weights + FAINT))[:, None]
+    share = (weights / (weights + SURE))[:, None]
     texture = torch.zeros(*covered.shape, colors.shape[-1])
     texture[covered] = share * colors + (1 - share) * surroundings
     return pad(texture, fragments.covered)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.ndimage import binary_dilation
 from torch import Tensor
 
 from multiview.optimize.targets import Targets
@@ -22,6 +23,7 @@ from sdfrender.rasterize import rasterize_mesh
 Singles = NDArray[np.float32]
 
 PRIOR = 0.1  # weight of a texel's blended colour, as a fraction of that of the photographs
+SMOOTH = 0.5  # weight of differences between neighbouring texels' changes, likewise
 STEPS = 20  # of conjugate gradients
 TINY = np.finfo(np.float32).tiny
 SAMPLES = 3  # rays per pixel side
@@ -34,11 +36,12 @@ def fit_texture(
     targets: Targets,
     on_view: Callable[[], object] = lambda: None,
 ) -> Tensor:
-    """Minimise `Σ_pixels (A x − photograph)² + μ Σ_texels (x − texture)²` over the texels x.
+    """Minimise `|A x − photographs|² + μ |x − texture|² + λ |∇(x − texture)|²` over the texels x.
 
     A pixel of `A x` is the mean over its rays of the bilinear value of the texture where they meet
     the mesh, black where they miss it, as the photographs are outside their masks. Only pixels
-    inside the mask count. μ is `PRIOR` times the pixels that fall on a texel in the mean.
+    inside the mask count. The others keep noise out, where views contradict each other; μ and λ are
+    `PRIOR` and `SMOOTH` times the pixels that fall on a texel in the mean.
 
     Args:
         atlas: the mesh, and where it lies in the texture.
@@ -58,9 +61,10 @@ def fit_texture(
         on_view()
     x0 = texture.reshape(-1, texture.shape[-1]).numpy()
     A = sparse.vstack(rows, format="csr")
-    used = np.count_nonzero(A.sum(0))
-    prior = np.float32(PRIOR * A.sum() / max(used, 1))
-    x = _solve(A, np.concatenate(wanted), x0, prior)
+    density = A.sum() / max(np.count_nonzero(A.sum(0)), 1)
+    inner = binary_dilation(atlas.fragments().covered, np.ones((3, 3)))
+    Q = density * (SMOOTH * _laplacian(inner) + PRIOR * sparse.eye_array(inner.size))
+    x = x0 + _solve(A, np.concatenate(wanted) - A @ x0, Q.astype(np.float32).tocsr())
     return torch.from_numpy(x).reshape(texture.shape).clamp(0, 1)
 
 
@@ -107,20 +111,27 @@ def _equations(
     return A, view.images[0].reshape(H * W, -1).numpy()[pixels]
 
 
-def _solve(A: sparse.csr_array, b: Singles, x0: Singles, prior: np.float32) -> Singles:
-    """Conjugate gradients on `(AᵀA + μ) x = Aᵀb + μ x0`, all channels at once."""
+def _laplacian(inside: NDArray[np.bool_]) -> sparse.csr_array:
+    """`[H·W, H·W]` of differences between texels side by side, where both are inside."""
+    ids = np.arange(inside.size).reshape(inside.shape)
+    across, down = inside[:, 1:] & inside[:, :-1], inside[1:] & inside[:-1]
+    a = np.concatenate((ids[:, :-1][across], ids[:-1][down]))
+    b = np.concatenate((ids[:, 1:][across], ids[1:][down]))
+    edges, n = np.arange(len(a)), len(a)
+    ones = np.ones(n, np.float32)
+    shape = (n, inside.size)
+    D = sparse.csr_array((ones, (edges, a)), shape) - sparse.csr_array((ones, (edges, b)), shape)
+    return (D.T @ D).tocsr()
 
-    def normal(x: Singles) -> Singles:
-        product: Singles = A.T @ (A @ x) + prior * x
-        return product
 
-    x = x0.copy()
-    r = A.T @ (b - A @ x)
-    p, before = r, (r * r).sum(0)
+def _solve(A: sparse.csr_array, b: Singles, Q: sparse.csr_array) -> Singles:
+    """Conjugate gradients on `(AᵀA + Q) x = Aᵀb`, all channels at once, from zero."""
+    r: Singles = A.T @ b
+    x, p, before = np.zeros_like(r), r, (r * r).sum(0)
     for _ in range(STEPS):
         if not before.max() > 0:
             break
-        q = normal(p)
+        q = A.T @ (A @ p) + Q @ p
         length = before / np.maximum((p * q).sum(0), TINY)
         x, r = x + length * p, r - length * q
         after = (r * r).sum(0)

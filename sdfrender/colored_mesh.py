@@ -21,6 +21,7 @@ from torch import Tensor
 from sdfrender.atlas import Atlas
 from sdfrender.errors import InputError
 from sdfrender.files import write_bytes
+from sdfrender.images import srgb_to_linear
 from sdfrender.mesh import mesh_arrays
 
 StrPath = str | os.PathLike[str]
@@ -49,7 +50,7 @@ def save_colored_mesh(path: StrPath, mesh: trimesh.Trimesh, colors: Tensor) -> N
         write_bytes(path, trimesh.exchange.ply.export_ply(plain))
     elif path.suffix.lower() == ".glb":
         plain = trimesh.Trimesh(verts, faces, process=False)
-        plain.vertex_attributes[COLOR] = _linear(rgb).astype(np.float32)
+        plain.vertex_attributes[COLOR] = srgb_to_linear(rgb.astype(np.float32))
         write_bytes(path, _glb(plain, _unlit_vertex_colors))
     else:
         raise InputError(f"{path}: unknown extension {path.suffix!r}, need .ply or .glb")
@@ -119,11 +120,3 @@ def _rgb(colors: Tensor) -> NDArray[np.float64]:
 
 def _bytes(colors: NDArray[np.float64]) -> NDArray[np.uint8]:
     return (colors * 255).round().astype(np.uint8)
-
-
-def _linear(encoded: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sRGB decoding function (IEC 61966-2-1)."""
-    linear: NDArray[np.float64] = np.where(
-        encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4
-    )
-    return linear

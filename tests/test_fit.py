@@ -52,7 +52,7 @@ FILES = {
     "metrics.json",
     "report.html",
 }
-SCORES = ["psnr", "silhouette_iou"]
+SCORES = ["psnr", "psnr_full", "ssim", "silhouette_iou"]
 
 # For what does not depend on the method.
 one_method_is_enough = pytest.mark.parametrize("preset", ["adam"], indirect=True)
@@ -100,7 +100,8 @@ def test_a_run_folder_holds(torus_run: Path) -> None:
 def test_metrics(torus_run: Path, torus_scene: Path) -> None:
     summary = read_json(torus_run / "metrics.json")
     assert list(summary) == [
-        "seconds", "peak_memory_mb", "resolution", "views", "train", "held_out", "reference"
+        "seconds", "peak_memory_mb", "resolution", "views", "masks", "train", "held_out",
+        "reference",
     ]  # fmt: skip
     assert summary["views"] == {"train": 6, "held_out": 2}
     assert summary["resolution"] == list(load_lattice(torus_run / "lattice.safetensors").resolution)
@@ -408,7 +409,7 @@ def test_an_order_of_views_is_adams(preset: Any, schedule: Any, tmp_path: Path) 
 
 
 def test_all_settings_are_covered() -> None:
-    others = {"scene", "out", "resume", "threads"}  # see the other tests
+    others = {"scene", "out", "resume", "threads", "texture"}  # see the other tests
     assert set(SETTINGS) | others == {f.name for f in fields(FitConfig)}
 
 
@@ -906,8 +907,10 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     for name, value in SETTINGS.items():
         values = value if isinstance(value, tuple) else [value]
         arguments += [f"--{name.replace('_', '-')}", *map(str, values)]
-    arguments += ["--threads", "3"]
-    expected = FitConfig(tmp_path, tmp_path / "run", **SETTINGS, threads=3, resume=True)
+    arguments += ["--threads", "3", "--texture"]
+    expected = FitConfig(
+        tmp_path, tmp_path / "run", **SETTINGS, threads=3, resume=True, texture=True
+    )
     assert config_of(monkeypatch, *arguments) == expected
 
 

@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -24,6 +24,7 @@ from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.greedy import AdamPasses
 from multiview.optimize.sdfdiff import SdfDiff
 from multiview.optimize.targets import Targets
+from multiview.poses import Corrections, refine_cameras
 from multiview.recipes import (
     AdamRecipe,
     Level,
@@ -38,9 +39,14 @@ from sdfrender import Lattice
 
 Bar = Any  # tqdm has no types
 
+POSES_EVERY = 2  # passes between refinements of the cameras
+
 
 class Method(Protocol):
     """What fits a lattice at one level of the pyramid."""
+
+    targets: Targets
+    """All training views; may be replaced by others of the same size between passes."""
 
     @property
     def lattice(self) -> Lattice:
@@ -83,6 +89,7 @@ class Fit:
     updates: int = 0
     interrupted: bool = False
     peak_memory_mb: float | None = None  # of a run that is measured again
+    corrections: Corrections | None = None  # of the training views' cameras, if they are refined
 
 
 def level_resolution(config: FitConfig, level: Level) -> int:
@@ -117,7 +124,8 @@ def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, qu
                 state.lattice = state.lattice.redistance()
         if start is None and number == 0:
             state.appearance.model = appearance_model(state, config, level_targets)
-        method = choose_method(state, recipe, level, level_targets, losses, generator)
+        given = corrected(state, level_targets)
+        method = choose_method(state, recipe, level, given, losses, generator)
         first = 0
         if resuming and start is not None:
             first = start.passes
@@ -141,6 +149,15 @@ def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, qu
                 bar.set_postfix_str(f"level {grid}, loss {float(losses.sum()):.4g}", refresh=False)
                 bar.update(0)
             state.appearance.solve()
+            if state.corrections is not None and index % POSES_EVERY == POSES_EVERY - 1:
+                state.corrections = refine_cameras(
+                    state.corrections,
+                    state.lattice,
+                    level_targets,
+                    state.appearance,
+                    recipe.weights,
+                )
+                method.targets = corrected(state, level_targets)
             run.log(rows)
             bar.update(level_targets.silhouettes.numel())
             save_checkpoint(state, run, method, generator, losses, (number, index + 1))
@@ -149,6 +166,13 @@ def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, qu
             state.lattice = remove_floaters(state.lattice.redistance())
         state.seconds = time.monotonic() - began
     bar.close()
+
+
+def corrected(state: Fit, targets: Targets) -> Targets:
+    """The targets with their cameras where they were moved to."""
+    if state.corrections is None:
+        return targets
+    return replace(targets, cameras=state.corrections.apply(targets.cameras))
 
 
 def appearance_model(state: Fit, config: FitConfig, targets: Targets) -> Model:
@@ -238,6 +262,9 @@ def save_checkpoint(
         "generator": generator.get_state(),
         **state.appearance.state(),
     }
+    if state.corrections is not None:
+        tensors["rotations"] = state.corrections.rotations
+        tensors["translations"] = state.corrections.translations
     progress = {"position": position, "updates": state.updates, "seconds": state.seconds}
     run.save_checkpoint(tensors, progress)
 
@@ -256,6 +283,9 @@ def restore(
     losses.copy_(tensors["losses"])
     generator.set_state(tensors["generator"])
     state.appearance.restore(tensors)
+    if state.corrections is not None:
+        moved = tensors["rotations"], tensors["translations"]
+        state.corrections = Corrections(*moved, state.corrections.center)
     state.updates, state.seconds = progress["updates"], progress["seconds"]
     run.truncate_log(state.updates)
     level, passes = progress["position"]

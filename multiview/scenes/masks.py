@@ -41,8 +41,13 @@ def threshold_silhouette(photo: Image, threshold: float) -> tuple[Image, Image]:
     Returns:
         `[H, W]` silhouette, 0 or 1, and `[H, W]` weights: 0 at the pixels that steps 2 and 4 added.
     """
-    luminance = rgb2gray(photo) if photo.shape[-1] == 3 else photo[..., 0]
-    return closed_silhouette(luminance > threshold)
+    return closed_silhouette(luminance(photo) > threshold)
+
+
+def luminance(photo: Image) -> Image:
+    """`[H, W]` of a photograph `[H, W, C]`, C = 1 or 3."""
+    grey: Image = rgb2gray(photo) if photo.shape[-1] == 3 else photo[..., 0]
+    return grey
 
 
 def closed_silhouette(seen: Mask) -> tuple[Image, Image]:

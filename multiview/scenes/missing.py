@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from multiview.scenes.background import (
@@ -94,7 +95,7 @@ def doubtful_masks(
     """
     told = [n for n, source in enumerate(pixels.sources) if source != "none"]
     object_everywhere = [n for n in told if float(pixels.silhouettes[n].min()) > 0.999]
-    cut = [n for n in told if n not in object_everywhere and _touches_all(pixels.silhouettes[n])]
+    cut = [n for n in told if n not in object_everywhere and _surrounds(pixels.silhouettes[n])]
     if len(object_everywhere) == len(told):
         raise InputError(
             f"{scene.file}: need to know where the object is, but every mask is white everywhere "
@@ -102,8 +103,8 @@ def doubtful_masks(
         )
     if len(object_everywhere) + len(cut) == len(told):
         raise InputError(
-            f"{scene.file}: need masks with the object in white, but every mask touches all four "
-            "borders of its picture (is the background white?)"
+            f"{scene.file}: need masks with the object in white, but every mask covers most of the "
+            "four borders of its picture (is the background white?)"
         )
     warnings = []
     if object_everywhere:
@@ -112,7 +113,7 @@ def doubtful_masks(
     if cut:
         listed = _listed(views, cut)
         warnings.append(
-            f"the mask touches all four borders in {listed}: need the object in white, the "
+            f"the mask covers most of the four borders in {listed}: need the object in white, the "
             "background in black"
         )
     carving = None
@@ -190,10 +191,11 @@ def _resized(mask: Mask, shape: tuple[int, ...]) -> Mask:
     return resized
 
 
-def _touches_all(silhouette: Tensor) -> bool:
-    """Whether a silhouette `[H, W]` reaches all four borders."""
+def _surrounds(silhouette: Tensor) -> bool:
+    """Whether a silhouette `[H, W]` reaches all four borders and covers more than half of them."""
     edges = (silhouette[0], silhouette[-1], silhouette[:, 0], silhouette[:, -1])
-    return all(bool((edge > 0.5).any()) for edge in edges)
+    reached = [edge > 0.5 for edge in edges]
+    return all(bool(r.any()) for r in reached) and float(torch.cat(reached).float().mean()) > 0.5
 
 
 def _missing_warnings(

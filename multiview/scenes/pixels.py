@@ -12,7 +12,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from multiview.scenes.distortion import undistort
-from multiview.scenes.masks import read_mask, threshold_silhouette
+from multiview.scenes.masks import luminance, read_mask, threshold_silhouette
+from multiview.scenes.matte import soften
 from multiview.scenes.scene import Description, View
 from sdfrender.errors import InputError
 from sdfrender.images import Image, area_average, image_mode, read_image, srgb_to_linear
@@ -90,6 +91,8 @@ def read_view(
     if scene.color_space == "srgb":
         color = srgb_to_linear(color)
     coverage = silhouette if alpha is None else np.minimum(silhouette, alpha)
+    if source == "threshold" and alpha is None:
+        silhouette, coverage = soften(luminance(color), silhouette, known)
     keep = _kept(view)
     planes = np.dstack((color * coverage[..., None], silhouette, known * keep, keep))
     return undistorted(planes, view, size), source

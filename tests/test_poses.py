@@ -1,0 +1,189 @@
+"""Cameras that stand a little elsewhere than they say: found again, shape in hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+import tiny
+import torch
+from scipy.spatial.transform import Rotation
+
+from multiview.appearance import Appearance
+from multiview.config import FitConfig
+from multiview.optimize import coarse_to_fine
+from multiview.optimize.energy import Weights
+from multiview.optimize.targets import Targets
+from multiview.poses import (
+    Corrections,
+    description,
+    from_description,
+    refine_cameras,
+    rotation_matrices,
+    without_common_motion,
+)
+from multiview.results import evaluate_run
+from multiview.scenes import load_scene
+from sdfrender import Cameras, InputError, render
+
+WEIGHTS = Weights(silhouette=1.0)
+
+
+def photographs(count: int = 6) -> Targets:
+    cameras = tiny.ring(count, 61, 47)
+    out = render(tiny.true_lattice(), cameras, lighting=tiny.LIGHT)
+    ones = torch.ones_like(out.silhouettes)
+    return Targets(cameras, out.images, out.silhouettes, ones, ones)
+
+
+def disturbance(cameras: Cameras, degrees: float = 2.0, fraction: float = 0.01) -> Corrections:
+    """Of random directions, without what all views share."""
+    random = torch.Generator().manual_seed(0)
+    center = torch.tensor(tiny.CENTER)
+    far = (cameras.centers - center).norm(dim=-1, keepdim=True)
+    turned, moved = torch.randn((2, len(cameras), 3), generator=random) / 3**0.5
+    both = Corrections(math.radians(degrees) * turned, fraction * far * moved, center)
+    return without_common_motion(both, cameras)
+
+
+def error(cameras: Cameras, truth: Cameras) -> float:
+    """Mean distance between where both see points around the object, pixels."""
+    points = torch.tensor(tiny.CENTER) + tiny.SCALE * torch.tensor(
+        [[0.6, 0, 0], [-0.6, 0, 0], [0, 0.2, 0.5], [0, -0.2, -0.5]]
+    )
+    return float((cameras.project(points)[0] - truth.project(points)[0]).norm(dim=-1).mean())
+
+
+def test_rotations_are_scipys() -> None:
+    vectors = torch.randn((9, 3), generator=torch.Generator().manual_seed(1)).double()
+    vectors[0] = 0
+    expected = torch.from_numpy(Rotation.from_rotvec(vectors.numpy()).as_matrix())
+    torch.testing.assert_close(rotation_matrices(vectors), expected)
+
+
+def test_no_correction_moves_nothing() -> None:
+    cameras = tiny.ring(3)
+    same = Corrections.none(3, tiny.true_lattice()).apply(cameras)
+    torch.testing.assert_close(same.c2w, cameras.c2w)
+    assert torch.equal(same.Ks, cameras.Ks)
+
+
+def test_a_correction_turns_about_the_middle_and_moves() -> None:
+    cameras, center = tiny.ring(2), torch.tensor(tiny.CENTER)
+    turn = torch.tensor([[0.0, math.pi / 2, 0.0], [0.0, 0.0, 0.0]])
+    move = torch.tensor([[0.0, 0.0, 0.0], [0.5, 0.0, -1.0]])
+    found = Corrections(turn, move, center).apply(cameras)
+    x, y, z = (cameras.centers[0] - center).tolist()
+    torch.testing.assert_close(found.centers[0] - center, torch.tensor((z, y, -x)))
+    torch.testing.assert_close(found.centers[1], cameras.centers[1] + move[1])
+    torch.testing.assert_close(found.c2w[1, :3, :3], cameras.c2w[1, :3, :3])
+    middle = torch.tensor(tiny.CENTER)[None]  # is seen where it was
+    torch.testing.assert_close(found.project(middle)[0][0], cameras.project(middle)[0][0])
+
+
+def test_what_all_views_share_is_taken_out() -> None:
+    cameras = tiny.ring(7)
+    center = torch.tensor(tiny.CENTER)
+    arms = cameras.centers - center
+    shared = Corrections(torch.ones(7, 3), 0.1 * arms + 2.0, center)
+    left = without_common_motion(shared, cameras)
+    torch.testing.assert_close(left.rotations, torch.zeros(7, 3))
+    torch.testing.assert_close(left.translations, torch.zeros(7, 3), atol=1e-5, rtol=0)
+
+
+def test_disturbed_cameras_are_found_again() -> None:
+    truth = photographs()
+    wrong = disturbance(truth.cameras)
+    given = replace(truth, cameras=wrong.apply(truth.cameras))
+    look, lattice = Appearance(1, tiny.LIGHT), tiny.true_lattice()
+    found = Corrections.none(6, lattice)
+    for _ in range(5):
+        found = refine_cameras(found, lattice, given, look, WEIGHTS)
+
+    def looks(cameras: Cameras) -> float:  # a torus looks the same turned about its axis
+        out = render(lattice, cameras, lighting=tiny.LIGHT)
+        return float((out.images - truth.images).abs().mean())
+
+    assert looks(found.apply(given.cameras)) < 0.12 * looks(given.cameras)
+    assert error(found.apply(given.cameras), truth.cameras) < 0.5 * error(
+        given.cameras, truth.cameras
+    )
+
+
+def test_true_cameras_stay() -> None:
+    truth, lattice = photographs(), tiny.true_lattice()
+    found = Corrections.none(6, lattice)
+    for _ in range(2):
+        found = refine_cameras(found, lattice, truth, Appearance(1, tiny.LIGHT), WEIGHTS)
+    assert error(found.apply(truth.cameras), truth.cameras) < 0.02
+
+
+# ---------------------------------------------------------------------- in a fit
+
+
+TRUE = tiny.ring(14, 64, 56)
+
+
+@pytest.fixture(scope="module")
+def disturbed_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The torus, photographed from elsewhere than its cameras say."""
+    out = render(tiny.true_lattice(), TRUE, lighting=tiny.LIGHT)
+    return tiny.write_torus(
+        tmp_path_factory.mktemp("scenes") / "disturbed",
+        images=out.images,
+        silhouettes=out.silhouettes,
+        cameras=disturbance(TRUE, 3.0, 0.02).apply(TRUE),
+        held_out=(),
+    )
+
+
+def test_a_fit_with_disturbed_cameras(disturbed_scene: Path, tmp_path: Path) -> None:
+    recipe = tiny.LONG["fast"]
+    plain = tiny.fit_tiny(disturbed_scene, tmp_path / "plain", recipe)
+    refined = tiny.fit_tiny(disturbed_scene, tmp_path / "refined", recipe, refine_cameras=True)
+    assert refined["train"]["psnr"] > plain["train"]["psnr"] + 8
+    assert refined["reference"]["chamfer_l1"] < 0.4 * plain["reference"]["chamfer_l1"]
+    told = json.loads((tmp_path / "refined" / "cameras.json").read_text())
+    assert not (tmp_path / "plain" / "cameras.json").exists()
+    found, scene = from_description(told), load_scene(disturbed_scene)
+    assert list(told["views"]) == list(scene.names)
+    assert error(found.apply(scene.cameras), TRUE) < 0.4 * error(scene.cameras, TRUE)
+    again = description(found, scene)["views"]
+    for name, view in told["views"].items():
+        for key, value in view.items():
+            assert again[name][key] == pytest.approx(value)
+    # Measured again, the cameras are where the run left them.
+    measured = evaluate_run(tmp_path / "refined", None)
+    assert measured["train"] == pytest.approx(refined["train"], rel=1e-5)
+
+
+def test_an_interrupted_refinement_goes_on(disturbed_scene: Path, tmp_path: Path) -> None:
+    recipe, settings = tiny.SHORT["fast"], {"refine_cameras": True, "preset": "fast"}
+    whole = tiny.optimize_tiny(disturbed_scene, tmp_path / "whole", recipe, **settings)
+    save = coarse_to_fine.save_checkpoint
+
+    def stop(state, run, method, generator, losses, position):  # type: ignore[no-untyped-def]
+        save(state, run, method, generator, losses, position)
+        if position == (0, 2):
+            raise KeyboardInterrupt
+
+    with patch.object(coarse_to_fine, "save_checkpoint", stop):
+        part = tiny.optimize_tiny(disturbed_scene, tmp_path / "part", recipe, **settings)
+    resumed = tiny.optimize_tiny(
+        disturbed_scene, tmp_path / "part", recipe, resume=True, **settings
+    )
+    assert part.interrupted
+    assert whole.corrections is not None
+    assert resumed.corrections is not None
+    assert bool(whole.corrections.rotations.any())
+    assert torch.equal(resumed.corrections.rotations, whole.corrections.rotations)
+    assert torch.equal(resumed.lattice.values, whole.lattice.values)
+
+
+def test_the_papers_method_takes_cameras_as_they_are(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--refine-cameras"):
+        FitConfig(tmp_path, tmp_path, "sdfdiff", refine_cameras=True)
