@@ -905,7 +905,7 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     arguments: list[str | Path] = ["fit", tmp_path, "--out", tmp_path / "run", "--resume"]
     assert config_of(monkeypatch, *arguments[:4]) == FitConfig(tmp_path, tmp_path / "run")
     for name, value in SETTINGS.items():
-        values = value if isinstance(value, tuple) else [value]
+        values = value if isinstance(value, tuple) else [] if value is True else [value]
         arguments += [f"--{name.replace('_', '-')}", *map(str, values)]
     arguments += ["--threads", "3", "--texture"]
     expected = FitConfig(
