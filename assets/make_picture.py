@@ -10,7 +10,7 @@ import torch
 from multiview.appearance import Appearance
 from multiview.evaluate import predict
 from multiview.optimize.targets import Targets
-from multiview.report import for_display
+from multiview.report.pictures import for_display
 from multiview.results import appearance_tensors
 from multiview.scenes import load_scene
 from sdfrender import load_lattice

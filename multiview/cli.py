@@ -59,8 +59,8 @@ def fit(
     the alpha channel, a threshold on a dark background, or the colour of a plain background.
 
     The run folder gets config.json, losses.csv, metrics.json, lattice.safetensors, mesh.ply and
-    mesh.glb (in the photographs' colours), report.html and checkpoints/. Ctrl-C saves what there
-    is; --resume goes on.
+    mesh.glb (in the photographs' colours), report.html, progress.mp4 and checkpoints/. Ctrl-C saves
+    what there is; --resume goes on. `multiview watch` follows a fit that runs.
 
     Example: multiview fit photos/dino --train-views 2::3
 
@@ -189,6 +189,26 @@ def report(run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name=
     print(run_folder / "report.html")
 
 
+def watch(
+    run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")],
+    /,
+    once: Flag = False,
+) -> None:
+    """Draw the losses of a running fit in the terminal, until it has finished.
+
+    Run it beside the fit, in another terminal; Ctrl-C ends it and leaves the fit alone.
+
+    Example: multiview watch runs/dino
+
+    Args:
+        run_folder: The run folder, finished or not.
+        once: Draw what there is and end.
+    """
+    from multiview.watch import watch
+
+    watch(run_folder, once)
+
+
 def texture(
     run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run")],
     /,
@@ -311,6 +331,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "benchmark": benchmark,
     "evaluate": evaluate,
     "report": report,
+    "watch": watch,
     "texture": texture,
 }
 

@@ -14,15 +14,18 @@ from multiview import poses
 from multiview.appearance import Appearance
 from multiview.config import FitConfig
 from multiview.evaluate import ViewScore, mean_scores, score_views
+from multiview.film import write_film
 from multiview.light import choose_light
 from multiview.optimize.coarse_to_fine import Fit
 from multiview.optimize.floaters import remove_floaters
 from multiview.optimize.targets import Targets
-from multiview.report import write_report
+from multiview.report.forming import stages
+from multiview.report.page import write_report
 from multiview.run_folder import RunFolder, expect
 from multiview.scenes import Scene, load_scene
 from multiview.texture import FACES
 from multiview.textured_files import save_photographed, save_texture
+from multiview.turntable import display_frame
 from sdfrender import (
     Lattice,
     extract_mesh,
@@ -44,7 +47,7 @@ Scores = dict[str, list[ViewScore]]  # "train" and "held_out"
 def save_results(
     state: Fit, run: RunFolder, reference: trimesh.Trimesh | None, quiet: bool = True
 ) -> dict[str, Any]:
-    """Write lattice, meshes, light, metrics and report; returns the metrics."""
+    """Write lattice, meshes, light, metrics, report and film; returns the metrics."""
     state.lattice = remove_floaters(state.lattice.redistance())
     if state.corrections is not None:
         moved = poses.description(state.corrections, state.scene)
@@ -58,7 +61,10 @@ def save_results(
     texture = None
     if run.config.texture:
         texture = save_texture(run.path, mesh, state.scene, None, FACES, quiet)
-    return measure(state, mesh, run, reference, texture)
+    summary = measure(state, mesh, run, reference, texture)
+    frame = display_frame(state.scene.cameras)
+    write_film(run.path, stages(run, state.lattice), frame)
+    return summary
 
 
 def surface(lattice: Lattice) -> trimesh.Trimesh:

@@ -18,7 +18,7 @@ import safetensors.torch
 from torch import Tensor
 
 from multiview.config import FitConfig
-from sdfrender import InputError, __version__
+from sdfrender import InputError, Lattice, __version__
 from sdfrender.files import atomic_write, write_bytes, write_json
 
 COLUMNS = (
@@ -37,6 +37,7 @@ COLUMNS = (
     "eikonal",
     "laplacian",
 )
+SNAPSHOT_RESOLUTION = 64  # samples along the longest side, at most
 NOT_COMPARED = (
     "out",
     "resume",
@@ -88,7 +89,7 @@ class RunFolder:
         recipe = _recipe_of(self.config, photographs)
         if self.config.resume:
             _need_same(self.path / "config.json", self._recipe, recipe)
-        (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        self.snapshots.mkdir(parents=True, exist_ok=True)
         if not self.config.resume:
             packages = ("torch", "numpy", "numba", "scipy", "scikit-image", "trimesh", "libigl")
             write_json(
@@ -115,7 +116,10 @@ class RunFolder:
             csv.writer(file, lineterminator="\n").writerows(rows)
 
     def truncate_log(self, updates: int) -> None:
-        """Drop rows past a checkpoint, so that a resumed run logs each update once."""
+        """Drop rows and snapshots past a checkpoint: a resumed run logs each update once."""
+        for past in self._snapshot_files():
+            if int(past.stem) > updates:
+                past.unlink()
         file = self.path / "losses.csv"
         lines = file.read_text().splitlines(keepends=True)[: updates + 1]
         with atomic_write(file) as temporary:
@@ -138,6 +142,38 @@ class RunFolder:
         if not file.exists():
             return None
         return _load(file, "a checkpoint of a run")
+
+    # ------------------------------------------------------------------ snapshots
+
+    @property
+    def snapshots(self) -> Path:
+        """The folder of small lattices that show how the shape formed."""
+        return self.path / "checkpoints" / "progress"
+
+    def save_snapshot(self, lattice: Lattice, update: int) -> None:
+        """Keep the shape after an update: at most 64 samples a side, in half precision."""
+        if max(lattice.resolution) > SNAPSHOT_RESOLUTION:
+            lattice = lattice.resample(SNAPSHOT_RESOLUTION)
+        cell = lattice.spacing.max()  # in cells, half precision holds a world of any size
+        tensors = {
+            "values": (lattice.values / cell).half(),
+            "cell": cell,
+            "bounds": lattice.bounds,
+        }
+        _save(self.snapshots / f"{update:06d}.safetensors", tensors, {})
+
+    def load_snapshots(self) -> list[tuple[int, Lattice]]:
+        """The update and the shape after it, in order; none in a run of an older version."""
+        found = []
+        for file in self._snapshot_files():
+            tensors, _ = _load(file, "a snapshot of a run")
+            with expect(file, "a snapshot of a run"):
+                values = tensors["values"].float() * tensors["cell"]
+                found.append((int(file.stem), Lattice(values, tensors["bounds"])))
+        return found
+
+    def _snapshot_files(self) -> list[Path]:
+        return sorted(self.snapshots.glob("[0-9]*.safetensors"), key=lambda file: int(file.stem))
 
     # ------------------------------------------------------------------ appearance
 

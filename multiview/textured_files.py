@@ -9,7 +9,7 @@ import trimesh
 from torch import Tensor
 from tqdm import tqdm
 
-from multiview.report import for_display
+from multiview.report.pictures import for_display
 from multiview.scenes import Scene
 from multiview.surface_colors import vertex_colors
 from multiview.texture import bake, compare_with_vertex_colors, photographs

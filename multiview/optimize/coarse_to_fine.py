@@ -40,6 +40,7 @@ from sdfrender import Lattice
 Bar = Any  # tqdm has no types
 
 POSES_EVERY = 2  # passes between refinements of the cameras
+SNAPSHOTS = 24  # of the shape while it forms, about; and one at the end of each level
 
 
 class Method(Protocol):
@@ -161,11 +162,20 @@ def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, qu
             run.log(rows)
             bar.update(level_targets.silhouettes.numel())
             save_checkpoint(state, run, method, generator, losses, (number, index + 1))
+            if snapshot_due(recipe.levels, number, index + 1):
+                run.save_snapshot(state.lattice, state.updates)
         state.lattice = method.lattice
         if not isinstance(recipe, SdfDiffRecipe):
             state.lattice = remove_floaters(state.lattice.redistance())
         state.seconds = time.monotonic() - began
     bar.close()
+
+
+def snapshot_due(levels: Sequence[Level], level: int, passes: int) -> bool:
+    """Whether to keep the shape after so many passes of a level."""
+    every = math.ceil(sum(each.passes for each in levels) / SNAPSHOTS)
+    before = sum(each.passes for each in levels[:level])
+    return passes == levels[level].passes or (before + passes) % every == 0
 
 
 def corrected(state: Fit, targets: Targets) -> Targets:

@@ -1,0 +1,63 @@
+"""The shape alone, from all around: which way is up, and pictures in clay."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from multiview.report.pictures import for_display
+from sdfrender import Cameras, Headlight, Lattice, Lighting, render
+
+FOV = math.radians(32)
+DISTANCE = 3.2  # of the eye from the middle, in half diagonals of the box
+ELEVATION = math.radians(20)
+CLAY = (0.96, 0.93, 0.88)
+LEAST_AGREEMENT = 0.2  # length of the mean of the cameras' upward directions
+
+
+def display_frame(cameras: Cameras) -> Tensor:
+    """Rotation `[3, 3]` from the world to right, up and towards the viewer.
+
+    Up is what is up in most photographs, y if they do not agree; the first camera looks from the
+    front.
+    """
+    up = -cameras.c2w[:, :3, 1].double().mean(0)
+    if float(up.norm()) < LEAST_AGREEMENT:
+        up = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
+    up = torch.nn.functional.normalize(up, dim=0)
+    front = -cameras.c2w[0, :3, 2].double()
+    front = front - (front @ up) * up
+    if float(front.norm()) < 0.1:  # it looks along up
+        front = cameras.c2w[0, :3, 1].double()
+        front = front - (front @ up) * up
+    front = torch.nn.functional.normalize(front, dim=0)
+    return torch.stack((torch.linalg.cross(up, front), up, front))
+
+
+def around(lattice: Lattice, frame: Tensor, azimuths: Tensor, size: int) -> Cameras:
+    """Cameras that see all of the lattice's box, at `azimuths` (radians, 0 is the front)."""
+    low, high = lattice.bounds.double()
+    middle, radius = (low + high) / 2, float((high - low).norm()) / 2
+    a = azimuths.double()
+    directions = torch.stack(
+        (
+            math.cos(ELEVATION) * a.sin(),
+            torch.full_like(a, math.sin(ELEVATION)),
+            math.cos(ELEVATION) * a.cos(),
+        ),
+        -1,
+    )
+    eyes = middle + DISTANCE * radius * directions @ frame
+    up = tuple(frame[1].tolist())
+    return Cameras.look_at(eyes, middle, up=up, width=size, fov=FOV)
+
+
+def in_clay(lattice: Lattice, camera: Cameras) -> Tensor:
+    """One picture `[H, W, 4]` for a screen, with alpha, not premultiplied."""
+    with torch.no_grad():
+        out = render(lattice, camera, lighting=Lighting(ambient=0.12, headlight=Headlight(0.85)))
+    alpha = out.silhouettes[0, ..., None]
+    color = (out.images[0] / alpha.clamp(min=1e-6)).clamp(0, 1).expand(-1, -1, 3)
+    return torch.cat((for_display(color) * torch.tensor(CLAY), alpha), -1)
