@@ -18,7 +18,7 @@ from multiview.poses import Corrections
 from multiview.recipes import SdfDiffRecipe
 from multiview.results import save_results
 from multiview.run_folder import RunFolder
-from multiview.scenes import load_scene
+from multiview.scenes import Scene, load_scene
 from sdfrender import InputError, Lattice, load_mesh, save_lattice
 from sdfrender.atlas import need_xatlas
 
@@ -53,10 +53,6 @@ def _fit(config: FitConfig, quiet: bool) -> dict[str, Any]:
     if config.texture:
         need_xatlas()
     scene = load_scene(config.scene, config.train_views, config.image_size, config.mask_threshold)
-    if not quiet:
-        print("masks:", ", ".join(f"{k} {v:g}" for k, v in scene.masks.items()), file=sys.stderr)
-        for text in scene.warnings:
-            print(f"warning: {text}", file=sys.stderr)
     known = choose_light(config.light, scene)
     appearance = Appearance(scene.images.shape[-1], known, lens=known is None)
     reference = load_mesh(scene.mesh) if scene.mesh else None
@@ -66,6 +62,8 @@ def _fit(config: FitConfig, quiet: bool) -> dict[str, Any]:
     if config.refine_cameras:
         state.corrections = Corrections.none(len(scene.train), state.lattice)
     run.begin(photographs=known is None)
+    if not quiet:
+        tell_masks(scene)
     start = run.path / "checkpoints" / "start.safetensors"
     if not start.exists():
         save_lattice(start, state.lattice)
@@ -76,6 +74,13 @@ def _fit(config: FitConfig, quiet: bool) -> dict[str, Any]:
         state.interrupted = True
         print("interrupted: saving what there is (continue with --resume)", file=sys.stderr)
     return save_results(state, run, reference, quiet)
+
+
+def tell_masks(scene: Scene) -> None:
+    """Where the silhouettes come from, and what is doubtful about them."""
+    print("masks:", ", ".join(f"{k} {v:g}" for k, v in scene.masks.items()), file=sys.stderr)
+    for text in scene.warnings:
+        print(f"warning: {text}", file=sys.stderr)
 
 
 def initial_lattice(config: FitConfig, targets: Targets, bounds: Tensor | None) -> Lattice:

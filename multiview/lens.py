@@ -61,47 +61,68 @@ def _convolve(images: Any, sigma: float) -> Any:
     def one(view: int) -> None:
         H, W, C = images.shape[1:]
         rows = np.zeros((H + 2 * radius, W * C), images.dtype)
-        blur_rows(images[view].reshape(H, W * C), taps, C, rows[radius : radius + H])
-        blur_columns(rows, taps, out[view].reshape(H, W * C))
+        spans = np.zeros((H + 2 * radius, 2), np.int32)
+        inside = slice(radius, radius + H)
+        blur_rows(images[view].reshape(H, W * C), taps, C, rows[inside], spans[inside])
+        blur_columns(rows, spans, taps, out[view].reshape(H, W * C))
 
     run_all(one, range(len(images)), torch.get_num_threads())
     return out
 
 
 @lane_kernel
-def blur_rows(image: Any, taps: Any, C: int, out: Any) -> None:
-    """Along the rows of `[H, W C]` with mirrored ends, into `out`."""
+def blur_rows(image: Any, taps: Any, C: int, out: Any, spans: Any) -> None:
+    """Along the rows of `[H, W C]` with mirrored ends, into `out`.
+
+    Most of a picture of one object is empty: only what is not is looked at, from `spans[y, 0]` up
+    to `spans[y, 1]`, which are filled here.
+    """
     H, n = image.shape
     radius = len(taps) - 1
-    row = np.zeros(n + 2 * radius * C, image.dtype)
-    W = n // C
+    reach = radius * C
+    row = np.zeros(n + 2 * reach, image.dtype)
     for y in range(H):
-        row[radius * C : radius * C + n] = image[y]
+        first, end = 0, n
+        while first < n and image[y, first] == 0:
+            first += 1
+        while end > first and image[y, end - 1] == 0:
+            end -= 1
+        if first == n:
+            continue
+        first, end = max(first - reach, 0), min(end + reach, n)
+        spans[y, 0], spans[y, 1] = first, end
+        row[reach : reach + n] = image[y]
+        W = n // C
         for r in range(radius):
             for c in range(C):
                 row[(radius - 1 - r) * C + c] = image[y, min(r, W - 1) * C + c]
                 row[(radius + W + r) * C + c] = image[y, max(W - 1 - r, 0) * C + c]
-        for x in range(n):
-            out[y, x] = taps[0] * row[radius * C + x]
+        for x in range(first, end):
+            out[y, x] = taps[0] * row[reach + x]
         for r in range(1, radius + 1):
             before, after = (radius - r) * C, (radius + r) * C
-            for x in range(n):
+            for x in range(first, end):
                 out[y, x] += taps[r] * (row[before + x] + row[after + x])
 
 
 @lane_kernel
-def blur_columns(rows: Any, taps: Any, out: Any) -> None:
+def blur_columns(rows: Any, spans: Any, taps: Any, out: Any) -> None:
     """Down the columns of `[H + 2 radius, n]`, whose margins are filled here, into `out`."""
     H, n = out.shape
     radius = len(taps) - 1
     for r in range(radius):
-        rows[radius - 1 - r] = rows[radius + min(r, H - 1)]
-        rows[radius + H + r] = rows[radius + max(H - 1 - r, 0)]
+        for into, of in ((radius - 1 - r, min(r, H - 1)), (radius + H + r, max(H - 1 - r, 0))):
+            rows[into] = rows[radius + of]
+            spans[into] = spans[radius + of]
     for y in range(H):
-        for x in range(n):
+        first, end = n, 0
+        for k in range(y, y + 2 * radius + 1):
+            if spans[k, 1] > 0:
+                first, end = min(first, spans[k, 0]), max(end, spans[k, 1])
+        for x in range(first, end):
             out[y, x] = taps[0] * rows[y + radius, x]
         for r in range(1, radius + 1):
-            for x in range(n):
+            for x in range(first, end):
                 out[y, x] += taps[r] * (rows[y + radius - r, x] + rows[y + radius + r, x])
 
 

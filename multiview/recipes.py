@@ -147,16 +147,18 @@ def for_photographs(recipe: Recipe) -> Recipe:
     """The same under a light that is not known, as in photographs.
 
     Their masks are less certain than their colours, their pixels are not as sharp as they are
-    small, and a shape that takes bold steps runs away from the colours that were fitted to it.
+    small, and a shape that takes bold steps, or many, runs away from the colours fitted to it.
     """
     if not isinstance(recipe, NewtonRecipe):
         return recipe
-    weights = replace(recipe.weights, silhouette=0.3, mask_huber=0.2)
-    levels = tuple(
-        replace(level, pixels_per_cell=min(level.pixels_per_cell, PHOTOGRAPHED))
-        for level in recipe.levels
-    )
-    return replace(recipe, weights=weights, levels=levels, least_damping=0.5)
+    levels = []
+    for number, level in enumerate(recipe.levels):
+        many = level.resolution == 1 and number >= 4  # on the dearest images
+        passes = math.ceil(2 / 3 * level.passes) if many else level.passes
+        pixels = min(level.pixels_per_cell, PHOTOGRAPHED)
+        levels.append(replace(level, pixels_per_cell=pixels, passes=passes))
+    weights = replace(recipe.weights, silhouette=0.2, mask_huber=0.2)
+    return replace(recipe, weights=weights, levels=tuple(levels), least_damping=0.2)
 
 
 def _newton(

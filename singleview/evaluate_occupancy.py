@@ -104,7 +104,7 @@ def evaluate_occupancy(config: Any) -> dict[str, Any]:
         for path, (predictor, _) in zip(config.weights, predictors, strict=True)
     ]
     if config.baselines:
-        methods += occupancy_baselines(judged, observer("train"))
+        methods += occupancy_baselines(judged, observer("train"), config.points)
     truths = _true_meshes(config.meshes, judged.samples)
     return {
         "dataset": str(config.dataset),
@@ -186,17 +186,19 @@ def network(path: Path, predictor: OccupancyPredictor, judged: Observer, config:
 # ---------------------------------------------------------------------- baselines
 
 
-def occupancy_baselines(judged: Observer, train: Observer) -> list[Contender]:
-    """What to compare with: the input itself, the most similar training object, a mean shape."""
-    methods = [category_mean(judged, train), nearest_object(judged, train)]
-    if judged.kind == "voxels":
-        methods.insert(0, Contender("the input's voxels", lambda i, _: Guess(_filled(judged, i))))
+def occupancy_baselines(judged: Observer, train: Observer, count: int) -> list[Contender]:
+    """What to compare with, at `count` points: a mean shape, a similar object, the input itself."""
     if judged.kind == "index":
         return []
-    return methods[:1] if judged.kind == "none" else methods
+    methods = [category_mean(judged, train, count)]
+    if judged.kind != "none":
+        methods.append(nearest_object(judged, train, count))
+    if judged.kind == "voxels":
+        methods.append(Contender("the input's voxels", lambda i, _: Guess(_filled(judged, i))))
+    return methods
 
 
-def category_mean(judged: Observer, train: Observer) -> Contender:
+def category_mean(judged: Observer, train: Observer, count: int) -> Contender:
     """Inside where more than a share of the category's training objects is.
 
     The share is chosen per category for the best mean IoU over the training objects.
@@ -222,12 +224,12 @@ def category_mean(judged: Observer, train: Observer) -> Contender:
 
     def guess(i: int, seed: int) -> Guess:
         category = judged.samples.categories[i]
-        return Guess(mean(category, judged.samples.points[i]) > share(category))
+        return Guess(mean(category, judged.samples.points[i, :count]) > share(category))
 
     return Contender("category mean shape", guess, told="the category")
 
 
-def nearest_object(judged: Observer, train: Observer) -> Contender:
+def nearest_object(judged: Observer, train: Observer, count: int) -> Contender:
     """The training object that looks most like the observation.
 
     Clouds: least Chamfer distance to the surface. Voxels: best IoU. Images: least squared
@@ -239,7 +241,7 @@ def nearest_object(judged: Observer, train: Observer) -> Contender:
     )
     return Contender(
         "nearest neighbour by input",
-        lambda i, seed: Guess(trees(likeness(i, seed), judged.samples.points[i])),
+        lambda i, seed: Guess(trees(likeness(i, seed), judged.samples.points[i, :count])),
     )
 
 

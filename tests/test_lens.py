@@ -27,6 +27,17 @@ def test_it_is_scipys(size: tuple[int, int, int], sigma: float) -> None:
     torch.testing.assert_close(blur(x.float(), sigma), blur(x, sigma).float())
 
 
+def test_empty_parts_of_a_picture_change_nothing() -> None:
+    """They are skipped: what is left has to spread into them, also at the frame."""
+    x = pictures(40, 30)
+    kept = torch.zeros_like(x)
+    kept[0, 12:19, 8:15], kept[1, :3, 35:] = x[0, 12:19, 8:15], x[1, :3, 35:]
+    kept[0, 27, 0] = 1.0
+    expected = blur(x, 1.3) - blur(x - kept, 1.3)
+    torch.testing.assert_close(blur(kept, 1.3), expected, atol=1e-12, rtol=0)
+    assert not bool(blur(torch.zeros_like(x), 1.3).any())
+
+
 def test_a_lens_that_is_sharp_enough_changes_nothing() -> None:
     x = pictures()
     assert blur(x, 0.99 * LEAST) is x
