@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import shlex
 import shutil
 import sys
@@ -20,9 +21,11 @@ import tiny
 import torch
 
 from multiview import cli
+from multiview.evaluate import ViewScore
 from multiview.optimize.targets import Targets
 from multiview.recipes import RECIPES
 from multiview.report import model, views
+from multiview.report import page as page_parts
 from multiview.report.pictures import BRIGHTER, DARKER, EQUAL, EXTRA, MISSING, difference
 from multiview.report.views import explain
 from multiview.turntable import display_frame
@@ -301,6 +304,22 @@ def test_an_error_is_explained() -> None:
     text = explain(noisy, mask, targets)
     assert "Colours inside" in text
     assert "lower right" in text
+
+
+def test_views_without_a_figure_come_last() -> None:
+    looks = views.Look(1, 1, "", "", "", "")
+    cards = [
+        views.ViewCard(k, "", "fitted", ViewScore(1.0, psnr, None, iou), "", looks)
+        for k, (psnr, iou) in enumerate(
+            [(30.0, 0.9), (math.nan, 0.1), (20.0, 0.9), (math.inf, 1.0), (20.0, 0.8)]
+        )
+    ]
+    ordered = sorted(cards, key=lambda card: card.badness, reverse=True)
+    assert [card.index for card in ordered][:3] == [4, 2, 0]
+    assert {card.index for card in ordered[3:]} == {1, 3}
+    assert [page_parts._sortable(x) for x in (None, math.nan, math.inf, 2.5)] == [
+        "", "", "Infinity", "2.5"
+    ]  # fmt: skip
 
 
 def test_the_views_spread_over_all() -> None:

@@ -101,7 +101,7 @@ def _template() -> Any:
     environment.globals.update(
         style=Markup(_text("page.css")), script=Markup(script), digest=digest
     )
-    environment.filters["number"] = _number
+    environment.filters.update(number=_number, sortable=_sortable)
     return environment.from_string(_text("page.html"))
 
 
@@ -118,6 +118,13 @@ def _number(value: object, decimals: int | None = None) -> str:
     if not math.isfinite(value):
         return "∞" if value > 0 else "–"
     return f"{value:.5g}" if decimals is None else f"{value:.{decimals}f}"
+
+
+def _sortable(value: float | None) -> str:
+    """A figure as the page's script reads it; nothing where there is none."""
+    if value is None or math.isnan(value):
+        return ""
+    return str(value).replace("inf", "Infinity")
 
 
 def _sentence(summary: dict[str, Any]) -> str:

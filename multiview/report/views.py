@@ -47,12 +47,9 @@ class ViewCard:
 
     @property
     def badness(self) -> tuple[float, float]:
-        """Orders views: that of the whole image first, then that of the outline."""
+        """Orders views: by the error of the whole image, then of the outline; unknown ones last."""
         whole = self.score.psnr_full
-        return (
-            -whole if math.isfinite(whole) else math.copysign(math.inf, -whole),
-            -self.score.silhouette_iou,
-        )
+        return -math.inf if math.isnan(whole) else -whole, -self.score.silhouette_iou
 
 
 def view_cards(
