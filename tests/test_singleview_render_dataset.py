@@ -309,7 +309,7 @@ def test_a_bad_manifest_is_named(broken: Path) -> None:
         ({"objects": [{"name": "ball/0", "split": "dev"}]}, "got 'dev'"),
         ({"cameras": {**table["cameras"], "width": 0}}, "cameras: need a positive size"),
         ({"cameras": {**table["cameras"], "c2w": [[1]]}}, "a value of the wrong kind"),
-        ({"lighting": {}}, "need the key 'ambient'"),
+        ({"lighting": {"ambiant": 1.0}}, "ambiant"),
     ):
         file.write_text(json.dumps({**table, **changes}))
         with pytest.raises(InputError, match=problem):
