@@ -7,10 +7,12 @@ computes what one process would.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -23,7 +25,7 @@ TIMEOUT = timedelta(hours=2)  # the first process validates and saves while the 
 
 
 class ProcessLost(RuntimeError):
-    """Another process of the job has ended."""
+    """Another process of the job has ended, or the job was told to end."""
 
 
 @dataclass(frozen=True)
@@ -108,20 +110,29 @@ def join(device: str, batch: int) -> Iterator[Job]:
         torch.cuda.set_device(where)
     dist.init_process_group("nccl" if cuda else "gloo", timeout=TIMEOUT)
     job = Job(dist.get_rank(), size, where)
+    lost = ProcessLost(
+        f"process {job.rank} of {size}: another process of the job has ended, or the job was told "
+        "to end (continue with the same command and --resume)"
+    )
+
+    def told_to_end(*_: Any) -> None:
+        raise lost
+
+    signal.signal(signal.SIGTERM, told_to_end)  # what torchrun sends those that are left
     try:
         yield job
     except RuntimeError as error:
         if not _lost(error):
             raise
-        raise ProcessLost(
-            f"process {job.rank} of {size}: another process of the job has ended "
-            "(continue with the same command and --resume)"
-        ) from None
+        raise lost from None
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending: nothing may cut its words off
         dist.destroy_process_group()
 
 
 def _lost(error: RuntimeError) -> bool:
     """Whether an error says that a connection to another process broke."""
     signs = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL error")
-    return isinstance(error, dist.DistError) or any(sign in str(error) for sign in signs)
+    return isinstance(error, (ProcessLost, dist.DistError)) or any(
+        sign in str(error) for sign in signs
+    )

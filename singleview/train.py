@@ -54,6 +54,7 @@ def _train(config: TrainConfig, job: Job, quiet: bool) -> dict[str, Any]:
     run, clock = RunFolder(config, learner.terms, learner.scores), Clock()
     if config.resume:
         read_checkpoint(run)  # a damaged one is told before any work
+    job.wait()  # until all have seen the folder as it was
     if job.first:
         run.begin()
     job.wait()
