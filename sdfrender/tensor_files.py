@@ -12,14 +12,15 @@ import safetensors.torch
 from torch import Tensor
 
 from sdfrender.errors import InputError
-from sdfrender.files import atomic_write
+from sdfrender.files import write_bytes
+
+DAMAGE = (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: object) -> None:
     """Write tensors, with `state` as JSON beside them, to a safetensors file."""
     flat = {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
-    with atomic_write(path) as partial:
-        partial.write_bytes(safetensors.torch.save(flat, {"state": json.dumps(state)}))
+    write_bytes(path, safetensors.torch.save(flat, {"state": json.dumps(state)}))
 
 
 def load_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], Any]:
@@ -28,11 +29,19 @@ def load_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], Any]:
     Raises:
         InputError: missing, damaged, or without a state; it names the file and `what` it should be.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: need {what}, there is no such file")
     with expect(path, what), safetensors.safe_open(path, "pt") as opened:
         state = json.loads((opened.metadata() or {})["state"])
         return {name: opened.get_tensor(name) for name in opened.keys()}, state  # noqa: SIM118
+
+
+def need_file(path: Path, what: str) -> None:
+    """Tell in plain words that a file is missing which a user was to give.
+
+    Raises:
+        InputError: it is; names the file and `what` it should be.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: need {what}, there is no such file")
 
 
 @contextmanager
@@ -42,9 +51,7 @@ def expect(file: Path, what: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise InputError(f"{file}: need {what}, got {_one_line(error)}") from None
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(repr(error).split())[:300]
+    except DAMAGE as error:
+        raise InputError(
+            f"{file}: need {what}, got {' '.join(repr(error).split())[:300]}"
+        ) from None
