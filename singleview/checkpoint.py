@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sdfrender import InputError, latent_field
 from sdfrender.latent_field import LatentField
-from singleview.data.tensor_files import expect, load_tensors, save_tensors
+from sdfrender.tensor_files import expect, load_tensors, need_file, save_tensors
 from singleview.models import AutoDecoder, Model, build_model
 from singleview.run_folder import RunFolder
 from singleview.state import State
@@ -139,6 +139,7 @@ def load_model(path: Path) -> tuple[Model, dict[str, Any]]:
     if path.is_dir():
         path = path / "model.safetensors"
     what = "the weights of a singleview network"
+    need_file(path, what)
     weights, state = load_tensors(path, what)
     with expect(path, what):
         if state["format"] == latent_field.FORMAT:

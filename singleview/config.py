@@ -122,7 +122,8 @@ class TrainConfig:
             these, and flip pictures. flip: that alone, and nothing but rendered pictures is
             compared. none: not even that. auto: made-up for the small network, as far as it goes:
             new objects need shared cameras and a known light. Occupancy: made-up deforms the
-            training objects, flip mirrors them; auto: made-up small, none for the paper's.
+            training objects (and, for image input, photographs them anew), flip mirrors them; auto:
+            made-up small, none for the paper's.
         made_up: objects to make up.
         coarse_to_fine: compare pictures of half the size in the first third.
         learning_rate: at the start; falls to a fiftieth. Default: 1e-3 small, 3e-4 paper;
