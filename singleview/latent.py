@@ -72,7 +72,7 @@ def adam_code(
     points: Tensor,
     distances: Tensor,
     clamp: float = 0.1,
-    steps: int = ADAM_STEPS,
+    steps: int | None = None,
     batch: int | None = None,
     seed: int = 0,
 ) -> tuple[Tensor, list[float]]:
@@ -83,13 +83,14 @@ def adam_code(
         points: `[P, 3]` canonical frame.
         distances: `[P]`.
         clamp: δ.
-        steps: of Adam.
+        steps: of Adam. Default: 800.
         batch: points of a step, drawn anew each time. Default: all.
         seed: of the draws and of the start, N(0, 0.01²).
 
     Returns:
         The code `[C]`, and the energy before each step on the points it saw.
     """
+    steps = steps or ADAM_STEPS
     generator = torch.Generator().manual_seed(seed)
     code = 0.01 * torch.randn(field.shape.code, generator=generator)
     code = code.to(field.codes).requires_grad_()
