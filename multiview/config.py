@@ -21,6 +21,7 @@ from sdfrender.errors import InputError
 Start = Literal["hull", "sphere"]
 Preset = Literal["best", "fast", "adam", "sdfdiff"]
 Loss = Literal["l2", "huber"]
+Exposure = Literal["same", "per-view"]
 Colors = Literal["auto", "constant", "albedo", "radiance"]
 
 HUBER = 0.05  # a residual beyond which --loss huber counts linearly
@@ -48,6 +49,7 @@ class FitConfig:
     resume: bool = False
     texture: bool = False
     refine_cameras: bool = False
+    exposure: Exposure = "same"
 
     def __post_init__(self) -> None:
         if self.resolution < 8:
@@ -67,6 +69,8 @@ class FitConfig:
             raise InputError(f"--image-size: need at least 16 pixels, got {self.image_size}")
         if self.preset == "sdfdiff" and self.refine_cameras:
             raise InputError("--refine-cameras: --preset sdfdiff takes cameras as they are")
+        if self.preset == "sdfdiff" and self.exposure != "same":
+            raise InputError("--exposure: --preset sdfdiff takes photographs as they are")
         if self.preset == "sdfdiff" and self.appearance not in ("auto", "constant"):
             raise InputError(
                 f"--appearance: --preset sdfdiff has one colour, got {self.appearance}"
