@@ -37,6 +37,7 @@ def fit(
     resolution: int = 64,
     train_views: str | None = None,
     refine_cameras: Flag = False,
+    refine_intrinsics: Flag = False,
     exposure: Literal["same", "per-view"] = "same",
     light: str = "auto",
     appearance: Literal["auto", "constant", "albedo", "radiance"] = "auto",
@@ -78,6 +79,8 @@ def fit(
             scene's own training split.
         refine_cameras: Also move the cameras of the views to fit, each by a small rotation and
             translation, where that agrees better with the photographs; cameras.json tells how far.
+        refine_intrinsics: With refine_cameras: focal length and principal point too, the same
+            correction for all views.
         exposure: same, or per-view: the camera chose its own exposure or white balance for each
             photograph; exposures.json tells the gains, and photographs are compared at a common
             exposure (those held out too: each by its own best gain).
@@ -112,6 +115,7 @@ def fit(
             resolution=resolution,
             train_views=train_views,
             refine_cameras=refine_cameras,
+            refine_intrinsics=refine_intrinsics,
             exposure=exposure,
             light=light,
             appearance=appearance,

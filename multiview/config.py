@@ -49,6 +49,7 @@ class FitConfig:
     resume: bool = False
     texture: bool = False
     refine_cameras: bool = False
+    refine_intrinsics: bool = False
     exposure: Exposure = "same"
 
     def __post_init__(self) -> None:
@@ -69,6 +70,8 @@ class FitConfig:
             raise InputError(f"--image-size: need at least 16 pixels, got {self.image_size}")
         if self.preset == "sdfdiff" and self.refine_cameras:
             raise InputError("--refine-cameras: --preset sdfdiff takes cameras as they are")
+        if self.refine_intrinsics and not self.refine_cameras:
+            raise InputError("--refine-intrinsics: needs --refine-cameras as well")
         if self.preset == "sdfdiff" and self.exposure != "same":
             raise InputError("--exposure: --preset sdfdiff takes photographs as they are")
         if self.preset == "sdfdiff" and self.appearance not in ("auto", "constant"):

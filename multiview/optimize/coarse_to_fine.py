@@ -19,7 +19,7 @@ from multiview.choose_appearance import choose_model
 from multiview.config import FitConfig
 from multiview.exposure import estimate_gains, exposed, relative
 from multiview.hull import visual_hull
-from multiview.optimize.energy import Terms, Weights
+from multiview.optimize.energy import Terms
 from multiview.optimize.floaters import remove_floaters
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.greedy import AdamPasses
@@ -156,7 +156,7 @@ def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, qu
             state.appearance.solve()
             if index % CAMERAS_EVERY == CAMERAS_EVERY - 1:
                 refine_exposures(state, level_targets)
-                refine_poses(state, level_targets, recipe.weights)
+                refine_poses(state, config, level_targets)
                 method.targets = corrected(state, level_targets)
             run.log(rows)
             bar.update(level_targets.silhouettes.numel())
@@ -186,14 +186,20 @@ def corrected(state: Fit, targets: Targets) -> Targets:
     return targets
 
 
-def refine_poses(state: Fit, targets: Targets, weights: Weights) -> None:
+def refine_poses(state: Fit, config: FitConfig, targets: Targets) -> None:
     """Move the cameras, if they are to be refined; `targets` as they were given."""
     if state.corrections is None:
         return
     if state.gains is not None:
         targets = exposed(targets, state.gains)
+    weights = config.recipe(photographs=state.appearance.known is None).weights
     state.corrections = refine_cameras(
-        state.corrections, state.lattice, targets, state.appearance, weights
+        state.corrections,
+        state.lattice,
+        targets,
+        state.appearance,
+        weights,
+        config.refine_intrinsics,
     )
 
 
@@ -296,6 +302,7 @@ def save_checkpoint(
     if state.corrections is not None:
         tensors["rotations"] = state.corrections.rotations
         tensors["translations"] = state.corrections.translations
+        tensors["intrinsics"] = state.corrections.intrinsics
     if state.gains is not None:
         tensors["gains"] = state.gains
     progress = {"position": position, "updates": state.updates, "seconds": state.seconds}
@@ -318,7 +325,7 @@ def restore(
     state.appearance.restore(tensors)
     if state.corrections is not None:
         moved = tensors["rotations"], tensors["translations"]
-        state.corrections = Corrections(*moved, state.corrections.center)
+        state.corrections = Corrections(*moved, state.corrections.center, tensors["intrinsics"])
     if state.gains is not None:
         state.gains = tensors["gains"]
     state.updates, state.seconds = progress["updates"], progress["seconds"]
