@@ -21,7 +21,7 @@ from multiview.optimize.floaters import remove_floaters
 from multiview.optimize.targets import Targets
 from multiview.report.forming import stages
 from multiview.report.page import write_report
-from multiview.run_folder import RunFolder, expect
+from multiview.run_folder import RunFolder
 from multiview.scenes import Scene, load_scene
 from multiview.texture import FACES
 from multiview.textured_files import save_photographed, save_texture
@@ -37,6 +37,7 @@ from sdfrender import (
 from sdfrender.atlas import need_xatlas
 from sdfrender.files import read_bytes, write_json
 from sdfrender.mesh import keep_bodies
+from sdfrender.tensor_files import expect
 
 LEAST_IOU = 0.8  # silhouettes that agree less well than this are worth a warning
 WORST = 5  # views that a warning names

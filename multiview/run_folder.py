@@ -5,21 +5,24 @@ from __future__ import annotations
 import csv
 import json
 import os
-import platform
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 from torch import Tensor
 
 from multiview.config import FitConfig
-from sdfrender import InputError, Lattice, __version__
-from sdfrender.files import atomic_write, write_bytes, write_json
+from sdfrender import InputError, Lattice
+from sdfrender.files import write_json
+from sdfrender.run_files import (
+    append_rows,
+    begin_table,
+    drop_rows_past,
+    need_same,
+    need_vacant,
+    provenance,
+)
+from sdfrender.tensor_files import expect, load_tensors, need_file, save_tensors
 
 COLUMNS = (
     "update",
@@ -63,22 +66,16 @@ class RunFolder:
         before = self.path / "config.json"
         if config.resume:
             self._compare(before)
-        elif before.exists():
-            raise InputError(
-                f"{self.path}: need a folder without a run, this one has config.json "
-                "(continue it with --resume, or choose another --out)"
-            )
-        elif self.path.exists() and not self.path.is_dir():
-            raise InputError(f"{self.path}: need a folder, this is a file")
+        else:
+            need_vacant(self.path)
 
     def _compare(self, file: Path) -> None:
         """Check that the run to resume had the same settings."""
-        if not file.exists():
-            raise InputError(f"{file}: need a run to resume, there is no such file")
+        need_file(file, "a run to resume")
         with expect(file, "the settings of a run"):
             stored = dict(json.loads(file.read_text()))
             settings, self._recipe = dict(stored["settings"]), dict(stored.get("recipe", {}))
-        _need_same(file, settings, _settings(self.config))
+        need_same(file, settings, _settings(self.config), NOT_COMPARED)
 
     def begin(self, photographs: bool = False) -> None:
         """Create the folder and write `config.json`, or open the log of the run that goes on.
@@ -88,42 +85,32 @@ class RunFolder:
         """
         recipe = _recipe_of(self.config, photographs)
         if self.config.resume:
-            _need_same(self.path / "config.json", self._recipe, recipe)
+            need_same(self.path / "config.json", self._recipe, recipe, ())
         self.snapshots.mkdir(parents=True, exist_ok=True)
         if not self.config.resume:
-            packages = ("torch", "numpy", "numba", "scipy", "scikit-image", "trimesh", "libigl")
+            packages = ("scikit-image", "trimesh", "libigl")
             write_json(
                 self.path / "config.json",
                 {
                     "settings": _settings(self.config),
                     "recipe": recipe,
-                    "command": ["multiview", *sys.argv[1:]],
-                    "versions": {
-                        "python": platform.python_version(),
-                        "sdfrender": __version__,
-                        **{name: version(name) for name in packages},
-                    },
+                    **provenance("multiview", packages),
                 },
             )
-            with (self.path / "losses.csv").open("w", newline="") as log:
-                csv.writer(log, lineterminator="\n").writerow(COLUMNS)
+            begin_table(self.path / "losses.csv", COLUMNS)
 
     # ------------------------------------------------------------------ the log
 
     def log(self, rows: list[tuple[Any, ...]]) -> None:
         """Append rows of `COLUMNS` to `losses.csv`."""
-        with (self.path / "losses.csv").open("a", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
+        append_rows(self.path / "losses.csv", rows)
 
     def truncate_log(self, updates: int) -> None:
         """Drop rows and snapshots past a checkpoint: a resumed run logs each update once."""
         for past in self._snapshot_files():
             if int(past.stem) > updates:
                 past.unlink()
-        file = self.path / "losses.csv"
-        lines = file.read_text().splitlines(keepends=True)[: updates + 1]
-        with atomic_write(file) as temporary:
-            temporary.write_text("".join(lines))
+        drop_rows_past(self.path / "losses.csv", updates)
 
     def read_log(self) -> list[dict[str, str]]:
         """The rows of `losses.csv`."""
@@ -134,14 +121,14 @@ class RunFolder:
 
     def save_checkpoint(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Write the state of the optimisation; replaces the previous one when complete."""
-        _save(self.path / "checkpoints" / "latest.safetensors", tensors, state)
+        save_tensors(self.path / "checkpoints" / "latest.safetensors", tensors, state)
 
     def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The last checkpoint, or None when the run has none yet."""
         file = self.path / "checkpoints" / "latest.safetensors"
         if not file.exists():
             return None
-        return _load(file, "a checkpoint of a run")
+        return load_tensors(file, "a checkpoint of a run")
 
     # ------------------------------------------------------------------ snapshots
 
@@ -160,13 +147,13 @@ class RunFolder:
             "cell": cell,
             "bounds": lattice.bounds,
         }
-        _save(self.snapshots / f"{update:06d}.safetensors", tensors, {})
+        save_tensors(self.snapshots / f"{update:06d}.safetensors", tensors, {})
 
     def load_snapshots(self) -> list[tuple[int, Lattice]]:
         """The update and the shape after it, in order; none in a run of an older version."""
         found = []
         for file in self._snapshot_files():
-            tensors, _ = _load(file, "a snapshot of a run")
+            tensors, _ = load_tensors(file, "a snapshot of a run")
             with expect(file, "a snapshot of a run"):
                 values = tensors["values"].float() * tensors["cell"]
                 found.append((int(file.stem), Lattice(values, tensors["bounds"])))
@@ -179,7 +166,7 @@ class RunFolder:
 
     def save_appearance(self, tensors: dict[str, Tensor]) -> None:
         """Write colour, light and lens."""
-        _save(self.path / "appearance.safetensors", tensors, {})
+        save_tensors(self.path / "appearance.safetensors", tensors, {})
 
     def load_appearance(self) -> dict[str, Tensor]:
         """The same, read.
@@ -187,48 +174,17 @@ class RunFolder:
         Raises:
             InputError: not the file of a finished run.
         """
-        return _load(self.path / "appearance.safetensors", "the appearance of a run")[0]
-
-
-def _save(file: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-    flat = {name: x.detach().contiguous() for name, x in tensors.items()}
-    write_bytes(file, safetensors.torch.save(flat, {"state": json.dumps(state)}))
-
-
-def _load(file: Path, what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    with expect(file, what), safetensors.safe_open(file, "pt") as opened:
-        state = json.loads((opened.metadata() or {})["state"])
-        return {name: opened.get_tensor(name) for name in opened.keys()}, state  # noqa: SIM118
+        return load_tensors(self.path / "appearance.safetensors", "the appearance of a run")[0]
 
 
 def holds_run(config: FitConfig) -> bool:
     """Whether `config.out` holds a run, finished or not, with these settings and this recipe."""
     try:
         run = RunFolder(replace(config, resume=True))
-        _need_same(run.path, run._recipe, _recipe_of(config))
+        need_same(run.path, run._recipe, _recipe_of(config), ())
     except InputError:
         return False
     return True
-
-
-@contextmanager
-def expect(file: Path, what: str) -> Iterator[None]:
-    """Tell whatever a damaged file does to its reader as an `InputError` that names the file."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file}: need {what}, got {error!r}") from None
-
-
-def _need_same(file: Path, stored: dict[str, Any], settings: dict[str, Any]) -> None:
-    for key, value in settings.items():
-        if key not in NOT_COMPARED and stored.get(key) != value:
-            raise InputError(
-                f"{file}: need the same settings to resume, {key} was "
-                f"{stored.get(key)!r} and is {value!r}"
-            )
 
 
 def _settings(config: FitConfig) -> dict[str, Any]:

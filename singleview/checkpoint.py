@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sdfrender import InputError
-from singleview.data.tensor_files import expect, load_tensors, save_tensors
+from sdfrender.tensor_files import expect, load_tensors, need_file, save_tensors
 from singleview.models import Model, build_model
 from singleview.run_folder import RunFolder
 from singleview.state import State
@@ -134,6 +134,7 @@ def load_model(path: Path) -> tuple[Model, dict[str, Any]]:
     if path.is_dir():
         path = path / "model.safetensors"
     what = "the weights of a singleview network"
+    need_file(path, what)
     weights, state = load_tensors(path, what)
     with expect(path, what):
         if state["format"] != FORMAT:

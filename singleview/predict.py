@@ -30,10 +30,10 @@ from sdfrender.files import atomic_write
 from sdfrender.lattice import UNIT_BOX
 from sdfrender.mesh import keep_bodies
 from sdfrender.pngs import write_png
+from sdfrender.tensor_files import expect
 from singleview.checkpoint import load_model
 from singleview.config import PredictConfig
 from singleview.data.contact_sheet import encode_srgb
-from singleview.data.tensor_files import expect
 from singleview.models import OccupancyNetwork, Paper
 from singleview.models.small import IMAGE_SIZE, Small
 from singleview.pictures import load_picture, resize

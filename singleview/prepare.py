@@ -10,11 +10,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sdfrender import InputError
+from sdfrender.tensor_files import load_tensors, save_tensors
 from singleview.augment import made_up_dataset, make_up_group, view_groups
 from singleview.batches import Sampler
 from singleview.config import TrainConfig
 from singleview.data.dataset import Dataset
-from singleview.data.tensor_files import load_tensors, save_tensors
 from singleview.distributed import Job
 from singleview.fitting import FitRecipe, fit_lattice
 from singleview.run_folder import RunFolder

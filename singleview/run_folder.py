@@ -12,21 +12,23 @@ metrics.json
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-import platform
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from sdfrender import InputError, __version__
-from sdfrender.files import atomic_write, read_bytes, write_json
+from sdfrender.files import read_bytes, write_json
+from sdfrender.run_files import (
+    append_rows,
+    begin_table,
+    drop_rows_past,
+    need_same,
+    need_vacant,
+    provenance,
+)
+from sdfrender.tensor_files import expect, need_file
 from singleview.config import TrainConfig
-from singleview.data.tensor_files import expect
 
 # Settings that may differ when a run is resumed.
 NOT_COMPARED = ("out", "resume", "threads", "device", "minutes", "steps", "patience")
@@ -57,18 +59,12 @@ class RunFolder:
         self.checkpoint = self.path / "checkpoints" / "latest.safetensors"
         file = self.path / "config.json"
         if config.resume:
-            if not file.exists():
-                raise InputError(f"{file}: need a run to resume, there is no such file")
+            need_file(file, "a run to resume")
             with expect(file, "the settings of a run"):
                 stored = dict(json.loads(read_bytes(file))["settings"])
-            _need_same(file, stored, plain(config))
-        elif file.exists():
-            raise InputError(
-                f"{self.path}: need a folder without a run, this one has config.json "
-                "(continue it with --resume, or choose another --out)"
-            )
-        elif self.path.exists() and not self.path.is_dir():
-            raise InputError(f"{self.path}: need a folder, this is a file")
+            need_same(file, stored, plain(config), NOT_COMPARED)
+        else:
+            need_vacant(self.path)
 
     def begin(self) -> None:
         """Make the folder; write `config.json` and the heads of the logs, unless resuming."""
@@ -76,48 +72,26 @@ class RunFolder:
             (self.path / name).mkdir(parents=True, exist_ok=True)
         if self.config.resume:
             return
-        packages = ("torch", "numpy", "numba", "scipy", "safetensors")
-        versions = {name: version(name) for name in packages}
-        python = {"python": platform.python_version(), "sdfrender": __version__}
         write_json(
             self.path / "config.json",
-            {
-                "settings": plain(self.config),
-                "command": ["singleview", *sys.argv[1:]],
-                "versions": {**python, **versions},
-            },
+            {"settings": plain(self.config), **provenance("singleview", ("safetensors",))},
         )
         for name, columns in self.heads.items():
-            with (self.path / name).open("w", newline="") as file:
-                csv.writer(file, lineterminator="\n").writerow(columns)
+            begin_table(self.path / name, columns)
 
     # ------------------------------------------------------------------ the logs
 
     def log(self, name: str, rows: Sequence[Sequence[object]]) -> None:
         """Append rows to `losses.csv` or `validation.csv`; numbers as short as they stay exact."""
-        with (self.path / name).open("a", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
+        append_rows(self.path / name, rows)
 
     def truncate_logs(self, step: int) -> None:
         """Drop rows past a checkpoint, so that a resumed run logs each step once."""
         for name in self.heads:
-            path = self.path / name
-            head, *rows = path.read_text().splitlines(keepends=True)
-            kept = [row for row in rows if int(row.split(",")[0]) <= step]
-            with atomic_write(path) as partial:
-                partial.write_text("".join([head, *kept]))
+            drop_rows_past(self.path / name, step)
 
 
 def plain(config: TrainConfig) -> dict[str, Any]:
     """The settings as JSON; the dataset's path such that it is found from any folder."""
     settings: dict[str, Any] = json.loads(json.dumps(asdict(config), default=os.fspath))
     return {**settings, "dataset": str(config.dataset.resolve())}
-
-
-def _need_same(file: Path, stored: dict[str, Any], settings: dict[str, Any]) -> None:
-    for key, value in settings.items():
-        if key not in NOT_COMPARED and stored.get(key) != value:
-            raise InputError(
-                f"{file}: need the same settings to resume, {key} was "
-                f"{stored.get(key)!r} and is {value!r}"
-            )

@@ -25,6 +25,7 @@ from sdfrender.errors import InputError
 from sdfrender.files import write_json
 from sdfrender.mesh import Doubles, inside_mesh
 from sdfrender.tables import read_table
+from sdfrender.tensor_files import expect, load_tensors, need_file, save_tensors
 from singleview.data.dataset import LONGEST_SIDE, Split
 from singleview.data.meshes import (
     SPLIT_RULES,
@@ -34,7 +35,6 @@ from singleview.data.meshes import (
     split_by,
 )
 from singleview.data.samples import HALF_BOX, Samples
-from singleview.data.tensor_files import expect, load_tensors, save_tensors
 
 MANIFEST = "samples.json"
 FORMAT = "singleview.samples"
@@ -139,7 +139,9 @@ def read_shards(folder: Path) -> Samples:
         counts = {key: int(manifest["settings"][key]) for key in ("points", "near", "surface")}
     stored: dict[str, Tensor] = {}
     for number in sorted({shard for _, _, shard in objects}):
-        stored |= load_tensors(_shard(folder, number), "a shard of samples")[0]
+        shard = _shard(folder, number)
+        need_file(shard, "a shard of samples")
+        stored |= load_tensors(shard, "a shard of samples")[0]
     arrays: dict[str, Tensor] = {}
     for key in (*POSITIONS, *BITS):
         wanted = [f"{name}/{key}" for name, _, _ in objects]

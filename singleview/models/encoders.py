@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn.functional import grid_sample, interpolate, relu
 
 from sdfrender.errors import InputError
+from sdfrender.tensor_files import expect
 from singleview.data.dataset import LONGEST_SIDE
 from singleview.data.samples import HALF_BOX
-from singleview.data.tensor_files import expect
 
 Places: TypeAlias = Callable[[Tensor], Tensor]  # [B, P, 3] to features [B, P, L]
 
