@@ -121,16 +121,19 @@ class LeastSquares:
 
         def normal(y: Floats) -> Floats:  # of the scaled unknowns y = x / scale
             x = scale * y
-            image, silhouette = self.J.jvp(self.band.scatter(x))
-            image = self.lens(image).mul_(self.w_color)
-            pixels = self._pull(image, silhouette.mul_(self.w_silhouette))
-            out: Floats = scale * (pixels + S_T @ (S @ x) + np.float32(damping) * x)
+            out: Floats = scale * (self.pixels(x) + S_T @ (S @ x) + np.float32(damping) * x)
             return out
 
         operator = LinearOperator((M, M), normal, dtype=np.float32)
         y, _ = cg(operator, -scale * self.gradient, rtol=tolerance, maxiter=iterations)
         x: Floats = scale * y
         return x
+
+    def pixels(self, x: Floats) -> Floats:
+        """`JᵀWJ x` `[M]`: what the images alone have to do with a step x `[M]`."""
+        image, silhouette = self.J.jvp(self.band.scatter(x))
+        image = self.lens(image).mul_(self.w_color)
+        return self._pull(image, silhouette.mul_(self.w_silhouette))
 
     def _pull(self, image: Tensor, silhouette: Tensor) -> Floats:
         """`Jᵀ` in the unknowns, J with the lens."""
