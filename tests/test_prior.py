@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from tiny_family import bench, family
 
 from multiview.prior.placed_shape import PLACEMENT, PlacedShape, Placement
 from multiview.prior.search import upright
@@ -44,7 +43,8 @@ def test_canonical_and_back() -> None:
     world = placed.scale * p @ placed.rotation.T + placed.center
     assert torch.allclose(placed.to_canonical(world), p, atol=1e-5)
     again = Placement.from_description(placed.description())
-    assert all(torch.equal(a, b) for a, b in zip(*map(lambda x: vars(x).values(), (again, placed))))
+    for name, value in vars(placed).items():
+        assert torch.equal(getattr(again, name), value), name
 
 
 @pytest.mark.parametrize("up", ["x", "y", "z", "-x", "-y", "-z"])

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from multiview.appearance import Appearance
 from multiview.optimize.energy import Terms
+from multiview.optimize.hold import Hold
 from multiview.optimize.least_squares import LeastSquares
 from multiview.optimize.targets import Targets
 from multiview.recipes import NewtonLevel, NewtonRecipe
@@ -41,6 +42,7 @@ class GaussNewton:
         appearance: colour and light; every rendering is shown to it.
         recipe: weights of the energy, least damping.
         level: settings of the level, among them the weight of smoothness.
+        hold: a likely shape to stay near, if there is one.
     """
 
     def __init__(
@@ -50,8 +52,9 @@ class GaussNewton:
         appearance: Appearance,
         recipe: NewtonRecipe,
         level: NewtonLevel,
+        hold: Hold | None = None,
     ) -> None:
-        self.lattice = lattice
+        self.lattice, self.hold = lattice, hold
         self.targets, self.appearance, self.level = targets, appearance, level
         self.weights = replace(recipe.weights, laplacian=level.laplacian)
         self.least_damping = recipe.least_damping
@@ -62,7 +65,9 @@ class GaussNewton:
 
     def iterate(self) -> Terms:
         """One step on all views. Returns the terms before it."""
-        problem = LeastSquares(self.lattice, self.targets, self.appearance, self.weights, BAND)
+        problem = LeastSquares(
+            self.lattice, self.targets, self.appearance, self.weights, BAND, self.hold
+        )
         energy = float(problem.terms.data)
         if energy > WORSE * self.energy:
             self.damping = min(RAISE * self.damping, MOST)

@@ -2,7 +2,8 @@
 
 With x the unknowns of the band, in cells: `E(x) ≈ ‖√W (r + J x)‖² + ‖s + S x‖²`. r are the
 residuals of the pixels, W their weights, J the renderer's derivative; S stacks the sparse rows of
-the carving term and of the regularisers, s what they are now.
+the carving term, of the regularisers and of what holds the lattice to a likely shape, s what they
+are now.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from multiview.optimize.energy import (
     robust,
     robust_weights,
 )
+from multiview.optimize.hold import Hold
 from multiview.optimize.targets import Targets
 from sdfrender import Lattice, linearize
 
@@ -44,6 +46,7 @@ class LeastSquares:
         appearance: colour, light and lens, held fixed; it observes the rendering.
         weights: of the energy.
         width: half width of the band of unknowns, in cells.
+        hold: a likely shape to stay near, if there is one.
 
     Attributes:
         terms: the energy's terms at the lattice.
@@ -57,6 +60,7 @@ class LeastSquares:
         appearance: Appearance,
         weights: Weights,
         width: float,
+        hold: Hold | None = None,
     ) -> None:
         self.band = band = Band(lattice, width, weights.band)
         self.J = linearize(
@@ -78,9 +82,14 @@ class LeastSquares:
         eikonal, slope = band.eikonal()
         carving, wrong, views = self._carving(lattice, targets)
         per_view = np.bincount(views, wrong**2, minlength=len(targets.cameras))
-        self.rows = sparse.vstack(
-            [_scaled(weights.eikonal, eikonal), _scaled(weights.carve, carving)], format="csr"
-        )
+        rows = [_scaled(weights.eikonal, eikonal), _scaled(weights.carve, carving)]
+        residual = [math.sqrt(weights.eikonal) * slope, math.sqrt(weights.carve) * wrong]
+        held = 0.0
+        if hold is not None:
+            holding, off, held = hold.rows(band)
+            rows.append(holding)
+            residual.append(off)
+        self.rows = sparse.vstack(rows, format="csr")
         self.smoothness = weights.laplacian
         self.terms = Terms(
             color=color.sum((1, 2, 3)),
@@ -88,14 +97,12 @@ class LeastSquares:
             carve=torch.from_numpy(weights.carve * per_view).float(),
             eikonal=torch.tensor(weights.eikonal * float((slope**2).sum())),
             laplacian=torch.tensor(weights.laplacian * float((smooth**2).sum())),
+            hold=torch.tensor(held),
         )
         pixels = self._pull(r_color * self.w_color, r_silhouette * self.w_silhouette)
-        residual = np.concatenate(
-            (math.sqrt(weights.eikonal) * slope, math.sqrt(weights.carve) * wrong)
-        )
         self.gradient: Floats = (
             pixels
-            + self.rows.T @ residual.astype(np.float32)
+            + self.rows.T @ np.concatenate(residual).astype(np.float32)
             + np.float32(weights.laplacian) * (self.laplacian.T @ smooth)
         )
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from multiview.poses import rotation_matrices
 from sdfrender import Lattice
-from sdfrender.latent_field import LatentField
+from sdfrender.latent_field import CHUNK, LatentField
 from sdfrender.trilinear import grid_points
 
 PLACEMENT = 7  # unknowns of a placement
@@ -60,9 +60,7 @@ class Placement:
         arms = points - self.center
         n = slopes @ self.rotation.T  # world frame
         growth = self.scale * values - (n * arms).sum(-1)
-        return torch.cat(
-            (-torch.linalg.cross(arms, n), growth[:, None], -self.scale * n), 1
-        )
+        return torch.cat((-torch.linalg.cross(arms, n), growth[:, None], -self.scale * n), 1)
 
     def description(self) -> dict[str, Any]:
         """As JSON."""
@@ -97,19 +95,26 @@ class PlacedShape:
     def lattice(self, bounds: Tensor, resolution: Sequence[int]) -> Lattice:
         """Sampled in a box of the scene. Not differentiable."""
         points = grid_points((resolution[0], resolution[1], resolution[2]), bounds).reshape(-1, 3)
-        values = torch.cat([self(some) for some in torch.split(points, 1 << 15)])
+        values = torch.cat([self(some) for some in torch.split(points, CHUNK)])
         return Lattice(values.reshape(*resolution), bounds)
 
     def derivative(self, points: Tensor) -> Tensor:
         """`∂φ/∂(z, placement)` at world points `[P, 3]`: `[P, C + 7]`."""
         p = self.placement.to_canonical(points)
         values, by_code = self.family.jacobian(self.code, p)
-        with torch.enable_grad():
-            q = p.detach().requires_grad_()
-            total = sum(self.family.field(self.code)(some).sum() for some in torch.split(q, 1 << 15))
-            (slopes,) = torch.autograd.grad(total, q)
+        slopes = self._slopes(p)
         columns = self.placement.columns(points, values, slopes)
         return torch.cat((self.placement.scale * by_code, columns), 1)
+
+    def _slopes(self, p: Tensor) -> Tensor:
+        """`∇f` at canonical points `[P, 3]`."""
+        field, parts = self.family.field(self.code), []
+        for some in torch.split(p.detach(), CHUNK):
+            with torch.enable_grad():
+                q = some.clone().requires_grad_()
+                (slope,) = torch.autograd.grad(field(q).sum(), q)
+            parts.append(slope)
+        return torch.cat(parts) if parts else p
 
     def moved(self, step: Tensor) -> PlacedShape:
         """After a change of the unknowns `[C + 7]`."""

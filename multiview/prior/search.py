@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from multiview.appearance import Appearance
+from multiview.config import Up
 from multiview.hull import visual_hull
 from multiview.optimize.energy import Weights
 from multiview.optimize.least_squares import LeastSquares
@@ -22,10 +22,8 @@ from multiview.optimize.targets import Targets
 from multiview.prior.fit_code import BAND, CodeFit, Likely
 from multiview.prior.placed_shape import PlacedShape, Placement
 from sdfrender import InputError, Lattice
-from sdfrender.lattice import UNIT_BOX, samples_per_axis
 from sdfrender.latent_field import LONGEST_SIDE, LatentField
-
-Up = Literal["x", "y", "z", "-x", "-y", "-z"]
+from sdfrender.lattice import UNIT_BOX, samples_per_axis
 
 CODES = 24  # known shapes that are tried, at most
 HEADINGS = 4
@@ -165,9 +163,7 @@ def spread(family: LatentField) -> list[tuple[str, Tensor]]:
 
 def hull_box(targets: Targets, bounds: Tensor) -> tuple[Tensor, Tensor]:
     """Middle `[3]` and longest side `[]` of the box of the visual hull."""
-    hull = visual_hull(
-        targets.cameras, targets.silhouettes, targets.silhouette_weights, 48, bounds
-    )
+    hull = visual_hull(targets.cameras, targets.silhouettes, targets.silhouette_weights, 48, bounds)
     inside = hull.vertices[hull.values < 0]
     low, high = inside.amin(0), inside.amax(0)
     return (low + high) / 2, (high - low).max()
