@@ -51,7 +51,8 @@ class Rung:
     steps: int
 
 
-LADDER = (Rung(24, 2, 8, 4, 3), Rung(32, 2, 3, 0, 6), Rung(48, 3, 1, 0, 10))
+LADDER = (Rung(24, 1, 8, 4, 4), Rung(28, 2, 4, 0, 6), Rung(32, 2, 2, 0, 8), Rung(48, 3, 1, 0, 15))
+LITTLE = 0.005  # of its energy; a step that gains less is the last of its rung
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def search(
         InputError: no known shape can be seen in the views.
     """
     likely = Likely.of(family)
-    starts = rank(family, targets, appearance, bounds, up)
+    starts = rank(family, targets, appearance, bounds, up, quiet)
     total = sum(min(r.starts, len(starts)) * (r.placing + r.steps) for r in LADDER)
     with tqdm(total=total, desc="looking for the shape", disable=quiet) as bar:
         for rung in LADDER:
@@ -105,12 +106,13 @@ def search(
             for shape, _, name, heading in starts[: rung.starts]:
                 look = fresh(appearance)
                 fit = CodeFit(shape, views, look, grid, bounds, likely, WEIGHTS, weight)
-                for step in range(rung.placing + rung.steps):
-                    moved = fit.step(placement_only=step < rung.placing)
-                    bar.update(1)
-                    if not moved and step >= rung.placing:
-                        bar.update(rung.placing + rung.steps - step - 1)
+                for _ in range(rung.placing):
+                    fit.step(placement_only=True)
+                for _ in range(rung.steps):
+                    before = fit.energy
+                    if not fit.step() or fit.energy > (1 - LITTLE) * before:
                         break
+                bar.update(rung.placing + rung.steps)
                 followed.append((fit.shape, fit.energy, name, heading))
             starts = sorted(followed, key=lambda found: found[1])
     return Found(*starts[0])
@@ -120,7 +122,12 @@ Start = tuple[PlacedShape, float, str, float]
 
 
 def rank(
-    family: LatentField, targets: Targets, appearance: Appearance, bounds: Tensor, up: Up
+    family: LatentField,
+    targets: Targets,
+    appearance: Appearance,
+    bounds: Tensor,
+    up: Up,
+    quiet: bool = True,
 ) -> list[Start]:
     """Known shapes in several headings, the one that explains the views best first."""
     grid = samples_per_axis(LADDER[0].samples, bounds)
@@ -128,7 +135,7 @@ def rank(
     views = targets.for_lattice(world, LADDER[0].pixels_per_cell)
     middle, size = hull_box(views, bounds)
     found: list[Start] = []
-    for name, code in spread(family):
+    for name, code in tqdm(spread(family), desc="looking at known shapes", disable=quiet):
         known = family.lattice(code, UNIT_BOX, CANONICAL)
         for k in range(HEADINGS):
             heading = 2 * math.pi * k / HEADINGS
