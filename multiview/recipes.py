@@ -38,12 +38,14 @@ class NewtonLevel(Level):
 
 @dataclass(frozen=True)
 class NewtonRecipe:
-    """Gauss-Newton on all views."""
+    """Gauss-Newton on all views, or on as many as a step can take, in turns."""
 
     sphere_passes: ClassVar[int] = 7  # times as many on the coarsest level from a sphere
     levels: tuple[NewtonLevel, ...]
     least_damping: float = 0.03
     """How far damping may fall."""
+    views: int = 32
+    """Most views of a step; more than that take turns (`multiview.optimize.turns`)."""
     weights: Weights = field(default_factory=lambda: Weights(silhouette=1.0, band=2.2))
     """Of the energy; the levels have their own weight of smoothness."""
 

@@ -50,8 +50,8 @@ class FieldShape:
     """
 
     code: int = 64
-    width: int = 192
-    layers: int = 6
+    width: int = 128
+    layers: int = 8
     octaves: int = 4
     dropout: float = 0.0
 
@@ -273,13 +273,13 @@ class LatentField(nn.Module):
         """The network that `save` wrote, in float32, ready to use.
 
         Args:
-            path: of the file, or of a run folder with `field.safetensors`.
+            path: of the file, or of a run folder with `model.safetensors`.
 
         Raises:
             InputError: no such file, or one that is damaged or holds no such network.
         """
         if path.is_dir():
-            path = path / "field.safetensors"
+            path = path / "model.safetensors"
         what = "the weights of a DeepSDF network"
         need_file(path, what)
         tensors, state = load_tensors(path, what)

@@ -38,15 +38,16 @@ Floats = NDArray[np.float32]
 
 
 class LeastSquares:
-    """The energy of all views, linearised at a lattice.
+    """The energy of some views, linearised at a lattice.
 
     Args:
         lattice: where.
-        targets: all training views at this level.
+        targets: n of the training views at this level.
         appearance: colour, light and lens, held fixed; it observes the rendering.
         weights: of the energy.
         width: half width of the band of unknowns, in cells.
         hold: a likely shape to stay near, if there is one.
+        count: how often each of the n views counts: they may stand for others.
 
     Attributes:
         terms: the energy's terms at the lattice.
@@ -61,6 +62,7 @@ class LeastSquares:
         weights: Weights,
         width: float,
         hold: Hold | None = None,
+        count: float = 1.0,
     ) -> None:
         self.band = band = Band(lattice, width, weights.band)
         self.J = linearize(
@@ -72,7 +74,8 @@ class LeastSquares:
 
         r_color, r_silhouette = residuals(targets, out, appearance)
         w_color, w_silhouette = pixel_weights(lattice, targets, appearance, weights)
-        w_color = w_color[..., None] / r_color.shape[-1]  # energy() takes the mean over channels
+        w_color = count * w_color[..., None] / r_color.shape[-1]  # energy(): a mean over channels
+        w_silhouette = count * w_silhouette
         color = w_color * robust(r_color, weights.huber)
         silhouette = w_silhouette * robust(r_silhouette, weights.mask_huber)
         self.w_color = (w_color * robust_weights(r_color, weights.huber)).contiguous()
@@ -80,7 +83,7 @@ class LeastSquares:
 
         self.laplacian, smooth = band.laplacian()
         eikonal, slope = band.eikonal()
-        carving, wrong, views = self._carving(lattice, targets)
+        carving, wrong, views = self._carving(lattice, targets, math.sqrt(count))
         per_view = np.bincount(views, wrong**2, minlength=len(targets.cameras))
         rows = [_scaled(weights.eikonal, eikonal), _scaled(weights.carve, carving)]
         residual = [math.sqrt(weights.eikonal) * slope, math.sqrt(weights.carve) * wrong]
@@ -146,10 +149,12 @@ class LeastSquares:
         """`Jᵀ` in the unknowns, J with the lens."""
         return self.band.gather(self.J.vjp(self.lens(image), silhouette))
 
-    def _carving(self, lattice: Lattice, targets: Targets) -> tuple[Any, Floats, Any]:
+    def _carving(
+        self, lattice: Lattice, targets: Targets, weight: float
+    ) -> tuple[Any, Floats, Any]:
         """Rows, residuals `(φ(x)/h − 1) p/h` and views of the points that must be empty."""
         points, views = carve_points(targets, self.J.rendering)
-        weights = pixels_in_cells(lattice, targets)[views].numpy()
+        weights = (weight * pixels_in_cells(lattice, targets))[views].numpy()
         rows, phi = self.band.samples(points)
         return sparse.diags(weights) @ rows, (phi - 1) * weights, views.numpy()
 
