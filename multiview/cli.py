@@ -37,6 +37,7 @@ def fit(
     resolution: int = 64,
     train_views: str | None = None,
     refine_cameras: Flag = False,
+    exposure: Literal["same", "per-view"] = "same",
     light: str = "auto",
     appearance: Literal["auto", "constant", "albedo", "radiance"] = "auto",
     schedule: Literal["shuffled", "greedy"] | None = None,
@@ -87,6 +88,9 @@ def fit(
             scene's own training split.
         refine_cameras: Also move the cameras of the views to fit, each by a small rotation and
             translation, where that agrees better with the photographs; cameras.json tells how far.
+        exposure: same, or per-view: the camera chose its own exposure or white balance for each
+            photograph; exposures.json tells the gains, and photographs are compared at a common
+            exposure (those held out too: each by its own best gain).
         light: auto (the scene's own if it states one, else estimate), estimate (order-2 spherical
             harmonics fixed to the scene), scene, or a .json file with the keys of a scene's
             lighting.
@@ -125,6 +129,7 @@ def fit(
             prior=prior,
             prior_up=prior_up,
             prior_hold=prior_hold,
+            exposure=exposure,
             light=light,
             appearance=appearance,
             schedule=schedule,

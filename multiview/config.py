@@ -23,6 +23,7 @@ from sdfrender.errors import InputError
 Start = Literal["hull", "sphere"]
 Preset = Literal["best", "fast", "adam", "sdfdiff"]
 Loss = Literal["l2", "huber"]
+Exposure = Literal["same", "per-view"]
 Colors = Literal["auto", "constant", "albedo", "radiance"]
 Up = Literal["x", "y", "z", "-x", "-y", "-z"]
 
@@ -54,6 +55,7 @@ class FitConfig:
     prior: Path | None = None
     prior_up: Up = "y"
     prior_hold: float = 0.01
+    exposure: Exposure = "same"
 
     def __post_init__(self) -> None:
         if self.resolution < 8:
@@ -79,6 +81,8 @@ class FitConfig:
             raise InputError(f"--prior: a family has its own start, got --init {self.init}")
         if not 0 <= self.prior_hold < math.inf:
             raise InputError(f"--prior-hold: need a number of at least 0, got {self.prior_hold}")
+        if self.preset == "sdfdiff" and self.exposure != "same":
+            raise InputError("--exposure: --preset sdfdiff takes photographs as they are")
         if self.preset == "sdfdiff" and self.appearance not in ("auto", "constant"):
             raise InputError(
                 f"--appearance: --preset sdfdiff has one colour, got {self.appearance}"

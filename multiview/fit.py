@@ -65,6 +65,8 @@ def _fit(config: FitConfig, quiet: bool) -> dict[str, Any]:
     state = Fit(scene, initial_lattice(config, targets, bounds), appearance)
     if config.refine_cameras:
         state.corrections = Corrections.none(len(scene.train), state.lattice)
+    if config.exposure == "per-view":
+        state.gains = torch.ones(len(scene.train), scene.images.shape[-1])
     run.begin(photographs=known is None)
     if not quiet:
         tell_masks(scene)

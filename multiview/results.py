@@ -10,7 +10,7 @@ from typing import Any
 
 import trimesh
 
-from multiview import poses
+from multiview import exposure, poses
 from multiview.appearance import Appearance
 from multiview.config import FitConfig
 from multiview.evaluate import ViewScore, mean_scores, score_views
@@ -54,6 +54,10 @@ def save_results(
         moved = poses.description(state.corrections, state.scene)
         write_json(run.path / "cameras.json", moved)
         state.scene = poses.on_scene(state.corrections, state.scene)
+    if state.gains is not None:
+        gains = exposure.all_gains(state.gains, state.lattice, state.appearance, state.scene)
+        write_json(run.path / "exposures.json", exposure.description(gains, state.scene))
+        state.scene = exposure.on_scene(gains, state.scene)
     save_lattice(run.path / "lattice.safetensors", state.lattice)
     mesh = surface(state.lattice)
     save_photographed(run.path, mesh, state.scene, quiet)
@@ -188,13 +192,19 @@ def texture_run(folder: Path, size: int | None, faces: int, quiet: bool = False)
 
 
 def scene_of(config: FitConfig) -> Scene:
-    """The scene of a finished run, with its cameras as the run refined them."""
+    """The scene of a finished run, its cameras and exposures as the run refined them."""
     scene = load_run_scene(config)
-    file = config.out / "cameras.json"
-    if not config.refine_cameras:
-        return scene
-    with expect(file, "the cameras of a run"):
-        return poses.on_scene(poses.from_description(json.loads(read_bytes(file))), scene)
+    if config.refine_cameras:
+        file = config.out / "cameras.json"
+        with expect(file, "the cameras of a run"):
+            moved = poses.from_description(json.loads(read_bytes(file)))
+            scene = poses.on_scene(moved, scene)
+    if config.exposure == "per-view":
+        file = config.out / "exposures.json"
+        with expect(file, "the exposures of a run"):
+            gains = exposure.from_description(json.loads(read_bytes(file)), scene)
+            scene = exposure.on_scene(gains, scene)
+    return scene
 
 
 def load_run_scene(config: FitConfig) -> Scene:
