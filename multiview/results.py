@@ -193,7 +193,7 @@ def texture_run(folder: Path, size: int | None, faces: int, quiet: bool = False)
 
 def scene_of(config: FitConfig) -> Scene:
     """The scene of a finished run, its cameras and exposures as the run refined them."""
-    scene = load_scene(config.scene, config.train_views, config.image_size, config.mask_threshold)
+    scene = load_run_scene(config)
     if config.refine_cameras:
         file = config.out / "cameras.json"
         with expect(file, "the cameras of a run"):
@@ -207,14 +207,24 @@ def scene_of(config: FitConfig) -> Scene:
     return scene
 
 
+def load_run_scene(config: FitConfig) -> Scene:
+    """The scene that the settings name; with a prior, one view is enough."""
+    return load_scene(
+        config.scene,
+        config.train_views,
+        config.image_size,
+        config.mask_threshold,
+        least_views=1 if config.prior else 2,
+    )
+
+
 def read_config(folder: Path) -> FitConfig:
     """The settings of a finished run."""
     file = folder / "config.json"
     with expect(file, "the settings of a run"):
         settings = json.loads(read_bytes(file))["settings"]
-        return FitConfig(
-            **{**settings, "scene": Path(settings["scene"]), "out": folder, "resume": True}
-        )
+        paths = {k: Path(settings[k]) for k in ("scene", "prior") if settings.get(k)}
+        return FitConfig(**{**settings, **paths, "out": folder, "resume": True})
 
 
 def read_metrics(file: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from multiview.optimize.energy import Terms
 from multiview.optimize.floaters import remove_floaters
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.greedy import AdamPasses
+from multiview.optimize.hold import Hold
 from multiview.optimize.sdfdiff import SdfDiff
 from multiview.optimize.targets import Targets
 from multiview.poses import Corrections, refine_cameras
@@ -92,6 +93,7 @@ class Fit:
     interrupted: bool = False
     peak_memory_mb: float | None = None  # of a run that is measured again
     corrections: Corrections | None = None  # of the training views' cameras, if they are refined
+    hold: Hold | None = None  # a likely shape to stay near
     gains: Tensor | None = None  # `[N, C]` exposures of the training views, if they differ
 
 
@@ -242,7 +244,7 @@ def choose_method(
         assert isinstance(level, SdfDiffLevel)
         return SdfDiff(state.lattice, targets, state.appearance, recipe, level)
     assert isinstance(level, NewtonLevel)
-    return GaussNewton(state.lattice, targets, state.appearance, recipe, level)
+    return GaussNewton(state.lattice, targets, state.appearance, recipe, level, state.hold)
 
 
 def progress_bar(levels: Sequence[Level], pyramid: Sequence[Targets], quiet: bool) -> Bar:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from multiview.appearance import Appearance
 from multiview.optimize.energy import Terms
+from multiview.optimize.hold import Hold
 from multiview.optimize.least_squares import LeastSquares
 from multiview.optimize.targets import Targets
 from multiview.optimize.turns import take_turns
@@ -42,6 +43,7 @@ class GaussNewton:
         appearance: colour and light; every rendering is shown to it.
         recipe: weights of the energy, least damping, most views of a step.
         level: settings of the level, among them the weight of smoothness.
+        hold: a likely shape to stay near, if there is one.
     """
 
     def __init__(
@@ -51,8 +53,9 @@ class GaussNewton:
         appearance: Appearance,
         recipe: NewtonRecipe,
         level: NewtonLevel,
+        hold: Hold | None = None,
     ) -> None:
-        self.lattice = lattice
+        self.lattice, self.hold = lattice, hold
         self.targets, self.appearance, self.level = targets, appearance, level
         self.weights = replace(recipe.weights, laplacian=level.laplacian)
         self.least_damping = recipe.least_damping
@@ -71,6 +74,7 @@ class GaussNewton:
             self.appearance,
             self.weights,
             BAND,
+            self.hold,
             count=len(self.targets.cameras) / len(targets.cameras),
         )
         energy = float(problem.terms.data)
