@@ -22,6 +22,7 @@ from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
 from sdfrender import InputError, Lattice, load_mesh, save_lattice
 from sdfrender.atlas import need_xatlas
+from sdfrender.engines.threads import torch_threads
 from sdfrender.latent_field import LatentField
 
 SPHERE_RADIUS = 0.45  # of the shortest side of the box
@@ -43,12 +44,8 @@ def fit(config: FitConfig, quiet: bool = False) -> dict[str, Any]:
     Raises:
         InputError: names the file or option, the rule and the value.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.num_threads)
-    try:
+    with torch_threads(config.num_threads):
         return _fit(config, quiet)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _fit(config: FitConfig, quiet: bool) -> dict[str, Any]:
