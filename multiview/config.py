@@ -21,6 +21,7 @@ from sdfrender.errors import InputError
 Start = Literal["hull", "sphere"]
 Preset = Literal["best", "fast", "adam", "sdfdiff"]
 Loss = Literal["l2", "huber"]
+Logs = Literal["tensorboard"]
 Colors = Literal["auto", "constant", "albedo", "radiance"]
 
 HUBER = 0.05  # a residual beyond which --loss huber counts linearly
@@ -48,6 +49,7 @@ class FitConfig:
     resume: bool = False
     texture: bool = False
     refine_cameras: bool = False
+    logs: Logs | None = None
 
     def __post_init__(self) -> None:
         if self.resolution < 8:

@@ -12,6 +12,7 @@ from multiview.appearance import Appearance
 from multiview.config import FitConfig
 from multiview.hull import bounds_from_masks, visual_hull
 from multiview.light import choose_light
+from multiview.live import watching
 from multiview.optimize.coarse_to_fine import Fit, level_resolution, optimize
 from multiview.optimize.targets import Targets
 from multiview.poses import Corrections
@@ -21,11 +22,13 @@ from multiview.run_folder import RunFolder
 from multiview.scenes import Scene, load_scene
 from sdfrender import InputError, Lattice, load_mesh, save_lattice
 from sdfrender.atlas import need_xatlas
+from sdfrender.scalars import need_tensorboard
+from sdfrender.viewer import need_viser
 
 SPHERE_RADIUS = 0.45  # of the shortest side of the box
 
 
-def fit(config: FitConfig, quiet: bool = False) -> dict[str, Any]:
+def fit(config: FitConfig, quiet: bool = False, live: bool = False) -> dict[str, Any]:
     """Fit a lattice to a scene and write the run folder.
 
     All input is read and checked before anything is written. Ctrl-C ends the optimisation and
@@ -34,6 +37,7 @@ def fit(config: FitConfig, quiet: bool = False) -> dict[str, Any]:
     Args:
         config: the settings.
         quiet: no progress bar.
+        live: show the fit in the browser while it runs; the page can hold, step and stop it.
 
     Returns:
         The contents of `metrics.json`.
@@ -44,12 +48,16 @@ def fit(config: FitConfig, quiet: bool = False) -> dict[str, Any]:
     threads = torch.get_num_threads()
     torch.set_num_threads(config.num_threads)
     try:
-        return _fit(config, quiet)
+        return _fit(config, quiet, live)
     finally:
         torch.set_num_threads(threads)
 
 
-def _fit(config: FitConfig, quiet: bool) -> dict[str, Any]:
+def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
+    if live:
+        need_viser()
+    if config.logs is not None:
+        need_tensorboard()
     if config.texture:
         need_xatlas()
     scene = load_scene(config.scene, config.train_views, config.image_size, config.mask_threshold)
@@ -68,12 +76,14 @@ def _fit(config: FitConfig, quiet: bool) -> dict[str, Any]:
     if not start.exists():
         save_lattice(start, state.lattice)
 
-    try:
-        optimize(state, config, targets, run, quiet)
-    except KeyboardInterrupt:
-        state.interrupted = True
-        print("interrupted: saving what there is (continue with --resume)", file=sys.stderr)
-    return save_results(state, run, reference, quiet)
+    with watching(state, live) as watcher:
+        try:
+            optimize(state, config, targets, run, quiet, watcher.after_update)
+        except KeyboardInterrupt:
+            state.interrupted = True
+            print("interrupted: saving what there is (continue with --resume)", file=sys.stderr)
+        watcher.finish()
+        return save_results(state, run, reference, quiet)
 
 
 def tell_masks(scene: Scene) -> None:

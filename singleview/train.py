@@ -11,6 +11,7 @@ from torch import nn
 from tqdm import tqdm
 
 from sdfrender.files import write_json
+from sdfrender.scalars import need_tensorboard
 from singleview.checkpoint import read_checkpoint, restore, save_checkpoint, save_model
 from singleview.config import TrainConfig
 from singleview.distributed import Job, join
@@ -40,6 +41,8 @@ def train(config: TrainConfig, quiet: bool = False) -> dict[str, Any]:
         InputError: names the file or option, the rule and the value.
         ProcessLost: another process of the job has ended.
     """
+    if config.logs is not None:
+        need_tensorboard()
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
