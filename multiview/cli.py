@@ -53,6 +53,8 @@ def fit(
     prior_hold: float = 0.01,
     resume: Flag = False,
     texture: Flag = False,
+    live: Flag = False,
+    logs: Literal["tensorboard"] | None = None,
     as_json: Annotated[Flag, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Fit a shape to posed images and write a run folder.
@@ -115,6 +117,10 @@ def fit(
         resume: Continue the run in OUT from its last complete pass.
         texture: Also write textured.glb: the mesh with the photographs as its texture (needs the
             extra `texture`). `multiview texture` does it later.
+        live: Show the fit in the browser while it runs: the surface, the cameras and the loss, with
+            buttons to pause, step, and stop and save (needs the extra `viewer`).
+        logs: Also write losses.csv for TensorBoard (needs the extra `logs`); then
+            tensorboard --logdir OUT shows it.
         as_json: Print metrics.json to the terminal instead of a summary.
     """
     from multiview.config import FitConfig
@@ -145,8 +151,10 @@ def fit(
             threads=threads,
             resume=resume,
             texture=texture,
+            logs=logs,
         ),
         as_json,
+        live,
     )
 
 
@@ -156,6 +164,7 @@ def demo(
     resolution: int = 64,
     seed: int = 0,
     resume: Flag = False,
+    live: Flag = False,
     as_json: Annotated[Flag, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Fit the demo scene that comes with the project; no arguments needed.
@@ -166,6 +175,7 @@ def demo(
         resolution: As in `multiview fit`.
         seed: Of the order of the views.
         resume: Continue the run in OUT.
+        live: As in `multiview fit`.
         as_json: Print metrics.json to the terminal instead of a summary.
     """
     from multiview.config import FitConfig
@@ -180,6 +190,7 @@ def demo(
             resume=resume,
         ),
         as_json,
+        live,
     )
 
 
@@ -362,11 +373,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 
-def run(config: FitConfig, as_json: bool) -> None:
+def run(config: FitConfig, as_json: bool, live: bool) -> None:
     """Fit and show the result."""
     from multiview.fit import fit
 
-    show(fit(config), config.out, as_json)
+    show(fit(config, live=live), config.out, as_json)
 
 
 def show(metrics: dict[str, Any], folder: Path, as_json: bool, mesh: str = "mesh.ply") -> None:

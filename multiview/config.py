@@ -24,6 +24,7 @@ Start = Literal["hull", "sphere"]
 Preset = Literal["best", "fast", "adam", "sdfdiff"]
 Loss = Literal["l2", "huber"]
 Exposure = Literal["same", "per-view"]
+Logs = Literal["tensorboard"]
 Colors = Literal["auto", "constant", "albedo", "radiance"]
 Up = Literal["x", "y", "z", "-x", "-y", "-z"]
 
@@ -57,6 +58,7 @@ class FitConfig:
     prior_up: Up = "y"
     prior_hold: float = 0.01
     exposure: Exposure = "same"
+    logs: Logs | None = None
 
     def __post_init__(self) -> None:
         if self.resolution < 8:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from sdfrender.engines.threads import torch_threads
 from sdfrender.files import write_json
+from sdfrender.scalars import need_tensorboard
 from singleview.checkpoint import read_checkpoint, restore, save_checkpoint, save_model
 from singleview.config import TrainConfig
 from singleview.distributed import Job, join
@@ -41,6 +42,8 @@ def train(config: TrainConfig, quiet: bool = False) -> dict[str, Any]:
         InputError: names the file or option, the rule and the value.
         ProcessLost: another process of the job has ended.
     """
+    if config.logs is not None:
+        need_tensorboard()
     with torch_threads(config.threads), join(config.device, config.batch) as job:
         return _train(config, job, quiet or not job.first)
 

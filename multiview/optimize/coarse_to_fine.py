@@ -6,7 +6,7 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -97,13 +97,27 @@ class Fit:
     gains: Tensor | None = None  # `[N, C]` exposures of the training views, if they differ
 
 
+OnUpdate = Callable[[Fit, float], float]
+
+
 def level_resolution(config: FitConfig, level: Level) -> int:
     """Samples along the longest side at a level."""
     return max(8, round(config.resolution * level.resolution))
 
 
-def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, quiet: bool) -> None:
-    """Go through the levels; leaves the result in `state`, also when interrupted."""
+def optimize(
+    state: Fit,
+    config: FitConfig,
+    targets: Targets,
+    run: RunFolder,
+    quiet: bool,
+    on_update: OnUpdate = lambda state, loss: 0.0,
+) -> None:
+    """Go through the levels; leaves the result in `state`, also when interrupted.
+
+    `on_update` is called after each update with the state and the loss before it, and returns the
+    seconds that it has waited, which do not count.
+    """
     recipe = config.recipe(photographs=state.appearance.known is None)
     generator = torch.Generator().manual_seed(config.seed)
     losses = torch.full((len(targets.cameras),), math.inf)
@@ -151,6 +165,7 @@ def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, qu
                 state.lattice = method.lattice
                 state.updates += 1
                 state.seconds = time.monotonic() - began
+                began += on_update(state, float(terms.total))
                 rows.append(_row(state, number, index, level_targets, views, terms))
                 grid = "×".join(str(n) for n in state.lattice.resolution)
                 bar.set_postfix_str(f"level {grid}, loss {float(losses.sum()):.4g}", refresh=False)
