@@ -145,7 +145,8 @@ def predict(
     views of the shape, in the object's canonical frame: the box [-1, 1]³, y up.
 
     Occupancy networks also take point clouds or voxels and give meshes in the input's frame; one
-    without an input makes up --count shapes, and some --between them.
+    without an input makes up --count shapes, and some --between them. DeepSDF takes meshes, and
+    gives the member of its family that is most like each; or names of shapes that it knows.
 
     Example: singleview predict mug.png --model runs/five --out predictions
 
@@ -172,6 +173,9 @@ def evaluate(
 
     Occupancy networks are measured at random points instead, and their meshes as in their paper,
     beside the nearest training object by input, the category's mean and the input itself.
+
+    DeepSDF is measured on meshes (--meshes) as in its paper: on --split train with the codes that
+    it learned, on others with codes that are found from samples of the distance.
 
     Example: singleview evaluate data/five runs/five --baselines
 
