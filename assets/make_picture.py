@@ -10,11 +10,11 @@ import torch
 from multiview.appearance import Appearance
 from multiview.evaluate import predict
 from multiview.optimize.targets import Targets
-from multiview.report.pictures import for_display
 from multiview.results import appearance_tensors
 from multiview.scenes import load_scene
 from sdfrender import load_lattice
 from sdfrender.pngs import write_png
+from sdfrender.report.pictures import for_display
 
 ASSETS = Path(__file__).parent
 RUN = Path("runs/demo")

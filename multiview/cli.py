@@ -37,6 +37,7 @@ def fit(
     resolution: int = 64,
     train_views: str | None = None,
     refine_cameras: Flag = False,
+    refine_intrinsics: Flag = False,
     exposure: Literal["same", "per-view"] = "same",
     light: str = "auto",
     appearance: Literal["auto", "constant", "albedo", "radiance"] = "auto",
@@ -52,6 +53,8 @@ def fit(
     prior_hold: float = 0.01,
     resume: Flag = False,
     texture: Flag = False,
+    live: Flag = False,
+    logs: Literal["tensorboard"] | None = None,
     as_json: Annotated[Flag, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Fit a shape to posed images and write a run folder.
@@ -88,6 +91,8 @@ def fit(
             scene's own training split.
         refine_cameras: Also move the cameras of the views to fit, each by a small rotation and
             translation, where that agrees better with the photographs; cameras.json tells how far.
+        refine_intrinsics: With refine_cameras: focal length and principal point too, the same
+            correction for all views.
         exposure: same, or per-view: the camera chose its own exposure or white balance for each
             photograph; exposures.json tells the gains, and photographs are compared at a common
             exposure (those held out too: each by its own best gain).
@@ -112,6 +117,10 @@ def fit(
         resume: Continue the run in OUT from its last complete pass.
         texture: Also write textured.glb: the mesh with the photographs as its texture (needs the
             extra `texture`). `multiview texture` does it later.
+        live: Show the fit in the browser while it runs: the surface, the cameras and the loss, with
+            buttons to pause, step, and stop and save (needs the extra `viewer`).
+        logs: Also write losses.csv for TensorBoard (needs the extra `logs`); then
+            tensorboard --logdir OUT shows it.
         as_json: Print metrics.json to the terminal instead of a summary.
     """
     from multiview.config import FitConfig
@@ -126,6 +135,7 @@ def fit(
             resolution=resolution,
             train_views=train_views,
             refine_cameras=refine_cameras,
+            refine_intrinsics=refine_intrinsics,
             prior=prior,
             prior_up=prior_up,
             prior_hold=prior_hold,
@@ -141,8 +151,10 @@ def fit(
             threads=threads,
             resume=resume,
             texture=texture,
+            logs=logs,
         ),
         as_json,
+        live,
     )
 
 
@@ -152,6 +164,7 @@ def demo(
     resolution: int = 64,
     seed: int = 0,
     resume: Flag = False,
+    live: Flag = False,
     as_json: Annotated[Flag, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Fit the demo scene that comes with the project; no arguments needed.
@@ -162,6 +175,7 @@ def demo(
         resolution: As in `multiview fit`.
         seed: Of the order of the views.
         resume: Continue the run in OUT.
+        live: As in `multiview fit`.
         as_json: Print metrics.json to the terminal instead of a summary.
     """
     from multiview.config import FitConfig
@@ -176,6 +190,7 @@ def demo(
             resume=resume,
         ),
         as_json,
+        live,
     )
 
 
@@ -358,11 +373,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 
-def run(config: FitConfig, as_json: bool) -> None:
+def run(config: FitConfig, as_json: bool, live: bool) -> None:
     """Fit and show the result."""
     from multiview.fit import fit
 
-    show(fit(config), config.out, as_json)
+    show(fit(config, live=live), config.out, as_json)
 
 
 def show(metrics: dict[str, Any], folder: Path, as_json: bool, mesh: str = "mesh.ply") -> None:

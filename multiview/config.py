@@ -24,6 +24,7 @@ Start = Literal["hull", "sphere"]
 Preset = Literal["best", "fast", "adam", "sdfdiff"]
 Loss = Literal["l2", "huber"]
 Exposure = Literal["same", "per-view"]
+Logs = Literal["tensorboard"]
 Colors = Literal["auto", "constant", "albedo", "radiance"]
 Up = Literal["x", "y", "z", "-x", "-y", "-z"]
 
@@ -52,10 +53,12 @@ class FitConfig:
     resume: bool = False
     texture: bool = False
     refine_cameras: bool = False
+    refine_intrinsics: bool = False
     prior: Path | None = None
     prior_up: Up = "y"
     prior_hold: float = 0.01
     exposure: Exposure = "same"
+    logs: Logs | None = None
 
     def __post_init__(self) -> None:
         if self.resolution < 8:
@@ -75,6 +78,8 @@ class FitConfig:
             raise InputError(f"--image-size: need at least 16 pixels, got {self.image_size}")
         if self.preset == "sdfdiff" and self.refine_cameras:
             raise InputError("--refine-cameras: --preset sdfdiff takes cameras as they are")
+        if self.refine_intrinsics and not self.refine_cameras:
+            raise InputError("--refine-intrinsics: needs --refine-cameras as well")
         if self.prior is not None and self.preset not in ("best", "fast"):
             raise InputError(f"--prior: need --preset best or fast, got {self.preset}")
         if self.prior is not None and self.init != "hull":

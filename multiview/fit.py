@@ -12,6 +12,7 @@ from multiview.appearance import Appearance
 from multiview.config import FitConfig
 from multiview.hull import bounds_from_masks, visual_hull
 from multiview.light import choose_light
+from multiview.live import watching
 from multiview.optimize.coarse_to_fine import Fit, level_resolution, optimize
 from multiview.optimize.targets import Targets
 from multiview.poses import Corrections
@@ -22,12 +23,15 @@ from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
 from sdfrender import InputError, Lattice, load_mesh, save_lattice
 from sdfrender.atlas import need_xatlas
+from sdfrender.engines.threads import torch_threads
 from sdfrender.latent_field import LatentField
+from sdfrender.scalars import need_tensorboard
+from sdfrender.viewer import need_viser
 
 SPHERE_RADIUS = 0.45  # of the shortest side of the box
 
 
-def fit(config: FitConfig, quiet: bool = False) -> dict[str, Any]:
+def fit(config: FitConfig, quiet: bool = False, live: bool = False) -> dict[str, Any]:
     """Fit a lattice to a scene and write the run folder.
 
     All input is read and checked before anything is written. Ctrl-C ends the optimisation and
@@ -36,6 +40,7 @@ def fit(config: FitConfig, quiet: bool = False) -> dict[str, Any]:
     Args:
         config: the settings.
         quiet: no progress bar.
+        live: show the fit in the browser while it runs; the page can hold, step and stop it.
 
     Returns:
         The contents of `metrics.json`.
@@ -43,15 +48,15 @@ def fit(config: FitConfig, quiet: bool = False) -> dict[str, Any]:
     Raises:
         InputError: names the file or option, the rule and the value.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.num_threads)
-    try:
-        return _fit(config, quiet)
-    finally:
-        torch.set_num_threads(threads)
+    with torch_threads(config.num_threads):
+        return _fit(config, quiet, live)
 
 
-def _fit(config: FitConfig, quiet: bool) -> dict[str, Any]:
+def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
+    if live:
+        need_viser()
+    if config.logs is not None:
+        need_tensorboard()
     if config.texture:
         need_xatlas()
     family = LatentField.load(config.prior) if config.prior else None
@@ -71,17 +76,19 @@ def _fit(config: FitConfig, quiet: bool) -> dict[str, Any]:
     if not quiet:
         tell_masks(scene)
 
-    try:
-        if family is not None:
-            start_from_prior(state, family, targets, run, quiet)
-        start = run.path / "checkpoints" / "start.safetensors"
-        if not start.exists():
-            save_lattice(start, state.lattice)
-        optimize(state, config, targets, run, quiet)
-    except KeyboardInterrupt:
-        state.interrupted = True
-        print("interrupted: saving what there is (continue with --resume)", file=sys.stderr)
-    return save_results(state, run, reference, quiet)
+    with watching(state, live) as watcher:
+        try:
+            if family is not None:
+                start_from_prior(state, family, targets, run, quiet)
+            start = run.path / "checkpoints" / "start.safetensors"
+            if not start.exists():
+                save_lattice(start, state.lattice)
+            optimize(state, config, targets, run, quiet, watcher.after_update)
+        except KeyboardInterrupt:
+            state.interrupted = True
+            print("interrupted: saving what there is (continue with --resume)", file=sys.stderr)
+        watcher.finish()
+        return save_results(state, run, reference, quiet)
 
 
 def tell_masks(scene: Scene) -> None:

@@ -25,7 +25,7 @@ from multiview.run_folder import RunFolder
 from multiview.scenes import Scene, load_scene
 from multiview.texture import FACES
 from multiview.textured_files import save_photographed, save_texture
-from multiview.turntable import display_frame
+from multiview.viewed import save_viewed
 from sdfrender import (
     Lattice,
     extract_mesh,
@@ -37,6 +37,7 @@ from sdfrender import (
 from sdfrender.atlas import need_xatlas
 from sdfrender.files import read_bytes, write_json
 from sdfrender.mesh import keep_bodies
+from sdfrender.report.turntable import display_frame
 from sdfrender.tensor_files import expect
 
 LEAST_IOU = 0.8  # silhouettes that agree less well than this are worth a warning
@@ -106,6 +107,7 @@ def measure(
         print(*(f"warning: {text}" for text in found), sep="\n", file=sys.stderr)
     write_json(run.path / "metrics.json", summary)
     write_report(run, state.scene, state.lattice, state.appearance, scores, summary)
+    save_viewed(run.path, state.scene, state.lattice, state.appearance, mesh, reference)
     return summary
 
 

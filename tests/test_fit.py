@@ -338,6 +338,7 @@ SETTINGS: dict[str, Any] = {
     "light": "estimate",
     "appearance": "albedo",
     "refine_cameras": True,
+    "refine_intrinsics": True,
     "exposure": "per-view",
     "schedule": "greedy",
     "loss": "huber",

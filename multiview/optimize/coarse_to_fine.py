@@ -6,7 +6,7 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from multiview.choose_appearance import choose_model
 from multiview.config import FitConfig
 from multiview.exposure import estimate_gains, exposed, relative
 from multiview.hull import visual_hull
-from multiview.optimize.energy import Terms, Weights
+from multiview.optimize.energy import Terms
 from multiview.optimize.floaters import remove_floaters
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.greedy import AdamPasses
@@ -97,13 +97,27 @@ class Fit:
     gains: Tensor | None = None  # `[N, C]` exposures of the training views, if they differ
 
 
+OnUpdate = Callable[[Fit, float], float]
+
+
 def level_resolution(config: FitConfig, level: Level) -> int:
     """Samples along the longest side at a level."""
     return max(8, round(config.resolution * level.resolution))
 
 
-def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, quiet: bool) -> None:
-    """Go through the levels; leaves the result in `state`, also when interrupted."""
+def optimize(
+    state: Fit,
+    config: FitConfig,
+    targets: Targets,
+    run: RunFolder,
+    quiet: bool,
+    on_update: OnUpdate = lambda state, loss: 0.0,
+) -> None:
+    """Go through the levels; leaves the result in `state`, also when interrupted.
+
+    `on_update` is called after each update with the state and the loss before it, and returns the
+    seconds that it has waited, which do not count.
+    """
     recipe = config.recipe(photographs=state.appearance.known is None)
     generator = torch.Generator().manual_seed(config.seed)
     losses = torch.full((len(targets.cameras),), math.inf)
@@ -151,6 +165,7 @@ def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, qu
                 state.lattice = method.lattice
                 state.updates += 1
                 state.seconds = time.monotonic() - began
+                began += on_update(state, float(terms.total))
                 rows.append(_row(state, number, index, level_targets, views, terms))
                 grid = "×".join(str(n) for n in state.lattice.resolution)
                 bar.set_postfix_str(f"level {grid}, loss {float(losses.sum()):.4g}", refresh=False)
@@ -158,7 +173,7 @@ def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, qu
             state.appearance.solve()
             if index % CAMERAS_EVERY == CAMERAS_EVERY - 1:
                 refine_exposures(state, level_targets)
-                refine_poses(state, level_targets, recipe.weights)
+                refine_poses(state, config, level_targets)
                 method.targets = corrected(state, level_targets)
             run.log(rows)
             bar.update(level_targets.silhouettes.numel())
@@ -188,14 +203,20 @@ def corrected(state: Fit, targets: Targets) -> Targets:
     return targets
 
 
-def refine_poses(state: Fit, targets: Targets, weights: Weights) -> None:
+def refine_poses(state: Fit, config: FitConfig, targets: Targets) -> None:
     """Move the cameras, if they are to be refined; `targets` as they were given."""
     if state.corrections is None:
         return
     if state.gains is not None:
         targets = exposed(targets, state.gains)
+    weights = config.recipe(photographs=state.appearance.known is None).weights
     state.corrections = refine_cameras(
-        state.corrections, state.lattice, targets, state.appearance, weights
+        state.corrections,
+        state.lattice,
+        targets,
+        state.appearance,
+        weights,
+        config.refine_intrinsics,
     )
 
 
@@ -298,6 +319,7 @@ def save_checkpoint(
     if state.corrections is not None:
         tensors["rotations"] = state.corrections.rotations
         tensors["translations"] = state.corrections.translations
+        tensors["intrinsics"] = state.corrections.intrinsics
     if state.gains is not None:
         tensors["gains"] = state.gains
     progress = {"position": position, "updates": state.updates, "seconds": state.seconds}
@@ -320,7 +342,7 @@ def restore(
     state.appearance.restore(tensors)
     if state.corrections is not None:
         moved = tensors["rotations"], tensors["translations"]
-        state.corrections = Corrections(*moved, state.corrections.center)
+        state.corrections = Corrections(*moved, state.corrections.center, tensors["intrinsics"])
     if state.gains is not None:
         state.gains = tensors["gains"]
     state.updates, state.seconds = progress["updates"], progress["seconds"]
