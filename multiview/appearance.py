@@ -20,7 +20,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from multiview.albedo import solve_albedo
+from multiview.albedo import DARK, solve_albedo
 from multiview.lens import LensEstimate, blur
 from multiview.optimize.targets import Targets
 from sdfrender import Cameras, Lattice, Lighting, Rendering, render
@@ -34,7 +34,6 @@ ROBUST_SCALE = 0.05  # residuals beyond this count linearly in the light: shadow
 SMOOTHNESS = 0.1  # ρ of the albedo
 LIGHT_PIXELS = 200_000  # are enough for 9 coefficients
 ALBEDO_PIXELS = 2_000_000
-DARKEST = 0.02  # of light, where albedo is told apart from it
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,7 @@ class Appearance:
             return
         hits = hits.some(ALBEDO_PIXELS)
         light = self._light(hits)
-        self._rest = hits.colors.mean(0) / light.mean(0).clamp(min=DARKEST)
+        self._rest = hits.colors.mean(0) / light.mean(0).clamp(min=DARK)
         start = self._albedo_on(lattice)
         light = light.expand_as(hits.colors)
         self.albedo = solve_albedo(
@@ -187,7 +186,7 @@ class Appearance:
         a = torch.ones_like(hits.colors)
         if self.albedo.ndim > 1 and self._solved:
             light = hits.light @ self.sh
-            a = torch.where(light > DARKEST, hits.rendered / light, 0)
+            a = torch.where(light > DARK, hits.rendered / light, 0)
         basis = (hits.light[:, None] * a[..., None]).double()  # (P, C, 9)
         weighted = basis * self._robust_weights(hits)[..., None]
         A = torch.einsum("pci,pcj->cij", weighted, basis)

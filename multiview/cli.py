@@ -37,6 +37,8 @@ def fit(
     resolution: int = 64,
     train_views: str | None = None,
     refine_cameras: Flag = False,
+    refine_intrinsics: Flag = False,
+    exposure: Literal["same", "per-view"] = "same",
     light: str = "auto",
     appearance: Literal["auto", "constant", "albedo", "radiance"] = "auto",
     schedule: Literal["shuffled", "greedy"] | None = None,
@@ -46,6 +48,9 @@ def fit(
     image_size: int = 800,
     seed: int = 0,
     threads: int | None = None,
+    prior: Path | None = None,
+    prior_up: Literal["x", "y", "z", "-x", "-y", "-z"] = "y",
+    prior_hold: float = 0.01,
     resume: Flag = False,
     texture: Flag = False,
     live: Flag = False,
@@ -64,7 +69,14 @@ def fit(
     mesh.glb (in the photographs' colours), report.html, progress.mp4 and checkpoints/. Ctrl-C saves
     what there is; --resume goes on. `multiview watch` follows a fit that runs.
 
+    Few views leave much of a shape open. With --prior it is looked for among the shapes that a
+    DeepSDF network knows (singleview train --model deepsdf), then fitted to the views but held to
+    what the network says; prior.json and prior.ply tell what that was. One view is enough then, if
+    the scene states its box.
+
     Example: multiview fit photos/dino --train-views 2::3
+
+    multiview fit photos/chair --train-views front,left --prior runs/chairs --prior-up z
 
     Args:
         scene: The scene's folder, or its camera file.
@@ -79,6 +91,11 @@ def fit(
             scene's own training split.
         refine_cameras: Also move the cameras of the views to fit, each by a small rotation and
             translation, where that agrees better with the photographs; cameras.json tells how far.
+        refine_intrinsics: With refine_cameras: focal length and principal point too, the same
+            correction for all views.
+        exposure: same, or per-view: the camera chose its own exposure or white balance for each
+            photograph; exposures.json tells the gains, and photographs are compared at a common
+            exposure (those held out too: each by its own best gain).
         light: auto (the scene's own if it states one, else estimate), estimate (order-2 spherical
             harmonics fixed to the scene), scene, or a .json file with the keys of a scene's
             lighting.
@@ -93,6 +110,10 @@ def fit(
         image_size: Longest side of the images to load, in pixels; larger ones are averaged down.
         seed: Of the order of the views.
         threads: Default: all cores, one for adam.
+        prior: Weights of a DeepSDF network, or the run folder of its training; for --preset best
+            or fast.
+        prior_up: Axis of the scene along which the network's shapes stand, about.
+        prior_hold: How strongly the lattice is held to the network's shape; 0 only starts from it.
         resume: Continue the run in OUT from its last complete pass.
         texture: Also write textured.glb: the mesh with the photographs as its texture (needs the
             extra `texture`). `multiview texture` does it later.
@@ -114,6 +135,11 @@ def fit(
             resolution=resolution,
             train_views=train_views,
             refine_cameras=refine_cameras,
+            refine_intrinsics=refine_intrinsics,
+            prior=prior,
+            prior_up=prior_up,
+            prior_hold=prior_hold,
+            exposure=exposure,
             light=light,
             appearance=appearance,
             schedule=schedule,

@@ -38,12 +38,14 @@ class NewtonLevel(Level):
 
 @dataclass(frozen=True)
 class NewtonRecipe:
-    """Gauss-Newton on all views."""
+    """Gauss-Newton on all views, or on as many as a step can take, in turns."""
 
     sphere_passes: ClassVar[int] = 7  # times as many on the coarsest level from a sphere
     levels: tuple[NewtonLevel, ...]
     least_damping: float = 0.03
     """How far damping may fall."""
+    views: int = 32
+    """Most views of a step; more than that take turns (`multiview.optimize.turns`)."""
     weights: Weights = field(default_factory=lambda: Weights(silhouette=1.0, band=2.2))
     """Of the energy; the levels have their own weight of smoothness."""
 
@@ -141,6 +143,12 @@ def from_sphere(recipe: Recipe) -> Recipe:
     first, *others = recipe.levels
     first = replace(first, passes=recipe.sphere_passes * first.passes)
     return replace(recipe, levels=(first, *others))  # type: ignore[arg-type]
+
+
+def from_prior(recipe: Recipe) -> Recipe:
+    """The same from a shape of a learned family, which is past what coarse levels are for."""
+    levels = tuple(level for level in recipe.levels if level.resolution == 1)
+    return replace(recipe, levels=levels)  # type: ignore[arg-type]
 
 
 def for_photographs(recipe: Recipe) -> Recipe:

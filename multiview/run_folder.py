@@ -196,9 +196,10 @@ def holds_run(config: FitConfig) -> bool:
 
 
 def _settings(config: FitConfig) -> dict[str, Any]:
-    """The settings as JSON; the scene's path such that it is found from any folder."""
+    """The settings as JSON; paths of input such that they are found from any folder."""
     settings: dict[str, Any] = json.loads(_json(asdict(config)))
-    return {**settings, "scene": str(config.scene.resolve())}
+    paths = {"scene": config.scene, "prior": config.prior}
+    return {**settings, **{k: str(path.resolve()) for k, path in paths.items() if path}}
 
 
 def _recipe_of(config: FitConfig, photographs: bool = False) -> dict[str, Any]:

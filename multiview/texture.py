@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,12 +46,6 @@ class TexturedMesh:
         pixels = torch.from_numpy(fragments.interpolate(self.atlas.pixel_corners()))
         found: Floats = sample_image(self.texture, pixels).double().numpy()
         return found
-
-
-def photographs(scene: Scene) -> Targets:
-    """The training views; where a silhouette is only a guess the colour still is what it is."""
-    ids = list(scene.train)
-    return replace(Targets.of(scene, ids), image_weights=scene.image_weights[ids])
 
 
 def bake(
@@ -156,8 +150,8 @@ def compare_with_vertex_colors(
     light = textured.atlas.mesh
     pairs: list[tuple[str, trimesh.Trimesh, Look]] = [
         ("psnr", light, textured.colors),
-        ("psnr_vertex_colors", light, colored_vertices(light, photographs(scene))),
-        ("psnr_mesh", mesh, colored_vertices(mesh, photographs(scene))),
+        ("psnr_vertex_colors", light, colored_vertices(light, Targets.of(scene, scene.train))),
+        ("psnr_mesh", mesh, colored_vertices(mesh, Targets.of(scene, scene.train))),
     ]
     figures: dict[str, Any] = {}
     for group, views in (("train", scene.train), ("held_out", scene.held_out)):

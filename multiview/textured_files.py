@@ -9,16 +9,17 @@ import trimesh
 from torch import Tensor
 from tqdm import tqdm
 
+from multiview.optimize.targets import Targets
 from multiview.scenes import Scene
 from multiview.surface_colors import vertex_colors
-from multiview.texture import bake, compare_with_vertex_colors, photographs
+from multiview.texture import bake, compare_with_vertex_colors
 from sdfrender.colored_mesh import save_colored_mesh, save_textured_mesh
 from sdfrender.report.pictures import for_display
 
 
 def save_photographed(folder: Path, mesh: trimesh.Trimesh, scene: Scene, quiet: bool) -> None:
     """Write `mesh.ply` and `mesh.glb`, with the photographs' colours at the vertices."""
-    targets = photographs(scene)
+    targets = Targets.of(scene, scene.train)
     with tqdm(total=len(targets.cameras), desc="colours", disable=quiet, leave=False) as bar:
         colors = displayed(vertex_colors(mesh, targets, lambda: bar.update(1)), scene)
     for name in ("mesh.ply", "mesh.glb"):
@@ -29,7 +30,7 @@ def save_texture(
     folder: Path, mesh: trimesh.Trimesh, scene: Scene, size: int | None, faces: int, quiet: bool
 ) -> dict[str, Any]:
     """Write `textured.glb`; returns its size and how close it comes to the photographs."""
-    textured = bake(mesh, photographs(scene), size, faces, quiet)
+    textured = bake(mesh, Targets.of(scene, scene.train), size, faces, quiet)
     atlas = textured.atlas
     save_textured_mesh(folder / "textured.glb", atlas, displayed(textured.texture, scene))
     return {

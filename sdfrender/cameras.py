@@ -125,13 +125,15 @@ class Cameras:
         Returns:
             `[P, 3]` world points, in the order of `pixels.nonzero()`.
         """
-        view, row, column = pixels.nonzero(as_tuple=True)
-        K, z = self.Ks[view], depths[pixels]
-        y = (row + 0.5 - K[:, 1, 2]) / K[:, 1, 1]
-        x = (column + 0.5 - K[:, 0, 2] - K[:, 0, 1] * y) / K[:, 0, 0]
-        local = torch.stack((x * z, y * z, z), -1)
-        c2w = self.c2w[view]
-        return (c2w[:, :3, :3] @ local[:, :, None])[..., 0] + c2w[:, :3, 3]
+        points = []
+        Ks, poses = self.Ks.to(depths), self.c2w.to(depths)
+        for K, c2w, depth, seen in zip(Ks, poses, depths, pixels, strict=True):
+            row, column = seen.nonzero().to(depths).T + 0.5  # of the dtype that all is in
+            y = (row - K[1, 2]) / K[1, 1]
+            x = (column - K[0, 2] - K[0, 1] * y) / K[0, 0]
+            local = torch.stack((x, y, torch.ones_like(x)), -1) * depth[seen][:, None]
+            points.append(local @ c2w[:3, :3].T + c2w[:3, 3])
+        return torch.cat(points)
 
     # ------------------------------------------------------------------ constructors
 

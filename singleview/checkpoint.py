@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdfrender import InputError
+from sdfrender import InputError, latent_field
+from sdfrender.latent_field import LatentField
 from sdfrender.tensor_files import expect, load_tensors, need_file, save_tensors
-from singleview.models import Model, build_model
+from singleview.models import AutoDecoder, Model, build_model
 from singleview.run_folder import RunFolder
 from singleview.state import State
 
@@ -115,6 +116,10 @@ def save_model(path: Path, model: Model, about: Mapping[str, Any]) -> None:
         model: the network.
         about: how it was trained, as plain values.
     """
+    if isinstance(model, AutoDecoder):
+        model.decoder.about = dict(about)
+        model.decoder.save(path)
+        return
     weights = model.state_dict()
     halves = {k: x.half() if x.is_floating_point() else x for k, x in weights.items()}
     save_tensors(
@@ -137,6 +142,9 @@ def load_model(path: Path) -> tuple[Model, dict[str, Any]]:
     need_file(path, what)
     weights, state = load_tensors(path, what)
     with expect(path, what):
+        if state["format"] == latent_field.FORMAT:
+            field = LatentField.load(path)
+            return AutoDecoder(field).eval(), field.about
         if state["format"] != FORMAT:
             raise InputError(f"{path}: need {what}, got the format {state['format']!r}")
         model = build_model(**state["network"])

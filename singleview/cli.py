@@ -72,7 +72,11 @@ def sample_points(
     around, near the surface, on the surface. It may be the folder of render-dataset. When it is
     interrupted, the same command goes on with the shard where it stopped.
 
+    With --sdf it samples signed distances instead, which DeepSDF learns from.
+
     Example: singleview sample-points meshes --out data/five --categories chair table
+
+    singleview sample-points meshes --out data/chairs --categories chair --sdf 250000 --split all
 
     Args:
         config: the options.
@@ -86,7 +90,8 @@ def sample_points(
         return
     counts = {split: list(splits.values()).count(split) for split in ("train", "val", "test")}
     print(f"{len(splits)} objects: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
-    print(f"wrote {config.out}; next: singleview train {config.out} --model occupancy --out RUN")
+    model = "occupancy" if config.sdf is None else "deepsdf"
+    print(f"wrote {config.out}; next: singleview train {config.out} --model {model} --out RUN")
 
 
 def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], as_json: AsJson = False) -> None:
@@ -94,7 +99,8 @@ def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], as_json: AsJso
 
     --model sdfdiff (the default) learns a lattice from an image, from images alone. --model
     occupancy learns occupancy at any point from an image, a point cloud, voxels or nothing
-    (--input), from the samples that sample-points wrote.
+    (--input), from the samples that sample-points wrote. --model deepsdf learns the distance
+    fields of a family of shapes, and a code for each, from what sample-points --sdf wrote.
 
     The run folder gets config.json, losses.csv, validation.csv, pictures of predictions as they get
     better, checkpoints/, metrics.json, and in the end model.safetensors. Ctrl-C saves what there

@@ -18,7 +18,7 @@ Supervision: TypeAlias = Literal["images", "shape"]
 Augmentation: TypeAlias = Literal["auto", "made-up", "flip", "none"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
-Kind: TypeAlias = Literal["sdfdiff", "occupancy"]
+Kind: TypeAlias = Literal["sdfdiff", "occupancy", "deepsdf"]
 Sampling: TypeAlias = Literal["uniform", "surface", "mixed"]
 
 DEFAULT_MINUTES = 60.0
@@ -67,17 +67,50 @@ class OccupancyConfig:
 
 
 @dataclass(frozen=True)
+class DeepsdfConfig:
+    """What only `--model deepsdf` looks at.
+
+    Args:
+        code: numbers in a code. Default: 256, small 64.
+        drawn: points of each object per step. Default: 16384, small 800.
+        clamp: distances count up to here, in units in which the longest side is 1.5.
+        code_weight: of the codes' squared length, beside the mean clamped error.
+    """
+
+    code: int | None = None
+    drawn: int | None = None
+    clamp: float = 0.1
+    code_weight: float = 1e-4
+
+    def __post_init__(self) -> None:
+        rules = {
+            "code": (self.code is None or 1 <= self.code <= 4096, "from 1 to 4096"),
+            "drawn": (self.drawn is None or self.drawn >= 1, "at least 1"),
+            "clamp": (0 < self.clamp <= 1, "above 0, at most 1"),
+            "code_weight": (self.code_weight >= 0, "at least 0"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                option = "--" + name.replace("_", "-")
+                raise InputError(f"{option}: need {rule}, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """All settings of a training; its fields are the options of `singleview train`.
 
     Args:
-        dataset: folder that `open_dataset` reads, or for occupancy `open_samples`.
+        dataset: folder that `open_dataset` reads; for occupancy `open_samples`, for deepsdf
+            `open_distances`.
         out: run folder to write.
         model: sdfdiff: a lattice from an image, learned from images. occupancy: occupancy at any
             point, from several kinds of input, learned from meshes (`singleview sample-points`).
+            deepsdf: signed distances of a family of shapes, a code for each, learned from meshes
+            (`singleview sample-points --sdf`).
         occupancy: what only that model looks at.
+        deepsdf: what only that model looks at.
         size: of the network: small trains on two cores, paper is the paper's. Default: small for
-            sdfdiff, paper for occupancy.
+            sdfdiff and deepsdf, paper for occupancy.
         supervision: images: no 3D data. shape: the true lattices, for comparison.
         minutes: wall-clock time to train for, preparation included. Default: 60 without `steps`.
         steps: train for so many steps instead.
@@ -89,11 +122,12 @@ class TrainConfig:
             these, and flip pictures. flip: that alone, and nothing but rendered pictures is
             compared. none: not even that. auto: made-up for the small network, as far as it goes:
             new objects need shared cameras and a known light. Occupancy: made-up deforms the
-            training objects, flip mirrors them; auto: made-up small, none for the paper's.
+            training objects (and, for image input, photographs them anew), flip mirrors them; auto:
+            made-up small, none for the paper's.
         made_up: objects to make up.
         coarse_to_fine: compare pictures of half the size in the first third.
         learning_rate: at the start; falls to a fiftieth. Default: 1e-3 small, 3e-4 paper;
-            occupancy 1e-4 paper, as published.
+            occupancy 1e-4 paper, as published; deepsdf 2e-3 small, 5e-4 paper, codes twice that.
         ema: decay of the averaged weights that are evaluated and kept.
         weights: of the losses.
         evaluate_every: steps between validations. Default: 20 over the training.
@@ -113,6 +147,7 @@ class TrainConfig:
     occupancy: Annotated[OccupancyConfig, tyro.conf.arg(name="")] = field(
         default_factory=OccupancyConfig
     )
+    deepsdf: Annotated[DeepsdfConfig, tyro.conf.arg(name="")] = field(default_factory=DeepsdfConfig)
     size: Size | None = None
     supervision: Supervision = "images"
     minutes: float | None = None
@@ -175,13 +210,15 @@ class TrainConfig:
     @property
     def rate(self) -> float:
         """The learning rate at the start."""
-        published = {"sdfdiff": 3e-4, "occupancy": 1e-4}[self.model]
-        return self.learning_rate or (1e-3 if self.chosen_size == "small" else published)
+        small = {"sdfdiff": 1e-3, "occupancy": 1e-3, "deepsdf": 2e-3}
+        published = {"sdfdiff": 3e-4, "occupancy": 1e-4, "deepsdf": 5e-4}
+        rates = small if self.chosen_size == "small" else published
+        return self.learning_rate or rates[self.model]
 
     @property
     def chosen_size(self) -> Size:
         """Of the network, stated or by default."""
-        return self.size or ("small" if self.model == "sdfdiff" else "paper")
+        return self.size or ("paper" if self.model == "occupancy" else "small")
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sdfrender import Cameras, Directional, Headlight, InputError, Lighting, render
 from sdfrender.extraction import Extraction, mise
-from sdfrender.files import atomic_write
-from sdfrender.pngs import write_png
-from singleview.data.contact_sheet import encode_srgb
 from singleview.data.samples import BOX
 from singleview.models.encoders import Code
 from singleview.models.occupancy import OccupancyNetwork, logit
+from singleview.shape_pictures import draw_fields
 
 THRESHOLDS = tuple(round(0.05 * n, 2) for n in range(1, 20))
 CHUNK = 1 << 14
-LIGHT = Lighting(headlight=Headlight(0.7), directional=(Directional((0.3, 0.8, 0.5), 0.3),))
-SHOWN, SHOWN_VIEWS, SHOWN_SIZE = 3, 4, 96
 
 
 @torch.no_grad()
@@ -66,20 +61,6 @@ def extract(
     return mise(model.field(code, threshold), BOX, coarse, levels)
 
 
-@torch.no_grad()
 def draw_objects(path: Path, model: OccupancyNetwork, codes: Sequence[Code]) -> None:
     """A picture with a row of views for each of some objects; black where nothing is occupied."""
-    step = max(1, len(codes) // SHOWN)
-    cameras = Cameras.orbit(SHOWN_VIEWS, width=SHOWN_SIZE)
-    rows = []
-    for code in codes[::step][:SHOWN]:
-        try:
-            lattice = extract(model, code, 0.5, coarse=24, levels=1).lattice.redistance()
-        except InputError:
-            rows.append(torch.zeros(SHOWN_SIZE, SHOWN_SIZE * SHOWN_VIEWS, 1))
-            continue
-        images = render(lattice, cameras, lighting=LIGHT).images
-        rows.append(torch.cat(list(images[..., :1]), 1))
-    picture = (torch.cat(rows).clamp(0, 1) * 255).round().byte().numpy()
-    with atomic_write(path) as partial:
-        write_png(partial, encode_srgb(picture))
+    draw_fields(path, [model.field(code, 0.5) for code in codes])

@@ -34,7 +34,7 @@ from sdfrender.tensor_files import expect
 from singleview.checkpoint import load_model
 from singleview.config import PredictConfig
 from singleview.data.contact_sheet import encode_srgb
-from singleview.models import OccupancyNetwork, Paper
+from singleview.models import AutoDecoder, OccupancyNetwork, Paper
 from singleview.models.small import IMAGE_SIZE, Small
 from singleview.pictures import load_picture, resize
 from singleview.refine import RefineSettings, Rig, refine
@@ -102,11 +102,12 @@ def load_predictor(path: Path, refining: bool = True) -> Predictor:
         refining: make shapes agree with the picture, where the network can.
 
     Raises:
-        InputError: no such file, no weights of ours, or those of an occupancy network.
+        InputError: no such file, no weights of ours, or those of another kind of network.
     """
     model, about = load_model(path)
-    if isinstance(model, OccupancyNetwork):
-        raise InputError(f"{path}: need a network that predicts lattices, got occupancy")
+    if isinstance(model, OccupancyNetwork | AutoDecoder):
+        kind = model.description()["model"]
+        raise InputError(f"{path}: need a network that predicts lattices, got {kind}")
     rig = None
     if about.get("rig") is not None:
         with expect(path, "the weights of a singleview network"):

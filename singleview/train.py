@@ -166,7 +166,7 @@ def summary(state: State) -> dict[str, Any]:
     }
     if config.model == "sdfdiff":
         metrics["supervision"] = config.supervision
-    else:
+    elif config.model == "occupancy":
         metrics["input"] = config.occupancy.input
     if state.interrupted:
         metrics["interrupted"] = True
@@ -185,7 +185,11 @@ def progress_bar(quiet: bool) -> Any:
 
 def show(bar: Any, state: State, done: float) -> None:
     """Bring the bar up to date."""
-    score = f", IoU {selection(state.best, state.scores):.3f}" if state.best else ""
+    score = ""
+    if state.best:
+        name = next(n for n in state.scores if n in state.best)
+        label = "IoU" if "iou" in name else name
+        score = f", {label} {selection(state.best, state.scores):.3f}"
     text = f"step {state.step}, loss {state.recent_loss:.4f}{score}"
     bar.set_postfix_str(text, refresh=False)
     bar.update(max(0.0, min(100.0, 100 * done) - bar.n))

@@ -47,6 +47,7 @@ def train_occupancy(dataset: Path, out: Path, **changes: Any) -> dict[str, Any]:
         "steps": 4,
         "batch": 2,
         "evaluate_every": 2,
+        "made_up": 16,
         **changes,
     }
     occupancy = OccupancyConfig(**{"decoded": 64, "cloud": 50, "voxels": 8, **own})

@@ -59,6 +59,24 @@ def test_a_point_on_a_ray_projects_to_its_pixel_centre(
     torch.testing.assert_close(depths.reshape(height, width), t * (rays_d[0] @ forward))
 
 
+def test_pixels_unproject_to_points_that_project_back() -> None:
+    one = camera()
+    Ks = one.Ks.repeat(2, 1, 1)
+    Ks[:, 0, 1] = torch.tensor([0.0, 3.5])  # the second with skew
+    other = one.c2w[..., [2, 0, 1, 3]]  # turned
+    cameras = Cameras(torch.cat((one.c2w, other)), Ks, 37, 23)
+    generator = torch.Generator().manual_seed(0)
+    depths = 1 + torch.rand(2, 23, 37, generator=generator, dtype=torch.float64)
+    pixels = torch.rand(2, 23, 37, generator=generator) < 0.3
+    points = cameras.unproject(depths, pixels)
+    assert len(points) == int(pixels.sum())
+    uv, z = cameras.project(points)  # (2, P, 2)
+    view, row, column = pixels.nonzero(as_tuple=True)
+    order = torch.arange(len(points))
+    torch.testing.assert_close(uv[view, order], torch.stack((column, row), -1).double() + 0.5)
+    torch.testing.assert_close(z[view, order], depths[pixels])
+
+
 def test_axes_are_right_down_forward() -> None:
     cameras = Cameras(
         torch.eye(4)[None], torch.tensor([[[10.0, 0, 4], [0, 10, 3], [0, 0, 1]]]), 8, 6

@@ -338,6 +338,8 @@ SETTINGS: dict[str, Any] = {
     "light": "estimate",
     "appearance": "albedo",
     "refine_cameras": True,
+    "refine_intrinsics": True,
+    "exposure": "per-view",
     "schedule": "greedy",
     "loss": "huber",
     "bounds": (7.1, -4.9, 2.1, 12.8, -1.2, 7.8),

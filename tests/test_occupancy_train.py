@@ -22,6 +22,7 @@ from singleview.data.samples import open_samples
 from singleview.distributed import Job
 from singleview.learners.occupancy import OccupancyLearner
 from singleview.models import OccupancyNetwork
+from singleview.run_folder import RunFolder
 
 ONE = Job(0, 1, torch.device("cpu"))
 
@@ -76,6 +77,37 @@ def test_every_kind_of_input_trains(data: Path, tmp_path: Path, kind: str) -> No
     assert metrics["validation"]["iou"] >= 0
     divergence = float(read_rows(tmp_path / "run" / "losses.csv")[0]["divergence"])
     assert (divergence > 0) == (kind == "none")
+
+
+def test_made_up_pictures_show_what_is_asked_at_points(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From one of the cameras, perhaps in a mirror, points inside lie on the object's picture."""
+    monkeypatch.setattr("singleview.learners.occupancy.REAL_SHARE", 0.0)
+    own = OccupancyConfig(input="image", decoded=300)
+    config = TrainConfig(data, tmp_path / "run", model="occupancy", size="small", occupancy=own,
+                         batch=4, made_up=16)  # fmt: skip
+    learner, run = OccupancyLearner(config), RunFolder(config)
+    run.begin()
+    learner.prepare(run, ONE, quiet=True)
+    source = learner.made_up[0]
+    step = learner.step(ONE)
+    assert step.observations is not None
+    assert step.points.shape == (4, 300, 3)
+    assert 0.1 < float(step.inside.float().mean()) < 0.7
+    mirror = torch.tensor([-1.0, 1.0, 1.0])
+    for image, points, inside in zip(step.observations, step.points, step.inside, strict=True):
+        lit = image[..., 0] > 0
+        found = []
+        for pixels, places in ((lit, points), (lit.flip(1), points * mirror)):
+            for camera in source.cameras(0):
+                uv, _ = camera.project(places)
+                column, row = uv[0].long().clamp(0, lit.shape[1] - 1).unbind(-1)
+                on = pixels[row, column].float()
+                found.append((float(on[inside].mean()), float(on[~inside].mean())))
+        of_inside, of_outside = max(found)
+        assert of_inside > 0.9
+        assert of_outside < 0.8
 
 
 def test_the_ablation_trains(data: Path, tmp_path: Path) -> None:

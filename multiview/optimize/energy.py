@@ -10,7 +10,7 @@ function, which grows linearly beyond a residual of k: `ρ(r) = w(r) r² (2 − 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -51,6 +51,8 @@ class Terms:
     carve: Tensor
     eikonal: Tensor
     laplacian: Tensor
+    hold: Tensor = field(default_factory=lambda: torch.zeros(()))
+    """To a likely shape (`optimize.hold`), where there is one."""
 
     @property
     def per_view(self) -> Tensor:
@@ -65,7 +67,7 @@ class Terms:
     @property
     def total(self) -> Tensor:
         """The energy, `[]`."""
-        return self.data + self.eikonal + self.laplacian
+        return self.data + self.eikonal + self.laplacian + self.hold
 
 
 def energy(
@@ -153,12 +155,4 @@ def carve_points(targets: Targets, out: Rendering) -> tuple[Tensor, Tensor]:
     Not differentiable: the points are held fixed.
     """
     wrong = out.hit_mask & (targets.silhouettes < CARVE_BELOW) & (targets.silhouette_weights > 0.99)
-    view, row, column = wrong.nonzero(as_tuple=True)
-    if not len(view):
-        return torch.zeros(0, 3), view
-    some, among = torch.unique(view, return_inverse=True)
-    rays_o, rays_d = targets.cameras[some].rays()
-    d = rays_d[among, row, column]
-    forward = targets.cameras.c2w[view, :3, 2]
-    t = out.depths[view, row, column].detach() / (d * forward).sum(-1)
-    return rays_o[among, row, column] + t[:, None] * d, view
+    return targets.cameras.unproject(out.depths.detach(), wrong), wrong.nonzero()[:, 0]

@@ -1,4 +1,4 @@
-"""Gauss-Newton on the lattice: all views at once, a few dozen linear solves in all.
+"""Gauss-Newton on the lattice: all views at once, or many in turns; a few dozen linear solves.
 
 Each step linearises the renderings at the lattice (`LeastSquares`), solves for the change of the
 vertices near the surface, and redistances. Damping follows the energy, as in Levenberg-Marquardt:
@@ -16,8 +16,10 @@ from torch import Tensor
 
 from multiview.appearance import Appearance
 from multiview.optimize.energy import Terms
+from multiview.optimize.hold import Hold
 from multiview.optimize.least_squares import LeastSquares
 from multiview.optimize.targets import Targets
+from multiview.optimize.turns import take_turns
 from multiview.recipes import NewtonLevel, NewtonRecipe
 from sdfrender import Lattice
 from sdfrender.redistance import redistance
@@ -39,8 +41,9 @@ class GaussNewton:
         lattice: where to start.
         targets: all training views at this level.
         appearance: colour and light; every rendering is shown to it.
-        recipe: weights of the energy, least damping.
+        recipe: weights of the energy, least damping, most views of a step.
         level: settings of the level, among them the weight of smoothness.
+        hold: a likely shape to stay near, if there is one.
     """
 
     def __init__(
@@ -50,19 +53,30 @@ class GaussNewton:
         appearance: Appearance,
         recipe: NewtonRecipe,
         level: NewtonLevel,
+        hold: Hold | None = None,
     ) -> None:
-        self.lattice = lattice
+        self.lattice, self.hold = lattice, hold
         self.targets, self.appearance, self.level = targets, appearance, level
         self.weights = replace(recipe.weights, laplacian=level.laplacian)
         self.least_damping = recipe.least_damping
         self.damping, self.energy = 1.0, float("inf")
+        self.groups = take_turns(targets.cameras, lattice.bounds.mean(0), recipe.views)
         self.settled = False
         spacing = lattice.spacing
         self.reach = REACH * float(spacing.max() / spacing.min())  # of the smallest spacing
 
-    def iterate(self) -> Terms:
-        """One step on all views. Returns the terms before it."""
-        problem = LeastSquares(self.lattice, self.targets, self.appearance, self.weights, BAND)
+    def iterate(self, views: list[int] | None = None) -> Terms:
+        """One step on some views, which stand for all of them. Returns the terms before it."""
+        targets = self.targets if views is None else self.targets[views]
+        problem = LeastSquares(
+            self.lattice,
+            targets,
+            self.appearance,
+            self.weights,
+            BAND,
+            self.hold,
+            count=len(self.targets.cameras) / len(targets.cameras),
+        )
         energy = float(problem.terms.data)
         if energy > WORSE * self.energy:
             self.damping = min(RAISE * self.damping, MOST)
@@ -79,16 +93,26 @@ class GaussNewton:
         return problem.terms
 
     def run_pass(self, index: int) -> Iterator[tuple[list[int], Terms]]:
-        """One step on all views, whatever its index."""
-        yield list(range(len(self.targets.cameras))), self.iterate()
+        """One step on the views whose turn it is; all show their colours in the last of a level."""
+        views = self.groups[index % len(self.groups)]
+        if index == self.level.passes - 1:
+            for others in self.groups:
+                if others is not views:
+                    self._show(others)
+        yield views, self.iterate(views)
 
     def estimate_appearance(self) -> None:
         """Render all views once and solve for colour and light, before the first step."""
-        look = self.appearance
+        for views in self.groups:
+            self._show(views)
+        self.appearance.solve()
+
+    def _show(self, views: list[int]) -> None:
+        """Let colour and light see the shape as it stands."""
+        targets, look = self.targets[views], self.appearance
         with torch.no_grad():
-            out = look.render(self.lattice, self.targets.cameras)
-        look.observe(out, self.targets, self.lattice)
-        look.solve()
+            out = look.render(self.lattice, targets.cameras)
+        look.observe(out, targets, self.lattice)
 
     def state(self) -> dict[str, Tensor]:
         """Tensors that `restore` needs to go on exactly here."""

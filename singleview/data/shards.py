@@ -49,7 +49,8 @@ class SamplePointsConfig:
     """What `singleview sample-points` is told; its fields are the options.
 
     Args:
-        meshes: folder of category folders of watertight meshes (.obj .ply .glb .stl .off).
+        meshes: folder of category folders of watertight meshes (.obj .ply .glb .stl .off);
+            with --sdf they may have holes.
         out: folder to write; it may hold the pictures of the same objects.
         categories: category folders to take. Default: all.
         alignment: JSON with a rotation per mesh that turns it upright. Default: alignment.json in
@@ -61,6 +62,9 @@ class SamplePointsConfig:
             at 3, 8, 13, 18 are for testing, 2 and 12 for validation. random: a fifth and a tenth,
             by lot. all: all for training. Or a JSON file {"train": [names], "val": …, "test": …}.
         seed: of the points and of the random split.
+        sdf: instead of all that, so many points of each object with their signed distance, most of
+            them near its surface: what DeepSDF learns from. Meshes need not be watertight.
+        warped: with --sdf: so many warped copies of each training object too. Default: 0.
     """
 
     meshes: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MESHES")]
@@ -72,6 +76,8 @@ class SamplePointsConfig:
     surface: int = 50_000
     split: str = "protocol"
     seed: int = 0
+    sdf: int | None = None
+    warped: int = 0
 
 
 def sample_points(config: SamplePointsConfig, quiet: bool = False) -> dict[str, Split]:
@@ -85,6 +91,10 @@ def sample_points(config: SamplePointsConfig, quiet: bool = False) -> dict[str, 
             a folder that holds other samples.
     """
     _check(config)
+    if config.sdf is not None:
+        from singleview.data.distances import sample_distances
+
+        return sample_distances(config, quiet)
     sources = find_meshes(config.meshes, config.alignment, config.categories)
     splits = split_by(config.split, [source.name for source in sources], config.seed)
     groups = [sources[i : i + PER_SHARD] for i in range(0, len(sources), PER_SHARD)]
@@ -185,7 +195,7 @@ def _shard(folder: Path, number: int) -> Path:
 def _open_folder(config: SamplePointsConfig, splits: dict[str, Split]) -> None:
     """Write the manifest, or make sure that the folder holds a part of the same samples."""
     settings: dict[str, Any] = asdict(config)
-    for name in ("meshes", "out", "alignment"):
+    for name in ("meshes", "out", "alignment", "sdf", "warped"):
         del settings[name]
     numbered = enumerate(splits.items())
     objects = [{"name": n, "split": s, "shard": i // PER_SHARD} for i, (n, s) in numbered]
@@ -212,6 +222,11 @@ def _check(config: SamplePointsConfig) -> None:
             "protocol, random, all or a JSON file",
         ),
         "seed": (0 <= config.seed < 2**62, "from 0 to 2^62 - 1"),
+        "sdf": (config.sdf is None or 100 <= config.sdf <= 10**7, "from 100 to 10 million"),
+        "warped": (
+            config.warped == 0 or (config.sdf is not None and 0 < config.warped <= 1000),
+            "0, or up to 1000 with --sdf",
+        ),
     }
     for name, (holds, rule) in rules.items():
         if not holds:

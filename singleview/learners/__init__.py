@@ -14,6 +14,10 @@ def open_learner(config: TrainConfig) -> Learner:
         from singleview.learners.occupancy import OccupancyLearner
 
         return OccupancyLearner(config)
+    if config.model == "deepsdf":
+        from singleview.learners.deepsdf import DeepsdfLearner
+
+        return DeepsdfLearner(config)
     from singleview.learners.sdfdiff import SdfdiffLearner
 
     return SdfdiffLearner(config)

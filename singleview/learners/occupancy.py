@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from sdfrender.errors import InputError
-from singleview.batches import jitter
+from singleview.batches import REAL_SHARE, jitter
 from singleview.config import TrainConfig
-from singleview.data.dataset import LONGEST_SIDE, Dataset, open_dataset
-from singleview.data.samples import Samples, open_samples
+from singleview.data.dataset import LONGEST_SIDE, Dataset, open_dataset, unit
+from singleview.data.samples import HALF_BOX, Samples, open_samples
 from singleview.distributed import Job
 from singleview.learners.learner import Learner
 from singleview.models import Model
@@ -23,11 +23,16 @@ from singleview.models.encoders import Code
 from singleview.models.occupancy import OccupancyNetwork, paper_shape, small_shape
 from singleview.observations import Observer, pick, same_objects
 from singleview.occupancy_measures import best_threshold, draw_objects, logits_at
+from singleview.prepare import SHAPE_RESOLUTION, can_make_up, made_up_objects
+from singleview.run_folder import RunFolder
 from singleview.schedule import Now
 from singleview.state import Clock
-from singleview.warps import WarpSettings, random_warp
+from singleview.validate import resized
+from singleview.warps import WarpSettings, random_warp, sample
 
 GLANCE, LOOK = 8_000, 20_000  # points of an object in a validation, and in the last judgement
+MADE_UP_RESOLUTION = 40  # of the lattices of made-up objects
+SPARE = 4  # times as many points are drawn as are kept: those near a surface are among them
 BOX_POINTS = 2000  # of the surface, whose box says how large a warped object is
 SEEDS = 3  # observations of each object in the last judgement
 
@@ -67,6 +72,7 @@ class OccupancyLearner(Learner):
         self.warps, self.flips = augment == "made-up" and kind != "image", augment != "none"
         if kind == "index":
             self.warps = self.flips = False
+        self.made_up: list[Dataset] = []  # of images, filled in before the first step
         self.train = self._observer(samples, pictures, "train")
         self.held_out = self.train
         if kind != "index" and "val" in samples.splits:
@@ -84,6 +90,22 @@ class OccupancyLearner(Learner):
             grid,
         )
 
+    def prepare(self, run: RunFolder, job: Job, quiet: bool) -> None:
+        """Photograph made-up objects, where images are what is seen and that is possible."""
+        pictures = self.train.pictures
+        if pictures is None or not self.flips or self.config.augment == "flip":
+            return
+        if pictures.values is None or not can_make_up(pictures):
+            if self.config.augment == "made-up":
+                raise InputError(
+                    f"--augment: made-up needs one set of cameras, a known light and true lattices "
+                    f"of the objects, {self.config.dataset} lacks them: use flip"
+                )
+            return
+        shapes = resized(pictures.values.float(), SHAPE_RESOLUTION)
+        config = replace(self.config, resolution=MADE_UP_RESOLUTION)
+        self.made_up = made_up_objects(config, pictures, shapes, run, job, quiet)
+
     def build(self) -> Model:
         """The network."""
         make = small_shape if self.config.chosen_size == "small" else paper_shape
@@ -99,6 +121,8 @@ class OccupancyLearner(Learner):
 
     def step(self, job: Job) -> OccupancyStep:
         """Draw the next step; this process's shard of it."""
+        if self.made_up and self._draw(100) < 100 * (1 - REAL_SHARE):
+            return self._made_up_step(job)
         objects = [self._draw(len(self.train.samples)) for _ in range(self.config.batch)]
         drawn = [self._object(i) for i in objects]
         observations, points, inside = (torch.stack(column) for column in zip(*drawn, strict=True))
@@ -138,16 +162,41 @@ class OccupancyLearner(Learner):
         a, b = ((warp.to_new(x) - (low + high) / 2) * scale for x in (points, parts))
         return a, b
 
+    def _made_up_step(self, job: Job) -> OccupancyStep:
+        """Made-up objects, whose occupancy is the sign of their lattices."""
+        source = self.made_up[self._draw(len(self.made_up))]
+        assert source.values is not None
+        objects = [self._draw(len(source)) for _ in range(self.config.batch)]
+        drawn = torch.rand(len(objects), SPARE * self.decoded, 3, generator=self.generator)
+        points = 2 * HALF_BOX * (drawn - 0.5)
+        values = torch.stack(
+            [sample(source.values[i].float(), p) for i, p in zip(objects, points, strict=True)]
+        )
+        if self.sampling != "uniform":  # the nearest of many instead
+            near = self.decoded if self.sampling == "surface" else self.decoded // 2
+            order = values[:, self.decoded :].abs().argsort(1)[:, :near] + self.decoded
+            rest = torch.arange(self.decoded - near).expand(len(objects), -1)
+            chosen = torch.cat((rest, order), 1)
+        else:
+            chosen = torch.arange(self.decoded).expand(len(objects), -1)
+        inside = values.gather(1, chosen) < 0
+        points = points.gather(1, chosen[..., None].expand(-1, -1, 3))
+        views = [self._draw(source.views) for _ in objects]
+        images, points = self._jittered(unit(source.images[objects, views]), points)
+        images, points, inside = (job.shard(x).to(job.device) for x in (images, points, inside))
+        return OccupancyStep(images, points, inside)
+
     def _pictures(self, objects: list[int], points: Tensor) -> tuple[Tensor, Tensor]:
         """A picture of each object, and its points; some of them mirrored."""
         assert self.train.pictures is not None
-        B = len(objects)
-        images = self.train.pictures_of(
-            objects, [self._draw(self.train.pictures.views) for _ in range(B)]
-        )
+        views = [self._draw(self.train.pictures.views) for _ in objects]
+        return self._jittered(self.train.pictures_of(objects, views), points)
+
+    def _jittered(self, images: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures a little brighter or darker, some mirrored together with the points."""
         if not self.flips:
             return images, points
-        u = torch.rand(3, B, generator=self.generator)
+        u = torch.rand(3, len(images), generator=self.generator)
         flipped, gain = u[0] < 0.5, 0.9 + 0.2 * u[1]
         images = jitter(images, flipped, gain, (0.4 * (u[2] - 0.5)).exp(), (0, 0))
         mirror = torch.where(flipped[:, None], torch.tensor([-1.0, 1.0, 1.0]), torch.ones(3))

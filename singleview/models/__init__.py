@@ -1,14 +1,16 @@
-"""Networks from an observation to a shape."""
+"""Networks from an observation, or a code, to a shape."""
 
 from typing import Any, TypeAlias
 
+from singleview.models.deepsdf import AutoDecoder
 from singleview.models.occupancy import OccupancyNetwork, OccupancyShape
 from singleview.models.sdfdiff import Paper, build_sdfdiff
 from singleview.models.small import Small
 
-Model: TypeAlias = Paper | Small | OccupancyNetwork
+Model: TypeAlias = Paper | Small | OccupancyNetwork | AutoDecoder
 
 __all__ = [
+    "AutoDecoder",
     "Model",
     "OccupancyNetwork",
     "OccupancyShape",

@@ -1,0 +1,237 @@
+"""Signed distances around meshes, what DeepSDF learns from; `singleview sample-points --sdf`.
+
+    DIR/distances.json              what there is: objects with their split and shard, settings
+    DIR/distances_000.safetensors   the arrays of up to 20 objects, as NAME/points and NAME/values
+
+Arrays: `points` `[P, 3]` float16, canonical frame, nineteen twentieths of them near the surface and
+the others uniform in the box, in no order; `values` `[P]` float16, distances of the rounded points.
+Inside is where the winding number says so: meshes with holes will do. Shards that are there are not
+made again, so that an interrupted command goes on.
+
+A training object can be followed by warped copies of itself, `chair/101~1`, which are training
+objects too: they teach a space of shapes where objects are few.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import trimesh
+from torch import Tensor
+from tqdm import tqdm
+
+from sdfrender.errors import InputError
+from sdfrender.files import write_json
+from sdfrender.mesh import Doubles, signed_distances
+from sdfrender.tables import read_table
+from sdfrender.tensor_files import expect, load_tensors, need_file, save_tensors
+from singleview.data.dataset import LONGEST_SIDE, Split, members
+from singleview.data.meshes import Source, canonical_mesh, find_meshes, split_by
+from singleview.warps import WarpSettings, random_warp
+
+MANIFEST = "distances.json"
+FORMAT = "singleview.distances"
+PER_SHARD = 20
+NEAR_SHARE = 0.95  # of the points; 47 of 50 in the paper
+# Standard deviations from the surface, as parts of the longest side, of one half each; the paper's
+# variances, 0.0025 and 0.00025 in the unit ball, are about these.
+NEAR = (0.03, 0.01)
+HALF_BOX = 1.0  # of the uniform points
+WARPED = "~"  # between the name of an object and the number of a warped copy
+LONGEST_EDGE = 0.1  # of a mesh that is warped, in canonical units
+
+
+@dataclass(frozen=True)
+class Distances:
+    """N objects as points with signed distances.
+
+    Args:
+        names: `CATEGORY/OBJECT`, or `CATEGORY/OBJECT~NUMBER` of a warped copy.
+        splits: of each object.
+        points: `[N, P, 3]` float16, canonical frame (longest side 1.5, y up).
+        values: `[N, P]` float16, negative inside.
+    """
+
+    names: tuple[str, ...]
+    splits: tuple[Split, ...]
+    points: Tensor
+    values: Tensor
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def split(self, which: Split) -> Distances:
+        """The objects of one split.
+
+        Raises:
+            InputError: it has none.
+        """
+        return self.subset(members(self.splits, which))
+
+    def subset(self, objects: Sequence[int]) -> Distances:
+        """Some of the objects, in the order given."""
+        ids = list(objects)
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in ids),
+            splits=tuple(self.splits[i] for i in ids),
+            points=self.points[ids],
+            values=self.values[ids],
+        )
+
+
+# ---------------------------------------------------------------------- making
+
+
+def sample_distances(config: Any, quiet: bool = False) -> dict[str, Split]:
+    """Sample distances around every mesh of `config.meshes`, write the shards to `config.out`.
+
+    Args:
+        config: a `SamplePointsConfig`, its options checked.
+        quiet: no progress bar.
+
+    Returns:
+        The split of each object, warped copies included.
+
+    Raises:
+        InputError: meshes, an alignment or a split that cannot be used, or a folder that holds
+            other samples.
+    """
+    sources = find_meshes(config.meshes, config.alignment, config.categories)
+    splits = split_by(config.split, [source.name for source in sources], config.seed)
+    jobs = [
+        (source, copy)
+        for source in sources
+        for copy in range(1 + (config.warped if splits[source.name] == "train" else 0))
+    ]
+    found = {_name(source, copy): splits[source.name] for source, copy in jobs}
+    _open_folder(config, found)
+    groups = [jobs[i : i + PER_SHARD] for i in range(0, len(jobs), PER_SHARD)]
+    with tqdm(total=len(jobs), desc="measuring distances", unit="object", disable=quiet) as bar:
+        for number, group in enumerate(groups):
+            if not _shard(config.out, number).exists():
+                tensors: dict[str, Tensor] = {}
+                for source, copy in group:
+                    tensors |= _sample_object(source, copy, config)
+                    bar.update()
+                save_tensors(_shard(config.out, number), tensors, {"format": FORMAT})
+    return found
+
+
+def _sample_object(source: Source, copy: int, config: Any) -> dict[str, Tensor]:
+    """The arrays of one object or of a warped copy, by `NAME/ARRAY`."""
+    name = _name(source, copy)
+    rng = np.random.default_rng((config.seed, *name.encode()))
+    mesh = canonical_mesh(source)
+    if copy:
+        mesh = warped_mesh(mesh, torch.Generator().manual_seed(int(rng.integers(2**62))))
+    points = points_around(mesh, config.sdf, rng).astype(np.float16)
+    values = signed_distances(mesh, points.astype(np.float64))
+    tensors = {"points": torch.from_numpy(points), "values": torch.from_numpy(values).half()}
+    return {f"{name}/{key}": x for key, x in tensors.items()}
+
+
+def points_around(mesh: trimesh.Trimesh, count: int, rng: np.random.Generator) -> Doubles:
+    """`[count, 3]` points near the surface and some uniform ones, in no order.
+
+    Args:
+        mesh: in the canonical frame.
+        count: of points.
+        rng: that draws them.
+    """
+    near = round(NEAR_SHARE * count)
+    seed = int(rng.integers(2**31))
+    close = trimesh.sample.sample_surface(mesh, near, seed=seed)[0]
+    sigma = LONGEST_SIDE * np.resize(NEAR, (near, 1))
+    uniform = rng.uniform(-HALF_BOX, HALF_BOX, (count - near, 3))
+    points = np.concatenate((close + sigma * rng.standard_normal((near, 3)), uniform))
+    return rng.permutation(points)
+
+
+def warped_mesh(mesh: trimesh.Trimesh, generator: torch.Generator) -> trimesh.Trimesh:
+    """A random deformation of a mesh (`singleview.warps`), in the canonical frame again."""
+    fine, faces = trimesh.remesh.subdivide_to_size(  # type: ignore[no-untyped-call]
+        mesh.vertices, mesh.faces, LONGEST_EDGE
+    )
+    warp = random_warp(WarpSettings(), generator)
+    verts = warp.to_new(torch.from_numpy(fine).float()).double().numpy()
+    low, high = verts.min(0), verts.max(0)
+    verts = (verts - (low + high) / 2) * (LONGEST_SIDE / (high - low).max())
+    return trimesh.Trimesh(verts, faces, process=False)
+
+
+# ---------------------------------------------------------------------- reading
+
+
+def open_distances(folder: Path) -> Distances:
+    """Read what `sample_distances` wrote.
+
+    Raises:
+        InputError: no such folder, or a manifest or a shard that is missing, damaged or does not
+            fit.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise InputError(
+            f"{folder}: need signed distances, there is no {MANIFEST} "
+            "(write them with singleview sample-points --sdf 250000)"
+        )
+    manifest = read_table(folder / MANIFEST)
+    with expect(folder / MANIFEST, "a list of distances"):
+        if manifest["format"] != FORMAT:
+            raise InputError(f"{folder / MANIFEST}: need the format {FORMAT}, "
+                             f"got {manifest['format']!r}")  # fmt: skip
+        objects = [(str(o["name"]), o["split"], int(o["shard"])) for o in manifest["objects"]]
+        names, splits, numbers = zip(*objects, strict=True)
+    stored: dict[str, Tensor] = {}
+    for number in sorted(set(numbers)):
+        shard = _shard(folder, number)
+        need_file(shard, "a shard of distances")
+        stored |= load_tensors(shard, "a shard of distances")[0]
+    arrays = {}
+    with expect(folder, "distances that fit its distances.json"):
+        for key in ("points", "values"):
+            arrays[key] = torch.stack([stored.pop(f"{name}/{key}") for name in names])
+            if not bool(arrays[key].isfinite().all()):
+                raise InputError(f"{folder}: need finite numbers in {key!r}, got NaN or infinity")
+    if arrays["points"].shape != (*arrays["values"].shape, 3):
+        raise InputError(f"{folder}: need a distance for every point")
+    return Distances(names, splits, **arrays)
+
+
+def is_warped(name: str) -> bool:
+    """Whether a name is that of a warped copy."""
+    return WARPED in name
+
+
+def _name(source: Source, copy: int) -> str:
+    return f"{source.name}{WARPED}{copy}" if copy else source.name
+
+
+def _shard(folder: Path, number: int) -> Path:
+    return folder / f"distances_{number:03d}.safetensors"
+
+
+def _open_folder(config: Any, splits: dict[str, Split]) -> None:
+    """Write the manifest, or make sure that the folder holds a part of the same samples."""
+    numbered = enumerate(splits.items())
+    manifest = {
+        "format": FORMAT,
+        "version": 1,
+        "settings": {key: getattr(config, key) for key in ("sdf", "warped", "split", "seed")},
+        "objects": [{"name": n, "split": s, "shard": i // PER_SHARD} for i, (n, s) in numbered],
+    }
+    file = config.out / MANIFEST
+    if file.is_file():
+        if read_table(file) != json.loads(json.dumps(manifest)):
+            raise InputError(
+                f"{file}: holds samples of other objects or settings: choose another --out"
+            )
+        return
+    config.out.mkdir(parents=True, exist_ok=True)
+    write_json(file, manifest)
