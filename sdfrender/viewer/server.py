@@ -203,7 +203,8 @@ class Viewer:
         with gui.add_folder("Cameras"):
             shown = gui.add_checkbox("show", True)
             gui.add_markdown(
-                "A click on a camera stands where it stood. Blue: fitted"
+                "A click on a camera stands where it stood; then hide the cameras to see the "
+                "surface in the photograph's place. Blue: fitted"
                 + (", orange: held out." if not all(views.fitted) else ".")
             )
             self._view_name = gui.add_markdown("")
