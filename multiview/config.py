@@ -23,8 +23,8 @@ from sdfrender.errors import InputError
 Start = Literal["hull", "sphere"]
 Preset = Literal["best", "fast", "adam", "sdfdiff"]
 Loss = Literal["l2", "huber"]
-Logs = Literal["tensorboard"]
 Exposure = Literal["same", "per-view"]
+Logs = Literal["tensorboard"]
 Colors = Literal["auto", "constant", "albedo", "radiance"]
 Up = Literal["x", "y", "z", "-x", "-y", "-z"]
 
@@ -53,12 +53,12 @@ class FitConfig:
     resume: bool = False
     texture: bool = False
     refine_cameras: bool = False
-    logs: Logs | None = None
     refine_intrinsics: bool = False
     prior: Path | None = None
     prior_up: Up = "y"
     prior_hold: float = 0.01
     exposure: Exposure = "same"
+    logs: Logs | None = None
 
     def __post_init__(self) -> None:
         if self.resolution < 8:

@@ -23,6 +23,7 @@ from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
 from sdfrender import InputError, Lattice, load_mesh, save_lattice
 from sdfrender.atlas import need_xatlas
+from sdfrender.engines.threads import torch_threads
 from sdfrender.latent_field import LatentField
 from sdfrender.scalars import need_tensorboard
 from sdfrender.viewer import need_viser
@@ -47,12 +48,8 @@ def fit(config: FitConfig, quiet: bool = False, live: bool = False) -> dict[str,
     Raises:
         InputError: names the file or option, the rule and the value.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.num_threads)
-    try:
+    with torch_threads(config.num_threads):
         return _fit(config, quiet, live)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:

@@ -161,6 +161,21 @@ def earth_mover(
     return float(costs[linear_sum_assignment(costs)].mean())
 
 
+def squared_chamfer(
+    mesh: trimesh.Trimesh, reference: trimesh.Trimesh, samples: int = 30_000, seed: int = 0
+) -> float:
+    """DeepSDF's Chamfer: mean squared distance of samples, there plus back. A squared length.
+
+    Distances go to the nearest sample. Of equal surfaces of area A it is therefore `2 A / (π S)`
+    for S samples, not 0: in the unit ball, with S = 30 000 and A = 3, .064 · 10⁻³.
+    """
+    from scipy.spatial import KDTree
+
+    (points, _), (others, _) = _sample(mesh, samples, seed), _sample(reference, samples, seed + 1)
+    there, back = KDTree(others).query(points)[0], KDTree(points).query(others)[0]
+    return float((there**2).mean() + (back**2).mean())
+
+
 def volume_iou(
     mesh: trimesh.Trimesh, reference: trimesh.Trimesh, samples: int = SAMPLES, seed: int = 0
 ) -> float:

@@ -13,11 +13,13 @@ import tyro
 
 from sdfrender.cli import Flag, run_command
 from sdfrender.errors import InputError
+from singleview.complete import CompleteConfig
 from singleview.config import PredictConfig, TrainConfig
 from singleview.data.dataset import Split
 from singleview.data.render_dataset import RenderDatasetConfig
 from singleview.data.shards import SamplePointsConfig
 from singleview.evaluate import EvaluateConfig
+from singleview.interpolate import InterpolateConfig
 
 QUICK_OBJECTS = 10  # in the report that a training ends with
 AsJson = Annotated[Flag, tyro.conf.arg(name="json")]
@@ -179,7 +181,8 @@ def predict(
     views of the shape, in the object's canonical frame: the box [-1, 1]³, y up.
 
     Occupancy networks also take point clouds or voxels and give meshes in the input's frame; one
-    without an input makes up --count shapes, and some --between them.
+    without an input makes up --count shapes, and some --between them. DeepSDF takes meshes, and
+    gives the member of its family that is most like each; or names of shapes that it knows.
 
     Example: singleview predict mug.png --model runs/five --out predictions
 
@@ -207,6 +210,9 @@ def evaluate(
     Occupancy networks are measured at random points instead, and their meshes as in their paper,
     beside the nearest training object by input, the category's mean and the input itself.
 
+    DeepSDF is measured on meshes (--meshes) as in its paper: on --split train with the codes that
+    it learned, on others with codes that are found from samples of the distance.
+
     Example: singleview evaluate data/five runs/five --baselines
 
     Args:
@@ -233,6 +239,51 @@ def evaluate(
         console.print(tables.terminal(result, console.width))
 
 
+def complete(
+    config: Annotated[CompleteConfig, tyro.conf.arg(name="")], as_json: AsJson = False
+) -> None:
+    """Complete the shape of which a depth image shows one side.
+
+    The code of a DeepSDF network is found that explains the depths, and the empty space before and
+    beside them, by Levenberg-Marquardt. DIR/NAME/ gets mesh.ply and points.ply (what was seen) in
+    the frame of the input, lattice.safetensors and code.json in the canonical frame, and sheet.png.
+
+    DEPTH is OBJECT/depth/NNN.exr with OBJECT/cameras.npz, the layout of DVR, or an .npz with depths
+    [H, W] (camera z), K [3, 3] (pixels, centres at +0.5) and c2w [4, 4] (OpenCV axes): in the
+    network's canonical frame, or in another whose units per canonical unit and origin `scale` and
+    `center` [3] state. Depths that are infinite say that nothing is there, 0 that nothing is known.
+
+    Example: singleview complete chair.npz --model runs/chairs --out completed
+
+    Args:
+        config: the options.
+        as_json: Print the folders written as JSON.
+    """
+    from singleview.complete import complete_depths
+
+    folders = [str(folder) for folder in complete_depths(config)]
+    print(json.dumps(folders, indent=2) if as_json else "\n".join(f"wrote {x}" for x in folders))
+
+
+def interpolate(
+    config: Annotated[InterpolateConfig, tyro.conf.arg(name="")], as_json: AsJson = False
+) -> None:
+    """Draw a strip of shapes on the way from one to another.
+
+    A DeepSDF network is drawn itself, by sphere tracing, for codes on the line from A's to B's.
+
+    Example: singleview interpolate chair/101 chair/105 --model runs/chairs --out strip.png
+
+    Args:
+        config: the options.
+        as_json: Print the files written as JSON.
+    """
+    from singleview.interpolate import interpolate
+
+    files = [str(file) for file in interpolate(config)]
+    print(json.dumps(files, indent=2) if as_json else "\n".join(f"wrote {x}" for x in files))
+
+
 def demo(out: Path = Path("runs/singleview-demo"), as_json: AsJson = False) -> None:
     """Predict a chair from the picture that comes with the project; no arguments needed.
 
@@ -256,5 +307,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "report": report,
     "predict": predict,
+    "complete": complete,
+    "interpolate": interpolate,
     "demo": demo,
 }

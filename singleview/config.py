@@ -227,18 +227,21 @@ class PredictConfig:
 
     Args:
         images: an input each: pictures of one object, of any size; for occupancy networks also
-            clouds (.ply, or .npz with `points`) or grids (.npz with `voxels`), as the weights say.
+            clouds (.ply, or .npz with `points`) or grids (.npz with `voxels`), as the weights say;
+            for DeepSDF meshes, y up, or names of shapes that it knows.
         model: weights or a run folder. Default: those that come with the project.
         out: folder to write; each picture's results go to a folder of its name.
         mask: what is object: auto (the alpha channel, else a plain background told from the
             picture's rim), alpha, plain, none (black is background), or a picture, white = object.
         linear: the picture's numbers are linear in light, not sRGB.
         refine: make the shape agree with the picture, which takes the light of the training
-            pictures for granted; with occupancy, move the mesh's vertices onto the field's surface.
+            pictures for granted; with occupancy and DeepSDF, move the mesh's vertices onto the
+            field's surface.
         frames: of the turntable.
         size: pixels on a side of the turntable.
-        faces: triangles that an occupancy network's mesh is simplified to.
-        levels: how often the 32³ cells that it is extracted from are halved where its surface is.
+        faces: triangles that the mesh of an occupancy network or of DeepSDF is simplified to.
+        levels: how often the cells that it is extracted from (32³; DeepSDF 48³) are halved where
+            its surface is.
         count: shapes to make up, with a network without an input.
         between: shapes on the way from each made-up one to the next.
         seed: of made-up shapes, and of the choice among the points of a cloud.

@@ -17,10 +17,12 @@ from sdfrender.cli import Flag
 from sdfrender.errors import InputError
 from sdfrender.lattice import Lattice
 from singleview.baselines import Method, baselines
+from singleview.checkpoint import load_model
 from singleview.data.dataset import SPLITS, Dataset, Item, Split, open_dataset
 from singleview.data.meshes import by_category
 from singleview.data.stretched import stretched_copies
-from singleview.evaluate_occupancy import evaluate_occupancy, is_occupancy
+from singleview.evaluate_deepsdf import evaluate_deepsdf
+from singleview.evaluate_occupancy import evaluate_occupancy
 from singleview.measures import (
     RESOLUTIONS,
     inside,
@@ -30,6 +32,7 @@ from singleview.measures import (
     true_inside,
     true_mesh,
 )
+from singleview.models import AutoDecoder, OccupancyNetwork
 
 Numbers: TypeAlias = dict[str, float]
 MEASURES = (*(f"iou_{R}" for R in RESOLUTIONS), "chamfer", "normal_consistency", "silhouette_iou")
@@ -55,7 +58,10 @@ class EvaluateConfig:
         points: of each object at which the occupancy of occupancy networks is judged.
         observations: clouds or pictures of each object that occupancy networks are shown.
         surfaces: extract and measure the meshes of occupancy networks, which takes longer.
-        meshes: folder of the true meshes, for the point-to-surface distance of occupancy networks.
+        meshes: folder of the true meshes: DeepSDF is measured on them; for occupancy networks, they
+            give the point-to-surface distance.
+        adam: find the codes of shapes that DeepSDF does not know by the paper's 800 steps of Adam
+            too, on the same points.
     """
 
     dataset: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")]
@@ -71,6 +77,7 @@ class EvaluateConfig:
     observations: int = 3
     surfaces: bool = True
     meshes: Path | None = None
+    adam: Flag = False
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
@@ -86,8 +93,12 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             read, or a dataset without true shapes.
     """
     _check(config)
-    if config.weights and is_occupancy(config.weights[0]):
-        return evaluate_occupancy(config)
+    if config.weights:
+        kind = load_model(config.weights[0])[0]
+        if isinstance(kind, OccupancyNetwork):
+            return evaluate_occupancy(config)
+        if isinstance(kind, AutoDecoder):
+            return evaluate_deepsdf(config)
     methods = [network(path) for path in config.weights]
     dataset = open_dataset(config.dataset, config.image_size)
     judged = dataset.split(config.split)

@@ -316,11 +316,6 @@ class _Occupancies:
 # ---------------------------------------------------------------------- reading
 
 
-def is_occupancy(path: Path) -> bool:
-    """Whether weights are those of an occupancy network."""
-    return isinstance(load_model(path)[0], OccupancyNetwork)
-
-
 def _read(path: Path) -> tuple[OccupancyPredictor, dict[str, Any]]:
     model, about = load_model(path)
     if not isinstance(model, OccupancyNetwork):

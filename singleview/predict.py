@@ -141,14 +141,20 @@ def predict(config: PredictConfig) -> list[Prediction]:
     """
     weights = config.model or demo_weights()
     model, about = load_model(weights)
+
+    def draw(lattice: Lattice, folder: Path) -> None:
+        write_views(lattice, None, folder, config)
+
     if isinstance(model, OccupancyNetwork):
         from singleview.occupancy_predict import OccupancyPredictor, predict_occupancy
 
-        def draw(lattice: Lattice, folder: Path) -> None:
-            write_views(lattice, None, folder, config)
-
         reader = OccupancyPredictor.of(model, about, weights)
         return [Prediction(*done) for done in predict_occupancy(reader, config, draw)]
+    if isinstance(model, AutoDecoder):
+        from singleview.deepsdf_predict import predict_deepsdf
+
+        found = predict_deepsdf(model.decoder, about, config, draw)
+        return [Prediction(*done) for done in found]
     if not config.images:
         raise InputError("INPUT: need at least one picture, got none")
     predictor = load_predictor(weights, config.refine)

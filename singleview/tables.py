@@ -20,6 +20,22 @@ OCCUPANCY = {
     "chamfer": "Chamfer",
     "normal_consistency": "normals",
 }
+DEEPSDF = {
+    "chamfer_1000": "Chamfer ×10³",
+    "median": "median",
+    "earth_mover": "EMD",
+    "accuracy": "accuracy",
+    "completion": "completion",
+    "cosine": "cosine",
+    "to_nearest_1000": "to nearest",
+    "seconds": "CPU s",
+}
+DEEPSDF_CAPTION = (
+    "Shapes in the unit ball. Chamfer: mean squared distance, there plus back, 30 000 samples; "
+    "EMD: mean distance of 500 samples, paired best; accuracy: of 90% of the mesh; completion: "
+    "share of the truth within .01; cosine of normals; to nearest: Chamfer ×10³ from the "
+    "prediction to the training shape that is most like it; CPU s: to find a code."
+)
 OCCUPANCY_CAPTION = (
     "IoU at random points of the padded box; Chamfer-L1 from points to points in tenths of the "
     "longest side, as in Occupancy Networks; Chamfer from points to surface with the longest side "
@@ -33,17 +49,27 @@ CAPTION = (
 
 def about(result: dict[str, Any]) -> str:
     """What was judged, in a few words."""
+    if "known" in result:
+        return f"{result['objects']} {result['split']} objects"
     seen = f"{result['views']} views" if "views" in result else f"input: {result['input']}"
     return f"{result['objects']} {result['split']} objects, {seen}"
 
 
 def caption(result: dict[str, Any]) -> str:
     """What the numbers mean."""
+    if "known" in result:
+        return DEEPSDF_CAPTION
     return OCCUPANCY_CAPTION if "input" in result else CAPTION
 
 
 def table_rows(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Headings, and a row of texts per method, of what `singleview.evaluate.evaluate` returns."""
+    if "known" in result:
+        rows = [
+            [method["name"], *(number(method.get(key)) for key in DEEPSDF)]
+            for method in result["methods"]
+        ]
+        return ["method", *DEEPSDF.values()], rows
     categories = list(result["methods"][0]["categories"])
     measures = OCCUPANCY if "input" in result else HEADINGS
     headings = ["method", *categories, "mean", *measures.values()]

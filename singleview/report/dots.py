@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sdfrender import Cameras
 from sdfrender.report.pictures import for_display
+from sdfrender.report.turntable import CLAY
 
 REACH = 1  # pixels that a point covers on each side of its own
 AMBIENT, HEADLIGHT = 0.12, 0.85
@@ -29,7 +30,7 @@ def draw_points(points: Tensor, normals: Tensor | None, camera: Cameras) -> Tens
     else:
         to_eye = torch.nn.functional.normalize(camera.centers - points, dim=-1)
         light = AMBIENT + HEADLIGHT * (normals.float() * to_eye).sum(-1).abs()
-        colors = for_display(light)[:, None].expand(-1, 3)
+        colors = for_display(light)[:, None] * torch.tensor(CLAY)
     steps = torch.cartesian_prod(*[torch.arange(-REACH, REACH + 1)] * 2)  # (9, 2)
     column, row = (uv.floor().long()[:, None] + steps).unbind(-1)  # (P, 9)
     shown = (column >= 0) & (column < W) & (row >= 0) & (row < H) & (z > 0)[:, None]

@@ -23,7 +23,8 @@ from singleview.report.gallery import SIZE, Gallery, Guess
 
 SEEN = 4096  # points of a shape that its code is found from
 CLOSE = 0.01  # distance of points that stand for the true surface
-NEIGHBOURS = 8  # that tell how a surface lies
+REACH = 0.03  # and of those that tell how it lies
+NEIGHBOURS = 12  # of a point that do
 COARSE = 32  # cells of the first grid; halved once
 STRIPS, STEPS = 3, 7
 
@@ -59,10 +60,10 @@ class Family(Gallery):
         return Guess(shown, lattice_of(self.field, code), iou, iou)
 
     def truth(self, i: int) -> Tensor:
-        """Points next to the true surface."""
-        near = self.distances.values[i].float().abs() < CLOSE
-        points, cameras = self.distances.points[i].float()[near], self.sides(i)
-        normals = estimated_normals(points)
+        """Points of the true surface, as far as distances around it tell."""
+        cameras = self.sides(i)
+        given = self.distances.points[i].float(), self.distances.values[i].float()
+        points, normals = surface_near(*given)
         return torch.stack([draw_points(points, normals, cameras[k]) for k in range(len(cameras))])
 
 
@@ -101,16 +102,24 @@ def lattice_of(field: LatentField, code: Tensor) -> Lattice | None:
         return None
 
 
-def estimated_normals(points: Tensor) -> Tensor:
-    """`[P, 3]` unit normals of a surface through `[P, 3]`, of either sign.
+def surface_near(points: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Points of the surface, and its normals, from signed distances around it: both `[Q, 3]`.
 
-    The direction in which a point and its neighbours vary least.
+    The gradient at a point is that of the linear function closest to its neighbours' distances.
+
+    Args:
+        points: `[P, 3]`.
+        values: `[P]` signed distances.
     """
+    close = values.abs() < REACH
+    points, values = points[close], values[close]
     if len(points) < NEIGHBOURS:
-        return torch.zeros_like(points)
-    near = KDTree(points.numpy()).query(points.numpy(), NEIGHBOURS)[1]
-    around = points[torch.from_numpy(near)]  # (P, NEIGHBOURS, 3)
-    spread = around - around.mean(1, keepdim=True)
-    _, axes = torch.linalg.eigh(spread.mT @ spread)  # variances in ascending order
-    normals: Tensor = axes[..., 0]
-    return normals
+        return points[:0], points[:0]
+    near = torch.from_numpy(KDTree(points.numpy()).query(points.numpy(), NEIGHBOURS)[1])
+    offsets, changes = points[near] - points[:, None], values[near] - values[:, None]
+    scale = offsets.square().mean((1, 2))[:, None, None]
+    matrix = offsets.mT @ offsets + 1e-3 * NEIGHBOURS * scale * torch.eye(3)  # (P, 3, 3)
+    slopes = torch.linalg.solve(matrix, (offsets * changes[..., None]).sum(1))
+    normals = torch.nn.functional.normalize(slopes, dim=1)
+    kept = values.abs() < CLOSE
+    return (points - values[:, None] * normals)[kept], normals[kept]
