@@ -272,9 +272,11 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("found", [None, "0.2.23"])
 @pytest.mark.parametrize("command", ["view", "fit"])
 def test_without_viser(
     command: str,
+    found: str | None,
     torus_scene: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -287,11 +289,14 @@ def test_without_viser(
     }[command]
     main = {"view": sdfrender.cli.main, "fit": multiview.cli.main}[command]
     monkeypatch.setattr("sys.argv", arguments)
-    with patch("sdfrender.viewer.find_spec", lambda name: None):
+    with (
+        patch("sdfrender.viewer.find_spec", lambda name: found),
+        patch("sdfrender.viewer.version", lambda name: found),
+    ):
         assert main() == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert 'pip install "sdfrender[viewer]"' in said
+    assert f'got {found or "none"}: pip install "sdfrender[viewer]"' in said
     assert not out.exists()
 
 
