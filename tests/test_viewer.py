@@ -26,6 +26,7 @@ from multiview.fit import fit
 from multiview.live import Watched
 from multiview.viewed import distances
 from sdfrender import InputError, Lattice, extract_mesh, save_lattice, save_mesh
+from sdfrender.colored_mesh import colored_glb
 from sdfrender.viewer.exhibit import VIEWS, Errors, Exhibit, Views, load_exhibit, save_views
 
 pytest.importorskip("viser", reason="needs the package viser")
@@ -138,6 +139,15 @@ def test_errors_have_colours_from_dark_to_light() -> None:
     colors = colors_of(Errors(torch.tensor([0.0, 1.0, 2.0, 50.0]), "distance")).sum(1)
     assert float(colors[0]) < float(colors[1]) < float(colors[2]) <= float(colors[3])
     assert bool(colors_of(Errors(torch.zeros(3), "distance")).isfinite().all())
+
+
+def test_errors_are_lit_and_photographs_are_not() -> None:
+    mesh = extract_mesh(tiny.true_lattice(8))
+    colors = torch.rand(len(mesh.vertices), 3)
+    lit, photographed = (colored_glb(mesh, colors, lit=x) for x in (True, False))
+    assert b"KHR_materials_unlit" not in lit
+    assert b"KHR_materials_unlit" in photographed
+    assert b"COLOR_0" in lit
 
 
 def test_cameras_stand_where_they_stood(shown: FromExhibit) -> None:
