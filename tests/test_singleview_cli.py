@@ -41,6 +41,7 @@ def test_training_prints_its_metrics(trained: tuple[Path, str]) -> None:
     out, printed = trained
     assert json.loads(printed) == json.loads((out / "metrics.json").read_text())
     assert json.loads(printed)["steps"] == 2
+    assert "Judged on" in (out / "report.html").read_text()
 
 
 def test_a_network_and_the_baselines_share_a_table(
