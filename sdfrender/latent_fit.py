@@ -61,7 +61,7 @@ class LatentFitSettings:
     """
 
     iterations: int = 50
-    damping: float = 0.03
+    damping: float = 1.0
     ease: float = 0.3
     raise_: float = 5.0
     tolerance: float = 1e-3
