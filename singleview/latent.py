@@ -15,7 +15,6 @@ from sdfrender.latent_field import LatentField
 from sdfrender.latent_fit import (
     LatentFit,
     LatentFitSettings,
-    best_start,
     distance_term,
     fit_code,
     norm_term,
@@ -23,9 +22,9 @@ from sdfrender.latent_fit import (
 
 CODE_WEIGHT = 1e-4
 ADAM_STEPS, ADAM_RATE = 800, 5e-3
-COARSE = 8  # the first iterations see one point in so many
-COARSE_ITERATIONS = 12
-START_POINTS = 500  # that choose the known code to start from
+START_POINTS = 128  # that choose the known code to start from
+COARSE_PART, COARSE_LEAST = 8, 512  # the first descents see one point in so many, at least so many
+COARSE_ITERATIONS = 15
 
 
 def clamped_error(values: Tensor, truth: Tensor, clamp: float) -> Tensor:
@@ -42,8 +41,8 @@ def find_code(
 ) -> LatentFit:
     """The code of a shape, by Levenberg-Marquardt.
 
-    It starts from the mean of the known codes or from the known code that fits best, first on few
-    of the points and then on all.
+    Two descents on few of the points, one from the mean of the known codes and one from the known
+    code that fits best; the better one goes on with all points.
 
     Args:
         field: the decoder.
@@ -53,18 +52,26 @@ def find_code(
         settings: of the last descent.
     """
     some = slice(0, START_POINTS)
+    few = slice(0, max(len(points) // COARSE_PART, COARSE_LEAST))
+    coarse = [distance_term(field, points[few], distances[few], clamp), norm_term(CODE_WEIGHT)]
+    tried = [
+        fit_code(coarse, start, LatentFitSettings(COARSE_ITERATIONS))
+        for start in starts(field, points[some], distances[some], clamp)
+    ]
+    best = min(tried, key=lambda found: found.energies[-1])
+    full = [distance_term(field, points, distances, clamp), norm_term(CODE_WEIGHT)]
+    return fit_code(full, best.code, settings)
+
+
+@torch.no_grad()
+def starts(field: LatentField, points: Tensor, distances: Tensor, clamp: float) -> Tensor:
+    """`[S, C]`: the mean of the known codes, and the known code with the least energy."""
     known = field.codes.detach()
-    start = known.new_zeros(1, field.shape.code)
-    if len(known):
-        starts = torch.cat((known.mean(0, keepdim=True), known))
-        few = distance_term(field, points[some], distances[some], clamp)
-        start = best_start([few, norm_term(CODE_WEIGHT)], starts)[None]
-    coarse = points[: len(points) // COARSE], distances[: len(points) // COARSE]
-    if len(coarse[0]) >= 4 * field.shape.code:
-        terms = [distance_term(field, *coarse, clamp), norm_term(CODE_WEIGHT)]
-        start = fit_code(terms, start[0], LatentFitSettings(COARSE_ITERATIONS)).code[None]
-    terms = [distance_term(field, points, distances, clamp), norm_term(CODE_WEIGHT)]
-    return fit_code(terms, start[0], settings)
+    if not len(known):
+        return known.new_zeros(1, field.shape.code)
+    error = field(known, points[None]).clamp(-clamp, clamp) - distances.clamp(-clamp, clamp)
+    energies = error.abs().mean(1) + CODE_WEIGHT * known.square().sum(1)
+    return torch.stack((known.mean(0), known[energies.argmin()]))
 
 
 def adam_code(
@@ -72,7 +79,7 @@ def adam_code(
     points: Tensor,
     distances: Tensor,
     clamp: float = 0.1,
-    steps: int = ADAM_STEPS,
+    steps: int | None = None,
     batch: int | None = None,
     seed: int = 0,
 ) -> tuple[Tensor, list[float]]:
@@ -83,13 +90,14 @@ def adam_code(
         points: `[P, 3]` canonical frame.
         distances: `[P]`.
         clamp: δ.
-        steps: of Adam.
+        steps: of Adam. Default: 800.
         batch: points of a step, drawn anew each time. Default: all.
         seed: of the draws and of the start, N(0, 0.01²).
 
     Returns:
         The code `[C]`, and the energy before each step on the points it saw.
     """
+    steps = steps or ADAM_STEPS
     generator = torch.Generator().manual_seed(seed)
     code = 0.01 * torch.randn(field.shape.code, generator=generator)
     code = code.to(field.codes).requires_grad_()
@@ -106,7 +114,7 @@ def adam_code(
         optimizer.zero_grad()
         energy.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        energies.append(float(energy))
+        energies.append(float(energy.detach()))
     return code.detach(), energies
 
 
