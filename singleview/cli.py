@@ -15,12 +15,14 @@ from sdfrender.cli import Flag, run_command
 from sdfrender.errors import InputError
 from singleview.complete import CompleteConfig
 from singleview.config import PredictConfig, TrainConfig
+from singleview.data.dataset import Split
 from singleview.data.render_dataset import RenderDatasetConfig
 from singleview.data.shards import SamplePointsConfig
 from singleview.evaluate import EvaluateConfig
 from singleview.evaluate_completion import CompletionStudy
 from singleview.interpolate import InterpolateConfig
 
+QUICK_OBJECTS = 10  # in the report that a training ends with
 AsJson = Annotated[Flag, tyro.conf.arg(name="json")]
 
 
@@ -128,12 +130,46 @@ def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], as_json: AsJso
         raise SystemExit(1) from None
     if int(os.environ.get("RANK", "0")):
         return  # the first process speaks for all
+    from singleview.report.page import write_report
+
+    write_report(config.out, views=1, objects=QUICK_OBJECTS, refine=False)
     if as_json:
         print(json.dumps(metrics, indent=2))
         return
     scores = ", ".join(f"{k} {x:.3f}" for k, x in metrics["validation"].items() if k != "step")
     print(f"{metrics['steps']} steps in {metrics['seconds']:.0f} s; validation: {scores or 'none'}")
-    print(f"wrote {config.out}; next: singleview evaluate {config.dataset} {config.out}")
+    print(f"wrote {config.out}; look at {config.out / 'report.html'}")
+    print(f"next: singleview evaluate {config.dataset} {config.out}")
+
+
+def report(
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    /,
+    split: Split | None = None,
+    views: int = 2,
+    objects: int | None = None,
+) -> None:
+    """Write a training's report.html: how it went, and what the network makes of unseen objects.
+
+    One file without a network: input, prediction and reference of each object from the same sides,
+    the worst first; how the scores are spread; the curves of the training; a mesh to turn. Scores
+    are IoU at 64³, or at random points for occupancy networks. Of other models, and where the
+    dataset has gone, it shows the training.
+
+    Example: singleview report runs/five
+
+    Args:
+        run: The run folder.
+        split: Objects to show: train, val or test. Default: test, or what there is.
+        views: Pictures or clouds of each object that are judged; the first of them is shown.
+        objects: How many to judge, evenly spread over the split. Default: all.
+    """
+    from singleview.report.page import write_report
+
+    for name, value in (("views", views), ("objects", objects)):
+        if value is not None and value < 1:
+            raise InputError(f"--{name}: need at least 1, got {value}")
+    print(write_report(run, split, views, objects))
 
 
 def predict(
@@ -200,7 +236,8 @@ def evaluate(
     if markdown:
         print(tables.markdown(result))
     else:
-        Console().print(tables.terminal(result))
+        console = Console()
+        console.print(tables.terminal(result, console.width))
 
 
 def complete(
@@ -303,6 +340,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "sample-points": sample_points,
     "train": train,
     "evaluate": evaluate,
+    "report": report,
     "predict": predict,
     "complete": complete,
     "evaluate-completion": evaluate_completion,

@@ -258,5 +258,5 @@ def test_the_code_of_a_new_ellipsoid_is_found() -> None:
     assert all(b <= a for a, b in zip(found.energies, found.energies[1:], strict=False))
     assert found.energies[-1] < 0.7 * found.energies[0]
     mesh = extract_field(field.field(found.code), coarse=24, levels=1)
-    size = torch.tensor(mesh.extents.tolist()).double() / 2
+    size = torch.from_numpy(mesh.extents.copy()) / 2
     torch.testing.assert_close(size, torch.tensor(axes).double(), rtol=0, atol=0.03)

@@ -26,6 +26,7 @@ from multiview.fit import fit
 from multiview.live import Watched
 from multiview.viewed import distances
 from sdfrender import InputError, Lattice, extract_mesh, save_lattice, save_mesh
+from sdfrender.colored_mesh import colored_glb
 from sdfrender.viewer.exhibit import VIEWS, Errors, Exhibit, Views, load_exhibit, save_views
 
 pytest.importorskip("viser", reason="needs the package viser")
@@ -138,6 +139,15 @@ def test_errors_have_colours_from_dark_to_light() -> None:
     colors = colors_of(Errors(torch.tensor([0.0, 1.0, 2.0, 50.0]), "distance")).sum(1)
     assert float(colors[0]) < float(colors[1]) < float(colors[2]) <= float(colors[3])
     assert bool(colors_of(Errors(torch.zeros(3), "distance")).isfinite().all())
+
+
+def test_errors_are_lit_and_photographs_are_not() -> None:
+    mesh = extract_mesh(tiny.true_lattice(8))
+    colors = torch.rand(len(mesh.vertices), 3)
+    lit, photographed = (colored_glb(mesh, colors, lit=x) for x in (True, False))
+    assert b"KHR_materials_unlit" not in lit
+    assert b"KHR_materials_unlit" in photographed
+    assert b"COLOR_0" in lit
 
 
 def test_cameras_stand_where_they_stood(shown: FromExhibit) -> None:
@@ -272,9 +282,11 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("found", [None, "0.2.23"])
 @pytest.mark.parametrize("command", ["view", "fit"])
 def test_without_viser(
     command: str,
+    found: str | None,
     torus_scene: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -287,11 +299,14 @@ def test_without_viser(
     }[command]
     main = {"view": sdfrender.cli.main, "fit": multiview.cli.main}[command]
     monkeypatch.setattr("sys.argv", arguments)
-    with patch("sdfrender.viewer.find_spec", lambda name: None):
+    with (
+        patch("sdfrender.viewer.find_spec", lambda name: found),
+        patch("sdfrender.viewer.version", lambda name: found),
+    ):
         assert main() == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert 'pip install "sdfrender[viewer]"' in said
+    assert f'got {found or "none"}: pip install "sdfrender[viewer]"' in said
     assert not out.exists()
 
 

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     import viser
 
 HOST = "127.0.0.1"  # nobody else's machine sees it
-
 FOV = math.radians(40)
 CLAY = (165, 160, 151)
 GROUND = (90, 90, 105)  # the colour of the light from below
@@ -53,7 +52,7 @@ class Viewer:
     def __init__(self, exhibit: Exhibit, port: int = PORT) -> None:
         self._drawing = threading.Lock()
         self._lattice = exhibit.lattice
-        self._drawn: tuple[int, float] | None = None  # identity of the lattice, level
+        self._drawn: tuple[Lattice, float] | None = None  # what is shown, at which level
         self._surfaces: dict[str, Any] = {}  # by their name in the menu
         self.server = _serve(port)
         self.port = self.server.get_port()
@@ -96,9 +95,11 @@ class Viewer:
         """Extract and send the surface, unless that has been done."""
         with self._drawing:  # one at a time; those that wait find the last one's work done
             lattice, level = self._lattice, self.level
-            if lattice is None or self._drawn == (id(lattice.values), level):
+            if lattice is None:
                 return
-            self._drawn = (id(lattice.values), level)
+            if self._drawn is not None and self._drawn[0] is lattice and self._drawn[1] == level:
+                return
+            self._drawn = (lattice, level)
             try:
                 mesh = extract_mesh(lattice, level)
             except InputError:
@@ -203,7 +204,8 @@ class Viewer:
         with gui.add_folder("Cameras"):
             shown = gui.add_checkbox("show", True)
             gui.add_markdown(
-                "A click on a camera stands where it stood. Blue: fitted"
+                "A click on a camera stands where it stood; then hide the cameras to see the "
+                "surface in the photograph's place. Blue: fitted"
                 + (", orange: held out." if not all(views.fitted) else ".")
             )
             self._view_name = gui.add_markdown("")
