@@ -29,10 +29,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sdfrender import Cameras, InputError, extract_mesh
+from sdfrender.extraction import mise
 from sdfrender.files import atomic_write, write_bytes, write_json
 from sdfrender.latent_field import LatentField
 from sdfrender.lattice import UNIT_BOX
 from sdfrender.mesh import Doubles
+from sdfrender.metrics import squared_chamfer
 from sdfrender.pngs import write_png
 from sdfrender.raytrace import raytrace
 from sdfrender.report.plot import COLORS, figure
@@ -41,18 +43,19 @@ from singleview.completion import CompletionSettings, complete
 from singleview.data.contact_sheet import encode_srgb
 from singleview.data.dataset import Split
 from singleview.data.meshes import canonical_mesh, find_meshes, protocol_split
+from singleview.data.samples import BOX
 from singleview.depth_view import DepthView
 from singleview.evaluate_deepsdf import (
     NEAREST_SAMPLES,
     Numbers,
     ball,
-    mesh_of,
     nearest,
     surface_numbers,
 )
 from singleview.hull import visual_hull
 from singleview.shape_pictures import LIGHT
 
+COARSE, LEVELS = 48, 1  # cells of the grid that completions are extracted from: 96³
 MEASURES = ("chamfer", "earth_mover", "accuracy", "completion", "cosine")
 HULL = 64  # samples along each side of its lattice
 DISTANCE, ELEVATION = 3.2, math.radians(25)  # of the camera
@@ -114,7 +117,10 @@ def evaluate_completion(config: CompletionStudy, quiet: bool = False) -> dict[st
         objects[name] = {
             method: _numbers(found, mesh, config.settings.seed) for method, found in methods.items()
         }
-        noisy[name] = [under_noise(family, view, mesh, sigma, config) for sigma in config.noise]
+        noisy[name] = [
+            under_noise(family, view, mesh, sigma, methods["completion"], config)
+            for sigma in config.noise
+        ]
         rows.append(picture(view, methods["completion"], mesh))
     result: dict[str, Any] = {
         "model": str(config.model),
@@ -164,8 +170,12 @@ def distance_from(points: Doubles, mesh: trimesh.Trimesh, seed: int) -> float:
 def completed(
     family: LatentField, view: DepthView, settings: CompletionSettings
 ) -> trimesh.Trimesh | None:
-    """The mesh of the code that explains a depth image."""
-    return mesh_of(family, complete(family, view, settings).code)
+    """The mesh of the code that explains a depth image; None where it has no surface."""
+    field = family.field(complete(family, view, settings).code)
+    try:
+        return mise(field, BOX, COARSE, LEVELS).mesh()
+    except InputError:
+        return None
 
 
 def hull_of(view: DepthView) -> trimesh.Trimesh:
@@ -179,16 +189,23 @@ def under_noise(
     view: DepthView,
     truth: trimesh.Trimesh,
     sigma: float,
+    clean_mesh: trimesh.Trimesh | None,
     config: CompletionStudy,
 ) -> Numbers:
-    """Chamfer distances, of the completion and of the points seen, under noise."""
+    """Chamfer distances, of the completion and of the points seen, under noise.
+
+    `clean_mesh` is the completion without noise.
+    """
     seed = config.settings.seed
     noisy = view.noisy(sigma, torch.Generator().manual_seed(seed))
-    found = _numbers(completed(family, noisy, config.settings), truth, seed)
+    mesh = completed(family, noisy, config.settings) if sigma else clean_mesh
     clean, points = view.points().numpy(), noisy.points().numpy()
     there, back = KDTree(clean).query(points)[0], KDTree(points).query(clean)[0]
-    radius, _ = ball(truth)
-    return {**found, "points": float((there**2).mean() + (back**2).mean()) / radius**2}
+    unit = ball(truth)[0] ** 2
+    numbers = {"points": float((there**2).mean() + (back**2).mean()) / unit}
+    if mesh is not None:
+        numbers["chamfer"] = squared_chamfer(mesh, truth, seed=seed) / unit
+    return numbers
 
 
 def depth_view(mesh: trimesh.Trimesh, config: CompletionStudy) -> DepthView:
