@@ -19,6 +19,7 @@ from sdfrender.latent_field import LatentField
 Kernel: TypeAlias = Literal["absolute", "square"]
 
 STIFF = 0.02  # |r| / clamp below which the curvature of an absolute residual grows no more
+LEAST_DAMPING, MOST_DAMPING = 1e-6, 1e4  # at the latter no step lowers the energy
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class LatentFitSettings:
         ease: λ's factor after a step that lowers the energy.
         raise_: λ's factor after one that does not, and is taken back.
         tolerance: stop when `patience` steps in a row lower the energy by less than this part.
-        patience: how many.
+        patience: how many; steps that were taken back are not counted.
     """
 
     iterations: int = 50
@@ -109,13 +110,13 @@ def fit_code(
         trial = code + step.to(code)
         there = total(terms, trial)
         gain = 1 - there.energy / max(here.energy, 1e-30)
-        slow = slow + 1 if gain < settings.tolerance else 0
-        if there.energy < here.energy:
-            code, here, damping = trial, there, max(damping * settings.ease, 1e-9)
+        if gain > 0:
+            slow = slow + 1 if gain < settings.tolerance else 0
+            code, here, damping = trial, there, max(damping * settings.ease, LEAST_DAMPING)
         else:
             damping *= settings.raise_
         energies.append(here.energy)
-        if slow >= settings.patience:
+        if slow >= settings.patience or damping > MOST_DAMPING:
             break
     return LatentFit(code, tuple(energies), here)
 

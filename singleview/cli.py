@@ -19,6 +19,7 @@ from singleview.data.dataset import Split
 from singleview.data.render_dataset import RenderDatasetConfig
 from singleview.data.shards import SamplePointsConfig
 from singleview.evaluate import EvaluateConfig
+from singleview.evaluate_completion import CompletionStudy
 from singleview.interpolate import InterpolateConfig
 
 QUICK_OBJECTS = 10  # in the report that a training ends with
@@ -265,6 +266,40 @@ def complete(
     print(json.dumps(folders, indent=2) if as_json else "\n".join(f"wrote {x}" for x in folders))
 
 
+def evaluate_completion(
+    config: Annotated[CompletionStudy, tyro.conf.arg(name="")],
+    as_json: AsJson = False,
+    markdown: Flag = False,
+) -> None:
+    """Measure completions of meshes from one depth image of each, also under noise.
+
+    Beside them: the nearest mesh that the network knows, and the hull of the silhouette. DIR gets
+    completion.json, completion.md, noise.png and shapes.png: the depth image, the completion, the
+    truth.
+
+    Example: singleview evaluate-completion meshes --model runs/chairs --out study
+
+    Args:
+        config: the options.
+        as_json: Print JSON, with every object's numbers.
+        markdown: Print Markdown tables.
+    """
+    from singleview.evaluate_completion import evaluate_completion, markdown_of, terminal
+
+    if as_json and markdown:
+        raise InputError("--json, --markdown: need one of them, got both")
+    result = evaluate_completion(config)
+    if as_json:
+        print(json.dumps(result, indent=2))
+    elif markdown:
+        print(markdown_of(result), end="")
+    else:
+        from rich.console import Console
+
+        Console().print(*terminal(result))
+        print(f"wrote {config.out}; look at shapes.png and noise.png in it")
+
+
 def interpolate(
     config: Annotated[InterpolateConfig, tyro.conf.arg(name="")], as_json: AsJson = False
 ) -> None:
@@ -308,6 +343,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": report,
     "predict": predict,
     "complete": complete,
+    "evaluate-completion": evaluate_completion,
     "interpolate": interpolate,
     "demo": demo,
 }

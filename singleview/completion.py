@@ -108,21 +108,33 @@ def complete(
     settings = settings or CompletionSettings()
     seen = evidence(view, settings)
     few = Evidence(seen.points[::8], seen.distances[::8], seen.free[::8], seen.noise)
-    coarse, fine = (energy(field, x, settings) for x in (few, seen))
-    mean = field.statistics()[0]
+    mean, _ = field.statistics()
     codes = torch.cat((mean[None], field.codes.detach()))
-    ranked = sorted(codes, key=lambda code: total(coarse, code).energy)[: settings.starts]
-    followed = [fit_code(coarse, code, LatentFitSettings(15)) for code in ranked]
-    best = min((fit.code for fit in followed), key=lambda code: total(fine, code).energy)
-    return fit_code(fine, best)
+    data = data_terms(field, few, settings)
+    ranked = sorted(codes, key=lambda code: total(data, code).energy)[: settings.starts]
+    followed = []
+    for start in ranked:
+        coarse, fine = (energy(field, x, start, settings) for x in (few, seen))
+        code = fit_code(coarse, start, LatentFitSettings(15)).code
+        followed.append((total(fine, code).energy, code, fine))
+    _, code, terms = min(followed, key=lambda found: found[0])
+    return fit_code(terms, code)
 
 
-def energy(field: LatentField, seen: Evidence, settings: CompletionSettings) -> list[Term]:
-    """The three terms."""
+def energy(
+    field: LatentField, seen: Evidence, start: Tensor, settings: CompletionSettings
+) -> list[Term]:
+    """The three terms; codes near `start` `[C]` are likely."""
+    _, covariance = field.statistics()
+    prior = gaussian_term(start, covariance, settings.prior_weight)
+    return [*data_terms(field, seen, settings), prior]
+
+
+def data_terms(field: LatentField, seen: Evidence, settings: CompletionSettings) -> list[Term]:
+    """What the depth image says."""
     return [
         distance_term(field, seen.points, seen.distances),
         outside_term(field, seen.free, weight=settings.free_weight),
-        gaussian_term(*field.statistics(), settings.prior_weight),
     ]
 
 

@@ -58,7 +58,7 @@ MEASURES = (
     "seconds",
 )
 COARSE, LEVELS = 48, 2  # cells of the grid that surfaces are extracted from: 192³
-POINTS = 8192  # of a shape that its code is found from
+POINTS = 4096  # of a shape that its code is found from
 NEAREST_SAMPLES = 5000  # in the search for the nearest training shape
 
 

@@ -106,7 +106,7 @@ def adam_code(
         optimizer.zero_grad()
         energy.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        energies.append(float(energy))
+        energies.append(float(energy.detach()))
     return code.detach(), energies
 
 

@@ -13,6 +13,8 @@ from sdfrender.latent_field import FieldShape, LatentField
 SHAPE = FieldShape(code=4, width=32, layers=4, octaves=1)
 AXES = [(0.75, a, b) for a in (0.35, 0.5, 0.65) for b in (0.35, 0.5, 0.65)]  # half axes
 
+STEPS, RATE = 400, 4e-3
+
 
 def ellipsoid(points: Tensor, axes: tuple[float, float, float]) -> Tensor:
     """Distances to an ellipsoid to first order, negative inside: `[P]` of `[P, 3]`."""
@@ -36,20 +38,20 @@ def ellipsoids() -> LatentField:
     torch.manual_seed(0)
     codes = torch.randn(len(AXES), SHAPE.code) / math.sqrt(SHAPE.code)
     names = [f"ball/{i}" for i in range(len(AXES))]
-    field = LatentField(SHAPE, names, codes, normed=True)
+    field = LatentField(SHAPE, names, codes)
     rates = [
-        {"params": [x for x in field.parameters() if x is not field.codes], "lr": 5e-3},
-        {"params": [field.codes], "lr": 1e-2},
+        {"params": [x for x in field.parameters() if x is not field.codes], "lr": RATE},
+        {"params": [field.codes], "lr": 2 * RATE},
     ]
     optimizer = torch.optim.Adam(rates)
-    for step in range(500):
-        for group, rate in zip(optimizer.param_groups, (5e-3, 1e-2), strict=True):
-            group["lr"] = rate * (1 - step / 500)
-        points = 2 * torch.rand(len(AXES), 200, 3, generator=generator) - 1
+    for step in range(STEPS):
+        for group, rate in zip(optimizer.param_groups, (RATE, 2 * RATE), strict=True):
+            group["lr"] = rate * (1 - step / STEPS)
+        points = 1.8 * torch.rand(len(AXES), 100, 3, generator=generator) - 0.9
         truth = torch.stack([ellipsoid(p, a) for p, a in zip(points, AXES, strict=True)])
-        error = field(field.codes, points).clamp(-0.1, 0.1) - truth.clamp(-0.1, 0.1)
+        error = field(field.codes, points) - truth.clamp(-0.3, 0.3)
         loss = error.abs().mean() + 1e-4 * field.codes.square().sum(1).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return field.plain().requires_grad_(False)
+    return field.requires_grad_(False)

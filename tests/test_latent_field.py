@@ -215,10 +215,10 @@ def test_the_distance_term_is_the_papers_loss() -> None:
     truth, code = 0.3 * torch.randn(30).double(), torch.randn(4).double()
     values = field(code[None], points[None])[0]
     loss = (values.clamp(-0.1, 0.1) - truth.clamp(-0.1, 0.1)).abs().mean()
-    assert distance_term(field, points, truth)(code).energy == pytest.approx(float(loss))
+    assert distance_term(field, points, truth)(code).energy == pytest.approx(float(loss.detach()))
     assert norm_term(1e-4)(code).energy == pytest.approx(1e-4 * float(code.square().sum()))
     empty = outside_term(field, points, 0.02)(code).energy
-    assert empty == pytest.approx(float((0.02 - values).clamp(min=0).mean()))
+    assert empty == pytest.approx(float((0.02 - values).detach().clamp(min=0).mean()))
 
 
 # ---------------------------------------------------------------------- Levenberg-Marquardt
