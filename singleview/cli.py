@@ -132,7 +132,10 @@ def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], as_json: AsJso
         return  # the first process speaks for all
     from singleview.report.page import write_report
 
-    write_report(config.out, views=1, objects=QUICK_OBJECTS, refine=False)
+    try:
+        write_report(config.out, views=1, objects=QUICK_OBJECTS, refine=False)
+    except InputError as error:  # the training is done all the same
+        print(f"warning: no report: {error}", file=sys.stderr)
     if as_json:
         print(json.dumps(metrics, indent=2))
         return

@@ -53,6 +53,7 @@ FILES = {
     "metrics.json",
     "progress.mp4" if find_spec("imageio_ffmpeg") else "progress.webp",
     "report.html",
+    "views.safetensors",
 }
 SCORES = ["psnr", "psnr_full", "ssim", "silhouette_iou"]
 

@@ -31,7 +31,7 @@ from sdfrender.viewer.exhibit import VIEWS, Errors, Exhibit, Views, load_exhibit
 
 pytest.importorskip("viser", reason="needs the package viser")
 
-from sdfrender.viewer.live import Live, Moment, curve
+from sdfrender.viewer.live import Live, Moment, curve, scales_of
 from sdfrender.viewer.server import COLORS, ERRORS, HOST, LATTICE, MESH, Viewer, colors_of
 
 PATIENCE = 60.0  # seconds, for a busy machine
@@ -416,6 +416,11 @@ def test_the_curve_is_short_and_has_logarithms() -> None:
     assert updates[-1] == 1999
     assert 3 not in updates
     assert all(len(x) == 0 for x in curve([]))
+    scales = scales_of(losses)
+    assert scales["x"]["range"] == (0, 1999)
+    low, high = scales["y"]["range"]
+    assert 0 < low < min(values)
+    assert max(values) < high
 
 
 def test_a_fit_that_is_watched_ends_as_any_other(torus_scene: Path, tmp_path: Path) -> None:

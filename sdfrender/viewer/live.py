@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from sdfrender.lattice import Lattice
 from sdfrender.viewer import PORT
 from sdfrender.viewer.exhibit import Exhibit
 from sdfrender.viewer.server import Viewer
+
+if TYPE_CHECKING:
+    from viser.uplot import Scale
 
 SHARE = 0.02  # of a processor's time that drawing may take
 POINTS = 500  # of the curve of losses, at most
@@ -140,8 +143,8 @@ class Live:
             self._stop = gui.add_button("Stop and save")
             self._curve = gui.add_uplot(
                 (np.zeros(0), np.zeros(0)),
-                ({"label": "update"}, {"label": "loss", "stroke": "#0072b2", "width": 2}),
-                scales={"x": {"time": False}, "y": {"distr": 3, "log": 10}},
+                ({"label": "update"}, {"label": "loss", "stroke": "#56b4e9", "width": 2}),
+                scales=scales_of([]),
                 axes=({}, {"size": 60}),
                 aspect=1.8,
             )
@@ -174,6 +177,16 @@ class Live:
             parts = (f"Update {moment.update}", grid, f"loss {moment.loss:.4g}", moment.note)
             self._status.content = ", ".join(part for part in parts if part) + "."
         self._curve.data = curve(self._losses)
+        self._curve.scales = scales_of(self._losses)
+
+
+def scales_of(losses: list[tuple[int, float]]) -> dict[str, Scale]:
+    """What the axes of the curve cover: the page does not find out by itself when points come."""
+    shown = [loss for _, loss in losses if loss > 0] or [1.0]
+    return {
+        "x": {"time": False, "range": (0, max(losses[-1][0] if losses else 1, 1))},
+        "y": {"distr": 3, "log": 10, "range": (0.9 * min(shown), 1.1 * max(shown))},
+    }
 
 
 def curve(losses: list[tuple[int, float]]) -> tuple[np.ndarray[Any, Any], ...]:
