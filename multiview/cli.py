@@ -37,6 +37,8 @@ def fit(
     resolution: int = 64,
     train_views: str | None = None,
     refine_cameras: Flag = False,
+    refine_intrinsics: Flag = False,
+    exposure: Literal["same", "per-view"] = "same",
     light: str = "auto",
     appearance: Literal["auto", "constant", "albedo", "radiance"] = "auto",
     schedule: Literal["shuffled", "greedy"] | None = None,
@@ -46,8 +48,13 @@ def fit(
     image_size: int = 800,
     seed: int = 0,
     threads: int | None = None,
+    prior: Path | None = None,
+    prior_up: Literal["x", "y", "z", "-x", "-y", "-z"] = "y",
+    prior_hold: float = 0.01,
     resume: Flag = False,
     texture: Flag = False,
+    live: Flag = False,
+    logs: Literal["tensorboard"] | None = None,
     as_json: Annotated[Flag, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Fit a shape to posed images and write a run folder.
@@ -62,7 +69,14 @@ def fit(
     mesh.glb (in the photographs' colours), report.html, progress.mp4 and checkpoints/. Ctrl-C saves
     what there is; --resume goes on. `multiview watch` follows a fit that runs.
 
+    Few views leave much of a shape open. With --prior it is looked for among the shapes that a
+    DeepSDF network knows (singleview train --model deepsdf), then fitted to the views but held to
+    what the network says; prior.json and prior.ply tell what that was. One view is enough then, if
+    the scene states its box.
+
     Example: multiview fit photos/dino --train-views 2::3
+
+    multiview fit photos/chair --train-views front,left --prior runs/chairs --prior-up z
 
     Args:
         scene: The scene's folder, or its camera file.
@@ -77,6 +91,11 @@ def fit(
             scene's own training split.
         refine_cameras: Also move the cameras of the views to fit, each by a small rotation and
             translation, where that agrees better with the photographs; cameras.json tells how far.
+        refine_intrinsics: With refine_cameras: focal length and principal point too, the same
+            correction for all views.
+        exposure: same, or per-view: the camera chose its own exposure or white balance for each
+            photograph; exposures.json tells the gains, and photographs are compared at a common
+            exposure (those held out too: each by its own best gain).
         light: auto (the scene's own if it states one, else estimate), estimate (order-2 spherical
             harmonics fixed to the scene), scene, or a .json file with the keys of a scene's
             lighting.
@@ -91,9 +110,17 @@ def fit(
         image_size: Longest side of the images to load, in pixels; larger ones are averaged down.
         seed: Of the order of the views.
         threads: Default: all cores, one for adam.
+        prior: Weights of a DeepSDF network, or the run folder of its training; for --preset best
+            or fast.
+        prior_up: Axis of the scene along which the network's shapes stand, about.
+        prior_hold: How strongly the lattice is held to the network's shape; 0 only starts from it.
         resume: Continue the run in OUT from its last complete pass.
         texture: Also write textured.glb: the mesh with the photographs as its texture (needs the
             extra `texture`). `multiview texture` does it later.
+        live: Show the fit in the browser while it runs: the surface, the cameras and the loss, with
+            buttons to pause, step, and stop and save (needs the extra `viewer`).
+        logs: Also write losses.csv for TensorBoard (needs the extra `logs`); then
+            tensorboard --logdir OUT shows it.
         as_json: Print metrics.json to the terminal instead of a summary.
     """
     from multiview.config import FitConfig
@@ -108,6 +135,11 @@ def fit(
             resolution=resolution,
             train_views=train_views,
             refine_cameras=refine_cameras,
+            refine_intrinsics=refine_intrinsics,
+            prior=prior,
+            prior_up=prior_up,
+            prior_hold=prior_hold,
+            exposure=exposure,
             light=light,
             appearance=appearance,
             schedule=schedule,
@@ -119,8 +151,10 @@ def fit(
             threads=threads,
             resume=resume,
             texture=texture,
+            logs=logs,
         ),
         as_json,
+        live,
     )
 
 
@@ -130,6 +164,7 @@ def demo(
     resolution: int = 64,
     seed: int = 0,
     resume: Flag = False,
+    live: Flag = False,
     as_json: Annotated[Flag, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Fit the demo scene that comes with the project; no arguments needed.
@@ -140,6 +175,7 @@ def demo(
         resolution: As in `multiview fit`.
         seed: Of the order of the views.
         resume: Continue the run in OUT.
+        live: As in `multiview fit`.
         as_json: Print metrics.json to the terminal instead of a summary.
     """
     from multiview.config import FitConfig
@@ -154,6 +190,7 @@ def demo(
             resume=resume,
         ),
         as_json,
+        live,
     )
 
 
@@ -336,11 +373,11 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 
-def run(config: FitConfig, as_json: bool) -> None:
+def run(config: FitConfig, as_json: bool, live: bool) -> None:
     """Fit and show the result."""
     from multiview.fit import fit
 
-    show(fit(config), config.out, as_json)
+    show(fit(config, live=live), config.out, as_json)
 
 
 def show(metrics: dict[str, Any], folder: Path, as_json: bool, mesh: str = "mesh.ply") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from multiview.recipes import (
     Schedule,
     SdfDiffRecipe,
     for_photographs,
+    from_prior,
     from_sphere,
 )
 from sdfrender.errors import InputError
@@ -21,7 +23,10 @@ from sdfrender.errors import InputError
 Start = Literal["hull", "sphere"]
 Preset = Literal["best", "fast", "adam", "sdfdiff"]
 Loss = Literal["l2", "huber"]
+Exposure = Literal["same", "per-view"]
+Logs = Literal["tensorboard"]
 Colors = Literal["auto", "constant", "albedo", "radiance"]
+Up = Literal["x", "y", "z", "-x", "-y", "-z"]
 
 HUBER = 0.05  # a residual beyond which --loss huber counts linearly
 
@@ -48,6 +53,12 @@ class FitConfig:
     resume: bool = False
     texture: bool = False
     refine_cameras: bool = False
+    refine_intrinsics: bool = False
+    prior: Path | None = None
+    prior_up: Up = "y"
+    prior_hold: float = 0.01
+    exposure: Exposure = "same"
+    logs: Logs | None = None
 
     def __post_init__(self) -> None:
         if self.resolution < 8:
@@ -67,6 +78,16 @@ class FitConfig:
             raise InputError(f"--image-size: need at least 16 pixels, got {self.image_size}")
         if self.preset == "sdfdiff" and self.refine_cameras:
             raise InputError("--refine-cameras: --preset sdfdiff takes cameras as they are")
+        if self.refine_intrinsics and not self.refine_cameras:
+            raise InputError("--refine-intrinsics: needs --refine-cameras as well")
+        if self.prior is not None and self.preset not in ("best", "fast"):
+            raise InputError(f"--prior: need --preset best or fast, got {self.preset}")
+        if self.prior is not None and self.init != "hull":
+            raise InputError(f"--prior: a family has its own start, got --init {self.init}")
+        if not 0 <= self.prior_hold < math.inf:
+            raise InputError(f"--prior-hold: need a number of at least 0, got {self.prior_hold}")
+        if self.preset == "sdfdiff" and self.exposure != "same":
+            raise InputError("--exposure: --preset sdfdiff takes photographs as they are")
         if self.preset == "sdfdiff" and self.appearance not in ("auto", "constant"):
             raise InputError(
                 f"--appearance: --preset sdfdiff has one colour, got {self.appearance}"
@@ -98,6 +119,8 @@ class FitConfig:
             return recipe
         if photographs:
             recipe = for_photographs(recipe)
+        if self.prior is not None:
+            recipe = from_prior(recipe)
         if self.loss == "huber":
             recipe = replace(recipe, weights=replace(recipe.weights, huber=HUBER, mask_huber=HUBER))
         return from_sphere(recipe) if self.init == "sphere" else recipe

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from multiview.report.forming import Stage
-from multiview.turntable import around, in_clay
 from sdfrender.files import atomic_write, write_bytes
+from sdfrender.report.turntable import around, in_clay
 
 Frame = NDArray[np.uint8]  # [H, W, 3]
 

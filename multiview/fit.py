@@ -12,20 +12,26 @@ from multiview.appearance import Appearance
 from multiview.config import FitConfig
 from multiview.hull import bounds_from_masks, visual_hull
 from multiview.light import choose_light
+from multiview.live import watching
 from multiview.optimize.coarse_to_fine import Fit, level_resolution, optimize
 from multiview.optimize.targets import Targets
 from multiview.poses import Corrections
+from multiview.prior.start import start_from_prior
 from multiview.recipes import SdfDiffRecipe
-from multiview.results import save_results
+from multiview.results import load_run_scene, save_results
 from multiview.run_folder import RunFolder
-from multiview.scenes import Scene, load_scene
+from multiview.scenes import Scene
 from sdfrender import InputError, Lattice, load_mesh, save_lattice
 from sdfrender.atlas import need_xatlas
+from sdfrender.engines.threads import torch_threads
+from sdfrender.latent_field import LatentField
+from sdfrender.scalars import need_tensorboard
+from sdfrender.viewer import need_viser
 
 SPHERE_RADIUS = 0.45  # of the shortest side of the box
 
 
-def fit(config: FitConfig, quiet: bool = False) -> dict[str, Any]:
+def fit(config: FitConfig, quiet: bool = False, live: bool = False) -> dict[str, Any]:
     """Fit a lattice to a scene and write the run folder.
 
     All input is read and checked before anything is written. Ctrl-C ends the optimisation and
@@ -34,6 +40,7 @@ def fit(config: FitConfig, quiet: bool = False) -> dict[str, Any]:
     Args:
         config: the settings.
         quiet: no progress bar.
+        live: show the fit in the browser while it runs; the page can hold, step and stop it.
 
     Returns:
         The contents of `metrics.json`.
@@ -41,39 +48,47 @@ def fit(config: FitConfig, quiet: bool = False) -> dict[str, Any]:
     Raises:
         InputError: names the file or option, the rule and the value.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.num_threads)
-    try:
-        return _fit(config, quiet)
-    finally:
-        torch.set_num_threads(threads)
+    with torch_threads(config.num_threads):
+        return _fit(config, quiet, live)
 
 
-def _fit(config: FitConfig, quiet: bool) -> dict[str, Any]:
+def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
+    if live:
+        need_viser()
+    if config.logs is not None:
+        need_tensorboard()
     if config.texture:
         need_xatlas()
-    scene = load_scene(config.scene, config.train_views, config.image_size, config.mask_threshold)
+    family = LatentField.load(config.prior) if config.prior else None
+    scene = load_run_scene(config)
     known = choose_light(config.light, scene)
     appearance = Appearance(scene.images.shape[-1], known, lens=known is None)
     reference = load_mesh(scene.mesh) if scene.mesh else None
     targets = Targets.of(scene, scene.train)
     run = RunFolder(config)
-    state = Fit(scene, initial_lattice(config, targets, scene.bounds), appearance)
+    bounds = scene_bounds(config, targets, scene.bounds)
+    state = Fit(scene, initial_lattice(config, targets, bounds), appearance)
     if config.refine_cameras:
         state.corrections = Corrections.none(len(scene.train), state.lattice)
+    if config.exposure == "per-view":
+        state.gains = torch.ones(len(scene.train), scene.images.shape[-1])
     run.begin(photographs=known is None)
     if not quiet:
         tell_masks(scene)
-    start = run.path / "checkpoints" / "start.safetensors"
-    if not start.exists():
-        save_lattice(start, state.lattice)
 
-    try:
-        optimize(state, config, targets, run, quiet)
-    except KeyboardInterrupt:
-        state.interrupted = True
-        print("interrupted: saving what there is (continue with --resume)", file=sys.stderr)
-    return save_results(state, run, reference, quiet)
+    with watching(state, live) as watcher:
+        try:
+            if family is not None:
+                start_from_prior(state, family, targets, run, quiet)
+            start = run.path / "checkpoints" / "start.safetensors"
+            if not start.exists():
+                save_lattice(start, state.lattice)
+            optimize(state, config, targets, run, quiet, watcher.after_update)
+        except KeyboardInterrupt:
+            state.interrupted = True
+            print("interrupted: saving what there is (continue with --resume)", file=sys.stderr)
+        watcher.finish()
+        return save_results(state, run, reference, quiet)
 
 
 def tell_masks(scene: Scene) -> None:
@@ -83,15 +98,21 @@ def tell_masks(scene: Scene) -> None:
         print(f"warning: {text}", file=sys.stderr)
 
 
-def initial_lattice(config: FitConfig, targets: Targets, bounds: Tensor | None) -> Lattice:
-    """The visual hull, or a sphere in the middle of the box, at the coarsest resolution."""
+def scene_bounds(config: FitConfig, targets: Targets, bounds: Tensor | None) -> Tensor:
+    """The box of the fit `[2, 3]`: the one asked for, the scene's own, or from the masks."""
     if config.bounds is not None:
         bounds = torch.tensor(config.bounds, dtype=torch.float32).reshape(2, 3)
         if not bool((bounds[1] > bounds[0]).all() and bounds.isfinite().all()):
             raise InputError(f"--bounds: need min x y z, then a larger max x y z: {config.bounds}")
-    cameras, silhouettes, known = targets.cameras, targets.silhouettes, targets.silhouette_weights
-    if bounds is None:
-        bounds = bounds_from_masks(cameras, silhouettes, known)
+    if bounds is not None:
+        return bounds
+    if len(targets.cameras) < 2:
+        raise InputError("--bounds: need the box of the object, one view does not tell it")
+    return bounds_from_masks(targets.cameras, targets.silhouettes, targets.silhouette_weights)
+
+
+def initial_lattice(config: FitConfig, targets: Targets, bounds: Tensor) -> Lattice:
+    """The visual hull, or a sphere in the middle of the box, at the coarsest resolution."""
     recipe = config.recipe()
     resolution = level_resolution(config, recipe.levels[0])
     if config.init == "sphere":
@@ -99,4 +120,6 @@ def initial_lattice(config: FitConfig, targets: Targets, bounds: Tensor | None) 
         middle = bounds.mean(0).tolist()
         radius = recipe.start_radius if isinstance(recipe, SdfDiffRecipe) else SPHERE_RADIUS
         return Lattice.sphere(radius * float(size.min()), middle, resolution, bounds)
-    return visual_hull(cameras, silhouettes, known, resolution, bounds)
+    return visual_hull(
+        targets.cameras, targets.silhouettes, targets.silhouette_weights, resolution, bounds
+    )

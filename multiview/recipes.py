@@ -145,6 +145,12 @@ def from_sphere(recipe: Recipe) -> Recipe:
     return replace(recipe, levels=(first, *others))  # type: ignore[arg-type]
 
 
+def from_prior(recipe: Recipe) -> Recipe:
+    """The same from a shape of a learned family, which is past what coarse levels are for."""
+    levels = tuple(level for level in recipe.levels if level.resolution == 1)
+    return replace(recipe, levels=levels)  # type: ignore[arg-type]
+
+
 def for_photographs(recipe: Recipe) -> Recipe:
     """The same under a light that is not known, as in photographs.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import trimesh
 
-from multiview import poses
+from multiview import exposure, poses
 from multiview.appearance import Appearance
 from multiview.config import FitConfig
 from multiview.evaluate import ViewScore, mean_scores, score_views
@@ -25,7 +25,7 @@ from multiview.run_folder import RunFolder
 from multiview.scenes import Scene, load_scene
 from multiview.texture import FACES
 from multiview.textured_files import save_photographed, save_texture
-from multiview.turntable import display_frame
+from multiview.viewed import save_viewed
 from sdfrender import (
     Lattice,
     extract_mesh,
@@ -37,6 +37,7 @@ from sdfrender import (
 from sdfrender.atlas import need_xatlas
 from sdfrender.files import read_bytes, write_json
 from sdfrender.mesh import keep_bodies
+from sdfrender.report.turntable import display_frame
 from sdfrender.tensor_files import expect
 
 LEAST_IOU = 0.8  # silhouettes that agree less well than this are worth a warning
@@ -54,6 +55,10 @@ def save_results(
         moved = poses.description(state.corrections, state.scene)
         write_json(run.path / "cameras.json", moved)
         state.scene = poses.on_scene(state.corrections, state.scene)
+    if state.gains is not None:
+        gains = exposure.all_gains(state.gains, state.lattice, state.appearance, state.scene)
+        write_json(run.path / "exposures.json", exposure.description(gains, state.scene))
+        state.scene = exposure.on_scene(gains, state.scene)
     save_lattice(run.path / "lattice.safetensors", state.lattice)
     mesh = surface(state.lattice)
     save_photographed(run.path, mesh, state.scene, quiet)
@@ -102,6 +107,7 @@ def measure(
         print(*(f"warning: {text}" for text in found), sep="\n", file=sys.stderr)
     write_json(run.path / "metrics.json", summary)
     write_report(run, state.scene, state.lattice, state.appearance, scores, summary)
+    save_viewed(run.path, state.scene, state.lattice, state.appearance, mesh, reference)
     return summary
 
 
@@ -188,13 +194,30 @@ def texture_run(folder: Path, size: int | None, faces: int, quiet: bool = False)
 
 
 def scene_of(config: FitConfig) -> Scene:
-    """The scene of a finished run, with its cameras as the run refined them."""
-    scene = load_scene(config.scene, config.train_views, config.image_size, config.mask_threshold)
-    file = config.out / "cameras.json"
-    if not config.refine_cameras:
-        return scene
-    with expect(file, "the cameras of a run"):
-        return poses.on_scene(poses.from_description(json.loads(read_bytes(file))), scene)
+    """The scene of a finished run, its cameras and exposures as the run refined them."""
+    scene = load_run_scene(config)
+    if config.refine_cameras:
+        file = config.out / "cameras.json"
+        with expect(file, "the cameras of a run"):
+            moved = poses.from_description(json.loads(read_bytes(file)))
+            scene = poses.on_scene(moved, scene)
+    if config.exposure == "per-view":
+        file = config.out / "exposures.json"
+        with expect(file, "the exposures of a run"):
+            gains = exposure.from_description(json.loads(read_bytes(file)), scene)
+            scene = exposure.on_scene(gains, scene)
+    return scene
+
+
+def load_run_scene(config: FitConfig) -> Scene:
+    """The scene that the settings name; with a prior, one view is enough."""
+    return load_scene(
+        config.scene,
+        config.train_views,
+        config.image_size,
+        config.mask_threshold,
+        least_views=1 if config.prior else 2,
+    )
 
 
 def read_config(folder: Path) -> FitConfig:
@@ -202,9 +225,8 @@ def read_config(folder: Path) -> FitConfig:
     file = folder / "config.json"
     with expect(file, "the settings of a run"):
         settings = json.loads(read_bytes(file))["settings"]
-        return FitConfig(
-            **{**settings, "scene": Path(settings["scene"]), "out": folder, "resume": True}
-        )
+        paths = {k: Path(settings[k]) for k in ("scene", "prior") if settings.get(k)}
+        return FitConfig(**{**settings, **paths, "out": folder, "resume": True})
 
 
 def read_metrics(file: Path) -> dict[str, Any]:

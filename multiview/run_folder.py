@@ -22,6 +22,7 @@ from sdfrender.run_files import (
     need_vacant,
     provenance,
 )
+from sdfrender.scalars import Scalars
 from sdfrender.tensor_files import expect, load_tensors, need_file, save_tensors
 
 COLUMNS = (
@@ -46,6 +47,7 @@ NOT_COMPARED = (
     "resume",
     "threads",
     "texture",
+    "logs",
 )  # settings that may differ when a run is resumed
 
 
@@ -63,6 +65,8 @@ class RunFolder:
     def __init__(self, config: FitConfig) -> None:
         self.path = config.out
         self.config = config
+        self._scalars: Scalars | None = None
+        self._kept = 0  # updates of an earlier process
         before = self.path / "config.json"
         if config.resume:
             self._compare(before)
@@ -102,14 +106,18 @@ class RunFolder:
     # ------------------------------------------------------------------ the log
 
     def log(self, rows: list[tuple[Any, ...]]) -> None:
-        """Append rows of `COLUMNS` to `losses.csv`."""
+        """Append rows of `COLUMNS` to `losses.csv`, and to TensorBoard's if there are such."""
         append_rows(self.path / "losses.csv", rows)
+        if self.config.logs is not None:
+            self._scalars = self._scalars or Scalars(self.path, self._kept)
+            self._scalars.add("losses", COLUMNS, rows)
 
     def truncate_log(self, updates: int) -> None:
         """Drop rows and snapshots past a checkpoint: a resumed run logs each update once."""
         for past in self._snapshot_files():
             if int(past.stem) > updates:
                 past.unlink()
+        self._kept = updates
         drop_rows_past(self.path / "losses.csv", updates)
 
     def read_log(self) -> list[dict[str, str]]:
@@ -188,9 +196,10 @@ def holds_run(config: FitConfig) -> bool:
 
 
 def _settings(config: FitConfig) -> dict[str, Any]:
-    """The settings as JSON; the scene's path such that it is found from any folder."""
+    """The settings as JSON; paths of input such that they are found from any folder."""
     settings: dict[str, Any] = json.loads(_json(asdict(config)))
-    return {**settings, "scene": str(config.scene.resolve())}
+    paths = {"scene": config.scene, "prior": config.prior}
+    return {**settings, **{k: str(path.resolve()) for k, path in paths.items() if path}}
 
 
 def _recipe_of(config: FitConfig, photographs: bool = False) -> dict[str, Any]:

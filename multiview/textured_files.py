@@ -10,11 +10,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from multiview.optimize.targets import Targets
-from multiview.report.pictures import for_display
 from multiview.scenes import Scene
 from multiview.surface_colors import vertex_colors
 from multiview.texture import bake, compare_with_vertex_colors
 from sdfrender.colored_mesh import save_colored_mesh, save_textured_mesh
+from sdfrender.report.pictures import for_display
 
 
 def save_photographed(folder: Path, mesh: trimesh.Trimesh, scene: Scene, quiet: bool) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "primitives",
     "refine_mesh",
     "render",
+    "render_field",
     "save_lattice",
     "save_mesh",
     "simplify_mesh",
@@ -40,6 +41,7 @@ __all__ = [
 if TYPE_CHECKING:
     from sdfrender import metrics
     from sdfrender.extraction import extract_field
+    from sdfrender.field_render import render_field
     from sdfrender.mesh import extract_mesh, load_mesh, save_mesh
     from sdfrender.refine_mesh import refine_mesh, simplify_mesh
 else:
@@ -48,6 +50,7 @@ else:
         "extract_mesh": "mesh",
         "load_mesh": "mesh",
         "refine_mesh": "refine_mesh",
+        "render_field": "field_render",
         "save_mesh": "mesh",
         "simplify_mesh": "refine_mesh",
     }

@@ -13,6 +13,7 @@ import tyro
 from sdfrender import render_command
 from sdfrender.bench import command as bench_command
 from sdfrender.errors import InputError
+from sdfrender.viewer import command as view_command
 
 if TYPE_CHECKING:
     import trimesh
@@ -152,6 +153,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "compare": compare,
     "convert": convert,
     "render": render_command.command,
+    "view": view_command.command,
 }
 
 # ---------------------------------------------------------------------- shapes

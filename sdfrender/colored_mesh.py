@@ -49,11 +49,22 @@ def save_colored_mesh(path: StrPath, mesh: trimesh.Trimesh, colors: Tensor) -> N
         plain = trimesh.Trimesh(verts, faces, vertex_colors=_bytes(rgb), process=False)
         write_bytes(path, trimesh.exchange.ply.export_ply(plain))
     elif path.suffix.lower() == ".glb":
-        plain = trimesh.Trimesh(verts, faces, process=False)
-        plain.vertex_attributes[COLOR] = srgb_to_linear(rgb.astype(np.float32))
-        write_bytes(path, _glb(plain, _unlit_vertex_colors))
+        write_bytes(path, colored_glb(mesh, colors))
     else:
         raise InputError(f"{path}: unknown extension {path.suffix!r}, need .ply or .glb")
+
+
+def colored_glb(mesh: trimesh.Trimesh, colors: Tensor, lit: bool = False) -> bytes:
+    """A mesh with a colour at each vertex as the contents of a `.glb` file.
+
+    Args:
+        mesh: V vertices.
+        colors: `[V, C]` sRGB in [0, 1], C = 1 or 3.
+        lit: the colours are paint that a viewer is to light, not what was photographed.
+    """
+    plain = trimesh.Trimesh(*mesh_arrays(mesh), process=False)
+    plain.vertex_attributes[COLOR] = srgb_to_linear(_rgb(colors).astype(np.float32))
+    return _glb(plain, _vertex_colors if lit else _unlit_vertex_colors)
 
 
 def save_textured_mesh(path: StrPath, atlas: Atlas, texture: Tensor) -> None:
@@ -102,13 +113,17 @@ def _unlit(tree: dict[str, Any]) -> None:
         material["extensions"] = {"KHR_materials_unlit": {}}
 
 
-def _unlit_vertex_colors(tree: dict[str, Any]) -> None:
+def _vertex_colors(tree: dict[str, Any]) -> None:
     """Name the colours as glTF does, and give the mesh a material to show them with."""
     tree["materials"] = [{"pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 1.0}}]
     for mesh in tree["meshes"]:
         for primitive in mesh["primitives"]:
             primitive["attributes"]["COLOR_0"] = primitive["attributes"].pop(COLOR)
             primitive["material"] = 0
+
+
+def _unlit_vertex_colors(tree: dict[str, Any]) -> None:
+    _vertex_colors(tree)
     _unlit(tree)
 
 

@@ -13,11 +13,16 @@ import tyro
 
 from sdfrender.cli import Flag, run_command
 from sdfrender.errors import InputError
+from singleview.complete import CompleteConfig
 from singleview.config import PredictConfig, TrainConfig
+from singleview.data.dataset import Split
 from singleview.data.render_dataset import RenderDatasetConfig
 from singleview.data.shards import SamplePointsConfig
 from singleview.evaluate import EvaluateConfig
+from singleview.evaluate_completion import CompletionStudy
+from singleview.interpolate import InterpolateConfig
 
+QUICK_OBJECTS = 10  # in the report that a training ends with
 AsJson = Annotated[Flag, tyro.conf.arg(name="json")]
 
 
@@ -125,12 +130,49 @@ def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], as_json: AsJso
         raise SystemExit(1) from None
     if int(os.environ.get("RANK", "0")):
         return  # the first process speaks for all
+    from singleview.report.page import write_report
+
+    try:
+        write_report(config.out, views=1, objects=QUICK_OBJECTS, refine=False)
+    except InputError as error:  # the training is done all the same
+        print(f"warning: no report: {error}", file=sys.stderr)
     if as_json:
         print(json.dumps(metrics, indent=2))
         return
     scores = ", ".join(f"{k} {x:.3f}" for k, x in metrics["validation"].items() if k != "step")
     print(f"{metrics['steps']} steps in {metrics['seconds']:.0f} s; validation: {scores or 'none'}")
-    print(f"wrote {config.out}; next: singleview evaluate {config.dataset} {config.out}")
+    print(f"wrote {config.out}; look at {config.out / 'report.html'}")
+    print(f"next: singleview evaluate {config.dataset} {config.out}")
+
+
+def report(
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    /,
+    split: Split | None = None,
+    views: int = 2,
+    objects: int | None = None,
+) -> None:
+    """Write a training's report.html: how it went, and what the network makes of unseen objects.
+
+    One file without a network: input, prediction and reference of each object from the same sides,
+    the worst first; how the scores are spread; the curves of the training; a mesh to turn. Scores
+    are IoU at 64³, or at random points for occupancy networks. Of other models, and where the
+    dataset has gone, it shows the training.
+
+    Example: singleview report runs/five
+
+    Args:
+        run: The run folder.
+        split: Objects to show: train, val or test. Default: test, or what there is.
+        views: Pictures or clouds of each object that are judged; the first of them is shown.
+        objects: How many to judge, evenly spread over the split. Default: all.
+    """
+    from singleview.report.page import write_report
+
+    for name, value in (("views", views), ("objects", objects)):
+        if value is not None and value < 1:
+            raise InputError(f"--{name}: need at least 1, got {value}")
+    print(write_report(run, split, views, objects))
 
 
 def predict(
@@ -197,7 +239,87 @@ def evaluate(
     if markdown:
         print(tables.markdown(result))
     else:
-        Console().print(tables.terminal(result))
+        console = Console()
+        console.print(tables.terminal(result, console.width))
+
+
+def complete(
+    config: Annotated[CompleteConfig, tyro.conf.arg(name="")], as_json: AsJson = False
+) -> None:
+    """Complete the shape of which a depth image shows one side.
+
+    The code of a DeepSDF network is found that explains the depths, and the empty space before and
+    beside them, by Levenberg-Marquardt. DIR/NAME/ gets mesh.ply and points.ply (what was seen) in
+    the frame of the input, lattice.safetensors and code.json in the canonical frame, and sheet.png.
+
+    DEPTH is OBJECT/depth/NNN.exr with OBJECT/cameras.npz, the layout of DVR, or an .npz with depths
+    [H, W] (camera z), K [3, 3] (pixels, centres at +0.5) and c2w [4, 4] (OpenCV axes): in the
+    network's canonical frame, or in another whose units per canonical unit and origin `scale` and
+    `center` [3] state. Depths that are infinite say that nothing is there, 0 that nothing is known.
+
+    Example: singleview complete chair.npz --model runs/chairs --out completed
+
+    Args:
+        config: the options.
+        as_json: Print the folders written as JSON.
+    """
+    from singleview.complete import complete_depths
+
+    folders = [str(folder) for folder in complete_depths(config)]
+    print(json.dumps(folders, indent=2) if as_json else "\n".join(f"wrote {x}" for x in folders))
+
+
+def evaluate_completion(
+    config: Annotated[CompletionStudy, tyro.conf.arg(name="")],
+    as_json: AsJson = False,
+    markdown: Flag = False,
+) -> None:
+    """Measure completions of meshes from one depth image of each, also under noise.
+
+    Beside them: the nearest mesh that the network knows, and the hull of the silhouette. DIR gets
+    completion.json, completion.md, noise.png and shapes.png: the depth image, the completion, the
+    truth.
+
+    Example: singleview evaluate-completion meshes --model runs/chairs --out study
+
+    Args:
+        config: the options.
+        as_json: Print JSON, with every object's numbers.
+        markdown: Print Markdown tables.
+    """
+    from singleview.evaluate_completion import evaluate_completion, markdown_of, terminal
+
+    if as_json and markdown:
+        raise InputError("--json, --markdown: need one of them, got both")
+    result = evaluate_completion(config)
+    if as_json:
+        print(json.dumps(result, indent=2))
+    elif markdown:
+        print(markdown_of(result), end="")
+    else:
+        from rich.console import Console
+
+        Console().print(*terminal(result))
+        print(f"wrote {config.out}; look at shapes.png and noise.png in it")
+
+
+def interpolate(
+    config: Annotated[InterpolateConfig, tyro.conf.arg(name="")], as_json: AsJson = False
+) -> None:
+    """Draw a strip of shapes on the way from one to another.
+
+    A DeepSDF network is drawn itself, by sphere tracing, for codes on the line from A's to B's.
+
+    Example: singleview interpolate chair/101 chair/105 --model runs/chairs --out strip.png
+
+    Args:
+        config: the options.
+        as_json: Print the files written as JSON.
+    """
+    from singleview.interpolate import interpolate
+
+    files = [str(file) for file in interpolate(config)]
+    print(json.dumps(files, indent=2) if as_json else "\n".join(f"wrote {x}" for x in files))
 
 
 def demo(out: Path = Path("runs/singleview-demo"), as_json: AsJson = False) -> None:
@@ -221,6 +343,10 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "sample-points": sample_points,
     "train": train,
     "evaluate": evaluate,
+    "report": report,
     "predict": predict,
+    "complete": complete,
+    "evaluate-completion": evaluate_completion,
+    "interpolate": interpolate,
     "demo": demo,
 }

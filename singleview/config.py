@@ -141,6 +141,8 @@ class TrainConfig:
         threads: of torch, in each process.
         seed: of everything drawn at random.
         resume: continue the run in `out` from its last checkpoint.
+        logs: also write losses.csv and validation.csv for TensorBoard (needs the extra `logs`);
+            then tensorboard --logdir RUN shows them.
     """
 
     dataset: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")]
@@ -171,6 +173,7 @@ class TrainConfig:
     threads: int = 1
     seed: int = 0
     resume: Flag = False
+    logs: Literal["tensorboard"] | None = None
 
     def __post_init__(self) -> None:
         if self.minutes is not None and self.steps is not None:

@@ -2,6 +2,7 @@
 
 config.json                      settings, command, versions
 losses.csv, validation.csv       a row per step; a row per validation
+tensorboard/                     the same for TensorBoard, if asked for
 shapes/                          lattices fitted to the training images
 made_up/                         made-up objects; gone when the training has ended
 checkpoints/latest.safetensors   everything the next step depends on
@@ -16,6 +17,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from sdfrender.files import read_bytes, write_json
@@ -27,11 +29,12 @@ from sdfrender.run_files import (
     need_vacant,
     provenance,
 )
+from sdfrender.scalars import Scalars
 from sdfrender.tensor_files import expect, need_file
 from singleview.config import TrainConfig
 
 # Settings that may differ when a run is resumed.
-NOT_COMPARED = ("out", "resume", "threads", "device", "minutes", "steps", "patience")
+NOT_COMPARED = ("out", "resume", "threads", "device", "minutes", "steps", "patience", "logs")
 
 
 class RunFolder:
@@ -56,6 +59,8 @@ class RunFolder:
             "validation.csv": ("step", "seconds", *scores),
         }
         self.config = config
+        self._scalars: Scalars | None = None
+        self._kept = 0  # steps of an earlier process
         self.checkpoint = self.path / "checkpoints" / "latest.safetensors"
         file = self.path / "config.json"
         if config.resume:
@@ -84,9 +89,13 @@ class RunFolder:
     def log(self, name: str, rows: Sequence[Sequence[object]]) -> None:
         """Append rows to `losses.csv` or `validation.csv`; numbers as short as they stay exact."""
         append_rows(self.path / name, rows)
+        if self.config.logs is not None:
+            self._scalars = self._scalars or Scalars(self.path, self._kept)
+            self._scalars.add(Path(name).stem, self.heads[name], rows)
 
     def truncate_logs(self, step: int) -> None:
         """Drop rows past a checkpoint, so that a resumed run logs each step once."""
+        self._kept = step
         for name in self.heads:
             drop_rows_past(self.path / name, step)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from singleview.measures import RESOLUTIONS
 
+NAME_WIDTH = 16  # columns of a terminal that a method's name gets at least
 HEADINGS = {
     "chamfer": "Chamfer",
     "normal_consistency": "normals",
@@ -88,12 +90,28 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join([title, "", *("| " + " | ".join(line) + " |" for line in lines)])
 
 
-def terminal(result: dict[str, Any]) -> Table:
-    """A table for the terminal."""
+def terminal(result: dict[str, Any], width: int = 120) -> Table:
+    """A table for a terminal of `width` columns: a row per method, or a column where that is wide.
+
+    A column per method has its name above it, in several lines if need be.
+    """
     headings, rows = table_rows(result)
-    table = Table(headings[0], title=about(result), caption=caption(result))
+    upright = _table(result, headings, rows, no_wrap=True)
+    measured = Console(width=1000).measure(upright)
+    if measured.minimum <= width:
+        return upright
+    names, *columns = zip(*rows, strict=True)
+    lines = [[heading, *cells] for heading, cells in zip(headings[1:], columns, strict=True)]
+    return _table(result, ["", *names], lines, no_wrap=False)
+
+
+def _table(
+    result: dict[str, Any], headings: list[str], rows: list[list[str]], no_wrap: bool
+) -> Table:
+    table = Table(title=about(result), caption=caption(result))
+    table.add_column(headings[0], min_width=NAME_WIDTH if no_wrap else None, overflow="fold")
     for heading in headings[1:]:
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", no_wrap=no_wrap, overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from sdfrender.engines.threads import torch_threads
 from sdfrender.files import write_json
+from sdfrender.scalars import need_tensorboard
 from singleview.checkpoint import read_checkpoint, restore, save_checkpoint, save_model
 from singleview.config import TrainConfig
 from singleview.distributed import Job, join
@@ -40,13 +42,10 @@ def train(config: TrainConfig, quiet: bool = False) -> dict[str, Any]:
         InputError: names the file or option, the rule and the value.
         ProcessLost: another process of the job has ended.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads)
-    try:
-        with join(config.device, config.batch) as job:
-            return _train(config, job, quiet or not job.first)
-    finally:
-        torch.set_num_threads(threads)
+    if config.logs is not None:
+        need_tensorboard()
+    with torch_threads(config.threads), join(config.device, config.batch) as job:
+        return _train(config, job, quiet or not job.first)
 
 
 def _train(config: TrainConfig, job: Job, quiet: bool) -> dict[str, Any]:

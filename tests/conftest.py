@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 import tiny
 import torch
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+GRAPHICS = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")  # WebGL without a GPU
 
 # As a fit does: the same sums in every test whatever ran before, and no waiting for busy cores.
 torch.set_num_threads(1)
@@ -46,3 +51,16 @@ def torus_run(preset: str, torus_scene: Path, tmp_path_factory: pytest.TempPathF
     out = tmp_path_factory.mktemp("runs") / "torus"
     tiny.fit_tiny(torus_scene, out, tiny.LONG[preset])
     return out
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A Chromium without a window."""
+    api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+    found = next((path for path in map(shutil.which, BROWSERS) if path), None)
+    if found is None:
+        pytest.skip("needs a Chromium on the path: apt-get install chromium")
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found, args=GRAPHICS)
+        yield opened
+        opened.close()

@@ -1,6 +1,9 @@
 """The demo scene is what its description says: its pictures are those of its mesh."""
 
+import runpy
 from pathlib import Path
+
+import pytest
 
 from multiview.scenes import load_scene
 from sdfrender.mesh import load_mesh
@@ -45,3 +48,17 @@ def test_the_pictures_show_the_mesh() -> None:
     for difference in (silhouettes, images):
         assert (difference > 0.51 / 255).float().mean() < 1e-3
         assert difference.mean() < 0.5 / 255
+
+
+def test_the_tutorial_finds_the_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["tutorial.py", str(tmp_path / "shape.ply")])
+    names = runpy.run_path(str(DEMO.parent / "tutorial.py"))
+    mesh = load_mesh(tmp_path / "shape.ply")
+    assert mesh.is_watertight
+    assert names["distance"] < 0.008  # a sphere to start with: 0.1
+
+
+def test_the_gallery_is_small() -> None:
+    pictures = [DEMO.parent / "demo.png", *(DEMO.parent / "gallery").iterdir()]
+    assert len(pictures) >= 4
+    assert sum(path.stat().st_size for path in pictures) < 600_000

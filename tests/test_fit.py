@@ -53,6 +53,7 @@ FILES = {
     "metrics.json",
     "progress.mp4" if find_spec("imageio_ffmpeg") else "progress.webp",
     "report.html",
+    "views.safetensors",
 }
 SCORES = ["psnr", "psnr_full", "ssim", "silhouette_iou"]
 
@@ -244,6 +245,7 @@ NEWTON_CHANGES: dict[str, Any] = {
     "levels": (tiny.COARSE, replace(tiny.FINE, passes=1)),
     "least_damping": 0.9,
     "weights": replace(tiny.NEWTON.weights, silhouette=0.5),
+    "views": 3,  # of six
 }
 
 
@@ -338,6 +340,8 @@ SETTINGS: dict[str, Any] = {
     "light": "estimate",
     "appearance": "albedo",
     "refine_cameras": True,
+    "refine_intrinsics": True,
+    "exposure": "per-view",
     "schedule": "greedy",
     "loss": "huber",
     "bounds": (7.1, -4.9, 2.1, 12.8, -1.2, 7.8),
@@ -357,9 +361,13 @@ ABOUT_ORDER = ("schedule", "seed")  # of views, which Gauss-Newton takes all at 
 def test_each_setting_matters(
     preset: str, name: str, plain: tuple[Path, Fit], torus_scene: Path, tmp_path: Path
 ) -> None:
-    settings = {name: SETTINGS[name]}
+    settings, before = {name: SETTINGS[name]}, plain[1]
+    if name == "refine_intrinsics":  # it takes the other with it
+        settings["refine_cameras"] = True
+        cameras = tmp_path / "cameras"
+        before = tiny.optimize_tiny(torus_scene, cameras, tiny.SHORT[preset], refine_cameras=True)
     found = tiny.optimize_tiny(torus_scene, tmp_path / "run", tiny.SHORT[preset], **settings)
-    assert differ(found.lattice, plain[1].lattice)
+    assert differ(found.lattice, before.lattice)
     if name == "bounds":
         torch.testing.assert_close(found.lattice.bounds.flatten(), torch.tensor(SETTINGS["bounds"]))
     if name == "train_views":
@@ -412,6 +420,7 @@ def test_an_order_of_views_is_adams(preset: Any, schedule: Any, tmp_path: Path) 
 
 def test_all_settings_are_covered() -> None:
     others = {"scene", "out", "resume", "threads", "texture"}  # see the other tests
+    others |= {"logs", "prior", "prior_up", "prior_hold"}  # test_scalars.py, test_prior.py
     assert set(SETTINGS) | others == {f.name for f in fields(FitConfig)}
 
 
@@ -645,7 +654,7 @@ def no_optimisation() -> Iterator[None]:
 
 @one_method_is_enough
 @pytest.mark.usefixtures("no_optimisation")
-@pytest.mark.parametrize("name", [n for n in SETTINGS if n != "preset"])
+@pytest.mark.parametrize("name", [n for n in SETTINGS if n not in ("preset", "refine_intrinsics")])
 def test_resuming_with_another_setting_is_refused(name: str, run: Path, torus_scene: Path) -> None:
     before = contents(run)
     with pytest.raises(InputError) as caught:

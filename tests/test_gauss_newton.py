@@ -565,7 +565,7 @@ def test_damping_follows_the_energy(photos: Targets) -> None:
 
     def after(energy_before: float) -> tuple[float, float]:
         method = newton(ball(), photos, replace(LEVEL, largest_step=100.0))
-        method.energy = energy_before
+        method.energies = [energy_before]
         step = LeastSquares.step
         with patch.object(LeastSquares, "step", autospec=True, side_effect=step) as called:
             method.iterate()

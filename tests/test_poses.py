@@ -114,12 +114,49 @@ def test_disturbed_cameras_are_found_again() -> None:
     )
 
 
-def test_true_cameras_stay() -> None:
+@pytest.mark.parametrize("intrinsics", [False, True])
+def test_true_cameras_stay(intrinsics: bool) -> None:
     truth, lattice = photographs(), tiny.true_lattice()
-    found = Corrections.none(6, lattice)
+    found, look = Corrections.none(6, lattice), Appearance(1, tiny.LIGHT)
     for _ in range(2):
-        found = refine_cameras(found, lattice, truth, Appearance(1, tiny.LIGHT), WEIGHTS)
+        found = refine_cameras(found, lattice, truth, look, WEIGHTS, intrinsics)
     assert error(found.apply(truth.cameras), truth.cameras) < 0.02
+    assert bool(found.intrinsics.any()) == intrinsics
+
+
+LENS = torch.tensor([0.03, 0.02, -0.015])
+
+
+def test_a_lens_is_corrected() -> None:
+    cameras = tiny.ring(2, 61, 47)
+    cameras.Ks[:, 0, 1] = 0.5
+    lens = Corrections(*torch.zeros(2, 2, 3), torch.zeros(3), LENS)
+    found = lens.lens(cameras)
+    torch.testing.assert_close(found.Ks[:, :2, :2], math.exp(0.03) * cameras.Ks[:, :2, :2])
+    shift = found.Ks[:, :2, 2] - cameras.Ks[:, :2, 2]
+    torch.testing.assert_close(shift, 61 * LENS[1:].expand(2, 2), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(lens.apply(cameras).Ks, found.Ks)
+
+
+@pytest.mark.parametrize("also_moved", [False, True])
+def test_a_wrong_lens_is_found_again(also_moved: bool) -> None:
+    """All photographs are of one camera whose intrinsics are off; poses may be as well."""
+    truth, lattice = photographs(), tiny.true_lattice()
+    wrong = disturbance(truth.cameras, 0.5 * also_moved, 0.003 * also_moved)
+    given = replace(truth, cameras=replace(wrong, intrinsics=LENS).apply(truth.cameras))
+    found, look = Corrections.none(6, lattice), Appearance(1, tiny.LIGHT)
+    for _ in range(8):
+        found = refine_cameras(found, lattice, given, look, WEIGHTS, intrinsics=True)
+    assert float(found.intrinsics[0]) == pytest.approx(-0.03, abs=0.006)
+    assert error(found.apply(given.cameras), truth.cameras) < 0.25 * error(
+        given.cameras, truth.cameras
+    )
+    alone = Corrections.none(6, lattice)
+    for _ in range(8):
+        alone = refine_cameras(alone, lattice, given, look, WEIGHTS)
+    assert error(found.apply(given.cameras), truth.cameras) < error(
+        alone.apply(given.cameras), truth.cameras
+    )
 
 
 # ---------------------------------------------------------------------- in a fit
@@ -162,7 +199,8 @@ def test_a_fit_with_disturbed_cameras(disturbed_scene: Path, tmp_path: Path) -> 
 
 
 def test_an_interrupted_refinement_goes_on(disturbed_scene: Path, tmp_path: Path) -> None:
-    recipe, settings = tiny.SHORT["fast"], {"refine_cameras": True, "preset": "fast"}
+    recipe = tiny.SHORT["fast"]
+    settings = {"refine_cameras": True, "refine_intrinsics": True, "preset": "fast"}
     whole = tiny.optimize_tiny(disturbed_scene, tmp_path / "whole", recipe, **settings)
     save = coarse_to_fine.save_checkpoint
 
@@ -180,6 +218,8 @@ def test_an_interrupted_refinement_goes_on(disturbed_scene: Path, tmp_path: Path
     assert whole.corrections is not None
     assert resumed.corrections is not None
     assert bool(whole.corrections.rotations.any())
+    assert bool(whole.corrections.intrinsics.any())
+    assert torch.equal(resumed.corrections.intrinsics, whole.corrections.intrinsics)
     assert torch.equal(resumed.corrections.rotations, whole.corrections.rotations)
     assert torch.equal(resumed.lattice.values, whole.lattice.values)
 
@@ -187,3 +227,5 @@ def test_an_interrupted_refinement_goes_on(disturbed_scene: Path, tmp_path: Path
 def test_the_papers_method_takes_cameras_as_they_are(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--refine-cameras"):
         FitConfig(tmp_path, tmp_path, "sdfdiff", refine_cameras=True)
+    with pytest.raises(InputError, match="--refine-intrinsics"):
+        FitConfig(tmp_path, tmp_path, refine_intrinsics=True)

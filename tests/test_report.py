@@ -24,12 +24,13 @@ from multiview import cli
 from multiview.evaluate import ViewScore
 from multiview.optimize.targets import Targets
 from multiview.recipes import RECIPES
-from multiview.report import model, views
-from multiview.report import page as page_parts
+from multiview.report import views
 from multiview.report.pictures import BRIGHTER, DARKER, EQUAL, EXTRA, MISSING, difference
 from multiview.report.views import explain
-from multiview.turntable import display_frame
 from sdfrender import Cameras
+from sdfrender.report import model
+from sdfrender.report.page import sortable
+from sdfrender.report.turntable import display_frame
 
 VOID = {"meta", "img", "br", "input"}  # elements without an end tag, as far as the report has them
 KINDS = ("photograph", "start", "result", "difference")
@@ -317,7 +318,7 @@ def test_views_without_a_figure_come_last() -> None:
     ordered = sorted(cards, key=lambda card: card.badness, reverse=True)
     assert [card.index for card in ordered][:3] == [4, 2, 0]
     assert {card.index for card in ordered[3:]} == {1, 3}
-    assert [page_parts._sortable(x) for x in (None, math.nan, math.inf, 2.5)] == [
+    assert [sortable(x) for x in (None, math.nan, math.inf, 2.5)] == [
         "", "", "Infinity", "2.5"
     ]  # fmt: skip
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,6 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-GRAPHICS = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")  # WebGL without a GPU
 WAIT = 20_000  # milliseconds, for a busy machine
 NO_WEBGL = "HTMLCanvasElement.prototype.getContext = () => null"
 
@@ -23,17 +18,6 @@ NO_WEBGL = "HTMLCanvasElement.prototype.getContext = () => null"
 pytestmark = pytest.mark.parametrize("preset", ["fast"], indirect=True)
 
 Opener = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    found = next((path for path in map(shutil.which, BROWSERS) if path), None)
-    if found is None:
-        pytest.skip("needs a Chromium on the path: apt-get install chromium")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=GRAPHICS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

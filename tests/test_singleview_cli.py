@@ -41,6 +41,7 @@ def test_training_prints_its_metrics(trained: tuple[Path, str]) -> None:
     out, printed = trained
     assert json.loads(printed) == json.loads((out / "metrics.json").read_text())
     assert json.loads(printed)["steps"] == 2
+    assert "Judged on" in (out / "report.html").read_text()
 
 
 def test_a_network_and_the_baselines_share_a_table(
@@ -95,6 +96,7 @@ def test_only_the_first_process_speaks(
 
     metrics = {"steps": 1, "seconds": 2.0, "validation": {"iou_32": 0.5, "step": 1}}
     monkeypatch.setattr(train, "train", lambda config: metrics)
+    monkeypatch.setattr("singleview.report.page.write_report", lambda *_, **__: None)
     arguments = ("train", dataset, "--out", "somewhere")
     assert run(monkeypatch, *arguments) == 0
     assert "1 steps in 2 s; validation: iou_32 0.500" in capsys.readouterr().out

@@ -6,7 +6,7 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -17,11 +17,13 @@ from tqdm import tqdm
 from multiview.appearance import Appearance, Model
 from multiview.choose_appearance import choose_model
 from multiview.config import FitConfig
+from multiview.exposure import estimate_gains, exposed, relative
 from multiview.hull import visual_hull
 from multiview.optimize.energy import Terms
 from multiview.optimize.floaters import remove_floaters
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.greedy import AdamPasses
+from multiview.optimize.hold import Hold
 from multiview.optimize.sdfdiff import SdfDiff
 from multiview.optimize.targets import Targets
 from multiview.poses import Corrections, refine_cameras
@@ -39,7 +41,7 @@ from sdfrender import Lattice
 
 Bar = Any  # tqdm has no types
 
-POSES_EVERY = 2  # passes between refinements of the cameras
+CAMERAS_EVERY = 2  # passes between refinements of cameras and exposures
 SNAPSHOTS = 24  # of the shape while it forms, about; and one at the end of each level
 
 
@@ -91,6 +93,11 @@ class Fit:
     interrupted: bool = False
     peak_memory_mb: float | None = None  # of a run that is measured again
     corrections: Corrections | None = None  # of the training views' cameras, if they are refined
+    hold: Hold | None = None  # a likely shape to stay near
+    gains: Tensor | None = None  # `[N, C]` exposures of the training views, if they differ
+
+
+OnUpdate = Callable[[Fit, float], float]
 
 
 def level_resolution(config: FitConfig, level: Level) -> int:
@@ -98,8 +105,19 @@ def level_resolution(config: FitConfig, level: Level) -> int:
     return max(8, round(config.resolution * level.resolution))
 
 
-def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, quiet: bool) -> None:
-    """Go through the levels; leaves the result in `state`, also when interrupted."""
+def optimize(
+    state: Fit,
+    config: FitConfig,
+    targets: Targets,
+    run: RunFolder,
+    quiet: bool,
+    on_update: OnUpdate = lambda state, loss: 0.0,
+) -> None:
+    """Go through the levels; leaves the result in `state`, also when interrupted.
+
+    `on_update` is called after each update with the state and the loss before it, and returns the
+    seconds that it has waited, which do not count.
+    """
     recipe = config.recipe(photographs=state.appearance.known is None)
     generator = torch.Generator().manual_seed(config.seed)
     losses = torch.full((len(targets.cameras),), math.inf)
@@ -134,6 +152,8 @@ def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, qu
             bar.update(first * level_targets.silhouettes.numel())
         elif number == 0:
             method.estimate_appearance()
+            refine_exposures(state, level_targets)
+            method.targets = corrected(state, level_targets)
 
         for index in range(first, level.passes):
             if method.settled:
@@ -145,19 +165,15 @@ def optimize(state: Fit, config: FitConfig, targets: Targets, run: RunFolder, qu
                 state.lattice = method.lattice
                 state.updates += 1
                 state.seconds = time.monotonic() - began
+                began += on_update(state, float(terms.total))
                 rows.append(_row(state, number, index, level_targets, views, terms))
                 grid = "×".join(str(n) for n in state.lattice.resolution)
                 bar.set_postfix_str(f"level {grid}, loss {float(losses.sum()):.4g}", refresh=False)
                 bar.update(0)
             state.appearance.solve()
-            if state.corrections is not None and index % POSES_EVERY == POSES_EVERY - 1:
-                state.corrections = refine_cameras(
-                    state.corrections,
-                    state.lattice,
-                    level_targets,
-                    state.appearance,
-                    recipe.weights,
-                )
+            if index % CAMERAS_EVERY == CAMERAS_EVERY - 1:
+                refine_exposures(state, level_targets)
+                refine_poses(state, config, level_targets)
                 method.targets = corrected(state, level_targets)
             run.log(rows)
             bar.update(level_targets.silhouettes.numel())
@@ -179,10 +195,38 @@ def snapshot_due(levels: Sequence[Level], level: int, passes: int) -> bool:
 
 
 def corrected(state: Fit, targets: Targets) -> Targets:
-    """The targets with their cameras where they were moved to."""
+    """The targets with their cameras where they were moved to, and at a common exposure."""
+    if state.gains is not None:
+        targets = exposed(targets, state.gains)
+    if state.corrections is not None:
+        targets = replace(targets, cameras=state.corrections.apply(targets.cameras))
+    return targets
+
+
+def refine_poses(state: Fit, config: FitConfig, targets: Targets) -> None:
+    """Move the cameras, if they are to be refined; `targets` as they were given."""
     if state.corrections is None:
-        return targets
-    return replace(targets, cameras=state.corrections.apply(targets.cameras))
+        return
+    if state.gains is not None:
+        targets = exposed(targets, state.gains)
+    weights = config.recipe(photographs=state.appearance.known is None).weights
+    state.corrections = refine_cameras(
+        state.corrections,
+        state.lattice,
+        targets,
+        state.appearance,
+        weights,
+        config.refine_intrinsics,
+    )
+
+
+def refine_exposures(state: Fit, targets: Targets) -> None:
+    """Estimate the exposures, if they differ; `targets` as they were given."""
+    if state.gains is None:
+        return
+    if state.corrections is not None:
+        targets = replace(targets, cameras=state.corrections.apply(targets.cameras))
+    state.gains = relative(estimate_gains(state.lattice, state.appearance, targets))
 
 
 def appearance_model(state: Fit, config: FitConfig, targets: Targets) -> Model:
@@ -215,7 +259,7 @@ def choose_method(
         assert isinstance(level, SdfDiffLevel)
         return SdfDiff(state.lattice, targets, state.appearance, recipe, level)
     assert isinstance(level, NewtonLevel)
-    return GaussNewton(state.lattice, targets, state.appearance, recipe, level)
+    return GaussNewton(state.lattice, targets, state.appearance, recipe, level, state.hold)
 
 
 def progress_bar(levels: Sequence[Level], pyramid: Sequence[Targets], quiet: bool) -> Bar:
@@ -275,6 +319,9 @@ def save_checkpoint(
     if state.corrections is not None:
         tensors["rotations"] = state.corrections.rotations
         tensors["translations"] = state.corrections.translations
+        tensors["intrinsics"] = state.corrections.intrinsics
+    if state.gains is not None:
+        tensors["gains"] = state.gains
     progress = {"position": position, "updates": state.updates, "seconds": state.seconds}
     run.save_checkpoint(tensors, progress)
 
@@ -295,7 +342,9 @@ def restore(
     state.appearance.restore(tensors)
     if state.corrections is not None:
         moved = tensors["rotations"], tensors["translations"]
-        state.corrections = Corrections(*moved, state.corrections.center)
+        state.corrections = Corrections(*moved, state.corrections.center, tensors["intrinsics"])
+    if state.gains is not None:
+        state.gains = tensors["gains"]
     state.updates, state.seconds = progress["updates"], progress["seconds"]
     run.truncate_log(state.updates)
     level, passes = progress["position"]

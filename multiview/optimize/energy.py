@@ -10,7 +10,7 @@ function, which grows linearly beyond a residual of k: `ρ(r) = w(r) r² (2 − 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -51,6 +51,8 @@ class Terms:
     carve: Tensor
     eikonal: Tensor
     laplacian: Tensor
+    hold: Tensor = field(default_factory=lambda: torch.zeros(()))
+    """To a likely shape (`optimize.hold`), where there is one."""
 
     @property
     def per_view(self) -> Tensor:
@@ -65,7 +67,7 @@ class Terms:
     @property
     def total(self) -> Tensor:
         """The energy, `[]`."""
-        return self.data + self.eikonal + self.laplacian
+        return self.data + self.eikonal + self.laplacian + self.hold
 
 
 def energy(

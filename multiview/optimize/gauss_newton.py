@@ -16,6 +16,7 @@ from torch import Tensor
 
 from multiview.appearance import Appearance
 from multiview.optimize.energy import Terms
+from multiview.optimize.hold import Hold
 from multiview.optimize.least_squares import LeastSquares
 from multiview.optimize.targets import Targets
 from multiview.optimize.turns import take_turns
@@ -42,6 +43,7 @@ class GaussNewton:
         appearance: colour and light; every rendering is shown to it.
         recipe: weights of the energy, least damping, most views of a step.
         level: settings of the level, among them the weight of smoothness.
+        hold: a likely shape to stay near, if there is one.
     """
 
     def __init__(
@@ -51,34 +53,36 @@ class GaussNewton:
         appearance: Appearance,
         recipe: NewtonRecipe,
         level: NewtonLevel,
+        hold: Hold | None = None,
     ) -> None:
-        self.lattice = lattice
+        self.lattice, self.hold = lattice, hold
         self.targets, self.appearance, self.level = targets, appearance, level
         self.weights = replace(recipe.weights, laplacian=level.laplacian)
         self.least_damping = recipe.least_damping
-        self.damping, self.energy = 1.0, float("inf")
         self.groups = take_turns(targets.cameras, lattice.bounds.mean(0), recipe.views)
+        self.damping, self.energies = 1.0, [float("inf")] * len(self.groups)
         self.settled = False
         spacing = lattice.spacing
         self.reach = REACH * float(spacing.max() / spacing.min())  # of the smallest spacing
 
-    def iterate(self, views: list[int] | None = None) -> Terms:
-        """One step on some views, which stand for all of them. Returns the terms before it."""
-        targets = self.targets if views is None else self.targets[views]
+    def iterate(self, turn: int = 0) -> Terms:
+        """One step on the views whose turn it is; they stand for all. Returns the terms before."""
+        targets = self._targets(turn)
         problem = LeastSquares(
             self.lattice,
             targets,
             self.appearance,
             self.weights,
             BAND,
+            self.hold,
             count=len(self.targets.cameras) / len(targets.cameras),
         )
         energy = float(problem.terms.data)
-        if energy > WORSE * self.energy:
+        if energy > WORSE * self.energies[turn]:
             self.damping = min(RAISE * self.damping, MOST)
         else:
             self.damping = max(EASE * self.damping, self.least_damping)
-        self.energy = energy
+        self.energies[turn] = energy
 
         step = problem.step(
             self.damping * self.level.smoothing, self.damping * SMALL_STEPS, ITERATIONS, TOLERANCE
@@ -89,33 +93,36 @@ class GaussNewton:
         return problem.terms
 
     def run_pass(self, index: int) -> Iterator[tuple[list[int], Terms]]:
-        """One step on the views whose turn it is; all show their colours in the last of a level."""
-        views = self.groups[index % len(self.groups)]
-        if index == self.level.passes - 1:
-            for others in self.groups:
-                if others is not views:
-                    self._show(others)
-        yield views, self.iterate(views)
+        """One step on the views whose turn it is; colour and light see all views."""
+        turn = index % len(self.groups)
+        for other in range(len(self.groups)):
+            if other != turn:
+                self._show(other)
+        yield self.groups[turn], self.iterate(turn)
 
     def estimate_appearance(self) -> None:
         """Render all views once and solve for colour and light, before the first step."""
-        for views in self.groups:
-            self._show(views)
+        for turn in range(len(self.groups)):
+            self._show(turn)
         self.appearance.solve()
 
-    def _show(self, views: list[int]) -> None:
+    def _targets(self, turn: int) -> Targets:
+        """The views whose turn it is."""
+        return self.targets[self.groups[turn]] if len(self.groups) > 1 else self.targets
+
+    def _show(self, turn: int) -> None:
         """Let colour and light see the shape as it stands."""
-        targets, look = self.targets[views], self.appearance
+        targets, look = self._targets(turn), self.appearance
         with torch.no_grad():
             out = look.render(self.lattice, targets.cameras)
         look.observe(out, targets, self.lattice)
 
     def state(self) -> dict[str, Tensor]:
         """Tensors that `restore` needs to go on exactly here."""
-        progress = torch.tensor((self.damping, self.energy), dtype=torch.float64)
+        progress = torch.tensor((self.damping, *self.energies), dtype=torch.float64)
         return {"values": self.lattice.values, "cell": torch.tensor(1.0), "progress": progress}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take up the state that an earlier run saved."""
         self.lattice = self.lattice.with_values(tensors["values"])
-        self.damping, self.energy = tensors["progress"].tolist()
+        self.damping, *self.energies = tensors["progress"].tolist()

@@ -2,7 +2,8 @@
 
 With x the unknowns of the band, in cells: `E(x) ≈ ‖√W (r + J x)‖² + ‖s + S x‖²`. r are the
 residuals of the pixels, W their weights, J the renderer's derivative; S stacks the sparse rows of
-the carving term and of the regularisers, s what they are now.
+the carving term, of the regularisers and of what holds the lattice to a likely shape, s what they
+are now.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from multiview.optimize.energy import (
     robust,
     robust_weights,
 )
+from multiview.optimize.hold import Hold
 from multiview.optimize.targets import Targets
 from sdfrender import Lattice, linearize
 
@@ -44,6 +46,7 @@ class LeastSquares:
         appearance: colour, light and lens, held fixed; it observes the rendering.
         weights: of the energy.
         width: half width of the band of unknowns, in cells.
+        hold: a likely shape to stay near, if there is one.
         count: how often each of the n views counts: they may stand for others.
 
     Attributes:
@@ -58,6 +61,7 @@ class LeastSquares:
         appearance: Appearance,
         weights: Weights,
         width: float,
+        hold: Hold | None = None,
         count: float = 1.0,
     ) -> None:
         self.band = band = Band(lattice, width, weights.band)
@@ -81,9 +85,14 @@ class LeastSquares:
         eikonal, slope = band.eikonal()
         carving, wrong, views = self._carving(lattice, targets, math.sqrt(count))
         per_view = np.bincount(views, wrong**2, minlength=len(targets.cameras))
-        self.rows = sparse.vstack(
-            [_scaled(weights.eikonal, eikonal), _scaled(weights.carve, carving)], format="csr"
-        )
+        rows = [_scaled(weights.eikonal, eikonal), _scaled(weights.carve, carving)]
+        residual = [math.sqrt(weights.eikonal) * slope, math.sqrt(weights.carve) * wrong]
+        held = 0.0
+        if hold is not None:
+            holding, off, held = hold.rows(band)
+            rows.append(holding)
+            residual.append(off)
+        self.rows = sparse.vstack(rows, format="csr")
         self.smoothness = weights.laplacian
         self.terms = Terms(
             color=color.sum((1, 2, 3)),
@@ -91,14 +100,12 @@ class LeastSquares:
             carve=torch.from_numpy(weights.carve * per_view).float(),
             eikonal=torch.tensor(weights.eikonal * float((slope**2).sum())),
             laplacian=torch.tensor(weights.laplacian * float((smooth**2).sum())),
+            hold=torch.tensor(held),
         )
         pixels = self._pull(r_color * self.w_color, r_silhouette * self.w_silhouette)
-        residual = np.concatenate(
-            (math.sqrt(weights.eikonal) * slope, math.sqrt(weights.carve) * wrong)
-        )
         self.gradient: Floats = (
             pixels
-            + self.rows.T @ residual.astype(np.float32)
+            + self.rows.T @ np.concatenate(residual).astype(np.float32)
             + np.float32(weights.laplacian) * (self.laplacian.T @ smooth)
         )
 
@@ -124,16 +131,19 @@ class LeastSquares:
 
         def normal(y: Floats) -> Floats:  # of the scaled unknowns y = x / scale
             x = scale * y
-            image, silhouette = self.J.jvp(self.band.scatter(x))
-            image = self.lens(image).mul_(self.w_color)
-            pixels = self._pull(image, silhouette.mul_(self.w_silhouette))
-            out: Floats = scale * (pixels + S_T @ (S @ x) + np.float32(damping) * x)
+            out: Floats = scale * (self.pixels(x) + S_T @ (S @ x) + np.float32(damping) * x)
             return out
 
         operator = LinearOperator((M, M), normal, dtype=np.float32)
         y, _ = cg(operator, -scale * self.gradient, rtol=tolerance, maxiter=iterations)
         x: Floats = scale * y
         return x
+
+    def pixels(self, x: Floats) -> Floats:
+        """`JᵀWJ x` `[M]`: what the images alone have to do with a step x `[M]`."""
+        image, silhouette = self.J.jvp(self.band.scatter(x))
+        image = self.lens(image).mul_(self.w_color)
+        return self._pull(image, silhouette.mul_(self.w_silhouette))
 
     def _pull(self, image: Tensor, silhouette: Tensor) -> Floats:
         """`Jᵀ` in the unknowns, J with the lens."""

@@ -71,6 +71,12 @@ class Targets:
             average(self.image_weights),
         )
 
+    def within(self, longest: int) -> Targets:
+        """At most `longest` pixels along the longer side; unchanged if they are smaller."""
+        width, height = self.cameras.width, self.cameras.height
+        factor = max(1.0, max(width, height) / longest)
+        return self.resized(max(1, round(width / factor)), max(1, round(height / factor)))
+
     def for_lattice(self, lattice: Lattice, pixels_per_cell: float) -> Targets:
         """The pyramid level at which a cell at the object covers about so many pixels.
 

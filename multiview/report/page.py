@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-import math
 import shlex
 from dataclasses import asdict
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from multiview.appearance import Appearance
 from multiview.evaluate import ViewScore
 from multiview.report.forming import forming, stages
-from multiview.report.model import load_colored, pack_model, stills
 from multiview.report.pictures import DIFFERENCE_GAIN
 from multiview.report.plot import TERMS, level_rows, loss_plot
 from multiview.report.views import large_look, view_cards
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
-from multiview.turntable import display_frame
 from sdfrender import Lattice
 from sdfrender.files import atomic_write
+from sdfrender.report.model import load_colored, pack_model, stills
+from sdfrender.report.page import fill
+from sdfrender.report.turntable import display_frame
 
-FOLDER = files("multiview.report")
+FOLDER = Path(__file__).parent
 
 MEASURES = (  # of views: key, name, unit, decimals
     ("psnr", "PSNR inside the mask", "dB", 2),
@@ -63,7 +60,8 @@ def write_report(
     worst = cards[0]
     films = forming(scene, appearance, moments, worst.index)
     titles = [moment.title for moment in moments]
-    page = _template().render(
+    page = fill(
+        FOLDER,
         title=scene.name,
         sentence=_sentence(summary),
         summary=summary,
@@ -89,42 +87,6 @@ def write_report(
     )
     with atomic_write(run.path / "report.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
-
-
-def _template() -> Any:
-    """The page's template, with style and script in it; only this very script may run."""
-    script = "\n".join(_text(name) for name in ("page.js", "model.js"))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.globals.update(
-        style=Markup(_text("page.css")), script=Markup(script), digest=digest
-    )
-    environment.filters.update(number=_number, sortable=_sortable)
-    return environment.from_string(_text("page.html"))
-
-
-def _text(name: str) -> str:
-    return (FOLDER / name).read_text(encoding="utf-8")
-
-
-def _number(value: object, decimals: int | None = None) -> str:
-    """A figure to read; a dash for what there is none of."""
-    if value is None:
-        return "–"
-    if not isinstance(value, float):
-        return str(value)
-    if not math.isfinite(value):
-        return "∞" if value > 0 else "–"
-    return f"{value:.5g}" if decimals is None else f"{value:.{decimals}f}"
-
-
-def _sortable(value: float | None) -> str:
-    """A figure as the page's script reads it; nothing where there is none."""
-    if value is None or math.isnan(value):
-        return ""
-    return str(value).replace("inf", "Infinity")
 
 
 def _sentence(summary: dict[str, Any]) -> str:

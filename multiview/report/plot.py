@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sdfrender.report.plot import COLORS, INK, STYLES, figure, svg
+
 Log = list[dict[str, str]]  # rows of `losses.csv`
 
 TERMS = ("total", "color", "silhouette", "carve", "eikonal", "laplacian")
-INK = "#010203"  # becomes the page's own text colour
-# Okabe and Ito's; each readable on white and on black. Line styles tell them apart in grey, too.
-COLORS = (INK, "#0072B2", "#D55E00", "#CC79A7", "#009E73", "#E69F00")
-STYLES = ("-", "-", "-", "--", "-.", ":")
-METADATA = ("Creator", "Date", "Format", "Type")  # what matplotlib would write into the SVG
 
 
 @dataclass(frozen=True)
@@ -66,47 +61,29 @@ def level_rows(log: Log) -> list[LevelRow]:
 
 def loss_plot(log: Log) -> str:
     """The energy per view over updates, total and by term, as SVG in the page's text colour."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    style: Any = {
-        "svg.fonttype": "none",
-        "font.size": 10,
-        "svg.hashsalt": "report",
-        **dict.fromkeys(
-            ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
-        ),
-    }
     updates = [int(row["update"]) for row in log]
-    with plt.rc_context(style):
-        figure, axes = plt.subplots(figsize=(9, 3.8), layout="constrained")
-        for term, color, line in zip(TERMS, COLORS, STYLES, strict=True):
-            values = energies(log, term)
-            if values.any():
-                shown = np.where(values > 0, values, np.nan)
-                marker = "o" if len(log) == 1 else None
-                axes.plot(updates, shown, line, color=color, label=term, marker=marker)
-        changes = [k for k in range(1, len(log)) if log[k]["level"] != log[k - 1]["level"]]
-        for k in [0, *changes]:
-            if k:
-                axes.axvline(updates[k], color="0.6", linewidth=0.8)
-            grid = log[k]["resolution"].replace("x", "×")
-            axes.annotate(
-                grid,
-                (updates[k], 1),
-                (3, 2),
-                xycoords=("data", "axes fraction"),
-                textcoords="offset points",
-                fontsize=8,
-                annotation_clip=False,
-            )
-        axes.set(xlabel="update", ylabel="energy per view (cells)", yscale="log")
-        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", transparent=True, metadata=dict.fromkeys(METADATA))
-        plt.close(figure)
-    svg = text.getvalue()
-    return svg[svg.index("<svg") :].replace(INK, "currentColor")
+    drawn, axes = figure(9, 3.8)
+    for term, color, line in zip(TERMS, COLORS, STYLES, strict=False):
+        values = energies(log, term)
+        if values.any():
+            shown = np.where(values > 0, values, np.nan)
+            marker = "o" if len(log) == 1 else None
+            axes.plot(updates, shown, line, color=color, label=term, marker=marker)
+    changes = [k for k in range(1, len(log)) if log[k]["level"] != log[k - 1]["level"]]
+    for k in [0, *changes]:
+        if k:
+            axes.axvline(updates[k], color="0.6", linewidth=0.8)
+        grid = log[k]["resolution"].replace("x", "×")
+        axes.annotate(
+            grid,
+            (updates[k], 1),
+            (3, 2),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            fontsize=8,
+            color=INK,
+            annotation_clip=False,
+        )
+    axes.set(xlabel="update", ylabel="energy per view (cells)", yscale="log")
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, labelcolor=INK)
+    return svg(drawn)

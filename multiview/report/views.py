@@ -12,9 +12,10 @@ from torch import Tensor
 from multiview.appearance import Appearance
 from multiview.evaluate import ViewScore, predict
 from multiview.optimize.targets import Targets
-from multiview.report.pictures import data_address, difference, for_display
+from multiview.report.pictures import difference
 from multiview.scenes import Scene
 from sdfrender import Lattice
+from sdfrender.report.pictures import data_address, for_display
 
 PICTURE_SIZE = 320  # pixels along the longer side, in the table
 LARGE_SIZE = 640  # and of the view that is worst
@@ -83,10 +84,7 @@ def large_look(
 
 def thumbnail(scene: Scene, view: int, size: int) -> Targets:
     """One view, `size` pixels along its longer side or as large as it is."""
-    targets = Targets.of(scene, [view])
-    width, height = targets.cameras.width, targets.cameras.height
-    factor = max(1.0, max(width, height) / size)
-    return targets.resized(max(1, round(width / factor)), max(1, round(height / factor)))
+    return Targets.of(scene, [view]).within(size)
 
 
 def displayed(scene: Scene, image: Tensor) -> Tensor:

@@ -39,6 +39,7 @@ def load_scene(
     train_views: str | None = None,
     max_size: int | None = None,
     mask_threshold: float | None = None,
+    least_views: int = 2,
 ) -> Scene:
     """Read posed images and silhouettes.
 
@@ -66,6 +67,7 @@ def load_scene(
             area, premultiplied, and the cameras with them.
         mask_threshold: fraction of full scale above which a pixel is object; before a dark
             background only.
+        least_views: to fit, with masks.
 
     Returns:
         The scene, float32 on the CPU.
@@ -80,7 +82,7 @@ def load_scene(
     scene = _with_masks(_describe(Path(path)))
     _check_names(scene)
     has_test_split = any(view.test for view in scene.views)
-    views, train, held_out = split_views(scene.views, train_views, has_test_split)
+    views, train, held_out = split_views(scene.views, train_views, has_test_split, least_views)
     cameras = _cameras(scene, views)
     longest = max(cameras.width, cameras.height)
     scale = min(1.0, (max_size or longest) / longest)
@@ -93,8 +95,11 @@ def load_scene(
     recipe, warnings = make_masks(scene, views, cameras, pixels)
     warnings += doubtful_masks(scene, views, cameras, pixels)
     told = {n for n, source in enumerate(pixels.sources) if source != "none"}
-    if len(told.intersection(train)) < 2:
-        raise InputError(f"{scene.file}: need 2 views with masks to fit: {'; '.join(warnings)}")
+    if len(told.intersection(train)) < least_views:
+        views_needed = f"{least_views} view{'s' if least_views > 1 else ''}"
+        raise InputError(
+            f"{scene.file}: need {views_needed} with masks to fit: {'; '.join(warnings)}"
+        )
     return Scene(
         name=scene.folder.resolve().name,
         names=tuple(view.name for view in views),

@@ -20,7 +20,7 @@ def natural_key(name: str) -> tuple[tuple[int, str], ...]:
 
 
 def split_views(
-    views: Sequence[View], selection: str | None, has_test_split: bool
+    views: Sequence[View], selection: str | None, has_test_split: bool, least: int = 2
 ) -> tuple[list[View], tuple[int, ...], tuple[int, ...]]:
     """Sort the views by name and divide them.
 
@@ -29,20 +29,21 @@ def split_views(
         selection: as in `select`, or None for every view that is not a test view.
         has_test_split: whether the scene says itself what is held out. Then views that are neither
             selected nor test views are left out altogether; otherwise they are held out.
+        least: views to train on.
 
     Returns:
         The views in natural order of their names, and the positions among them of those to train
         on and of those held out.
 
     Raises:
-        InputError: as `select`, or fewer than 2 views to train on.
+        InputError: as `select`, or fewer than `least` views to train on.
     """
     candidates = sorted((v for v in views if not v.test), key=lambda v: natural_key(v.name))
     names = [view.name for view in candidates]
     chosen = {names[i] for i in select(selection, names)} if selection is not None else set(names)
-    if len(chosen) < 2:
+    if len(chosen) < least:
         listed = ", ".join(sorted(chosen)) or "none"
-        raise InputError(f"train views: need at least 2, got {len(chosen)} ({listed})")
+        raise InputError(f"train views: need at least {least}, got {len(chosen)} ({listed})")
     kept = [view for view in views if view.test or not has_test_split or view.name in chosen]
     kept.sort(key=lambda view: natural_key(view.name))
     train = tuple(i for i, view in enumerate(kept) if view.name in chosen)

@@ -18,6 +18,7 @@ from sdfrender.bench.measure import exact_hits, measure
 from sdfrender.bench.processes import ProbeError, measure_memory, measure_start
 from sdfrender.bench.report import numbers_of, print_markdown, print_tables
 from sdfrender.bench.workloads import WORKLOADS, Workload, creature, fit_into_box, make_scene
+from sdfrender.engines.threads import torch_threads
 from sdfrender.errors import InputError
 from sdfrender.mesh import load_mesh
 from sdfrender.render import ENGINES
@@ -48,20 +49,16 @@ def bench(config: BenchConfig) -> dict[str, Any]:
     entries = _entries(config)
     mesh = fit_into_box(load_shape(config))
     threads = config.threads or os.cpu_count() or 1
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
     starting = [] if config.quick else [name for name in ENGINES if name != "auto"]
     turns = len(entries) * (config.repeats + (1 if config.quick else 2))
-    try:
-        with tqdm(total=len(works) * turns + len(starting), unit="turn") as bar:
-            progress = Progress(bar)
-            measured = [_workload_numbers(w, mesh, entries, config, progress) for w in works]
-            starts = []
-            for engine in starting:
-                progress(f"{engine}: start")
-                starts += [asdict(start) for start in measure_start(engine, threads)]
-    finally:
-        torch.set_num_threads(before)
+    total = len(works) * turns + len(starting)
+    with torch_threads(threads), tqdm(total=total, unit="turn") as bar:
+        progress = Progress(bar)
+        measured = [_workload_numbers(w, mesh, entries, config, progress) for w in works]
+        starts = []
+        for engine in starting:
+            progress(f"{engine}: start")
+            starts += [asdict(start) for start in measure_start(engine, threads)]
     return {
         "machine": describe(threads),
         "mesh": config.mesh.name if config.mesh else "creature",

@@ -23,6 +23,7 @@ from sdfrender.errors import InputError
 from sdfrender.tensor_files import expect
 from singleview.data.dataset import LONGEST_SIDE
 from singleview.data.samples import HALF_BOX
+from singleview.models.small import HIDDEN, picture_layers, picture_planes
 
 Places: TypeAlias = Callable[[Tensor], Tensor]  # [B, P, 3] to features [B, P, L]
 
@@ -232,7 +233,7 @@ class ImageEncoder(nn.Module):
         self.size = size
         self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.maxpool = nn.MaxPool2d(3, 2, 1) if size > 128 else nn.Identity()
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
         widths = [width, width, 2 * width, 4 * width, 8 * width]
         for n in range(4):
             stride = 1 if n == 0 else 2
@@ -278,6 +279,24 @@ class ImageEncoder(nn.Module):
         lacking = [k for k in missing if not k.startswith("last.")]
         if lacking or unexpected:
             raise InputError(f"{path}: need {what}, it differs in {(lacking + unexpected)[0]!r}")
+
+
+class SmallImageEncoder(nn.Module):
+    """An image `[B, H, W, C]`, linear over black, at 64², through few layers; places stay apart.
+
+    Args:
+        code: length of the code.
+        width: channels of the first layer.
+    """
+
+    def __init__(self, code: int, width: int) -> None:
+        super().__init__()
+        self.layers = picture_layers(3, width)
+        self.last = nn.Linear(HIDDEN, code)
+
+    def forward(self, images: Tensor) -> Code:
+        """The code of an image."""
+        return Code(self.last(self.layers(picture_planes(images.expand(-1, -1, -1, 3)))))
 
 
 class BasicBlock(nn.Module):

@@ -25,9 +25,11 @@ from singleview.models.encoders import (
     LatentEncoder,
     PointEncoder,
     ResnetBlock,
+    SmallImageEncoder,
     VoxelEncoder,
     unit_cube,
 )
+from singleview.models.small import IMAGE_SIZE
 
 Input: TypeAlias = Literal["image", "points", "voxels", "none", "index"]
 Conditioning: TypeAlias = Literal["batch-norm", "input"]
@@ -76,14 +78,14 @@ def small_shape(
     kind: Input, conditioning: Conditioning = "batch-norm", objects: int = 1
 ) -> OccupancyShape:
     """Networks that train on two cores; clouds and voxels are also read near each place."""
-    encoder = {"image": 24, "points": 64, "voxels": 16, "none": 64, "index": 0}[kind]
+    encoder = {"image": 32, "points": 64, "voxels": 16, "none": 64, "index": 0}[kind]
     return OccupancyShape(
         kind,
         hidden=128 if kind == "index" else 64,
         code=128,
         encoder=encoder,
         features=32 if kind in ("points", "voxels") else 0,
-        image_size=64,
+        image_size=IMAGE_SIZE,
         conditioning=conditioning,
         objects=objects,
     )
@@ -118,7 +120,10 @@ class OccupancyNetwork(nn.Module):
                 size.
         """
         if not isinstance(self.encoder, ImageEncoder):
-            raise InputError(f"--image-weights: need --input image, got {self.shape.input}")
+            raise InputError(
+                f"--image-weights: need --input image and --size paper, got {self.shape.input} in "
+                "another size"
+            )
         self.encoder.load_weights(path)
 
     def encode(self, observation: Tensor) -> Code:
@@ -250,6 +255,8 @@ def logit(probability: float) -> float:
 def _encoder(shape: OccupancyShape) -> nn.Module:
     match shape.input:
         case "image":
+            if shape.image_size == IMAGE_SIZE:
+                return SmallImageEncoder(shape.code, shape.encoder)
             return ImageEncoder(shape.code, shape.encoder, shape.image_size)
         case "points":
             return PointEncoder(shape.code, shape.encoder, shape.features)

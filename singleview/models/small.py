@@ -50,18 +50,7 @@ class Small(nn.Module):
         self.margin = round(MARGIN * resolution)
         self.inner = resolution - 2 * self.margin
         self.spanned = False
-        self.encoder = nn.Sequential(
-            _convolution(channels + 1, width, 5, 2),
-            _convolution(width, 2 * width, 3, 2),
-            Residual(2 * width),
-            _convolution(2 * width, 4 * width, 3, 2),
-            Residual(4 * width),
-            _convolution(4 * width, 8 * width, 3, 2),
-            _convolution(8 * width, 4 * width, 1, 1),
-            nn.Flatten(),
-            nn.Linear(4 * width * (IMAGE_SIZE // 16) ** 2, HIDDEN),
-            nn.SiLU(),
-        )
+        self.encoder = picture_layers(channels, width)
         self.likeness = nn.Linear(HIDDEN, anchors)
         self.offset = nn.Linear(HIDDEN, code)
         self.anchors = nn.Parameter(torch.zeros(anchors, code))
@@ -81,10 +70,7 @@ class Small(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """What is known about images `[B, H, W, C]`: `[B, HIDDEN]`."""
-        x = torch.cat((images, object_mask(images)[..., None]), -1).permute(0, 3, 1, 2)
-        if x.shape[-2:] != (IMAGE_SIZE, IMAGE_SIZE):
-            x = interpolate(x, size=(IMAGE_SIZE,) * 2, mode="bilinear", antialias=True)
-        features: Tensor = self.encoder(x)
+        features: Tensor = self.encoder(picture_planes(images))
         return features
 
     def decode(self, code: Tensor) -> Tensor:
@@ -168,6 +154,30 @@ def _principal(x: Tensor, count: int) -> Tensor:
     if count == 0:
         return x.new_zeros(x.shape[1], 0)
     return torch.svd_lowrank(x, q=count, niter=4)[2]
+
+
+def picture_layers(channels: int, width: int) -> nn.Sequential:
+    """From the planes of `picture_planes` `[B, C + 1, H, W]` to features `[B, HIDDEN]`."""
+    return nn.Sequential(
+        _convolution(channels + 1, width, 5, 2),
+        _convolution(width, 2 * width, 3, 2),
+        Residual(2 * width),
+        _convolution(2 * width, 4 * width, 3, 2),
+        Residual(4 * width),
+        _convolution(4 * width, 8 * width, 3, 2),
+        _convolution(8 * width, 4 * width, 1, 1),
+        nn.Flatten(),
+        nn.Linear(4 * width * (IMAGE_SIZE // 16) ** 2, HIDDEN),
+        nn.SiLU(),
+    )
+
+
+def picture_planes(images: Tensor) -> Tensor:
+    """Images `[B, H, W, C]` and what in them is the object, `[B, C + 1, 64, 64]`."""
+    x = torch.cat((images, object_mask(images)[..., None]), -1).permute(0, 3, 1, 2)
+    if x.shape[-2:] != (IMAGE_SIZE, IMAGE_SIZE):
+        x = interpolate(x, size=(IMAGE_SIZE,) * 2, mode="bilinear", antialias=True)
+    return x
 
 
 def object_mask(images: Tensor) -> Tensor:

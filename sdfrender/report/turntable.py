@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from multiview.report.pictures import for_display
 from sdfrender import Cameras, Headlight, Lattice, Lighting, render
+from sdfrender.report.pictures import for_display
 
 FOV = math.radians(32)
 DISTANCE = 3.2  # of the eye from the middle, in half diagonals of the box

@@ -209,7 +209,7 @@
     }).observe(canvas);
     setTurning(turning);
   };
-  begin().catch((error) => {
+  if (canvas) begin().catch((error) => {
     console.warn(`the mesh cannot be drawn: ${error.message}`);
     const section = document.getElementById("shape");
     section.querySelector(".live").hidden = true;

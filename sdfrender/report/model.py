@@ -16,10 +16,10 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 from trimesh.visual.color import ColorVisuals
 
-from multiview.report.pictures import data_address
-from multiview.turntable import around, in_clay
 from sdfrender import Lattice
 from sdfrender.refine_mesh import simplify_mesh
+from sdfrender.report.pictures import data_address
+from sdfrender.report.turntable import around, in_clay
 
 MOST_FACES = 40_000
 STILLS = 6

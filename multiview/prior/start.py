@@ -1,0 +1,69 @@
+"""A fit that starts from a shape of a learned family, and is held to it."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import torch
+
+from multiview.optimize.coarse_to_fine import Fit
+from multiview.optimize.hold import Hold
+from multiview.optimize.targets import Targets
+from multiview.prior.placed_shape import PlacedShape, Placement
+from multiview.prior.search import Found, search
+from multiview.run_folder import RunFolder
+from sdfrender import extract_mesh, save_mesh
+from sdfrender.files import read_bytes, write_json
+from sdfrender.latent_field import LatentField
+from sdfrender.lattice import samples_per_axis
+from sdfrender.mesh import keep_bodies
+from sdfrender.tensor_files import expect
+
+MESH = "prior.ply"
+
+
+def start_from_prior(
+    state: Fit, family: LatentField, targets: Targets, run: RunFolder, quiet: bool
+) -> None:
+    """Look for the shape of the family that explains the views; `state` starts from it.
+
+    Writes `prior.json`, the code and where it was placed, and `prior.ply`, the shape. A run that
+    goes on takes up what it found before.
+
+    Raises:
+        InputError: no shape of the family can be seen in the views.
+    """
+    config, bounds = run.config, state.lattice.bounds
+    file = run.path / "prior.json"
+    if config.resume and file.exists():
+        with expect(file, "the prior's shape of a run"):
+            shape = from_description(json.loads(read_bytes(file)), family)
+    else:
+        found = search(family, targets, state.appearance, bounds, config.prior_up, quiet=quiet)
+        shape = found.shape
+        write_json(file, description(found))
+    grid = samples_per_axis(config.resolution, bounds)
+    likely = shape.lattice(bounds, grid).redistance()
+    save_mesh(run.path / MESH, keep_bodies(extract_mesh(likely)))
+    state.lattice, state.hold = likely, Hold(likely, config.prior_hold)
+
+
+def description(found: Found) -> dict[str, Any]:
+    """As JSON."""
+    return {
+        "start": found.start,
+        "heading_deg": math.degrees(found.heading),
+        "energy": found.energy,
+        "code": found.shape.code.tolist(),
+        "placement": found.shape.placement.description(),
+    }
+
+
+def from_description(found: dict[str, Any], family: LatentField) -> PlacedShape:
+    """The shape that `description` was made of."""
+    code = torch.tensor(found["code"])
+    if code.shape != (family.shape.code,):
+        raise ValueError(f"a code of {len(code)} numbers for a family of {family.shape.code}")
+    return PlacedShape(family, code, Placement.from_description(found["placement"]))

@@ -1,0 +1,158 @@
+"""What there is to see of a file or a run: surfaces, cameras with pictures, errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import trimesh
+from torch import Tensor
+
+from sdfrender.cameras import Cameras
+from sdfrender.cli import check_extension, is_lattice
+from sdfrender.errors import InputError
+from sdfrender.files import load_lattice
+from sdfrender.lattice import Lattice
+from sdfrender.mesh import load_mesh
+from sdfrender.report.model import load_colored
+from sdfrender.tensor_files import expect, load_tensors, save_tensors
+
+VIEWS = "views.safetensors"  # of a run: what `save_views` writes
+WHAT = "the views of a run"
+
+
+@dataclass(frozen=True)
+class Views:
+    """N cameras with small pictures.
+
+    Args:
+        names: N, unique.
+        fitted: N, whether the shape was fitted to the view.
+        cameras: at the size of the pictures.
+        pictures: `[N, H, W, 3]` uint8, as a screen shows them.
+    """
+
+    names: tuple[str, ...]
+    fitted: tuple[bool, ...]
+    cameras: Cameras
+    pictures: Tensor
+
+
+@dataclass(frozen=True)
+class Errors:
+    """How far each vertex of a mesh is off.
+
+    Args:
+        values: `[V]`, not negative.
+        title: what they are, with the unit.
+    """
+
+    values: Tensor
+    title: str
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """What is shown; whatever there is none of is None.
+
+    Args:
+        name: of the whole.
+        lattice: one, not a batch.
+        mesh: world units; with or without a colour at each vertex.
+        views: the cameras.
+        errors: of the mesh's vertices.
+    """
+
+    name: str
+    lattice: Lattice | None = None
+    mesh: trimesh.Trimesh | None = None
+    views: Views | None = None
+    errors: Errors | None = None
+
+    @property
+    def bounds(self) -> Tensor:
+        """`[2, 3]` world box of the surface."""
+        if self.lattice is not None:
+            return self.lattice.bounds.float()
+        assert self.mesh is not None
+        return torch.tensor(self.mesh.bounds.tolist())
+
+
+def load_exhibit(path: Path) -> Exhibit:
+    """Read a mesh, a lattice, or a folder with `mesh.ply` or `lattice.safetensors` in it.
+
+    Raises:
+        InputError: neither, or contents that cannot be read.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: need a mesh, a lattice or a run folder, there is no such file")
+    if path.is_dir():
+        return _load_folder(path)
+    check_extension(path)
+    if is_lattice(path):
+        return Exhibit(path.name, lattice=_one(path, load_lattice(path)))
+    return Exhibit(path.name, mesh=load_mesh(path))
+
+
+def _load_folder(folder: Path) -> Exhibit:
+    lattice_file, mesh_file, views_file = (
+        folder / name for name in ("lattice.safetensors", "mesh.ply", VIEWS)
+    )
+    if not lattice_file.is_file() and not mesh_file.is_file():
+        raise InputError(
+            f"{folder}: need {mesh_file.name} or {lattice_file.name} in the folder of a finished "
+            "run, there is neither"
+        )
+    lattice = _one(lattice_file, load_lattice(lattice_file)) if lattice_file.is_file() else None
+    mesh = None
+    if mesh_file.is_file():
+        load_mesh(mesh_file)  # for its checks
+        mesh = load_colored(mesh_file)
+    views, errors = load_views(views_file) if views_file.is_file() else (None, None)
+    if errors is not None and (mesh is None or len(errors.values) != len(mesh.vertices)):
+        errors = None  # of another mesh
+    return Exhibit(folder.resolve().name, lattice, mesh, views, errors)
+
+
+def _one(file: Path, lattice: Lattice) -> Lattice:
+    if lattice.values.ndim != 3:
+        raise InputError(f"{file}: need a single lattice, got a batch of {lattice.batch}")
+    return lattice
+
+
+# ---------------------------------------------------------------------- files
+
+
+def save_views(file: Path, views: Views, errors: Errors | None) -> None:
+    """Write the views of a run and the errors of its mesh."""
+    tensors = {
+        "c2w": views.cameras.c2w,
+        "Ks": views.cameras.Ks,
+        "pictures": views.pictures,
+        "fitted": torch.tensor(views.fitted),
+    }
+    if errors is not None:
+        tensors["errors"] = errors.values.float()
+    title = None if errors is None else errors.title
+    save_tensors(file, tensors, {"names": views.names, "title": title})
+
+
+def load_views(file: Path) -> tuple[Views, Errors | None]:
+    """Read what `save_views` wrote.
+
+    Raises:
+        InputError: not such a file.
+    """
+    tensors, state = load_tensors(file, WHAT)
+    with expect(file, WHAT):
+        pictures = tensors["pictures"]
+        N, H, W, _ = pictures.shape
+        cameras = Cameras(tensors["c2w"], tensors["Ks"], W, H)
+        names, fitted = tuple(map(str, state["names"])), tuple(tensors["fitted"].tolist())
+        if not len(cameras) == len(names) == len(fitted) == N or pictures.dtype != torch.uint8:
+            raise ValueError(f"{len(names)} names, {len(cameras)} cameras, {N} pictures")
+        views = Views(names, fitted, cameras, pictures)
+        if "errors" not in tensors:
+            return views, None
+        return views, Errors(tensors["errors"], str(state["title"]))
