@@ -15,7 +15,7 @@ from sdfrender.cli import Flag, run_command
 from sdfrender.errors import InputError
 from singleview.complete import CompleteConfig
 from singleview.config import PredictConfig, TrainConfig
-from singleview.data.dataset import Split
+from singleview.data.objects import Split
 from singleview.data.render_dataset import RenderDatasetConfig
 from singleview.data.shards import SamplePointsConfig
 from singleview.evaluate import EvaluateConfig
