@@ -75,12 +75,15 @@ class DeepsdfConfig:
         drawn: points of each object per step. Default: 16384, small 800.
         clamp: distances count up to here, in units in which the longest side is 1.5.
         code_weight: of the codes' squared length, beside the mean clamped error.
+        octaves: of sines and cosines of the point beside it; more of them tell thinner parts.
+            Default: 0, the bare point, as in the paper; small 4.
     """
 
     code: int | None = None
     drawn: int | None = None
     clamp: float = 0.1
     code_weight: float = 1e-4
+    octaves: int | None = None
 
     def __post_init__(self) -> None:
         rules = {
@@ -88,6 +91,7 @@ class DeepsdfConfig:
             "drawn": (self.drawn is None or self.drawn >= 1, "at least 1"),
             "clamp": (0 < self.clamp <= 1, "above 0, at most 1"),
             "code_weight": (self.code_weight >= 0, "at least 0"),
+            "octaves": (self.octaves is None or 0 <= self.octaves <= 12, "from 0 to 12"),
         }
         for name, (holds, rule) in rules.items():
             if not holds:

@@ -57,7 +57,7 @@ MEASURES = (
     "energy",
     "seconds",
 )
-COARSE, LEVELS = 48, 2  # cells of the grid that surfaces are extracted from: 192³
+COARSE, LEVELS = 96, 1  # cells of the grid that surfaces are extracted from: 192³
 POINTS = 4096  # of a shape that its code is found from
 NEAREST_SAMPLES = 5000  # in the search for the nearest training shape
 

@@ -39,9 +39,10 @@ MANIFEST = "distances.json"
 FORMAT = "singleview.distances"
 PER_SHARD = 20
 NEAR_SHARE = 0.95  # of the points; 47 of 50 in the paper
-# Standard deviations from the surface, as parts of the longest side, of one half each; the paper's
-# variances, 0.0025 and 0.00025 in the unit ball, are about these.
-NEAR = (0.03, 0.01)
+# Standard deviations from the surface, as parts of the longest side, of a fifth of them each. The
+# paper's variances, 0.0025 and 0.00025 in the unit ball, are about the first two; the last keeps
+# phantoms out of the space around.
+NEAR = (0.03, 0.01, 0.03, 0.01, 0.1)
 HALF_BOX = 1.0  # of the uniform points
 WARPED = "~"  # between the name of an object and the number of a warped copy
 LONGEST_EDGE = 0.1  # of a mesh that is warped, in canonical units

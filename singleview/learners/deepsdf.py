@@ -133,5 +133,5 @@ class DeepsdfLearner(Learner):
 def field_shape(config: TrainConfig) -> FieldShape:
     """What to build."""
     shape = FieldShape() if config.chosen_size == "small" else PAPER
-    code = config.deepsdf.code
-    return shape if code is None else replace(shape, code=code)
+    told = {name: getattr(config.deepsdf, name) for name in ("code", "octaves")}
+    return replace(shape, **{name: value for name, value in told.items() if value is not None})
