@@ -15,7 +15,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sdfrender import Lattice, render
-from singleview.data.dataset import Dataset, Split
+from singleview.data.dataset import Dataset
+from singleview.data.objects import Split
 from singleview.warps import (
     WarpSettings,
     join_lattices,

@@ -15,7 +15,7 @@ from sdfrender.cli import Flag, run_command
 from sdfrender.errors import InputError
 from singleview.complete import CompleteConfig
 from singleview.config import PredictConfig, TrainConfig
-from singleview.data.dataset import Split
+from singleview.data.objects import Split
 from singleview.data.render_dataset import RenderDatasetConfig
 from singleview.data.shards import SamplePointsConfig
 from singleview.evaluate import EvaluateConfig
@@ -156,8 +156,9 @@ def report(
 
     One file without a network: input, prediction and reference of each object from the same sides,
     the worst first; how the scores are spread; the curves of the training; a mesh to turn. Scores
-    are IoU at 64³, or at random points for occupancy networks. Of other models, and where the
-    dataset has gone, it shows the training.
+    are IoU at 64³, or at random points for occupancy networks. Of DeepSDF it shows shapes whose
+    codes it finds, and the way between known ones. Where the dataset has gone it shows the
+    training alone.
 
     Example: singleview report runs/five
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from sdfrender import Cameras, InputError
 from sdfrender.files import atomic_write, read_bytes
 from sdfrender.npz_cameras import camera_matrices, camera_to_world, ndc_to_pixels, read_arrays
-from singleview.data.dataset import LONGEST_SIDE
+from singleview.data.objects import LONGEST_SIDE
 
 FAR = 1e6  # a depth beyond which nothing is there
 EXTENSIONS = (".npz", ".exr")

@@ -18,8 +18,9 @@ from sdfrender.errors import InputError
 from sdfrender.lattice import Lattice
 from singleview.baselines import Method, baselines
 from singleview.checkpoint import load_model
-from singleview.data.dataset import SPLITS, Dataset, Item, Split, open_dataset
+from singleview.data.dataset import Dataset, Item, open_dataset
 from singleview.data.meshes import by_category
+from singleview.data.objects import SPLITS, Split
 from singleview.data.stretched import stretched_copies
 from singleview.evaluate_deepsdf import evaluate_deepsdf
 from singleview.evaluate_occupancy import evaluate_occupancy

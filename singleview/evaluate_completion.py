@@ -41,8 +41,8 @@ from sdfrender.report.plot import COLORS, figure
 from singleview.complete import depth_picture
 from singleview.completion import CompletionSettings, complete
 from singleview.data.contact_sheet import encode_srgb
-from singleview.data.dataset import Split
 from singleview.data.meshes import canonical_mesh, find_meshes, protocol_split
+from singleview.data.objects import Split
 from singleview.data.samples import BOX
 from singleview.depth_view import DepthView
 from singleview.evaluate_deepsdf import (

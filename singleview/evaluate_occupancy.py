@@ -28,8 +28,9 @@ from sdfrender import InputError
 from sdfrender.metrics import chamfer, nearest_samples
 from singleview.baselines import picture_features
 from singleview.checkpoint import load_model
-from singleview.data.dataset import LONGEST_SIDE, Dataset, open_dataset
+from singleview.data.dataset import Dataset, open_dataset
 from singleview.data.meshes import by_category, canonical_mesh, find_meshes
+from singleview.data.objects import LONGEST_SIDE
 from singleview.data.samples import Samples, open_samples, voxel_at
 from singleview.learners.occupancy import code_of
 from singleview.models import OccupancyNetwork

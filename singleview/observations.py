@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from sdfrender.errors import InputError
-from singleview.data.dataset import LONGEST_SIDE, Dataset, unit
+from singleview.data.dataset import Dataset, unit
+from singleview.data.objects import LONGEST_SIDE
 from singleview.data.samples import Samples, voxels
 from singleview.models.occupancy import Input
 

@@ -22,7 +22,7 @@ from sdfrender.npz_cameras import read_arrays
 from sdfrender.refine_mesh import refine_mesh, simplify_mesh
 from sdfrender.tensor_files import expect
 from singleview.config import PredictConfig
-from singleview.data.dataset import LONGEST_SIDE
+from singleview.data.objects import LONGEST_SIDE
 from singleview.models.encoders import Code
 from singleview.models.occupancy import OccupancyNetwork
 from singleview.occupancy_measures import extract

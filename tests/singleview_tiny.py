@@ -10,7 +10,8 @@ import trimesh
 from sdfrender import Lattice, render
 from sdfrender.mesh import save_mesh
 from sdfrender.primitives import SDF, box, capsule
-from singleview.data.dataset import Dataset, Split, to_bytes
+from singleview.data.dataset import Dataset, to_bytes
+from singleview.data.objects import Split
 from singleview.data.render_dataset import LIGHT
 from singleview.data.rigs import rig_cameras
 

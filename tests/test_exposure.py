@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 import tiny
@@ -12,7 +11,6 @@ import torch
 from multiview.appearance import Appearance
 from multiview.config import FitConfig
 from multiview.exposure import estimate_gains, exposed, relative
-from multiview.optimize import coarse_to_fine
 from multiview.optimize.targets import Targets
 from multiview.results import evaluate_run
 from sdfrender import InputError, render
@@ -105,14 +103,7 @@ def test_with_cameras_that_are_refined_too(uneven_scene: Path, tmp_path: Path) -
 def test_an_interrupted_fit_goes_on(uneven_scene: Path, tmp_path: Path) -> None:
     recipe, settings = tiny.SHORT["fast"], {"exposure": "per-view", "preset": "fast"}
     whole = tiny.optimize_tiny(uneven_scene, tmp_path / "whole", recipe, **settings)
-    save = coarse_to_fine.save_checkpoint
-
-    def stop(state, run, method, generator, losses, position):  # type: ignore[no-untyped-def]
-        save(state, run, method, generator, losses, position)
-        if position == (0, 2):
-            raise KeyboardInterrupt
-
-    with patch.object(coarse_to_fine, "save_checkpoint", stop):
+    with tiny.stopped_after(0, 2):
         tiny.optimize_tiny(uneven_scene, tmp_path / "part", recipe, **settings)
     resumed = tiny.optimize_tiny(uneven_scene, tmp_path / "part", recipe, resume=True, **settings)
     assert whole.gains is not None

@@ -6,7 +6,6 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 import tiny
@@ -15,7 +14,6 @@ from scipy.spatial.transform import Rotation
 
 from multiview.appearance import Appearance
 from multiview.config import FitConfig
-from multiview.optimize import coarse_to_fine
 from multiview.optimize.energy import Weights
 from multiview.optimize.targets import Targets
 from multiview.poses import (
@@ -202,14 +200,7 @@ def test_an_interrupted_refinement_goes_on(disturbed_scene: Path, tmp_path: Path
     recipe = tiny.SHORT["fast"]
     settings = {"refine_cameras": True, "refine_intrinsics": True, "preset": "fast"}
     whole = tiny.optimize_tiny(disturbed_scene, tmp_path / "whole", recipe, **settings)
-    save = coarse_to_fine.save_checkpoint
-
-    def stop(state, run, method, generator, losses, position):  # type: ignore[no-untyped-def]
-        save(state, run, method, generator, losses, position)
-        if position == (0, 2):
-            raise KeyboardInterrupt
-
-    with patch.object(coarse_to_fine, "save_checkpoint", stop):
+    with tiny.stopped_after(0, 2):
         part = tiny.optimize_tiny(disturbed_scene, tmp_path / "part", recipe, **settings)
     resumed = tiny.optimize_tiny(
         disturbed_scene, tmp_path / "part", recipe, resume=True, **settings

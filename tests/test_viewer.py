@@ -34,7 +34,7 @@ pytest.importorskip("viser", reason="needs the package viser")
 from sdfrender.viewer.live import Live, Moment, curve, scales_of
 from sdfrender.viewer.server import COLORS, ERRORS, HOST, LATTICE, MESH, Viewer, colors_of
 
-PATIENCE = 60.0  # seconds, for a busy machine
+PATIENCE = 150.0  # seconds, for a busy machine
 
 FromExhibit = Callable[[Exhibit], Any]
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import torch
 
 from multiview.config import FitConfig
 from multiview.fit import fit
+from multiview.optimize import coarse_to_fine
 from multiview.optimize.coarse_to_fine import Fit
 from multiview.optimize.energy import Weights
 from multiview.recipes import RECIPES, AdamRecipe, Level, NewtonLevel, NewtonRecipe, Recipe
@@ -124,3 +127,17 @@ def read_losses(run: Path, without: str = "seconds") -> list[dict[str, str]]:
     """The rows of `losses.csv`, without a column."""
     with (run / "losses.csv").open(newline="") as file:
         return [{k: v for k, v in row.items() if k != without} for row in csv.DictReader(file)]
+
+
+@contextmanager
+def stopped_after(*position: int) -> Iterator[None]:
+    """Fits are interrupted when they have saved the checkpoint of (level, passes)."""
+    save = coarse_to_fine.save_checkpoint
+
+    def stop(state, run, method, generator, losses, at):  # type: ignore[no-untyped-def]
+        save(state, run, method, generator, losses, at)
+        if at == position:
+            raise KeyboardInterrupt
+
+    with patch.object(coarse_to_fine, "save_checkpoint", stop):
+        yield

@@ -9,9 +9,9 @@ Pictures are kept as uint8 and distances as float16; `__getitem__` and `batch` g
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,10 +20,7 @@ from sdfrender.cameras import Cameras
 from sdfrender.errors import InputError
 from sdfrender.lattice import UNIT_BOX
 from sdfrender.lighting import Lighting
-
-Split: TypeAlias = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
-LONGEST_SIDE = 1.5  # of a normalised object, in the box [-1, 1]³
+from singleview.data.objects import Objects, Split, category_of
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(Objects):
     """N objects with V views each.
 
     Args:
@@ -135,14 +132,6 @@ class Dataset:
 
     # ------------------------------------------------------------------ what there is
 
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        """Of each object: the first part of its name."""
-        return tuple(category_of(name) for name in self.names)
-
     @property
     def views(self) -> int:
         """V, the number of views of each object."""
@@ -185,29 +174,9 @@ class Dataset:
             None if self.occupancy is None else self.occupancy[i],
         )
 
-    def split(self, which: Split) -> Dataset:
-        """The objects of one split.
-
-        Raises:
-            InputError: it has none.
-        """
-        return self.subset(members(self.splits, which))
-
-    def subset(self, objects: Sequence[int]) -> Dataset:
-        """Some of the objects, in the order given."""
-        ids = list(objects)
-        own = ids if len(self.c2w) > 1 else [0]
-        return replace(
-            self,
-            names=tuple(self.names[i] for i in ids),
-            splits=tuple(self.splits[i] for i in ids),
-            images=self.images[ids],
-            silhouettes=self.silhouettes[ids],
-            c2w=self.c2w[own],
-            Ks=self.Ks[own],
-            values=None if self.values is None else self.values[ids],
-            occupancy=None if self.occupancy is None else self.occupancy[ids],
-        )
+    def _rows(self, name: str, ids: list[int]) -> Any:
+        shared = name == "bounds" or (name in ("c2w", "Ks") and len(self.c2w) == 1)
+        return getattr(self, name) if shared else super()._rows(name, ids)
 
     def batch(self, objects: Sequence[int], views: Sequence[Sequence[int]]) -> Batch:
         """Some views of some objects.
@@ -257,25 +226,6 @@ def open_dataset(path: Path, image_size: int | None = None) -> Dataset:
     from singleview.data.layouts import read_dataset
 
     return read_dataset(Path(path), image_size)
-
-
-def members(splits: Sequence[Split], which: Split) -> list[int]:
-    """The numbers of the objects of one split.
-
-    Raises:
-        InputError: it has none.
-    """
-    if which not in SPLITS:
-        raise InputError(f"split: need one of {', '.join(SPLITS)}, got {which!r}")
-    ids = [i for i, split in enumerate(splits) if split == which]
-    if not ids:
-        raise InputError(f"dataset: no object is in the split {which!r}")
-    return ids
-
-
-def category_of(name: str) -> str:
-    """The category in an object's name."""
-    return name.split("/")[0]
 
 
 def to_bytes(x: Tensor) -> Tensor:

@@ -14,9 +14,7 @@ objects too: they teach a space of shapes where objects are few.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +25,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sdfrender.errors import InputError
-from sdfrender.files import write_json
 from sdfrender.mesh import Doubles, signed_distances
 from sdfrender.tables import read_table
 from sdfrender.tensor_files import expect, load_tensors, need_file, save_tensors
-from singleview.data.dataset import LONGEST_SIDE, Split, members
 from singleview.data.meshes import Source, canonical_mesh, find_meshes, split_by
+from singleview.data.objects import LONGEST_SIDE, Objects, Split
+from singleview.data.shards import begin_shards
 from singleview.warps import WarpSettings, random_warp
 
 MANIFEST = "distances.json"
@@ -49,7 +47,7 @@ LONGEST_EDGE = 0.1  # of a mesh that is warped, in canonical units
 
 
 @dataclass(frozen=True)
-class Distances:
+class Distances(Objects):
     """N objects as points with signed distances.
 
     Args:
@@ -63,28 +61,6 @@ class Distances:
     splits: tuple[Split, ...]
     points: Tensor
     values: Tensor
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def split(self, which: Split) -> Distances:
-        """The objects of one split.
-
-        Raises:
-            InputError: it has none.
-        """
-        return self.subset(members(self.splits, which))
-
-    def subset(self, objects: Sequence[int]) -> Distances:
-        """Some of the objects, in the order given."""
-        ids = list(objects)
-        return replace(
-            self,
-            names=tuple(self.names[i] for i in ids),
-            splits=tuple(self.splits[i] for i in ids),
-            points=self.points[ids],
-            values=self.values[ids],
-        )
 
 
 # ---------------------------------------------------------------------- making
@@ -112,7 +88,8 @@ def sample_distances(config: Any, quiet: bool = False) -> dict[str, Split]:
         for copy in range(1 + (config.warped if splits[source.name] == "train" else 0))
     ]
     found = {_name(source, copy): splits[source.name] for source, copy in jobs}
-    _open_folder(config, found)
+    settings = {key: getattr(config, key) for key in ("sdf", "warped", "split", "seed")}
+    begin_shards(config.out / MANIFEST, FORMAT, settings, found, PER_SHARD)
     groups = [jobs[i : i + PER_SHARD] for i in range(0, len(jobs), PER_SHARD)]
     with tqdm(total=len(jobs), desc="measuring distances", unit="object", disable=quiet) as bar:
         for number, group in enumerate(groups):
@@ -216,23 +193,3 @@ def _name(source: Source, copy: int) -> str:
 
 def _shard(folder: Path, number: int) -> Path:
     return folder / f"distances_{number:03d}.safetensors"
-
-
-def _open_folder(config: Any, splits: dict[str, Split]) -> None:
-    """Write the manifest, or make sure that the folder holds a part of the same samples."""
-    numbered = enumerate(splits.items())
-    manifest = {
-        "format": FORMAT,
-        "version": 1,
-        "settings": {key: getattr(config, key) for key in ("sdf", "warped", "split", "seed")},
-        "objects": [{"name": n, "split": s, "shard": i // PER_SHARD} for i, (n, s) in numbered],
-    }
-    file = config.out / MANIFEST
-    if file.is_file():
-        if read_table(file) != json.loads(json.dumps(manifest)):
-            raise InputError(
-                f"{file}: holds samples of other objects or settings: choose another --out"
-            )
-        return
-    config.out.mkdir(parents=True, exist_ok=True)
-    write_json(file, manifest)

@@ -37,8 +37,9 @@ from sdfrender.npz_cameras import (
     read_arrays,
 )
 from singleview.data.classes import class_name
-from singleview.data.dataset import LONGEST_SIDE, SPLITS, Dataset, Split
+from singleview.data.dataset import Dataset
 from singleview.data.meshes import protocol_split
+from singleview.data.objects import LONGEST_SIDE, SPLITS, Split
 from singleview.hull import visual_hull
 
 Floats = NDArray[np.float32]

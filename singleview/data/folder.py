@@ -31,7 +31,8 @@ from sdfrender.lighting import Lighting
 from sdfrender.npz_cameras import read_arrays
 from sdfrender.scene_writer import lighting_to_dict
 from sdfrender.tables import read_table
-from singleview.data.dataset import SPLITS, Dataset, Split, to_bytes
+from singleview.data.dataset import Dataset, to_bytes
+from singleview.data.objects import SPLITS, Split
 
 MANIFEST = "dataset.json"
 FORMAT = "singleview.dataset"

@@ -14,7 +14,7 @@ import trimesh
 from sdfrender.errors import InputError
 from sdfrender.mesh import EXTENSIONS, Doubles, load_mesh
 from sdfrender.tables import read_table
-from singleview.data.dataset import LONGEST_SIDE, SPLITS, Split, category_of
+from singleview.data.objects import LONGEST_SIDE, SPLITS, Split, category_of
 
 ALIGNMENT = "alignment.json"
 SPLIT_RULES = ("protocol", "random", "all")  # or a JSON file

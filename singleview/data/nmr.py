@@ -26,7 +26,8 @@ from sdfrender.cameras import Cameras
 from sdfrender.errors import InputError
 from sdfrender.npz_cameras import read_arrays
 from singleview.data.classes import class_name
-from singleview.data.dataset import SPLITS, Dataset, Split
+from singleview.data.dataset import Dataset
+from singleview.data.objects import SPLITS, Split
 
 VIEWS = 24
 ELEVATION = math.radians(30.0)

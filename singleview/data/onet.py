@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from sdfrender.errors import InputError
 from sdfrender.npz_cameras import read_arrays
-from singleview.data.dataset import LONGEST_SIDE
 from singleview.data.dvr import find_objects, read_splits
+from singleview.data.objects import LONGEST_SIDE
 from singleview.data.samples import Samples
 
 

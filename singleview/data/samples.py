@@ -9,15 +9,14 @@ Positions are kept as float16; occupancy is that of the rounded positions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from sdfrender.errors import InputError
-from singleview.data.dataset import LONGEST_SIDE, Split, category_of, members
+from singleview.data.objects import LONGEST_SIDE, Objects, Split
 
 PADDING = 0.1  # of the longest side, both ends together
 HALF_BOX = 0.5 * LONGEST_SIDE * (1 + PADDING)
@@ -25,7 +24,7 @@ BOX = ((-HALF_BOX,) * 3, (HALF_BOX,) * 3)
 
 
 @dataclass(frozen=True)
-class Samples:
+class Samples(Objects):
     """N objects as points.
 
     Args:
@@ -64,37 +63,6 @@ class Samples:
             if len(positions) != N or positions.shape[:2] != others.shape[:2]:
                 raise ValueError(f"samples: need {N} objects, got {tuple(positions.shape)} "
                                  f"and {tuple(others.shape)}")  # fmt: skip
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @property
-    def categories(self) -> tuple[str, ...]:
-        """Of each object: the first part of its name."""
-        return tuple(category_of(name) for name in self.names)
-
-    def split(self, which: Split) -> Samples:
-        """The objects of one split.
-
-        Raises:
-            InputError: it has none.
-        """
-        return self.subset(members(self.splits, which))
-
-    def subset(self, objects: Sequence[int]) -> Samples:
-        """Some of the objects, in the order given."""
-        ids = list(objects)
-        return replace(
-            self,
-            names=tuple(self.names[i] for i in ids),
-            splits=tuple(self.splits[i] for i in ids),
-            points=self.points[ids],
-            inside=self.inside[ids],
-            near=self.near[ids],
-            near_inside=self.near_inside[ids],
-            surface=self.surface[ids],
-            normals=self.normals[ids],
-        )
 
 
 def open_samples(path: Path) -> Samples:

@@ -26,7 +26,6 @@ from sdfrender.files import write_json
 from sdfrender.mesh import Doubles, inside_mesh
 from sdfrender.tables import read_table
 from sdfrender.tensor_files import expect, load_tensors, need_file, save_tensors
-from singleview.data.dataset import LONGEST_SIDE, Split
 from singleview.data.meshes import (
     SPLIT_RULES,
     Source,
@@ -34,6 +33,7 @@ from singleview.data.meshes import (
     find_meshes,
     split_by,
 )
+from singleview.data.objects import LONGEST_SIDE, Split
 from singleview.data.samples import HALF_BOX, Samples
 
 MANIFEST = "samples.json"
@@ -197,17 +197,34 @@ def _open_folder(config: SamplePointsConfig, splits: dict[str, Split]) -> None:
     settings: dict[str, Any] = asdict(config)
     for name in ("meshes", "out", "alignment", "sdf", "warped"):
         del settings[name]
+    begin_shards(config.out / MANIFEST, FORMAT, settings, splits, PER_SHARD)
+
+
+def begin_shards(
+    file: Path, kind: str, settings: dict[str, Any], splits: dict[str, Split], per_shard: int
+) -> None:
+    """Write the list of what a folder of shards is to hold, or check that it lists the same.
+
+    Args:
+        file: the list, in the folder.
+        kind: its `format`.
+        settings: of the samples.
+        splits: of each object, in the order of the shards.
+        per_shard: objects of a shard.
+
+    Raises:
+        InputError: the folder holds something else.
+    """
     numbered = enumerate(splits.items())
-    objects = [{"name": n, "split": s, "shard": i // PER_SHARD} for i, (n, s) in numbered]
-    manifest = {"format": FORMAT, "version": 1, "settings": settings, "objects": objects}
-    file = config.out / MANIFEST
+    objects = [{"name": n, "split": s, "shard": i // per_shard} for i, (n, s) in numbered]
+    manifest = {"format": kind, "version": 1, "settings": settings, "objects": objects}
     if file.is_file():
         if read_table(file) != json.loads(json.dumps(manifest)):
             raise InputError(
                 f"{file}: holds samples of other objects or settings: choose another --out"
             )
         return
-    config.out.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, manifest)
 
 

@@ -12,7 +12,8 @@ from sdfrender.errors import InputError
 from sdfrender.lattice import Lattice
 from sdfrender.render import render
 from sdfrender.trilinear import grid_points
-from singleview.data.dataset import LONGEST_SIDE, Dataset, to_bytes
+from singleview.data.dataset import Dataset, to_bytes
+from singleview.data.objects import LONGEST_SIDE
 
 STRETCH = 0.3  # of the logarithm of the scale of each axis, at most
 

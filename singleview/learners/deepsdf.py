@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from sdfrender.latent_field import PAPER, FieldShape
 from singleview.config import TrainConfig
-from singleview.data.dataset import category_of
 from singleview.data.distances import Distances, is_warped, open_distances
+from singleview.data.objects import category_of
 from singleview.distributed import Job
 from singleview.latent import clamped_error, find_code
 from singleview.learners.learner import Learner

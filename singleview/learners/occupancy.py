@@ -14,7 +14,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from sdfrender.errors import InputError
 from singleview.batches import REAL_SHARE, jitter
 from singleview.config import TrainConfig
-from singleview.data.dataset import LONGEST_SIDE, Dataset, open_dataset, unit
+from singleview.data.dataset import Dataset, open_dataset, unit
+from singleview.data.objects import LONGEST_SIDE
 from singleview.data.samples import HALF_BOX, Samples, open_samples
 from singleview.distributed import Job
 from singleview.learners.learner import Learner

@@ -14,8 +14,8 @@ from sdfrender import Cameras, InputError, Lattice
 from sdfrender.extraction import mise
 from sdfrender.latent_field import LatentField
 from sdfrender.report.turntable import in_clay
-from singleview.data.dataset import Split
 from singleview.data.distances import Distances, is_warped
+from singleview.data.objects import Split
 from singleview.data.samples import BOX
 from singleview.latent import find_code
 from singleview.report.dots import draw_points

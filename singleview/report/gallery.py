@@ -17,8 +17,9 @@ from sdfrender.latent_field import LatentField
 from sdfrender.report.pictures import for_display
 from sdfrender.report.turntable import in_clay
 from singleview.checkpoint import load_model
-from singleview.data.dataset import Dataset, Split, open_dataset
+from singleview.data.dataset import Dataset, open_dataset
 from singleview.data.distances import open_distances
+from singleview.data.objects import Split
 from singleview.data.samples import HALF_BOX, open_samples
 from singleview.evaluate import spread_views
 from singleview.learners.occupancy import code_of

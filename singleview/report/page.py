@@ -21,7 +21,7 @@ from sdfrender.report.model import Model, pack_model, stills
 from sdfrender.report.page import fill
 from sdfrender.report.pictures import data_address
 from sdfrender.tensor_files import expect, need_file
-from singleview.data.dataset import Split
+from singleview.data.objects import Split
 from singleview.report.curves import loss_plot, read_table, score_distribution, score_plot
 from singleview.report.family import Family, strips
 from singleview.report.gallery import Gallery, Guess, open_gallery
