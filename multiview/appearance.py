@@ -113,6 +113,11 @@ class Appearance:
             return targets.image_weights * targets.silhouette_weights
         return targets.image_weights
 
+    def certain(self, out: Rendering, targets: Targets) -> Tensor:
+        """Pixels surely inside both shape and mask, of trusted colour: `[N, H, W]`."""
+        inside = out.hit_mask & (out.silhouettes > 0.99) & (targets.silhouettes > 0.99)
+        return inside & (self.trust(targets) > 0.99)
+
     # ------------------------------------------------------------------ learning it
 
     def observe(self, out: Rendering, targets: Targets, lattice: Lattice) -> None:
@@ -123,8 +128,7 @@ class Appearance:
             targets: the same views.
             lattice: what was rendered.
         """
-        inside = out.hit_mask & (out.silhouettes > 0.99) & (targets.silhouettes > 0.99)
-        inside &= self.trust(targets) > 0.99
+        inside = self.certain(out, targets)
         points = targets.cameras.unproject(out.depths.detach(), inside)
         normals = out.normals.detach()[inside]
         rendered = out.images.detach()[inside].expand(-1, len(self.sh[0]))

@@ -44,8 +44,7 @@ def estimate_gains(lattice: Lattice, appearance: Appearance, targets: Targets) -
         one = targets[[view]]
         with torch.no_grad():
             out = appearance.render(lattice, one.cameras)
-            inside = out.hit_mask & (out.silhouettes > 0.99) & (one.silhouettes > 0.99)
-            inside &= appearance.trust(one) > 0.99
+            inside = appearance.certain(out, one)
             color = one.images[inside]
             rendered = appearance.photograph(out.images)[inside].expand_as(color)
         if len(color) >= FEW:

@@ -6,22 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import trimesh
-from torch import Tensor
 from tqdm import tqdm
 
 from multiview.optimize.targets import Targets
+from multiview.report.views import displayed
 from multiview.scenes import Scene
 from multiview.surface_colors import vertex_colors
 from multiview.texture import bake, compare_with_vertex_colors
 from sdfrender.colored_mesh import save_colored_mesh, save_textured_mesh
-from sdfrender.report.pictures import for_display
 
 
 def save_photographed(folder: Path, mesh: trimesh.Trimesh, scene: Scene, quiet: bool) -> None:
     """Write `mesh.ply` and `mesh.glb`, with the photographs' colours at the vertices."""
     targets = Targets.of(scene, scene.train)
     with tqdm(total=len(targets.cameras), desc="colours", disable=quiet, leave=False) as bar:
-        colors = displayed(vertex_colors(mesh, targets, lambda: bar.update(1)), scene)
+        colors = displayed(scene, vertex_colors(mesh, targets, lambda: bar.update(1)))
     for name in ("mesh.ply", "mesh.glb"):
         save_colored_mesh(folder / name, mesh, colors)
 
@@ -32,14 +31,9 @@ def save_texture(
     """Write `textured.glb`; returns its size and how close it comes to the photographs."""
     textured = bake(mesh, Targets.of(scene, scene.train), size, faces, quiet)
     atlas = textured.atlas
-    save_textured_mesh(folder / "textured.glb", atlas, displayed(textured.texture, scene))
+    save_textured_mesh(folder / "textured.glb", atlas, displayed(scene, textured.texture))
     return {
         "size": [atlas.width, atlas.height],
         "faces": len(atlas.faces),
         **compare_with_vertex_colors(textured, mesh, scene, quiet),
     }
-
-
-def displayed(colors: Tensor, scene: Scene) -> Tensor:
-    """Values of a scene's images as sRGB: as they are stored, unless they are linear."""
-    return colors if scene.color_space == "as stored" else for_display(colors)

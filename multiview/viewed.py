@@ -13,9 +13,9 @@ from torch import Tensor
 from multiview.appearance import Appearance
 from multiview.evaluate import predict
 from multiview.optimize.targets import Targets
+from multiview.report.views import displayed
 from multiview.scenes import Scene
 from multiview.surface_colors import vertex_colors
-from multiview.textured_files import displayed
 from sdfrender import Lattice
 from sdfrender.mesh import signed_distances
 from sdfrender.viewer.exhibit import VIEWS, Errors, Views, save_views
@@ -46,7 +46,7 @@ def views_of(scene: Scene) -> Views:
     """The cameras that were fitted or held out, with small pictures."""
     chosen = sorted((*scene.train, *scene.held_out))
     targets = Targets.of(scene, chosen).within(PICTURE_SIZE)
-    pictures = displayed(targets.images, scene).clamp(0, 1).expand(-1, -1, -1, 3)
+    pictures = displayed(scene, targets.images).clamp(0, 1).expand(-1, -1, -1, 3)
     names = tuple(scene.names[k] for k in chosen)
     fitted = tuple(k in scene.train for k in chosen)
     return Views(names, fitted, targets.cameras, (pictures * 255).round().byte())

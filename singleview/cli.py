@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -197,8 +197,13 @@ def predict(
     """
     from singleview.predict import predict
 
-    folders = [str(prediction.folder) for prediction in predict(config)]
-    print(json.dumps(folders, indent=2) if as_json else "\n".join(f"wrote {x}" for x in folders))
+    _tell([prediction.folder for prediction in predict(config)], as_json)
+
+
+def _tell(folders: Sequence[Path], as_json: bool) -> None:
+    """Print the folders that were written."""
+    names = [str(folder) for folder in folders]
+    print(json.dumps(names, indent=2) if as_json else "\n".join(f"wrote {x}" for x in names))
 
 
 def evaluate(
@@ -266,8 +271,7 @@ def complete(
     """
     from singleview.complete import complete_depths
 
-    folders = [str(folder) for folder in complete_depths(config)]
-    print(json.dumps(folders, indent=2) if as_json else "\n".join(f"wrote {x}" for x in folders))
+    _tell(complete_depths(config), as_json)
 
 
 def evaluate_completion(

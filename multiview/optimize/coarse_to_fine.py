@@ -19,7 +19,7 @@ from multiview.choose_appearance import choose_model
 from multiview.config import FitConfig
 from multiview.exposure import estimate_gains, exposed, relative
 from multiview.hull import visual_hull
-from multiview.optimize.energy import Terms
+from multiview.optimize.energy import Terms, Weights
 from multiview.optimize.floaters import remove_floaters
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.greedy import AdamPasses
@@ -173,7 +173,7 @@ def optimize(
             state.appearance.solve()
             if index % CAMERAS_EVERY == CAMERAS_EVERY - 1:
                 refine_exposures(state, level_targets)
-                refine_poses(state, config, level_targets)
+                refine_poses(state, level_targets, recipe.weights, config.refine_intrinsics)
                 method.targets = corrected(state, level_targets)
             run.log(rows)
             bar.update(level_targets.silhouettes.numel())
@@ -203,20 +203,19 @@ def corrected(state: Fit, targets: Targets) -> Targets:
     return targets
 
 
-def refine_poses(state: Fit, config: FitConfig, targets: Targets) -> None:
+def refine_poses(state: Fit, targets: Targets, weights: Weights, intrinsics: bool) -> None:
     """Move the cameras, if they are to be refined; `targets` as they were given."""
     if state.corrections is None:
         return
     if state.gains is not None:
         targets = exposed(targets, state.gains)
-    weights = config.recipe(photographs=state.appearance.known is None).weights
     state.corrections = refine_cameras(
         state.corrections,
         state.lattice,
         targets,
         state.appearance,
         weights,
-        config.refine_intrinsics,
+        intrinsics,
     )
 
 

@@ -27,10 +27,10 @@ from tqdm import tqdm
 from sdfrender.errors import InputError
 from sdfrender.mesh import Doubles, signed_distances
 from sdfrender.tables import read_table
-from sdfrender.tensor_files import expect, load_tensors, need_file, save_tensors
+from sdfrender.tensor_files import expect, save_tensors
 from singleview.data.meshes import Source, canonical_mesh, find_meshes, split_by
 from singleview.data.objects import LONGEST_SIDE, Objects, Split
-from singleview.data.shards import begin_shards
+from singleview.data.shards import begin_shards, load_shards, need_format
 from singleview.warps import WarpSettings, random_warp
 
 MANIFEST = "distances.json"
@@ -161,16 +161,11 @@ def open_distances(folder: Path) -> Distances:
         )
     manifest = read_table(folder / MANIFEST)
     with expect(folder / MANIFEST, "a list of distances"):
-        if manifest["format"] != FORMAT:
-            raise InputError(f"{folder / MANIFEST}: need the format {FORMAT}, "
-                             f"got {manifest['format']!r}")  # fmt: skip
+        need_format(folder / MANIFEST, manifest, FORMAT)
         objects = [(str(o["name"]), o["split"], int(o["shard"])) for o in manifest["objects"]]
         names, splits, numbers = zip(*objects, strict=True)
-    stored: dict[str, Tensor] = {}
-    for number in sorted(set(numbers)):
-        shard = _shard(folder, number)
-        need_file(shard, "a shard of distances")
-        stored |= load_tensors(shard, "a shard of distances")[0]
+    shards = [_shard(folder, number) for number in sorted(set(numbers))]
+    stored = load_shards(shards, "a shard of distances")
     arrays = {}
     with expect(folder, "distances that fit its distances.json"):
         for key in ("points", "values"):

@@ -10,6 +10,7 @@ Shards that are there are not made again, so that an interrupted command goes on
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -142,16 +143,11 @@ def read_shards(folder: Path) -> Samples:
     """
     manifest = read_table(folder / MANIFEST)
     with expect(folder / MANIFEST, "a list of samples"):
-        if manifest["format"] != FORMAT:
-            raise InputError(f"{folder / MANIFEST}: need the format {FORMAT}, "
-                             f"got {manifest['format']!r}")  # fmt: skip
+        need_format(folder / MANIFEST, manifest, FORMAT)
         objects = [(str(o["name"]), o["split"], int(o["shard"])) for o in manifest["objects"]]
         counts = {key: int(manifest["settings"][key]) for key in ("points", "near", "surface")}
-    stored: dict[str, Tensor] = {}
-    for number in sorted({shard for _, _, shard in objects}):
-        shard = _shard(folder, number)
-        need_file(shard, "a shard of samples")
-        stored |= load_tensors(shard, "a shard of samples")[0]
+    numbers = sorted({shard for _, _, shard in objects})
+    stored = load_shards([_shard(folder, number) for number in numbers], "a shard of samples")
     arrays: dict[str, Tensor] = {}
     for key in (*POSITIONS, *BITS):
         wanted = [f"{name}/{key}" for name, _, _ in objects]
@@ -226,6 +222,29 @@ def begin_shards(
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, manifest)
+
+
+def need_format(file: Path, manifest: Any, kind: str) -> None:
+    """Check that a list is of the right kind.
+
+    Raises:
+        InputError: it is not.
+    """
+    if manifest["format"] != kind:
+        raise InputError(f"{file}: need the format {kind}, got {manifest['format']!r}")
+
+
+def load_shards(files: Sequence[Path], what: str) -> dict[str, Tensor]:
+    """The tensors of all shards.
+
+    Raises:
+        InputError: one is missing or damaged; names it and `what` it should be.
+    """
+    stored: dict[str, Tensor] = {}
+    for file in files:
+        need_file(file, what)
+        stored |= load_tensors(file, what)[0]
+    return stored
 
 
 def _check(config: SamplePointsConfig) -> None:
