@@ -120,11 +120,12 @@ def test_a_level_without_a_surface(shown: FromExhibit) -> None:
 def test_the_menu_chooses_the_surface(shown: FromExhibit) -> None:
     viewer = shown(exhibit())
     assert list(viewer._menu.options) == [LATTICE, MESH, COLORS, ERRORS]
+    assert list(viewer._surfaces) == [LATTICE]  # a page opens sooner
     for name in (MESH, COLORS, ERRORS, LATTICE):
         viewer._menu.value = name
 
         def alone(name: str = name) -> bool:
-            return [k for k, x in viewer._surfaces.items() if x.visible] == [name]
+            return [k for k, x in list(viewer._surfaces.items()) if x.visible] == [name]
 
         until(alone)
         until(lambda name=name: viewer._level.visible == (name == LATTICE))

@@ -6,6 +6,7 @@ import io
 import math
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -50,10 +51,11 @@ class Viewer:
     """
 
     def __init__(self, exhibit: Exhibit, port: int = PORT) -> None:
-        self._drawing = threading.Lock()
+        self._drawing = threading.RLock()
         self._lattice = exhibit.lattice
         self._drawn: tuple[Lattice, float] | None = None  # what is shown, at which level
-        self._surfaces: dict[str, Any] = {}  # by their name in the menu
+        self._surfaces: dict[str, Any] = {}  # sent to the page, by their name in the menu
+        self._others: dict[str, Callable[[], Any]] = {}  # what sends those that no one asked for
         self.server = _serve(port)
         self.port = self.server.get_port()
         self.server.gui.configure_theme(show_logo=False, show_share_button=False, dark_mode=True)
@@ -112,7 +114,10 @@ class Viewer:
             self._choose()
 
     def _choose(self) -> None:
-        """Show the surface that the menu says."""
+        """Show the surface that the menu says. A page opens sooner with one than with all."""
+        with self._drawing:
+            if self._menu.value in self._others:
+                self._surfaces[self._menu.value] = self._others.pop(self._menu.value)()
         for name, handle in self._surfaces.items():
             missing = name == LATTICE and bool(self._notice.content)
             handle.visible = name == self._menu.value and not missing
@@ -125,19 +130,17 @@ class Viewer:
         gui, scene, mesh = self.server.gui, self.server.scene, exhibit.mesh
         names = [LATTICE] if exhibit.lattice is not None else []
         if mesh is not None:
-            names.append(MESH)
-            self._surfaces[MESH] = scene.add_mesh_simple(
+            self._others[MESH] = lambda: scene.add_mesh_simple(
                 "/surface/mesh", mesh.vertices, mesh.faces, color=CLAY, side="double"
             )
             colors = vertex_colors(mesh)
             if colors is not None:
-                names.append(COLORS)
-                seen = torch.from_numpy(colors) / 255
-                self._surfaces[COLORS] = scene.add_glb("/surface/colors", colored_glb(mesh, seen))
+                glb = partial(colored_glb, mesh, torch.from_numpy(colors) / 255)
+                self._others[COLORS] = lambda: scene.add_glb("/surface/colors", glb())
             if exhibit.errors is not None:
-                names.append(ERRORS)
-                paint = colored_glb(mesh, colors_of(exhibit.errors), lit=True)
-                self._surfaces[ERRORS] = scene.add_glb("/surface/errors", paint)
+                paint = partial(colored_glb, mesh, colors_of(exhibit.errors), lit=True)
+                self._others[ERRORS] = lambda: scene.add_glb("/surface/errors", paint())
+        names += self._others
         reach = LEVELS * float((exhibit.bounds[1] - exhibit.bounds[0]).min())
         step = float(f"{reach / 100:.1g}")
         with gui.add_folder("Surface"):
