@@ -8,7 +8,7 @@ the real one, whose objects share a few of its cameras.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from singleview.warps import (
 )
 
 VIEWS = 4  # of each made-up object
+MADE = ("images", "silhouettes", "values", "sides")  # what there is of it
 
 
 def make_up_group(
@@ -49,17 +50,16 @@ def make_up_group(
         settings: how far to deform.
 
     Returns:
-        `images` `[M, k, H, W, C]` uint8, `silhouettes` `[M, k, H, W]` uint8 and `values`
-        `[M, resolution…]` float16.
+        `images` `[M, k, H, W, C]` uint8, `silhouettes` `[M, k, H, W]` uint8, `values`
+        `[M, resolution…]` float16 and `sides` `[M]`.
     """
     settings = settings or WarpSettings()
     parts = []
     for _ in range(count):
-        values = deformed(dataset.categories, shapes, settings, generator)
-        parts.append((*photograph(dataset, values, views), shrink(values, resolution)))
-    names = ("images", "silhouettes", "values")
+        values, side = deformed(dataset, shapes, settings, generator)
+        parts.append((*photograph(dataset, values, views), shrink(values, resolution), side))
     columns = zip(*parts, strict=True)
-    return {name: torch.stack(column) for name, column in zip(names, columns, strict=True)}
+    return {name: torch.stack(column) for name, column in zip(MADE, columns, strict=True)}
 
 
 def made_up_dataset(dataset: Dataset, made: Mapping[str, Tensor], views: list[int]) -> Dataset:
@@ -76,6 +76,7 @@ def made_up_dataset(dataset: Dataset, made: Mapping[str, Tensor], views: list[in
         bounds=dataset.bounds,
         lighting=dataset.lighting,
         values=made["values"],
+        sides=made["sides"],
     )
 
 
@@ -112,22 +113,23 @@ def view_groups(views: int, generator: torch.Generator, rounds: int = 4) -> list
 
 
 def deformed(
-    categories: Sequence[str], shapes: Tensor, settings: WarpSettings, generator: torch.Generator
-) -> Tensor:
-    """A training object's shape, or that and another's, deformed."""
+    dataset: Dataset, shapes: Tensor, settings: WarpSettings, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """A training object's shape, or that and another's, deformed; and the axis of its sides."""
     members = defaultdict(list)
-    for i, category in enumerate(categories):
+    for i, category in enumerate(dataset.categories):
         members[category].append(i)
     i = _draw(len(shapes), generator)
     values, resolution = shapes[i], shapes.shape[-1]
     if float(torch.rand(1, generator=generator)) < settings.join:
-        among = members[categories[i]]
+        among = members[dataset.categories[i]]
         other = shapes[among[_draw(len(among), generator)]]
         height = float(torch.rand(1, generator=generator)) - 0.5
         joined = join_lattices(values, other, height)
         values = joined if bool((joined < 0).any()) else values
-    side = longest_side(shapes[i])
-    return warp_lattice(values, random_warp(settings, generator), side, resolution)
+    side = dataset.side_axes[i]
+    warp = random_warp(settings, generator, int(side))
+    return warp_lattice(values, warp, longest_side(shapes[i]), resolution), side
 
 
 def photograph(dataset: Dataset, values: Tensor, views: list[int]) -> tuple[Tensor, Tensor]:

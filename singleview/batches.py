@@ -26,7 +26,8 @@ class Step:
 
     Args:
         inputs: `[B, H, W, C]` one picture of each, perhaps flipped, brighter or moved a little.
-        flipped: `[B]` bool, left and right swapped in `inputs`: the prediction is to be mirrored.
+        flipped: `[B]` bool, left and right swapped in `inputs`: the prediction is to be mirrored,
+        sides: `[B]` along this axis.
         images: `[B, k, H, W, C]` other pictures.
         silhouettes: `[B, k, H, W]`.
         cameras: of the k pictures; k if all objects share them, else B·k, object by object.
@@ -38,6 +39,7 @@ class Step:
 
     inputs: Tensor
     flipped: Tensor
+    sides: Tensor
     images: Tensor
     silhouettes: Tensor
     cameras: Cameras
@@ -92,6 +94,7 @@ class Sampler:
         return Step(
             inputs=inputs.to(job.device),
             flipped=flipped[mine].to(job.device),
+            sides=source.side_axes[ids].to(job.device),
             images=compared.images.to(job.device),
             silhouettes=compared.silhouettes.to(job.device),
             cameras=compared.shared_cameras or compared.cameras,

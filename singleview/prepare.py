@@ -11,13 +11,14 @@ from tqdm import tqdm
 
 from sdfrender import InputError
 from sdfrender.tensor_files import load_tensors, save_tensors
-from singleview.augment import made_up_dataset, make_up_group, view_groups
+from singleview.augment import MADE, made_up_dataset, make_up_group, view_groups
 from singleview.batches import Sampler
 from singleview.config import TrainConfig
 from singleview.data.dataset import Dataset
 from singleview.distributed import Job
 from singleview.fitting import FitRecipe, fit_lattice
 from singleview.run_folder import RunFolder
+from singleview.symmetry import side_axes
 from singleview.validate import resized
 
 SHAPE_RESOLUTION = 48  # of the lattices that are deformed
@@ -76,6 +77,7 @@ def prepare(config: TrainConfig, sampler: Sampler, run: RunFolder, job: Job, qui
     else:
         return
     sampler.use_shapes = True
+    dataset = replace(dataset, sides=side_axes(dataset.categories, shapes < 0))
     sampler.real = replace(dataset, values=resized(shapes, config.resolution).half())
     if makes_up(config, dataset):
         shapes = resized(shapes, SHAPE_RESOLUTION)
@@ -113,10 +115,9 @@ def made_up_objects(
             made = make_up_group(dataset, shapes, groups[n], count, config.resolution, generator)
             save_tensors(file, made, {"views": groups[n]})
     job.wait()
-    names = ("images", "silhouettes", "values")
-    read = [_read(folder / f"{n:04d}.safetensors", names) for n in range(len(groups))]
+    read = [_read(folder / f"{n:04d}.safetensors", MADE) for n in range(len(groups))]
     return [
-        made_up_dataset(dataset, dict(zip(names, made, strict=True)), views)
+        made_up_dataset(dataset, dict(zip(MADE, made, strict=True)), views)
         for views, made in zip(groups, read, strict=True)
     ]
 

@@ -15,6 +15,7 @@ from sdfrender.files import atomic_write
 from sdfrender.pngs import write_png
 from singleview.data.contact_sheet import encode_srgb
 from singleview.data.dataset import Dataset
+from singleview.symmetry import agreeing
 
 Network: TypeAlias = Callable[[Tensor], Tensor]  # images [B, H, W, C] to values [B, R, R, R]
 CHUNK = 48  # pictures that go through the network together
@@ -26,12 +27,12 @@ def lattices(network: Network, images: Tensor) -> Tensor:
     """`[B, R, R, R]`, float32, of `[B, H, W, C]`.
 
     The mean of the prediction and of the mirrored prediction of the mirrored picture: that one is
-    as good, and its errors are not the same.
+    as good, and its errors are not the same. In which plane to mirror it, the two tell themselves.
     """
     parts = []
     for x in torch.split(images, CHUNK):
-        straight, mirrored = network(x), network(x.flip(2)).flip(1)
-        parts.append(((straight + mirrored) / 2).float())
+        straight, turned = network(x).float(), network(x.flip(2)).float()
+        parts.append((straight + agreeing(straight, turned)) / 2)
     return torch.cat(parts)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from sdfrender.trilinear import grid_points, vertex_gradients
+from singleview.symmetry import X, Z
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class WarpSettings:
     taper: float = 0.12
     """Of the logarithm of the cross-section's scale at each of `knots` heights."""
     sweep: float = 0.15
-    """Slope of z and y over |x|."""
+    """Slope of z and y over |x|, where left and right lie along x."""
     thickness: float = 0.012
     """World units added to the shape all around."""
     join: float = 0.25
@@ -46,8 +47,10 @@ class Warp:
         axes: `[3, knots + 1]` old coordinate at even places of the new one in [-1, 1], rising.
         taper: `[knots]` logarithm of the cross-section's scale at even heights in [-1, 1].
         sweep: `[2]` slopes of y and z over |x|.
-        mirror: swap left and right (x).
+        mirror: swap left and right.
         thickness: world units added all around.
+        side: axis along which left and right lie, 0 (x) or 2 (z): they change places with it,
+            here and there.
     """
 
     axes: Tensor
@@ -55,26 +58,31 @@ class Warp:
     sweep: Tensor
     mirror: bool
     thickness: float
+    side: int = X
 
     def to_old(self, q: Tensor) -> Tensor:
         """Points `[..., 3]` of the new shape to points of the old one."""
-        x, y, z = q.unbind(-1)
+        x, y, z = self._sides_first(q).unbind(-1)
         wide = self._taper(y)
         x, z = x * wide, z * wide
         y, z = y + self.sweep[0] * x.abs(), z + self.sweep[1] * x.abs()
         even = torch.linspace(-1, 1, self.axes.shape[1])
         x, y, z = (piecewise(even, a, v) for a, v in zip(self.axes, (x, y, z), strict=True))
-        return torch.stack((-x if self.mirror else x, y, z), -1)
+        return self._sides_first(torch.stack((-x if self.mirror else x, y, z), -1))
 
     def to_new(self, p: Tensor) -> Tensor:
         """The inverse of `to_old`."""
-        x, y, z = p.unbind(-1)
+        x, y, z = self._sides_first(p).unbind(-1)
         even = torch.linspace(-1, 1, self.axes.shape[1])
         old = (-x if self.mirror else x, y, z)
         x, y, z = (piecewise(a, even, v) for a, v in zip(self.axes, old, strict=True))
         y, z = y - self.sweep[0] * x.abs(), z - self.sweep[1] * x.abs()
         wide = self._taper(y)
-        return torch.stack((x / wide, y, z / wide), -1)
+        return self._sides_first(torch.stack((x / wide, y, z / wide), -1))
+
+    def _sides_first(self, points: Tensor) -> Tensor:
+        """Points with the axis of left and right in the place of x, or back again."""
+        return points if self.side == X else points[..., [Z, 1, X]]
 
     def _taper(self, y: Tensor) -> Tensor:
         heights = torch.linspace(-1, 1, len(self.taper))
@@ -82,8 +90,8 @@ class Warp:
         return wide
 
 
-def random_warp(settings: WarpSettings, generator: torch.Generator) -> Warp:
-    """Draw a warp."""
+def random_warp(settings: WarpSettings, generator: torch.Generator, side: int = X) -> Warp:
+    """Draw a warp of things whose left and right lie along the axis `side`."""
 
     def uniform(*shape: int) -> Tensor:
         return 2 * torch.rand(*shape, generator=generator) - 1
@@ -99,6 +107,7 @@ def random_warp(settings: WarpSettings, generator: torch.Generator) -> Warp:
         sweep=settings.sweep * uniform(2) * float(uniform(1) > 0),
         mirror=float(uniform(1)) > 0,
         thickness=settings.thickness * float(uniform(1)),
+        side=side,
     )
 
 

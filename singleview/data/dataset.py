@@ -96,6 +96,7 @@ class Dataset(Objects):
         lighting: the light that made the images with albedo 1, or None where it is not known.
         values: `[N, R, R, R]` float16 true signed distances over `bounds`, or None.
         occupancy: `[N, n, n, n]` bool samples over `bounds`, vertex-centred, or None.
+        sides: `[N]` axis along which left and right lie, see `singleview.symmetry`; None: x.
 
     Raises:
         InputError: no objects.
@@ -112,6 +113,7 @@ class Dataset(Objects):
     lighting: Lighting | None = None
     values: Tensor | None = None
     occupancy: Tensor | None = None
+    sides: Tensor | None = None
 
     def __post_init__(self) -> None:
         N, V = len(self.names), self.views
@@ -125,6 +127,7 @@ class Dataset(Objects):
             "Ks": (self.Ks.shape == (*self.c2w.shape[:2], 3, 3), "as many as c2w"),
             "values": (self.values is None or len(self.values) == N, "N"),
             "occupancy": (self.occupancy is None or len(self.occupancy) == N, "N"),
+            "sides": (self.sides is None or len(self.sides) == N, "N"),
         }
         for name, (holds, need) in shapes.items():
             if not holds:
@@ -152,6 +155,11 @@ class Dataset(Objects):
         """The V cameras if all objects share them, else None."""
         shared = len(self.c2w) == 1
         return self._cameras(self.c2w[0], self.Ks[0]) if shared else None
+
+    @property
+    def side_axes(self) -> Tensor:
+        """`[N]` axis along which left and right lie; x where nobody said."""
+        return torch.zeros(len(self), dtype=torch.long) if self.sides is None else self.sides
 
     def cameras(self, i: int) -> Cameras:
         """The V cameras of object i."""

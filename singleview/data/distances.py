@@ -14,6 +14,7 @@ objects too: they teach a space of shapes where objects are few.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sdfrender.errors import InputError
+from sdfrender.lattice import UNIT_BOX
 from sdfrender.mesh import Doubles, signed_distances
 from sdfrender.tables import read_table
 from sdfrender.tensor_files import expect, save_tensors
+from sdfrender.trilinear import grid_points
 from singleview.data.meshes import Source, canonical_mesh, find_meshes, split_by
-from singleview.data.objects import LONGEST_SIDE, Objects, Split
+from singleview.data.objects import LONGEST_SIDE, Objects, Split, category_of
 from singleview.data.shards import begin_shards, load_shards, need_format
+from singleview.symmetry import X, side_axes
 from singleview.warps import WarpSettings, random_warp
 
 MANIFEST = "distances.json"
@@ -43,6 +47,7 @@ NEAR_SHARE = 0.95  # of the points; 47 of 50 in the paper
 NEAR = (0.03, 0.01, 0.03, 0.01, 0.1)
 HALF_BOX = 1.0  # of the uniform points
 WARPED = "~"  # between the name of an object and the number of a warped copy
+SYMMETRY = 24  # samples along each side of the grids that tell where left and right are
 LONGEST_EDGE = 0.1  # of a mesh that is warped, in canonical units
 
 
@@ -82,6 +87,8 @@ def sample_distances(config: Any, quiet: bool = False) -> dict[str, Split]:
     """
     sources = find_meshes(config.meshes, config.alignment, config.categories)
     splits = split_by(config.split, [source.name for source in sources], config.seed)
+    trained = [source for source in sources if splits[source.name] == "train"]
+    sides = sides_of(trained) if config.warped else {}
     jobs = [
         (source, copy)
         for source in sources
@@ -96,19 +103,29 @@ def sample_distances(config: Any, quiet: bool = False) -> dict[str, Split]:
             if not _shard(config.out, number).exists():
                 tensors: dict[str, Tensor] = {}
                 for source, copy in group:
-                    tensors |= _sample_object(source, copy, config)
+                    tensors |= _sample_object(source, copy, sides.get(source.name, 0), config)
                     bar.update()
                 save_tensors(_shard(config.out, number), tensors, {"format": FORMAT})
     return found
 
 
-def _sample_object(source: Source, copy: int, config: Any) -> dict[str, Tensor]:
+def sides_of(sources: Sequence[Source]) -> dict[str, int]:
+    """The axis along which the left and right of each object lie."""
+    places = grid_points((SYMMETRY,) * 3, torch.tensor(UNIT_BOX)).double().numpy()
+    flat = places.reshape(-1, 3)
+    inside = [signed_distances(canonical_mesh(source), flat) < 0 for source in sources]
+    solids = torch.from_numpy(np.stack(inside)).reshape(len(sources), *places.shape[:3])
+    axes = side_axes([category_of(source.name) for source in sources], solids)
+    return {source.name: int(axis) for source, axis in zip(sources, axes, strict=True)}
+
+
+def _sample_object(source: Source, copy: int, side: int, config: Any) -> dict[str, Tensor]:
     """The arrays of one object or of a warped copy, by `NAME/ARRAY`."""
     name = _name(source, copy)
     rng = np.random.default_rng((config.seed, *name.encode()))
     mesh = canonical_mesh(source)
     if copy:
-        mesh = warped_mesh(mesh, torch.Generator().manual_seed(int(rng.integers(2**62))))
+        mesh = warped_mesh(mesh, torch.Generator().manual_seed(int(rng.integers(2**62))), side)
     points = points_around(mesh, config.sdf, rng).astype(np.float16)
     values = signed_distances(mesh, points.astype(np.float64))
     tensors = {"points": torch.from_numpy(points), "values": torch.from_numpy(values).half()}
@@ -132,12 +149,14 @@ def points_around(mesh: trimesh.Trimesh, count: int, rng: np.random.Generator) -
     return rng.permutation(points)
 
 
-def warped_mesh(mesh: trimesh.Trimesh, generator: torch.Generator) -> trimesh.Trimesh:
+def warped_mesh(
+    mesh: trimesh.Trimesh, generator: torch.Generator, side: int = X
+) -> trimesh.Trimesh:
     """A random deformation of a mesh (`singleview.warps`), in the canonical frame again."""
     fine, faces = trimesh.remesh.subdivide_to_size(  # type: ignore[no-untyped-call]
         mesh.vertices, mesh.faces, LONGEST_EDGE
     )
-    warp = random_warp(WarpSettings(), generator)
+    warp = random_warp(WarpSettings(), generator, side)
     verts = warp.to_new(torch.from_numpy(fine).float()).double().numpy()
     low, high = verts.min(0), verts.max(0)
     verts = (verts - (low + high) / 2) * (LONGEST_SIDE / (high - low).max())

@@ -16,7 +16,7 @@ from singleview.batches import REAL_SHARE, jitter
 from singleview.config import TrainConfig
 from singleview.data.dataset import Dataset, open_dataset, unit
 from singleview.data.objects import LONGEST_SIDE
-from singleview.data.samples import HALF_BOX, Samples, open_samples
+from singleview.data.samples import HALF_BOX, Samples, open_samples, voxels
 from singleview.distributed import Job
 from singleview.learners.learner import Learner
 from singleview.models import Model
@@ -28,11 +28,13 @@ from singleview.prepare import SHAPE_RESOLUTION, can_make_up, made_up_objects
 from singleview.run_folder import RunFolder
 from singleview.schedule import Now
 from singleview.state import Clock
+from singleview.symmetry import mirror_signs, side_axes
 from singleview.validate import resized
 from singleview.warps import WarpSettings, random_warp, sample
 
 GLANCE, LOOK = 8_000, 20_000  # points of an object in a validation, and in the last judgement
 MADE_UP_RESOLUTION = 40  # of the lattices of made-up objects
+SYMMETRY = 24  # voxels along each side of the grids that tell where left and right are
 SPARE = 4  # times as many points are drawn as are kept: those near a surface are among them
 BOX_POINTS = 2000  # of the surface, whose box says how large a warped object is
 SEEDS = 3  # observations of each object in the last judgement
@@ -75,6 +77,8 @@ class OccupancyLearner(Learner):
             self.warps = self.flips = False
         self.made_up: list[Dataset] = []  # of images, filled in before the first step
         self.train = self._observer(samples, pictures, "train")
+        solids = torch.stack([voxels(solid, SYMMETRY) > 0 for solid in self.train.solids])
+        self.sides = side_axes(self.train.samples.categories, solids)
         self.held_out = self.train
         if kind != "index" and "val" in samples.splits:
             self.held_out = self._observer(samples, pictures, "val")
@@ -103,6 +107,8 @@ class OccupancyLearner(Learner):
                     f"of the objects, {self.config.dataset} lacks them: use flip"
                 )
             return
+        pictures = replace(pictures, sides=self.sides)
+        assert pictures.values is not None
         shapes = resized(pictures.values.float(), SHAPE_RESOLUTION)
         config = replace(self.config, resolution=MADE_UP_RESOLUTION)
         self.made_up = made_up_objects(config, pictures, shapes, run, job, quiet)
@@ -148,15 +154,17 @@ class OccupancyLearner(Learner):
         parts = self.train.parts(i, generator)
         if self.warps:
             rim = pick(samples.surface[i], BOX_POINTS, generator).float()
-            points, parts = self._warped(rim, points, parts)
+            points, parts = self._warped(int(self.sides[i]), rim, points, parts)
         elif self.flips and self.train.kind != "image" and self._draw(2):
-            mirror = torch.tensor([-1.0, 1.0, 1.0])
-            points, parts = points * mirror, parts * mirror
+            signs = mirror_signs(self.sides[i])
+            points, parts = points * signs, parts * signs
         return self.train.observation(i, parts, generator), points, inside
 
-    def _warped(self, rim: Tensor, points: Tensor, parts: Tensor) -> tuple[Tensor, Tensor]:
+    def _warped(
+        self, side: int, rim: Tensor, points: Tensor, parts: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Points and parts deformed, then moved and scaled as objects are, by points of its rim."""
-        warp = random_warp(WarpSettings(), self.generator)
+        warp = random_warp(WarpSettings(), self.generator, side)
         rim = warp.to_new(rim)
         low, high = rim.amin(0), rim.amax(0)
         scale = LONGEST_SIDE / float((high - low).max())
@@ -183,7 +191,8 @@ class OccupancyLearner(Learner):
         inside = values.gather(1, chosen) < 0
         points = points.gather(1, chosen[..., None].expand(-1, -1, 3))
         views = [self._draw(source.views) for _ in objects]
-        images, points = self._jittered(unit(source.images[objects, views]), points)
+        images = unit(source.images[objects, views])
+        images, points = self._jittered(images, points, source.side_axes[objects])
         images, points, inside = (job.shard(x).to(job.device) for x in (images, points, inside))
         return OccupancyStep(images, points, inside)
 
@@ -191,17 +200,17 @@ class OccupancyLearner(Learner):
         """A picture of each object, and its points; some of them mirrored."""
         assert self.train.pictures is not None
         views = [self._draw(self.train.pictures.views) for _ in objects]
-        return self._jittered(self.train.pictures_of(objects, views), points)
+        return self._jittered(self.train.pictures_of(objects, views), points, self.sides[objects])
 
-    def _jittered(self, images: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    def _jittered(self, images: Tensor, points: Tensor, sides: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures a little brighter or darker, some mirrored together with the points."""
         if not self.flips:
             return images, points
         u = torch.rand(3, len(images), generator=self.generator)
         flipped, gain = u[0] < 0.5, 0.9 + 0.2 * u[1]
         images = jitter(images, flipped, gain, (0.4 * (u[2] - 0.5)).exp(), (0, 0))
-        mirror = torch.where(flipped[:, None], torch.tensor([-1.0, 1.0, 1.0]), torch.ones(3))
-        return images, points * mirror[:, None]
+        signs = torch.where(flipped[:, None], mirror_signs(sides), torch.ones(3))
+        return images, points * signs[:, None]
 
     def _draw(self, below: int) -> int:
         return int(torch.randint(below, (1,), generator=self.generator))

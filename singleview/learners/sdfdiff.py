@@ -23,6 +23,7 @@ from singleview.refine import Rig, teach_cameras
 from singleview.run_folder import RunFolder
 from singleview.schedule import Now, enter_stage
 from singleview.state import Clock
+from singleview.symmetry import mirrored
 from singleview.validate import draw_predictions, validate
 
 MAX_ANCHORS = 256
@@ -96,7 +97,7 @@ class SdfdiffLearner(Learner):
 def predict(model: nn.Module, step: Step) -> Tensor:
     """Lattices `[B, R, R, R]` of the input pictures; mirrored where those were."""
     values: Tensor = model(step.inputs)
-    return torch.where(step.flipped[:, None, None, None], values.flip(1), values)
+    return torch.where(step.flipped[:, None, None, None], mirrored(values, step.sides), values)
 
 
 def compare(
