@@ -38,6 +38,7 @@ from singleview.depth_view import DepthView
 
 # Zero for planes, whatever their slope (Immerkær 1996); its response to noise is 6 σ.
 SECOND_DIFFERENCES = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float64)
+NOISY_OFFSET = 0.5  # η at least, in standard deviations of the noise; at 1, thin parts swell
 NORMAL_OF = (12, 300)  # least and most neighbours that a normal is taken from
 
 
@@ -142,7 +143,7 @@ def evidence(view: DepthView, settings: CompletionSettings) -> Evidence:
     """Points on both sides of what is seen, and points in free space."""
     generator = torch.Generator().manual_seed(settings.seed)
     noise = depth_noise(view)
-    offset = max(settings.offset, noise)
+    offset = max(settings.offset, NOISY_OFFSET * noise)
     points = view.points()
     some = torch.randperm(len(points), generator=generator)[: settings.surface]
     p = points[some]

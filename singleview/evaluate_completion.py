@@ -77,6 +77,7 @@ class CompletionStudy:
         azimuth_deg: where the camera stands, from z towards x.
         image_size: pixels on a side of the depth images.
         noise: standard deviations, canonical units, in which the longest side is 1.5.
+        draws: of the noise of each standard deviation; their mean is told.
         settings: of the completion.
     """
 
@@ -88,6 +89,7 @@ class CompletionStudy:
     azimuth_deg: float = 45.0
     image_size: int = 128
     noise: tuple[float, ...] = (0.0, 0.01, 0.02, 0.03)
+    draws: int = 3
     settings: Annotated[CompletionSettings, tyro.conf.arg(name="")] = field(
         default_factory=CompletionSettings
     )
@@ -97,6 +99,8 @@ class CompletionStudy:
             raise InputError(f"--image-size: need 16 to 2048 pixels, got {self.image_size}")
         if not self.noise or min(self.noise) < 0 or not all(map(math.isfinite, self.noise)):
             raise InputError(f"--noise: need numbers of at least 0, got {self.noise}")
+        if self.draws < 1:
+            raise InputError(f"--draws: need at least 1, got {self.draws}")
 
 
 def evaluate_completion(config: CompletionStudy, quiet: bool = False) -> dict[str, Any]:
@@ -118,7 +122,12 @@ def evaluate_completion(config: CompletionStudy, quiet: bool = False) -> dict[st
             method: _numbers(found, mesh, config.settings.seed) for method, found in methods.items()
         }
         noisy[name] = [
-            under_noise(family, view, mesh, sigma, methods["completion"], config)
+            _mean(
+                [
+                    under_noise(family, view, mesh, sigma, methods["completion"], draw, config)
+                    for draw in range(config.draws if sigma else 1)
+                ]
+            )
             for sigma in config.noise
         ]
         rows.append(picture(view, methods["completion"], mesh))
@@ -190,14 +199,15 @@ def under_noise(
     truth: trimesh.Trimesh,
     sigma: float,
     clean_mesh: trimesh.Trimesh | None,
+    draw: int,
     config: CompletionStudy,
 ) -> Numbers:
-    """Chamfer distances, of the completion and of the points seen, under noise.
+    """Chamfer distances, of the completion and of the points seen, under the noise of one draw.
 
     `clean_mesh` is the completion without noise.
     """
     seed = config.settings.seed
-    noisy = view.noisy(sigma, torch.Generator().manual_seed(seed))
+    noisy = view.noisy(sigma, torch.Generator().manual_seed(seed + draw))
     mesh = completed(family, noisy, config.settings) if sigma else clean_mesh
     clean, points = view.points().numpy(), noisy.points().numpy()
     there, back = KDTree(clean).query(points)[0], KDTree(points).query(clean)[0]
