@@ -83,9 +83,9 @@ class RefineSettings:
     overlap: float = 0.3
     shading: float = 3.0
     prior: float = 0.3
-    blend: float = 0.5
-    """How much of the change is made: half way is better than all the way, for what a picture does
-    not show is then changed less."""
+    blend: float = 0.4
+    """How much of the change is made: part of it is better than all, for what a picture does not
+    show is then changed less."""
 
 
 def refine(
