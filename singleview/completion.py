@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import KDTree
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from sdfrender import InputError
 from sdfrender.field_render import box_interval
@@ -39,6 +40,7 @@ from singleview.depth_view import DepthView
 # Zero for planes, whatever their slope (Immerkær 1996); its response to noise is 6 σ.
 SECOND_DIFFERENCES = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float64)
 NOISY_OFFSET = 0.5  # η at least, in standard deviations of the noise; at 1, thin parts swell
+NOISY_PIXELS = 0.25  # noise above which points are smoothed, in sizes of a pixel
 NORMAL_OF = (12, 300)  # least and most neighbours that a normal is taken from
 
 
@@ -148,6 +150,7 @@ def evidence(view: DepthView, settings: CompletionSettings) -> Evidence:
     some = torch.randperm(len(points), generator=generator)[: settings.surface]
     p = points[some]
     n = normals(points, p, view, noise)
+    p = smoothed(points, p, view, noise)
     sides = torch.cat((p + offset * n, p - offset * n))
     distances = torch.full((len(p),), offset)
     free = free_space(view, settings.free, 2 * offset + 2 * noise, generator)
@@ -170,6 +173,26 @@ def depth_noise(view: DepthView) -> float:
     return float(np.median(np.abs(response)) / (0.6745 * 6))
 
 
+def smoothed(points: Tensor, at: Tensor, view: DepthView, noise: float) -> Tensor:
+    """Some of the `points` `[P, 3]`, moved along their rays to the middle of their neighbours.
+
+    Only where the depths are noisy: means of few depths are less so, and thin parts stay in place
+    beside each other.
+    """
+    if noise < NOISY_PIXELS * pixel_size(points, view):
+        return at
+    _, ids = KDTree(points.numpy()).query(at.numpy(), NORMAL_OF[0])
+    middle = points[torch.from_numpy(np.asarray(ids, dtype=np.int64))].mean(1)
+    rays = normalize(at - view.camera.centers[0], dim=-1)
+    return at + ((middle - at) * rays).sum(-1, keepdim=True) * rays
+
+
+def pixel_size(points: Tensor, view: DepthView) -> float:
+    """How far apart neighbours are on a surface seen head-on, canonical units."""
+    eye = view.camera.centers[0]
+    return float((points - eye).norm(dim=-1).mean() / view.camera.Ks[0, 0, 0])
+
+
 def normals(points: Tensor, at: Tensor, view: DepthView, noise: float) -> Tensor:
     """Unit normals `[Q, 3]` of the surface through `points` `[P, 3]` at some of them, to the eye.
 
@@ -177,7 +200,7 @@ def normals(points: Tensor, at: Tensor, view: DepthView, noise: float) -> Tensor
     head-on, or 3 standard deviations of the noise.
     """
     eye = view.camera.centers[0]
-    pixel = float((points - eye).norm(dim=-1).mean() / view.camera.Ks[0, 0, 0])
+    pixel = pixel_size(points, view)
     radius = max(2.5 * pixel, 3 * noise)
     count = min(len(points), int(np.clip(np.pi * (radius / pixel) ** 2, *NORMAL_OF)))
     _, ids = KDTree(points.numpy()).query(at.numpy(), count)

@@ -26,6 +26,7 @@ from singleview.completion import (
     evidence,
     free_space,
     normals,
+    smoothed,
 )
 from singleview.depth_view import DepthView, load_depth, save_depth
 from singleview.evaluate_completion import (
@@ -83,6 +84,19 @@ def test_points_lie_on_the_surface_and_normals_point_out(view: DepthView) -> Non
 def test_noise_is_estimated(view: DepthView, sigma: float) -> None:
     noisy = view.noisy(sigma, torch.Generator().manual_seed(3))
     assert depth_noise(noisy) == pytest.approx(sigma, rel=0.12, abs=1e-3)
+
+
+def test_noisy_points_are_smoothed_along_their_rays(view: DepthView) -> None:
+    noisy = view.noisy(0.03, torch.Generator().manual_seed(3))
+    points, eye = noisy.points(), view.camera.centers[0]
+    some = points[::5]
+    moved = smoothed(points, some, noisy, 0.03)
+    rays = torch.linalg.cross(moved - eye, some - eye)
+    assert float(rays.abs().max()) < 1e-4
+    before, after = (ellipsoid(x, UNSEEN).abs().mean() for x in (some, moved))
+    assert float(after) < 0.8 * float(before)
+    clean = view.points()
+    assert torch.equal(smoothed(clean, clean[::5], view, 0.0), clean[::5])
 
 
 def test_free_space_is_free_and_fills_what_the_camera_sees(view: DepthView) -> None:
