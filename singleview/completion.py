@@ -40,7 +40,7 @@ from singleview.depth_view import DepthView
 # Zero for planes, whatever their slope (Immerkær 1996); its response to noise is 6 σ.
 SECOND_DIFFERENCES = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float64)
 NOISY_OFFSET = 0.5  # η at least, in standard deviations of the noise; at 1, thin parts swell
-NOISY_PIXELS = 0.25  # noise above which points are smoothed, in sizes of a pixel
+NOISY_PIXELS = 0.75  # noise above which points are smoothed, in sizes of a pixel
 NORMAL_OF = (12, 300)  # least and most neighbours that a normal is taken from
 
 
