@@ -181,10 +181,15 @@ def smoothed(points: Tensor, at: Tensor, view: DepthView, noise: float) -> Tenso
     """
     if noise < NOISY_PIXELS * pixel_size(points, view):
         return at
-    _, ids = KDTree(points.numpy()).query(at.numpy(), NORMAL_OF[0])
-    middle = points[torch.from_numpy(np.asarray(ids, dtype=np.int64))].mean(1)
+    middle = neighbors(points, at, NORMAL_OF[0]).mean(1)
     rays = normalize(at - view.camera.centers[0], dim=-1)
     return at + ((middle - at) * rays).sum(-1, keepdim=True) * rays
+
+
+def neighbors(points: Tensor, at: Tensor, count: int) -> Tensor:
+    """`[Q, ≤ count, 3]` the nearest of `points` `[P, 3]` to each of `at` `[Q, 3]`."""
+    _, ids = KDTree(points.numpy()).query(at.numpy(), np.arange(1, min(count, len(points)) + 1))
+    return points[torch.from_numpy(np.asarray(ids, dtype=np.int64))]
 
 
 def pixel_size(points: Tensor, view: DepthView) -> float:
@@ -202,9 +207,7 @@ def normals(points: Tensor, at: Tensor, view: DepthView, noise: float) -> Tensor
     eye = view.camera.centers[0]
     pixel = pixel_size(points, view)
     radius = max(2.5 * pixel, 3 * noise)
-    count = min(len(points), int(np.clip(np.pi * (radius / pixel) ** 2, *NORMAL_OF)))
-    _, ids = KDTree(points.numpy()).query(at.numpy(), count)
-    around = points[torch.from_numpy(np.asarray(ids, dtype=np.int64))]  # (Q, count, 3)
+    around = neighbors(points, at, int(np.clip(np.pi * (radius / pixel) ** 2, *NORMAL_OF)))
     arms = around - around.mean(1, keepdim=True)
     _, axes = torch.linalg.eigh((arms.mT @ arms).double())  # ascending
     n = axes[..., 0].to(at)

@@ -12,7 +12,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from singleview.measures import occupancy_iou
+
 X, Z = 0, 2  # y is up
+GRID = 24  # samples along each side of a solid are enough
 SAME = 0.1  # distance, world units, beyond which shapes are not compared
 
 
@@ -26,7 +29,7 @@ def side_axes(categories: Sequence[str], solids: Tensor) -> Tensor:
     Returns:
         `[N]` 0 (x) or 2 (z), the same for all objects of a category.
     """
-    agreement = torch.stack([_overlap(solids, solids.flip(1 + axis)) for axis in (X, Z)])  # (2, N)
+    agreement = torch.stack([occupancy_iou(solids, solids.flip(1 + axis)) for axis in (X, Z)])
     axes = torch.zeros(len(solids), dtype=torch.long)
     for category in set(categories):
         ids = [i for i, name in enumerate(categories) if name == category]
@@ -57,9 +60,3 @@ def agreeing(values: Tensor, turned: Tensor) -> Tensor:
     x, z = (turned.flip(1 + axis) for axis in (X, Z))
     away = [(m.clamp(-SAME, SAME) - near).abs().mean((1, 2, 3)) for m in (x, z)]
     return torch.where((away[1] < away[0])[:, None, None, None], z, x)
-
-
-def _overlap(a: Tensor, b: Tensor) -> Tensor:
-    """`[N]` intersection over union of solids `[N, R, R, R]`; 1 where both are empty."""
-    both, either = (x.flatten(1).sum(1).float() for x in (a & b, a | b))
-    return torch.where(either > 0, both / either.clamp(min=1), torch.ones_like(both))

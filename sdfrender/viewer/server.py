@@ -118,16 +118,17 @@ class Viewer:
         with self._drawing:
             if self._menu.value in self._others:
                 self._surfaces[self._menu.value] = self._others.pop(self._menu.value)()
-        for name, handle in self._surfaces.items():
-            missing = name == LATTICE and bool(self._notice.content)
-            handle.visible = name == self._menu.value and not missing
+            for name, handle in self._surfaces.items():
+                missing = name == LATTICE and bool(self._notice.content)
+                handle.visible = name == self._menu.value and not missing
         on_lattice, on_errors = self._menu.value == LATTICE, self._menu.value == ERRORS
         self._level.visible = self._notice.visible = on_lattice
         for part in self._scale:
             part.visible = on_errors
 
     def _add_surfaces(self, exhibit: Exhibit) -> None:
-        gui, scene, mesh = self.server.gui, self.server.scene, exhibit.mesh
+        gui, scene = self.server.gui, self.server.scene
+        mesh, errors = exhibit.mesh, exhibit.errors
         names = [LATTICE] if exhibit.lattice is not None else []
         if mesh is not None:
             self._others[MESH] = lambda: scene.add_mesh_simple(
@@ -135,11 +136,13 @@ class Viewer:
             )
             colors = vertex_colors(mesh)
             if colors is not None:
-                glb = partial(colored_glb, mesh, torch.from_numpy(colors) / 255)
-                self._others[COLORS] = lambda: scene.add_glb("/surface/colors", glb())
-            if exhibit.errors is not None:
-                paint = partial(colored_glb, mesh, colors_of(exhibit.errors), lit=True)
-                self._others[ERRORS] = lambda: scene.add_glb("/surface/errors", paint())
+                self._others[COLORS] = lambda: scene.add_glb(
+                    "/surface/colors", colored_glb(mesh, torch.from_numpy(colors) / 255)
+                )
+            if errors is not None:
+                self._others[ERRORS] = lambda: scene.add_glb(
+                    "/surface/errors", colored_glb(mesh, colors_of(errors), lit=True)
+                )
         names += self._others
         reach = LEVELS * float((exhibit.bounds[1] - exhibit.bounds[0]).min())
         step = float(f"{reach / 100:.1g}")
@@ -147,7 +150,7 @@ class Viewer:
             self._menu = gui.add_dropdown("show", names, initial_value=names[0])
             self._level = gui.add_slider("level", -100 * step, 100 * step, step, 0.0)
             self._notice = gui.add_markdown("")
-            self._scale = [] if exhibit.errors is None else _add_scale(gui, exhibit.errors)
+            self._scale = [] if errors is None else _add_scale(gui, errors)
         self._menu.on_update(lambda _: self._choose())
         self._level.on_update(lambda _: self._draw_lattice())
         self._draw_lattice()

@@ -34,7 +34,7 @@ from sdfrender.trilinear import grid_points
 from singleview.data.meshes import Source, canonical_mesh, find_meshes, split_by
 from singleview.data.objects import LONGEST_SIDE, Objects, Split, category_of
 from singleview.data.shards import begin_shards, load_shards, need_format
-from singleview.symmetry import X, side_axes
+from singleview.symmetry import GRID, X, side_axes
 from singleview.warps import WarpSettings, random_warp
 
 MANIFEST = "distances.json"
@@ -47,7 +47,6 @@ NEAR_SHARE = 0.95  # of the points; 47 of 50 in the paper
 NEAR = (0.03, 0.01, 0.03, 0.01, 0.1)
 HALF_BOX = 1.0  # of the uniform points
 WARPED = "~"  # between the name of an object and the number of a warped copy
-SYMMETRY = 24  # samples along each side of the grids that tell where left and right are
 LONGEST_EDGE = 0.1  # of a mesh that is warped, in canonical units
 
 
@@ -87,8 +86,6 @@ def sample_distances(config: Any, quiet: bool = False) -> dict[str, Split]:
     """
     sources = find_meshes(config.meshes, config.alignment, config.categories)
     splits = split_by(config.split, [source.name for source in sources], config.seed)
-    trained = [source for source in sources if splits[source.name] == "train"]
-    sides = sides_of(trained) if config.warped else {}
     jobs = [
         (source, copy)
         for source in sources
@@ -97,13 +94,15 @@ def sample_distances(config: Any, quiet: bool = False) -> dict[str, Split]:
     found = {_name(source, copy): splits[source.name] for source, copy in jobs}
     settings = {key: getattr(config, key) for key in ("sdf", "warped", "split", "seed")}
     begin_shards(config.out / MANIFEST, FORMAT, settings, found, PER_SHARD)
+    trained = [source for source in sources if splits[source.name] == "train"]
+    sides = sides_of(trained) if config.warped else {}
     groups = [jobs[i : i + PER_SHARD] for i in range(0, len(jobs), PER_SHARD)]
     with tqdm(total=len(jobs), desc="measuring distances", unit="object", disable=quiet) as bar:
         for number, group in enumerate(groups):
             if not _shard(config.out, number).exists():
                 tensors: dict[str, Tensor] = {}
                 for source, copy in group:
-                    tensors |= _sample_object(source, copy, sides.get(source.name, 0), config)
+                    tensors |= _sample_object(source, copy, sides.get(source.name, X), config)
                     bar.update()
                 save_tensors(_shard(config.out, number), tensors, {"format": FORMAT})
     return found
@@ -111,7 +110,7 @@ def sample_distances(config: Any, quiet: bool = False) -> dict[str, Split]:
 
 def sides_of(sources: Sequence[Source]) -> dict[str, int]:
     """The axis along which the left and right of each object lie."""
-    places = grid_points((SYMMETRY,) * 3, torch.tensor(UNIT_BOX)).double().numpy()
+    places = grid_points((GRID,) * 3, torch.tensor(UNIT_BOX)).double().numpy()
     flat = places.reshape(-1, 3)
     inside = [signed_distances(canonical_mesh(source), flat) < 0 for source in sources]
     solids = torch.from_numpy(np.stack(inside)).reshape(len(sources), *places.shape[:3])

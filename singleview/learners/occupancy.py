@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,12 @@ from singleview.prepare import SHAPE_RESOLUTION, can_make_up, made_up_objects
 from singleview.run_folder import RunFolder
 from singleview.schedule import Now
 from singleview.state import Clock
-from singleview.symmetry import mirror_signs, side_axes
+from singleview.symmetry import GRID, mirror_signs, side_axes
 from singleview.validate import resized
 from singleview.warps import WarpSettings, random_warp, sample
 
 GLANCE, LOOK = 8_000, 20_000  # points of an object in a validation, and in the last judgement
 MADE_UP_RESOLUTION = 40  # of the lattices of made-up objects
-SYMMETRY = 24  # voxels along each side of the grids that tell where left and right are
 SPARE = 4  # times as many points are drawn as are kept: those near a surface are among them
 BOX_POINTS = 2000  # of the surface, whose box says how large a warped object is
 SEEDS = 3  # observations of each object in the last judgement
@@ -77,11 +77,15 @@ class OccupancyLearner(Learner):
             self.warps = self.flips = False
         self.made_up: list[Dataset] = []  # of images, filled in before the first step
         self.train = self._observer(samples, pictures, "train")
-        solids = torch.stack([voxels(solid, SYMMETRY) > 0 for solid in self.train.solids])
-        self.sides = side_axes(self.train.samples.categories, solids)
         self.held_out = self.train
         if kind != "index" and "val" in samples.splits:
             self.held_out = self._observer(samples, pictures, "val")
+
+    @cached_property
+    def sides(self) -> Tensor:
+        """`[N]` axis along which the left and right of each training object lie."""
+        solids = torch.stack([voxels(solid, GRID) > 0 for solid in self.train.solids])
+        return side_axes(self.train.samples.categories, solids)
 
     def _observer(self, samples: Samples, pictures: Dataset | None, split: Any) -> Observer:
         settings = self.config.occupancy
@@ -200,12 +204,13 @@ class OccupancyLearner(Learner):
         """A picture of each object, and its points; some of them mirrored."""
         assert self.train.pictures is not None
         views = [self._draw(self.train.pictures.views) for _ in objects]
-        return self._jittered(self.train.pictures_of(objects, views), points, self.sides[objects])
+        images = self.train.pictures_of(objects, views)
+        return (
+            self._jittered(images, points, self.sides[objects]) if self.flips else (images, points)
+        )
 
     def _jittered(self, images: Tensor, points: Tensor, sides: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures a little brighter or darker, some mirrored together with the points."""
-        if not self.flips:
-            return images, points
         u = torch.rand(3, len(images), generator=self.generator)
         flipped, gain = u[0] < 0.5, 0.9 + 0.2 * u[1]
         images = jitter(images, flipped, gain, (0.4 * (u[2] - 0.5)).exp(), (0, 0))
