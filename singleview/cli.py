@@ -328,7 +328,7 @@ def interpolate(
 
 
 def demo(out: Path = Path("runs/singleview-demo"), as_json: AsJson = False) -> None:
-    """Predict a chair from the picture that comes with the project; no arguments needed.
+    """Predict a mug from the picture that comes with the project; no arguments needed.
 
     Example: singleview demo
 

@@ -18,6 +18,7 @@ from multiview.appearance import Appearance
 from multiview.optimize.energy import Terms
 from multiview.optimize.hold import Hold
 from multiview.optimize.least_squares import LeastSquares
+from multiview.optimize.noise import smoothness_under_noise
 from multiview.optimize.targets import Targets
 from multiview.optimize.turns import take_turns
 from multiview.recipes import NewtonLevel, NewtonRecipe
@@ -57,7 +58,8 @@ class GaussNewton:
     ) -> None:
         self.lattice, self.hold = lattice, hold
         self.targets, self.appearance, self.level = targets, appearance, level
-        self.weights = replace(recipe.weights, laplacian=level.laplacian)
+        smoothness = level.laplacian * smoothness_under_noise(targets, lattice)
+        self.weights = replace(recipe.weights, laplacian=smoothness)
         self.least_damping = recipe.least_damping
         self.groups = take_turns(targets.cameras, lattice.bounds.mean(0), recipe.views)
         self.damping, self.energies = 1.0, [float("inf")] * len(self.groups)
