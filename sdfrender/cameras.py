@@ -54,8 +54,12 @@ class Cameras:
                 f"c2w: need a rotation, camera {int(defect.argmax())} is off by "
                 f"{float(defect.max()):.2g} (a mirrored or scaled matrix?)"
             )
-        if N and float(self.Ks.detach()[:, (0, 1), (0, 1)].min()) <= 0:
-            raise ValueError("Ks: need positive focal lengths")
+        focal = self.Ks.detach()[:, (0, 1), (0, 1)].amin(1)  # (N,)
+        if N and float(focal.min()) <= 0:
+            raise ValueError(
+                f"Ks: need positive focal lengths, camera {int(focal.argmin())} has "
+                f"{float(focal.min()):g}"
+            )
 
     def __len__(self) -> int:
         return self.c2w.shape[0]
