@@ -18,6 +18,7 @@ from sdfrender import Lattice
 KERNEL = torch.tensor([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]])
 GAUSSIAN = 1.4826  # standard deviations in a median absolute deviation
 FEWEST = 100  # pixels that tell a noise
+CLEAN = 0.01  # what edges, texture and 8 bits come to in images without any to speak of
 DOUBLE = 0.03  # noise σ p/h at which smoothness counts twice
 
 
@@ -45,6 +46,7 @@ def image_noise(targets: Targets) -> float:
 
 
 def smoothness_under_noise(targets: Targets, lattice: Lattice) -> float:
-    """By what the weight of smoothness grows: 1 for clean images."""
+    """By what the weight of smoothness grows: exactly 1 for clean images."""
     pixels = float(pixels_in_cells(lattice, targets).mean())
-    return 1 + (image_noise(targets) * pixels / DOUBLE) ** 2
+    variance = max(image_noise(targets) ** 2 - CLEAN**2, 0.0)
+    return 1 + variance * (pixels / DOUBLE) ** 2
