@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.spatial import KDTree
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -34,11 +33,10 @@ from sdfrender.latent_fit import (
     outside_term,
     total,
 )
+from sdfrender.noise import picture_noise
 from singleview.data.samples import BOX
 from singleview.depth_view import DepthView
 
-# Zero for planes, whatever their slope (Immerkær 1996); its response to noise is 6 σ.
-SECOND_DIFFERENCES = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float64)
 NOISY_OFFSET = 0.5  # η at least, in standard deviations of the noise; at 1, thin parts swell
 NOISY_PIXELS = 0.75  # noise above which points are smoothed, in sizes of a pixel
 NORMAL_OF = (12, 300)  # least and most neighbours that a normal is taken from
@@ -160,17 +158,8 @@ def evidence(view: DepthView, settings: CompletionSettings) -> Evidence:
 
 
 def depth_noise(view: DepthView) -> float:
-    """Standard deviation of a depth's noise, canonical units: from second differences.
-
-    The median of them, so that edges do not count. A curved surface has a little too.
-    """
-    depths = view.depths.double().numpy()
-    whole = ndimage.binary_erosion(view.seen.numpy(), np.ones((3, 3), dtype=bool))
-    if not whole.any():
-        return 0.0
-    filled = np.where(view.seen.numpy(), depths, 0)
-    response = ndimage.convolve(filled, SECOND_DIFFERENCES)[whole]
-    return float(np.median(np.abs(response)) / (0.6745 * 6))
+    """Standard deviation of a depth's noise, canonical units."""
+    return picture_noise(view.depths.double()[None, ..., None], view.seen[None])
 
 
 def smoothed(points: Tensor, at: Tensor, view: DepthView, noise: float) -> Tensor:

@@ -15,6 +15,7 @@ from multiview.optimize.targets import Targets
 from multiview.recipes import NewtonLevel, NewtonRecipe
 from multiview.scenes import load_scene
 from sdfrender import Cameras, Headlight, Lattice, Lighting, render
+from sdfrender.noise import picture_noise
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not there")
@@ -48,6 +49,17 @@ def test_clean_pictures_have_none_and_empty_ones_say_nothing() -> None:
     assert image_noise(nothing) == 0.0
     for size in (1, 2, 3):
         assert image_noise(clean.resized(size, size)) == 0.0
+
+
+def test_what_is_constant_along_rows_or_columns_has_no_noise() -> None:
+    stripes = (torch.arange(9.0) ** 2 % 5).expand(1, 7, 9)[..., None]
+    known = torch.ones(1, 7, 9, dtype=torch.bool)
+    assert picture_noise(stripes, known) == 0.0
+    assert picture_noise(stripes.transpose(1, 2), known.transpose(1, 2)) == 0.0
+    known[0, 3, 4] = False
+    unknown = torch.where(known[..., None], stripes, torch.inf)
+    assert picture_noise(unknown, known) == 0.0
+    assert picture_noise(unknown, torch.zeros_like(known)) == 0.0
 
 
 def test_pixels_that_cannot_be_trusted_do_not_count() -> None:
