@@ -10,7 +10,7 @@ import torch
 
 from multiview.appearance import Appearance
 from multiview.optimize.gauss_newton import GaussNewton
-from multiview.optimize.noise import CLEAN, DOUBLE, image_noise, smoothness_under_noise
+from multiview.optimize.noise import CLEAN, DOUBLE, smoothness_under_noise
 from multiview.optimize.targets import Targets
 from multiview.recipes import NewtonLevel, NewtonRecipe
 from multiview.scenes import load_scene
@@ -39,16 +39,16 @@ def pictures(noise: float = 0.0, width: int = 90, height: int = 70) -> tuple[Tar
 
 @pytest.mark.parametrize("noise", [0.01, 0.05, 0.3])
 def test_noise_is_found(noise: float) -> None:
-    assert image_noise(pictures(noise)[0]) == pytest.approx(noise, rel=0.05)
+    assert pictures(noise)[0].noise == pytest.approx(noise, rel=0.05)
 
 
 def test_clean_pictures_have_none_and_empty_ones_say_nothing() -> None:
     clean, _ = pictures()
-    assert image_noise(clean) < 1e-3
+    assert clean.noise < 1e-3
     nothing = replace(clean, silhouettes=torch.zeros_like(clean.silhouettes))
-    assert image_noise(nothing) == 0.0
+    assert nothing.noise == 0.0
     for size in (1, 2, 3):
-        assert image_noise(clean.resized(size, size)) == 0.0
+        assert clean.resized(size, size).noise == 0.0
 
 
 def test_what_is_constant_along_rows_or_columns_has_no_noise() -> None:
@@ -68,13 +68,13 @@ def test_pixels_that_cannot_be_trusted_do_not_count() -> None:
     weights[:, :, :50] = 0
     images[:, :, :50] *= 1 + torch.randn(images[:, :, :50].shape)
     spoiled = replace(targets, images=images, image_weights=weights)
-    assert image_noise(spoiled) == pytest.approx(0.02, rel=0.15)
+    assert spoiled.noise == pytest.approx(0.02, rel=0.15)
 
 
 def test_smoothness_follows_the_variance_of_noise_in_a_cell() -> None:
     targets, lattice = pictures(0.1)
     size = targets.pixel_sizes(lattice).mean() / lattice.spacing.max()
-    variance = image_noise(targets) ** 2 - CLEAN**2
+    variance = targets.noise**2 - CLEAN**2
     expected = 1 + variance * (float(size) / DOUBLE) ** 2
     assert smoothness_under_noise(targets, lattice) == pytest.approx(expected)
     finer = lattice.resample(2 * 23 - 1)
@@ -97,4 +97,4 @@ def test_gauss_newton_smooths_noisy_pictures_more() -> None:
 @needs_data
 def test_photographs_of_a_matte_figure_are_nearly_clean() -> None:
     scene = load_scene(DATA / "middlebury" / "dinoRing", "0::12", max_size=320)
-    assert image_noise(Targets.of(scene, scene.train)) < CLEAN / 2
+    assert Targets.of(scene, scene.train).noise < CLEAN / 2

@@ -7,29 +7,16 @@ noise has in the energy, σ² (p/h)², with p a pixel's width at the object and 
 
 from __future__ import annotations
 
-import torch
-
 from multiview.optimize.energy import pixels_in_cells
 from multiview.optimize.targets import Targets
 from sdfrender import Lattice
-from sdfrender.noise import picture_noise
 
-FEWEST = 100  # pixels that tell a noise
 CLEAN = 0.01  # what edges, texture and 8 bits come to in images without any to speak of
 DOUBLE = 0.03  # noise σ p/h at which smoothness counts twice
-
-
-def image_noise(targets: Targets) -> float:
-    """Standard deviation of the images' noise, estimated inside the silhouettes.
-
-    Photographs of a matte figure have .003. Zero where there is too little to tell.
-    """
-    inside = torch.minimum(targets.silhouettes, targets.image_weights) > 0.999
-    return picture_noise(targets.images, inside, FEWEST)
 
 
 def smoothness_under_noise(targets: Targets, lattice: Lattice) -> float:
     """By what the weight of smoothness grows: exactly 1 for clean images."""
     pixels = float(pixels_in_cells(lattice, targets).mean())
-    variance = max(image_noise(targets) ** 2 - CLEAN**2, 0.0)
+    variance = max(targets.noise**2 - CLEAN**2, 0.0)
     return 1 + variance * (pixels / DOUBLE) ** 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from torch import Tensor
 from multiview.scenes import Scene
 from sdfrender import Cameras, Lattice
 from sdfrender.images import area_average
+from sdfrender.noise import picture_noise
+
+FEWEST = 100  # pixels that tell a noise
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,15 @@ class Targets:
         width = max(8, round(self.cameras.width / factor))
         height = max(8, round(self.cameras.height / factor))
         return self.resized(width, height)
+
+    @cached_property
+    def noise(self) -> float:
+        """Standard deviation of the images' noise, estimated inside the silhouettes.
+
+        Photographs of a matte figure have .003. Zero where there is too little to tell.
+        """
+        inside = torch.minimum(self.silhouettes, self.image_weights) > 0.999
+        return picture_noise(self.images, inside, FEWEST)
 
     def pixel_sizes(self, lattice: Lattice) -> Tensor:
         """Width of each view's pixels at the middle of the box, world units: `[N]`."""
