@@ -19,6 +19,7 @@ from multiview.choose_appearance import choose_model
 from multiview.config import FitConfig
 from multiview.exposure import estimate_gains, exposed, relative
 from multiview.hull import visual_hull
+from multiview.optimize.concavities import open_concavities
 from multiview.optimize.energy import Terms, Weights
 from multiview.optimize.floaters import remove_floaters
 from multiview.optimize.gauss_newton import GaussNewton
@@ -31,6 +32,7 @@ from multiview.recipes import (
     AdamRecipe,
     Level,
     NewtonLevel,
+    NewtonRecipe,
     Recipe,
     SdfDiffLevel,
     SdfDiffRecipe,
@@ -144,6 +146,8 @@ def optimize(
         if start is None and number == 0:
             state.appearance.model = appearance_model(state, config, level_targets)
         given = corrected(state, level_targets)
+        if isinstance(recipe, NewtonRecipe) and number > 1 and not resuming:
+            state.lattice = open_concavities(state.lattice, given, state.appearance)
         method = choose_method(state, recipe, level, given, losses, generator)
         first = 0
         if resuming and start is not None:
