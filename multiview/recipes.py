@@ -190,7 +190,7 @@ def _newton(
         elif resolution * rung <= MIDDLE:
             (rough, fine), smooth, largest = passes[1], ((0.03, 0.1), (0.003, 0.02)), (0.5, 1.0)
         else:
-            (rough, fine), smooth, largest = passes[2], ((0.01, 0.1), (0.002, 0.02)), (0.5, 1.0)
+            (rough, fine), smooth, largest = passes[2], ((0.01, 0.1), (0.0014, 0.02)), (0.5, 1.0)
         # Blurred at the very start: a surface that is far off finds its way.
         pixels = min(pixels_per_cell, BLURRED) if rung == rungs[0] else pixels_per_cell
         levels.append(NewtonLevel(rung, pixels, rough, *smooth[0], largest[0]))
