@@ -146,7 +146,8 @@ def optimize(
         if start is None and number == 0:
             state.appearance.model = appearance_model(state, config, level_targets)
         given = corrected(state, level_targets)
-        if isinstance(recipe, NewtonRecipe) and number > 1 and not resuming:
+        finer = level.resolution > recipe.levels[0].resolution
+        if isinstance(recipe, NewtonRecipe) and finer and not resuming:
             state.lattice = open_concavities(state.lattice, given, state.appearance)
         method = choose_method(state, recipe, level, given, losses, generator)
         first = 0
