@@ -27,10 +27,8 @@ PIXELS_PER_CELL = 3.0
 UNEXPLAINED = 0.04  # residual of the colours above which a place is looked at
 BETTER = 0.6  # of the disagreement on the surface: so little must be left further in
 MARGIN = 0.006  # by which it has to fall at least
-AS_GOOD, SHARE = (
-    0.003,
-    0.25,
-)  # within this, or this share of the fall, the shallowest depth is taken
+AS_GOOD = 0.003  # of depths that agree as well as the best within this the shallowest is taken
+SHARE = 0.25  # or within this share of the fall
 OBLIQUE = 1.5  # a view from the side passes through so much for each step inwards
 AGREED = 0.3  # of the surface around that has to agree that it should move
 AROUND = 1.0  # standard deviation of "around", cells
