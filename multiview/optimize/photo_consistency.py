@@ -1,8 +1,9 @@
 """Whether a point can be surface: do all views that look at it show colours that it can have?
 
 A matte point has one colour from everywhere; under a light at the camera it has the colours that
-one normal gives it. Space carving asks the same (Kutulakos and Seitz, IJCV 38(3), 2000). A view is taken to show
-any colour from the darkest to the brightest of 3 × 3 pixels: no finer than surfaces are known.
+one normal gives it. Space carving asks the same (Kutulakos and Seitz, IJCV 38(3), 2000). A view is
+taken to show any colour from the darkest to the brightest of 3 × 3 pixels: no finer than surfaces
+are known.
 """
 
 from __future__ import annotations
