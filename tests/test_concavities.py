@@ -258,7 +258,7 @@ def test_a_lid_opens_and_nothing_else_moves(light: str, free: bool) -> None:
     C = 3 if light == "colour" else 1
     albedo = torch.full((C,), 0.8)
     scene = photographs_of(truth, LIGHTS[light], albedo)
-    appearance = look(LIGHTS[light], on(lid, (C,)) if free else albedo)
+    appearance = look(LIGHTS[light], 0.8 * on(lid, (C,)) if free else albedo)
     assert covered(lid, truth) > 1.4
 
     opened = lid
@@ -267,12 +267,12 @@ def test_a_lid_opens_and_nothing_else_moves(light: str, free: bool) -> None:
     assert 0 < covered(opened, truth) < 0.75 * covered(lid, truth)
     _, points, _ = surface(opened)
     depths = -truth.sample(points) / lid.spacing.max()
-    assert float(depths.max()) < 1.5  # it does not go far through the true surface
+    assert float(depths.max()) < 0.5  # it does not go through the true surface
 
     _, points, _ = surface(lid)
     right = truth.sample(points).abs() < 0.1 * float(lid.spacing.max())
     moved = (opened.sample(points[right]) / lid.spacing.max()).abs()
-    assert float((moved > 0.5).float().mean()) < 0.05
+    assert float((moved > 0.5).float().mean()) < 0.01
 
 
 def test_what_is_explained_stays() -> None:
