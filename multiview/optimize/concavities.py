@@ -13,12 +13,14 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from multiview.appearance import Appearance
 from multiview.optimize.energy import residuals
 from multiview.optimize.photo_consistency import Looks, Photographs
 from multiview.optimize.targets import Targets
 from sdfrender import Lattice, Rendering
+from sdfrender.trilinear import vertex_gradients
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
 
@@ -75,12 +77,9 @@ def surface(lattice: Lattice) -> tuple[tuple[NDArray[np.intp], ...], Tensor, Ten
     h = float(lattice.spacing.max())
     values = lattice.values.numpy()
     ids = np.nonzero(np.abs(values) < h)
-    smooth = ndimage.gaussian_filter(values, _cells(lattice))
-    slopes = np.gradient(smooth, *lattice.spacing.tolist())
-    normals = torch.from_numpy(np.stack([slope[ids] for slope in slopes], -1))
-    normals = normals / normals.norm(dim=-1, keepdim=True).clamp(min=1e-6)
-    vertices = lattice.bounds[0] + torch.from_numpy(np.stack(ids, -1)) * lattice.spacing
-    return ids, vertices - lattice.values[ids][:, None] * normals, normals
+    smooth = torch.from_numpy(ndimage.gaussian_filter(values, _cells(lattice)))
+    normals = normalize(vertex_gradients(smooth, lattice.spacing)[ids], dim=-1)
+    return ids, lattice.vertices[ids] - lattice.values[ids][:, None] * normals, normals
 
 
 def unexplained(
@@ -90,7 +89,7 @@ def unexplained(
     color, _ = residuals(targets, out, appearance)
     squares = (color**2).mean(-1)[certain].numpy()
     points = targets.cameras.unproject(out.depths, certain)
-    nearest = ((points - lattice.bounds[0]) / lattice.spacing).round().long()
+    nearest = lattice.to_index(points).round().long()
     nearest = nearest.clamp(torch.zeros(3).long(), torch.tensor(lattice.resolution) - 1)
     ids = np.ravel_multi_index(tuple(nearest.T.numpy()), lattice.resolution)
     count = lattice.values.numel()
