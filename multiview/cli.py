@@ -308,7 +308,7 @@ def benchmark(
         resolutions: Lattice samples along the longest side, a fit for each; ascending.
         preset: As in `multiview fit`.
         init: As in `multiview fit`.
-        views: Views to fit: 26, 8 (from the corners of the cube) or 4 (from every other corner).
+        views: Views to fit: 26, 8 (from the faces of a cube and two corners) or 4 (a tetrahedron).
         image_size: Width and height of the images, pixels.
         noise: Standard deviation of Gaussian noise on the colour of the training views, 0 to 1.
         seed: Of the noise, and of the fits.

@@ -48,6 +48,8 @@ class NewtonRecipe:
     """Most views of a step; more than that take turns (`multiview.optimize.turns`)."""
     weights: Weights = field(default_factory=lambda: Weights(silhouette=1.0, band=2.2))
     """Of the energy; the levels have their own weight of smoothness."""
+    patience: int = 1
+    """Up to so many times the passes if there are few views (`for_views`)."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class SdfDiffRecipe:
 
 Recipe = NewtonRecipe | AdamRecipe | SdfDiffRecipe
 
+MANY_VIEWS = 26  # of which the passes are enough
 COARSEST = 40  # a lattice of at most so many samples along the longest side comes first
 MIDDLE = 80
 BLURRED = 3.5  # pixels per cell
@@ -105,7 +108,7 @@ PHOTOGRAPHED = 3.0  # the same, for photographs
 
 def best(resolution: int) -> NewtonRecipe:
     """Gauss-Newton, each level to convergence, images in full."""
-    return _newton(resolution, ((6, 6), (8, 6), (4, 12)), pixels_per_cell=8)
+    return replace(_newton(resolution, ((6, 6), (8, 6), (4, 12)), pixels_per_cell=8), patience=4)
 
 
 def fast(resolution: int) -> NewtonRecipe:
@@ -148,7 +151,21 @@ def from_sphere(recipe: Recipe) -> Recipe:
 def from_prior(recipe: Recipe) -> Recipe:
     """The same from a shape of a learned family, which is past what coarse levels are for."""
     levels = tuple(level for level in recipe.levels if level.resolution == 1)
-    return replace(recipe, levels=levels)  # type: ignore[arg-type]
+    recipe = replace(recipe, levels=levels)  # type: ignore[arg-type]
+    return replace(recipe, patience=1) if isinstance(recipe, NewtonRecipe) else recipe
+
+
+def for_views(recipe: Recipe, views: int) -> Recipe:
+    """The same for so many views: what few of them save in a step goes into more steps.
+
+    Their energy is a flatter valley, down which a surface is still on its way long after it has
+    settled with many views.
+    """
+    if not isinstance(recipe, NewtonRecipe):
+        return recipe
+    times = min(max(MANY_VIEWS / views, 1), recipe.patience)
+    levels = tuple(replace(level, passes=round(times * level.passes)) for level in recipe.levels)
+    return replace(recipe, levels=levels)
 
 
 def for_photographs(recipe: Recipe) -> Recipe:
@@ -166,7 +183,8 @@ def for_photographs(recipe: Recipe) -> Recipe:
         pixels = min(level.pixels_per_cell, PHOTOGRAPHED)
         levels.append(replace(level, pixels_per_cell=pixels, passes=passes))
     weights = replace(recipe.weights, silhouette=0.2, mask_huber=0.2)
-    return replace(recipe, weights=weights, levels=tuple(levels), least_damping=0.2)
+    recipe = replace(recipe, weights=weights, levels=tuple(levels))
+    return replace(recipe, least_damping=0.2, patience=1)
 
 
 def _newton(

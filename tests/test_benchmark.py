@@ -113,7 +113,8 @@ def test_views_are_well_spread() -> None:
     directions = scenes.cube_directions()
     eight, four = directions[well_spread(8)], directions[well_spread(4)]
     assert len(eight) == 8
-    assert bool((eight.abs() == 1).all())
+    assert sorted(eight.abs().sum(1).tolist()) == 6 * [1] + 2 * [3]  # faces and corners
+    assert not eight.sum(0).any()  # from opposite sides
     assert len(four) == 4
     between = four @ four.T  # a regular tetrahedron: all angles are the same
     torch.testing.assert_close(between, 4 * torch.eye(4).double() - 1)

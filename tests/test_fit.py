@@ -33,7 +33,16 @@ from multiview.optimize.coarse_to_fine import Fit
 from multiview.optimize.energy import Weights
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.greedy import Optimizer
-from multiview.recipes import RECIPES, AdamRecipe, Level, NewtonLevel, NewtonRecipe, Recipe
+from multiview.recipes import (
+    RECIPES,
+    AdamRecipe,
+    Level,
+    NewtonLevel,
+    NewtonRecipe,
+    Recipe,
+    for_photographs,
+    for_views,
+)
 from multiview.results import evaluate_run
 from multiview.run_folder import COLUMNS
 from multiview.scenes import load_scene
@@ -465,6 +474,21 @@ def test_presets_differ(resolution: int, tmp_path: Path) -> None:
         assert longer == replace(first, passes=longer.passes)
         assert longer.passes > first.passes
         assert same == others
+
+
+def test_few_views_get_more_passes(tmp_path: Path) -> None:
+    best, fast = (FitConfig(tmp_path, tmp_path, preset).recipe() for preset in ("best", "fast"))
+
+    def times(views: int) -> list[float]:
+        levels = for_views(best, views).levels
+        return [a.passes / b.passes for a, b in zip(levels, best.levels, strict=True)]
+
+    assert for_views(best, 26) == for_views(best, 100) == best
+    assert times(13) == len(best.levels) * [2]
+    assert times(4) == times(1) == len(best.levels) * [4]
+    assert for_views(fast, 4) == fast
+    photographs = for_photographs(best)  # whose colours are fitted to the shape
+    assert for_views(photographs, 4) == photographs
 
 
 def bar_of(scene: Path, run: Path, preset: str, **settings: Any) -> tuple[int, int]:

@@ -120,16 +120,17 @@ def cube_directions() -> Tensor:
 def well_spread(views: int) -> list[int]:
     """Which of the 26 views to train on.
 
-    26: all. 8: from the corners of the cube. 4: from every other corner, a regular tetrahedron.
+    26: all. 8: from the faces of the cube and two opposite corners, which see into more than
+    eight corners do. 4: from every other corner, a regular tetrahedron.
 
     Raises:
         InputError: another number.
     """
     directions = cube_directions()
-    corners = directions.abs().sum(1) == 3
+    faces, corners = (directions.abs().sum(1) == n for n in (1, 3))
     chosen = {
         26: torch.ones_like(corners),
-        8: corners,
+        8: faces | (corners & (directions.sum(1).abs() == 3)),
         4: corners & (directions.prod(1) > 0),
     }
     if views not in chosen:

@@ -24,6 +24,7 @@ from multiview.optimize.energy import Terms, Weights
 from multiview.optimize.floaters import remove_floaters
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.greedy import AdamPasses
+from multiview.optimize.handles import remove_thin_handles
 from multiview.optimize.hold import Hold
 from multiview.optimize.sdfdiff import SdfDiff
 from multiview.optimize.targets import Targets
@@ -36,6 +37,7 @@ from multiview.recipes import (
     Recipe,
     SdfDiffLevel,
     SdfDiffRecipe,
+    for_views,
 )
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
@@ -121,6 +123,7 @@ def optimize(
     seconds that it has waited, which do not count.
     """
     recipe = config.recipe(photographs=state.appearance.known is None)
+    recipe = for_views(recipe, len(targets.cameras))
     generator = torch.Generator().manual_seed(config.seed)
     losses = torch.full((len(targets.cameras),), math.inf)
     start = restore(state, run, generator, losses) if config.resume else None
@@ -188,6 +191,8 @@ def optimize(
         state.lattice = method.lattice
         if not isinstance(recipe, SdfDiffRecipe):
             state.lattice = remove_floaters(state.lattice.redistance())
+            if level is recipe.levels[-1]:
+                state.lattice = remove_thin_handles(state.lattice)
         state.seconds = time.monotonic() - began
     bar.close()
 
