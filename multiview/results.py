@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -210,14 +211,21 @@ def scene_of(config: FitConfig) -> Scene:
 
 
 def load_run_scene(config: FitConfig) -> Scene:
-    """The scene that the settings name; with a prior, one view is enough."""
-    return load_scene(
+    """The scene that the settings name; with a prior, one view is enough.
+
+    Grey pictures have three channels under a light of a colour.
+    """
+    scene = load_scene(
         config.scene,
         config.train_views,
         config.image_size,
         config.mask_threshold,
         least_views=1 if config.prior else 2,
     )
+    light = choose_light(config.light, scene)
+    if light is None or light.num_channels == 1:
+        return scene
+    return replace(scene, images=scene.images.expand(*scene.images.shape[:3], 3).contiguous())
 
 
 def read_config(folder: Path) -> FitConfig:

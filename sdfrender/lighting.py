@@ -60,6 +60,12 @@ class Lighting:
         if self.sh is not None and self.sh.shape[0] != 9:
             raise ValueError(f"sh: need [9] or [9, C] coefficients, got {tuple(self.sh.shape)}")
 
+    @property
+    def num_channels(self) -> int:
+        """1, or as many as the colours of its lights have."""
+        up = torch.tensor([[0.0, 0.0, 1.0]])
+        return self.shade(up, up, torch.ones(1)).shape[-1]
+
     def shade(self, normals: Tensor, to_eye: Tensor, distances: Tensor) -> Tensor:
         """Irradiance at surface points (without albedo).
 

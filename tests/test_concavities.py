@@ -14,7 +14,7 @@ from torch import Tensor
 
 from multiview.appearance import Appearance
 from multiview.optimize import coarse_to_fine, concavities
-from multiview.optimize.concavities import moved_in, open_concavities, surface
+from multiview.optimize.concavities import moved_in, open_concavities, surface, without_holes
 from multiview.optimize.photo_consistency import BELIEVED, FEWEST, Looks, Photographs
 from multiview.optimize.targets import Targets
 from sdfrender import Cameras, Directional, Headlight, Lattice, Lighting, Rendering, render
@@ -330,3 +330,27 @@ def test_gauss_newton_opens_them_before_each_level_but_the_coarse(
     assert [views for _, views, _ in seen] == [6]
     tiny.optimize_tiny(scene, tmp_path / "adam", tiny.ADAM)
     assert len(seen) == 1
+
+
+# ---------------------------------------------------------------------- holes
+
+
+def test_moves_that_let_views_see_through_are_taken_back_and_others_are_not() -> None:
+    light, albedo = LIGHTS["headlight"], torch.ones(1)
+    plate = lattice_of(box((0.7, 0.5, 0.15)))
+    dent, bore = sphere(0.33, (-0.4, 0.0, 0.4)), sphere(0.22, (0.4, 0.0, 0.0))
+    moved = lattice_of(difference(difference(box((0.7, 0.5, 0.15)), dent), bore)).redistance()
+    targets, appearance = photographs_of(plate, light, albedo), look(light, albedo)
+    with torch.no_grad():
+        out = appearance.render(plate, targets.cameras)
+
+    kept = without_holes(moved, plate, targets, out, appearance)
+    with torch.no_grad():
+        before, after = (render(x, targets.cameras).silhouettes for x in (moved, kept))
+    full = targets.silhouettes > 0.99
+    assert int((before[full] < 0.5).sum()) > 50
+    assert int((after[full] < 0.5).sum()) == 0
+    dented = (plate.values < -0.01) & (lattice_of(dent).values < -0.01)
+    assert int(dented.sum()) > 5
+    assert bool((kept.values[dented] > 0).all())
+    assert without_holes(plate, plate, targets, out, appearance) is plate

@@ -108,7 +108,9 @@ def test_area_average_keeps_the_mean_and_linear_ramps(width: int, height: int) -
 
 
 def test_max_size_averages_premultiplied_and_resizes_the_cameras(tmp_path: Path) -> None:
-    full = load_scene(write_transforms(tmp_path, cx=10.0))
+    write_transforms(tmp_path, cx=10.0)
+    write_png(tmp_path / "v_1.png", rgba(70) + np.array([0, 20, 40, 0], np.uint8))
+    full = load_scene(tmp_path)
     half = load_scene(tmp_path, max_size=12)
     assert half.images.shape == (3, 8, 12, 3)
     expected = full.images.reshape(3, 8, 2, 12, 2, 3).mean((2, 4))

@@ -54,6 +54,7 @@ def test_straight_alpha_becomes_premultiplied_over_black(tmp_path: Path) -> None
     write_transforms(tmp_path)
     pixels = rgba(100)
     pixels[8, 12, 3] = 51  # a fifth
+    pixels[..., 1] = 90
     iio.imwrite(tmp_path / "v_0.png", pixels)
     scene = load_scene(tmp_path)
     assert scene.images.shape == (3, HEIGHT, WIDTH, 3)
@@ -64,6 +65,19 @@ def test_straight_alpha_becomes_premultiplied_over_black(tmp_path: Path) -> None
     assert bool((scene.silhouette_weights == 1).all())
     assert bool((scene.image_weights == 1).all())
     assert scene.image_weights.shape == (3, HEIGHT, WIDTH)
+
+
+def test_grey_pictures_in_colour_are_read_as_grey(tmp_path: Path) -> None:
+    write_transforms(tmp_path)
+    grey = load_scene(tmp_path)
+    assert grey.images.shape == (3, HEIGHT, WIDTH, 1)
+    assert float(grey.images[1, 8, 12]) == pytest.approx(70 / 255)
+    pixels = rgba(70)
+    pixels[8, 12, 2] = 71  # one pixel of one view
+    iio.imwrite(tmp_path / "v_1.png", pixels)
+    colored = load_scene(tmp_path)
+    assert colored.images.shape == (3, HEIGHT, WIDTH, 3)
+    assert torch.equal(colored.images[..., :1], grey.images)
 
 
 def test_intrinsics_per_frame_override_those_at_the_top(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ AS_GOOD = 0.003  # of depths that agree as well as the best within this the shal
 SHARE = 0.25  # or within this share of the fall
 OBLIQUE = 1.5  # a view from the side passes through so much for each step inwards
 AGREED = 0.3  # of the surface around that has to agree that it should move
+BESIDE_A_HOLE = 1e-3  # of a pixel: up to some three cells from where a view would see past
 AROUND = 1.0  # standard deviation of "around", cells
 
 
@@ -64,7 +65,8 @@ def open_concavities(lattice: Lattice, targets: Targets, appearance: Appearance)
         normals[looked_at],
         float(lattice.spacing.max()),
     )
-    return moved_in(lattice, ids, steps)
+    moved = moved_in(lattice, ids, steps)
+    return moved if moved is lattice else without_holes(moved, lattice, targets, out, appearance)
 
 
 def surface(lattice: Lattice) -> tuple[tuple[NDArray[np.intp], ...], Tensor, Tensor]:
@@ -89,14 +91,7 @@ def unexplained(
     color, _ = residuals(targets, out, appearance)
     squares = (color**2).mean(-1)[certain].numpy()
     points = targets.cameras.unproject(out.depths, certain)
-    nearest = lattice.to_index(points).round().long()
-    nearest = nearest.clamp(torch.zeros(3).long(), torch.tensor(lattice.resolution) - 1)
-    ids = np.ravel_multi_index(tuple(nearest.T.numpy()), lattice.resolution)
-    count = lattice.values.numel()
-    total, pixels = (
-        np.bincount(ids, weights, count).astype(np.float32).reshape(lattice.resolution)
-        for weights in (squares, np.ones(len(ids)))
-    )
+    total, pixels = _at_vertices(lattice, points, squares), _at_vertices(lattice, points)
     return np.sqrt(_mean_around(lattice, total, pixels))
 
 
@@ -144,6 +139,37 @@ def moved_in(lattice: Lattice, ids: tuple[NDArray[np.intp], ...], steps: Floats)
         return lattice
     shift = torch.from_numpy(_mean_around(lattice, step, near)).to(lattice.values)
     return lattice.with_values(lattice.values + lattice.spacing.max() * shift).redistance()
+
+
+def without_holes(
+    moved: Lattice, lattice: Lattice, targets: Targets, out: Rendering, appearance: Appearance
+) -> Lattice:
+    """Take back moves that let a view see past the shape where its mask is full.
+
+    Args:
+        moved: `lattice` with parts of its surface moved in.
+        lattice: as it was.
+        targets: all training views.
+        out: renderings of `lattice`.
+        appearance: of them.
+    """
+    with torch.no_grad():
+        left = appearance.render(moved, targets.cameras).silhouettes
+    full = torch.minimum(targets.silhouettes, targets.silhouette_weights) > 0.99
+    holes = full & (out.silhouettes > 0.5) & (left < 0.5) & out.hit_mask
+    seen_past = _at_vertices(lattice, targets.cameras.unproject(out.depths, holes))
+    taken_back = ndimage.gaussian_filter(seen_past, _cells(lattice)) > BESIDE_A_HOLE
+    values = torch.where(torch.from_numpy(taken_back), lattice.values, moved.values)
+    return lattice.with_values(values).redistance() if taken_back.any() else moved
+
+
+def _at_vertices(lattice: Lattice, points: Tensor, weights: Floats | None = None) -> Floats:
+    """How many points `[P, 3]` are nearest to each vertex, or their weights `[P]`: `[X, Y, Z]`."""
+    nearest = lattice.to_index(points).round().long()
+    nearest = nearest.clamp(torch.zeros(3).long(), torch.tensor(lattice.resolution) - 1)
+    ids = np.ravel_multi_index(tuple(nearest.T.numpy()), lattice.resolution)
+    sums = np.bincount(ids, weights, lattice.values.numel())
+    return sums.astype(np.float32).reshape(lattice.resolution)
 
 
 def _cells(lattice: Lattice) -> list[float]:

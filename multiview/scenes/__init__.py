@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from multiview.scenes.colmap import colmap_file, read_colmap
 from multiview.scenes.masks import CLOSING_RADIUS, POCKET_RADIUS, find_mask
@@ -103,7 +104,7 @@ def load_scene(
     return Scene(
         name=scene.folder.resolve().name,
         names=tuple(view.name for view in views),
-        images=pixels.images,
+        images=_without_copies(pixels.images),
         silhouettes=pixels.silhouettes,
         silhouette_weights=pixels.silhouette_weights,
         image_weights=pixels.image_weights,
@@ -117,6 +118,12 @@ def load_scene(
         masks=_masks_told(pixels, threshold, recipe),
         warnings=tuple(warnings),
     )
+
+
+def _without_copies(images: Tensor) -> Tensor:
+    """`[N, H, W, 1]` of grey pictures that are stored in colour: a third of all that follows."""
+    first = images[..., :1]
+    return first.clone() if bool((images == first).all()) else images
 
 
 def _describe(path: Path) -> Description:

@@ -26,9 +26,9 @@ class Scene:
     Args:
         name: the scene's folder.
         names: N view names in natural order (`r_2` before `r_10`).
-        images: `[N, H, W, C]` in [0, 1], C = 1 or 3, premultiplied by `silhouettes` over black.
-            Values are those of the files, except that a scene which states `"srgb"` is decoded to
-            linear.
+        images: `[N, H, W, C]` in [0, 1], C = 3, or 1 where all is grey, premultiplied by
+            `silhouettes` over black. Values are those of the files, except that a scene
+            which states `"srgb"` is decoded to linear.
         silhouettes: `[N, H, W]` coverage in [0, 1].
         silhouette_weights: `[N, H, W]` the fraction of the pixel where the silhouette is known.
             Where it is 0 nothing may be concluded from `silhouettes`: nothing is carved there.
