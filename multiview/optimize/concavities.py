@@ -66,7 +66,9 @@ def open_concavities(lattice: Lattice, targets: Targets, appearance: Appearance)
         float(lattice.spacing.max()),
     )
     moved = moved_in(lattice, ids, steps)
-    return moved if moved is lattice else without_holes(moved, lattice, targets, out, appearance)
+    if moved is lattice or appearance.known is not None:  # silhouettes then count enough to repair
+        return moved
+    return without_holes(moved, lattice, targets, out, appearance)
 
 
 def surface(lattice: Lattice) -> tuple[tuple[NDArray[np.intp], ...], Tensor, Tensor]:
@@ -145,6 +147,8 @@ def without_holes(
     moved: Lattice, lattice: Lattice, targets: Targets, out: Rendering, appearance: Appearance
 ) -> Lattice:
     """Take back moves that let a view see past the shape where its mask is full.
+
+    Photographs of what shines agree on places behind it that only look like a surface.
 
     Args:
         moved: `lattice` with parts of its surface moved in.
