@@ -68,7 +68,7 @@ class LeastSquares:
         self.J = linearize(
             lattice, targets.cameras, lighting=appearance.lighting, albedo=appearance.albedo
         )
-        self.lens = appearance.photograph
+        self.lens, self.take_turns = appearance.photograph, count > 1
         out = self.J.rendering
         appearance.observe(out, targets, lattice)
 
@@ -140,13 +140,19 @@ class LeastSquares:
         return x
 
     def pixels(self, x: Floats) -> Floats:
-        """`JᵀWJ x` `[M]`: what the images alone have to do with a step x `[M]`."""
+        """`JᵀWJ x` `[M]`: what the images alone have to do with a step x `[M]`.
+
+        Before the lens, unless views take turns: a quarter of the time less, and steps are shorter
+        where the lens hides what they do. A view whose turn comes seldom needs the longer ones.
+        """
         image, silhouette = self.J.jvp(self.band.scatter(x))
-        image = self.lens(image).mul_(self.w_color)
-        return self._pull(image, silhouette.mul_(self.w_silhouette))
+        silhouette = silhouette.mul_(self.w_silhouette)
+        if self.take_turns:
+            return self._pull(self.lens(image).mul_(self.w_color), silhouette)
+        return self.band.gather(self.J.vjp(image.mul_(self.w_color), silhouette))
 
     def _pull(self, image: Tensor, silhouette: Tensor) -> Floats:
-        """`Jᵀ` in the unknowns, J with the lens."""
+        """`Jᵀ` in the unknowns, after the lens."""
         return self.band.gather(self.J.vjp(self.lens(image), silhouette))
 
     def _carving(
