@@ -157,10 +157,11 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
     """
     config = read_config(folder)
     lattice = load_lattice(folder / "lattice.safetensors")
-    scene = scene_of(config)
-    appearance = Appearance(scene.images.shape[-1], choose_light(config.light, scene))
     run = RunFolder(config)
-    appearance.restore(run.load_appearance())
+    colors = run.load_appearance()
+    scene = with_channels(scene_of(config), colors["albedo"].shape[-1])
+    appearance = Appearance(scene.images.shape[-1], choose_light(config.light, scene))
+    appearance.restore(colors)
     reference = mesh or scene.mesh
     before = read_metrics(folder / "metrics.json")
     state = Fit(
@@ -223,9 +224,15 @@ def load_run_scene(config: FitConfig) -> Scene:
         least_views=1 if config.prior else 2,
     )
     light = choose_light(config.light, scene)
-    if light is None or light.num_channels == 1:
+    return scene if light is None else with_channels(scene, light.num_channels)
+
+
+def with_channels(scene: Scene, least: int) -> Scene:
+    """The scene, its pictures with `least` equal channels if they are grey and have fewer."""
+    images = scene.images
+    if images.shape[-1] >= least:
         return scene
-    return replace(scene, images=scene.images.expand(*scene.images.shape[:3], 3).contiguous())
+    return replace(scene, images=images.expand(*images.shape[:3], least).contiguous())
 
 
 def read_config(folder: Path) -> FitConfig:
