@@ -18,7 +18,7 @@ from multiview.optimize.targets import Targets
 from multiview.poses import Corrections
 from multiview.prior.start import start_from_prior
 from multiview.recipes import SdfDiffRecipe
-from multiview.results import load_run_scene, save_results
+from multiview.results import load_run_scene, save_results, with_channels
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
 from sdfrender import InputError, Lattice, load_mesh, save_lattice
@@ -62,6 +62,8 @@ def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
     family = LatentField.load(config.prior) if config.prior else None
     scene = load_run_scene(config)
     known = choose_light(config.light, scene)
+    if known is not None:
+        scene = with_channels(scene, known.num_channels)
     appearance = Appearance(scene.images.shape[-1], known, lens=known is None)
     reference = load_mesh(scene.mesh) if scene.mesh else None
     targets = Targets.of(scene, scene.train)

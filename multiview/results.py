@@ -212,19 +212,14 @@ def scene_of(config: FitConfig) -> Scene:
 
 
 def load_run_scene(config: FitConfig) -> Scene:
-    """The scene that the settings name; with a prior, one view is enough.
-
-    Grey pictures have three channels under a light of a colour.
-    """
-    scene = load_scene(
+    """The scene that the settings name; with a prior, one view is enough."""
+    return load_scene(
         config.scene,
         config.train_views,
         config.image_size,
         config.mask_threshold,
         least_views=1 if config.prior else 2,
     )
-    light = choose_light(config.light, scene)
-    return scene if light is None else with_channels(scene, light.num_channels)
 
 
 def with_channels(scene: Scene, least: int) -> Scene:

@@ -93,7 +93,7 @@ def unexplained(
     color, _ = residuals(targets, out, appearance)
     squares = (color**2).mean(-1)[certain].numpy()
     points = targets.cameras.unproject(out.depths, certain)
-    total, pixels = _at_vertices(lattice, points, squares), _at_vertices(lattice, points)
+    total, pixels = _at_vertices(lattice, points, squares, np.ones_like(squares))
     return np.sqrt(_mean_around(lattice, total, pixels))
 
 
@@ -161,19 +161,21 @@ def without_holes(
         left = appearance.render(moved, targets.cameras).silhouettes
     full = torch.minimum(targets.silhouettes, targets.silhouette_weights) > 0.99
     holes = full & (out.silhouettes > 0.5) & (left < 0.5) & out.hit_mask
-    seen_past = _at_vertices(lattice, targets.cameras.unproject(out.depths, holes))
+    points = targets.cameras.unproject(out.depths, holes)
+    (seen_past,) = _at_vertices(lattice, points, np.ones(len(points)))
     taken_back = ndimage.gaussian_filter(seen_past, _cells(lattice)) > BESIDE_A_HOLE
     values = torch.where(torch.from_numpy(taken_back), lattice.values, moved.values)
     return lattice.with_values(values).redistance() if taken_back.any() else moved
 
 
-def _at_vertices(lattice: Lattice, points: Tensor, weights: Floats | None = None) -> Floats:
-    """How many points `[P, 3]` are nearest to each vertex, or their weights `[P]`: `[X, Y, Z]`."""
+def _at_vertices(lattice: Lattice, points: Tensor, *weights: Floats) -> list[Floats]:
+    """Sums of weights `[P]` over the points `[P, 3]` nearest to each vertex: `[X, Y, Z]` each."""
     nearest = lattice.to_index(points).round().long()
     nearest = nearest.clamp(torch.zeros(3).long(), torch.tensor(lattice.resolution) - 1)
     ids = np.ravel_multi_index(tuple(nearest.T.numpy()), lattice.resolution)
-    sums = np.bincount(ids, weights, lattice.values.numel())
-    return sums.astype(np.float32).reshape(lattice.resolution)
+    size = lattice.values.numel()
+    sums = (np.bincount(ids, each, size).astype(np.float32) for each in weights)
+    return [each.reshape(lattice.resolution) for each in sums]
 
 
 def _cells(lattice: Lattice) -> list[float]:
