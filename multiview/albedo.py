@@ -74,7 +74,7 @@ def solve_albedo(
     add_pixels(index, s, ratio, unknown.reshape(distance.shape), A, b)
 
     matrix = _stencil_matrix(A, ids, unknown, distance.shape)
-    matrix = matrix + np.float32(smoothness) * _differences(unknown.reshape(distance.shape), M)
+    matrix = matrix + np.float32(smoothness) * differences(unknown.reshape(distance.shape), M)
     matrix = (matrix + PULL * sparse.eye_array(M, dtype=np.float32, format="csr")).tocsr()
     b += PULL * rest.numpy()
     diagonal = np.repeat(matrix.diagonal(), C)
@@ -139,7 +139,7 @@ def _stencil_matrix(A: Floats, ids: Any, unknown: Any, shape: tuple[int, ...]) -
     )
 
 
-def _differences(unknown: Any, M: int) -> Any:
+def differences(unknown: Any, M: int) -> Any:
     """`Dᵀ D` of the differences D along all edges between unknown vertices: `[M, M]`."""
     first, second = [], []
     for axis in range(3):

@@ -70,6 +70,7 @@ class Appearance:
     Attributes:
         albedo: `[C]` or `[X, Y, Z, C]`.
         sh: `[9, C]` coefficients of the light; not used if it is known.
+        rest: `[C]` the albedo where nothing is seen.
         blur: standard deviation of the lens's Gaussian, as a fraction of the image's width.
     """
 
@@ -81,7 +82,7 @@ class Appearance:
         lens: bool = False,
     ) -> None:
         self.known, self.model, self.lens = known, model, lens
-        self.albedo = self._rest = torch.ones(channels)
+        self.albedo = self.rest = torch.ones(channels)
         self.sh = torch.zeros(9, channels)
         self.blur = 0.0
         self._solved = False
@@ -137,13 +138,41 @@ class Appearance:
         elif self.albedo.ndim == 1:
             light = rendered / self.albedo
         else:
-            away = targets.cameras.centers[inside.nonzero()[:, 0]] - points
-            distances = away.norm(dim=-1)
-            light = self.known.shade(normals, away / distances[:, None], distances)
+            light = self._shade(self.known, points, normals, targets, inside)
         self._hits.append(Hits(points, light, targets.images[inside], rendered))
         self._lattice = Lattice(lattice.values.detach(), lattice.bounds)
         if self.lens:
             self._lens.observe(out.images.detach(), targets.images, self.trust(targets))
+
+    def irradiance(self, out: Rendering, targets: Targets, inside: Tensor) -> tuple[Tensor, Tensor]:
+        """Points of the surface that pixels show, and what falls on them.
+
+        Args:
+            out: a rendering.
+            targets: its views.
+            inside: `[n, H, W]` bool, P of them.
+
+        Returns:
+            `[P, 3]` world units, and `[P, C]`; 1 for a radiance.
+        """
+        points = targets.cameras.unproject(out.depths.detach(), inside)
+        normals = out.normals.detach()[inside]
+        if self.model == "radiance":
+            light = torch.ones(len(points), 1)
+        elif self.known is None:
+            light = sh_basis(normals) @ self.sh
+        else:
+            light = self._shade(self.known, points, normals, targets, inside)
+        return points, light.expand(-1, len(self.sh[0]))
+
+    @staticmethod
+    def _shade(
+        known: Lighting, points: Tensor, normals: Tensor, targets: Targets, inside: Tensor
+    ) -> Tensor:
+        """What a known light does to the points that the pixels `inside` show: `[P, C]`."""
+        away = targets.cameras.centers[inside.nonzero()[:, 0]] - points
+        distances = away.norm(dim=-1)
+        return known.shade(normals, away / distances[:, None], distances)
 
     def solve(self) -> None:
         """Take up what fits best to the pixels observed since the last call."""
@@ -166,11 +195,11 @@ class Appearance:
             return
         hits = hits.some(ALBEDO_PIXELS)
         light = self._light(hits)
-        self._rest = hits.colors.mean(0) / light.mean(0).clamp(min=DARK)
-        start = self._albedo_on(lattice)
+        self.rest = hits.colors.mean(0) / light.mean(0).clamp(min=DARK)
+        start = self.albedo_on(lattice)
         light = light.expand_as(hits.colors)
         self.albedo = solve_albedo(
-            lattice, hits.points, light, hits.colors, SMOOTHNESS, start, self._rest
+            lattice, hits.points, light, hits.colors, SMOOTHNESS, start, self.rest
         )
 
     def _light(self, hits: Hits) -> Tensor:
@@ -206,11 +235,11 @@ class Appearance:
         color = (weights * light * hits.colors).sum(0) / (weights * light**2).sum(0)
         return color.float().clamp(min=1e-3)
 
-    def _albedo_on(self, lattice: Lattice) -> Tensor:
+    def albedo_on(self, lattice: Lattice) -> Tensor:
         """The albedo at the vertices of a lattice of the same box: `[X, Y, Z, C]`."""
         shape = tuple(lattice.values.shape)
         if self.albedo.ndim == 1:
-            return self._rest.expand(*shape, -1)
+            return self.rest.expand(*shape, -1)
         if self.albedo.shape[:3] == shape:
             return self.albedo
         planes = self.albedo.movedim(-1, 0)[None]
@@ -235,17 +264,17 @@ class Appearance:
         if self.albedo.ndim == 1:
             return {"albedo": self.albedo}
         flat = self.albedo.reshape(-1, self.albedo.shape[-1])
-        ids = (flat != self._rest).any(-1).nonzero()[:, 0].int()
+        ids = (flat != self.rest).any(-1).nonzero()[:, 0].int()
         shape = torch.tensor(self.albedo.shape)
-        return {"albedo": self._rest, "shape": shape, "ids": ids, "colors": flat[ids]}
+        return {"albedo": self.rest, "shape": shape, "ids": ids, "colors": flat[ids]}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take up the state that an earlier run saved."""
         self.albedo, self.sh = tensors["albedo"], tensors["sh"]
         if "shape" in tensors:
-            self._rest = self.albedo
-            self.albedo = self._rest.expand(*tensors["shape"].tolist()).clone()
-            self.albedo.view(-1, len(self._rest))[tensors["ids"].long()] = tensors["colors"]
+            self.rest = self.albedo
+            self.albedo = self.rest.expand(*tensors["shape"].tolist()).clone()
+            self.albedo.view(-1, len(self.rest))[tensors["ids"].long()] = tensors["colors"]
         self.blur, self.model = float(tensors["blur"]), MODELS[int(tensors["model"])]
         self._solved = True
         self._clear()

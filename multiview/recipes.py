@@ -187,6 +187,20 @@ def for_photographs(recipe: Recipe) -> Recipe:
     return replace(recipe, least_damping=0.2, patience=1)
 
 
+def for_colors(recipe: Recipe) -> Recipe:
+    """The same where the surface has colours of its own, which are unknowns too.
+
+    Images then say less of the surface: what a smooth distance field would cost at every edge and
+    crease, and smoothness, move it off where it is seen. The steps keep slopes as they are instead.
+    """
+    if not isinstance(recipe, NewtonRecipe):
+        return recipe
+    eikonal = recipe.weights.eikonal
+    weights = replace(recipe.weights, eikonal=0.1 * eikonal, stiffness=0.9 * eikonal)
+    levels = tuple(replace(level, laplacian=0.2 * level.laplacian) for level in recipe.levels)
+    return replace(recipe, weights=weights, levels=levels)
+
+
 def _newton(
     resolution: int, passes: tuple[tuple[int, int], ...], pixels_per_cell: float
 ) -> NewtonRecipe:

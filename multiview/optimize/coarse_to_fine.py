@@ -37,6 +37,7 @@ from multiview.recipes import (
     Recipe,
     SdfDiffLevel,
     SdfDiffRecipe,
+    for_colors,
     for_views,
 )
 from multiview.run_folder import RunFolder
@@ -124,6 +125,7 @@ def optimize(
     """
     recipe = config.recipe(photographs=state.appearance.known is None)
     recipe = for_views(recipe, len(targets.cameras))
+    painted = for_colors(recipe)
     generator = torch.Generator().manual_seed(config.seed)
     losses = torch.full((len(targets.cameras),), math.inf)
     start = restore(state, run, generator, losses) if config.resume else None
@@ -148,6 +150,8 @@ def optimize(
                 state.lattice = state.lattice.redistance()
         if start is None and number == 0:
             state.appearance.model = appearance_model(state, config, level_targets)
+        if state.appearance.model != "constant":
+            recipe, level = painted, painted.levels[number]
         given = corrected(state, level_targets)
         finer = level.resolution > recipe.levels[0].resolution
         if isinstance(recipe, NewtonRecipe) and finer and not resuming:

@@ -58,6 +58,8 @@ class GaussNewton:
     ) -> None:
         self.lattice, self.hold = lattice, hold
         self.targets, self.appearance, self.level = targets, appearance, level
+        if appearance.albedo.ndim == 4:
+            appearance.albedo = appearance.albedo_on(lattice)
         smoothness = level.laplacian * smoothness_under_noise(targets, lattice)
         self.weights = replace(recipe.weights, laplacian=smoothness)
         self.least_damping = recipe.least_damping

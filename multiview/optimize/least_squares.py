@@ -3,7 +3,8 @@
 With x the unknowns of the band, in cells: `E(x) ≈ ‖√W (r + J x)‖² + ‖s + S x‖²`. r are the
 residuals of the pixels, W their weights, J the renderer's derivative; S stacks the sparse rows of
 the carving term, of the regularisers and of what holds the lattice to a likely shape, s what they
-are now.
+are now. Where the surface has a lattice of colours, these are unknowns of the step too
+(`recoloring`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg
-from torch import Tensor
 
 from multiview.appearance import Appearance
 from multiview.optimize.band import Band
@@ -31,6 +31,7 @@ from multiview.optimize.energy import (
     robust_weights,
 )
 from multiview.optimize.hold import Hold
+from multiview.optimize.recoloring import Recoloring
 from multiview.optimize.targets import Targets
 from sdfrender import Lattice, linearize
 
@@ -85,8 +86,10 @@ class LeastSquares:
         eikonal, slope = band.eikonal()
         carving, wrong, views = self._carving(lattice, targets, math.sqrt(count))
         per_view = np.bincount(views, wrong**2, minlength=len(targets.cameras))
-        rows = [_scaled(weights.eikonal, eikonal), _scaled(weights.carve, carving)]
-        residual = [math.sqrt(weights.eikonal) * slope, math.sqrt(weights.carve) * wrong]
+        stiff = weights.eikonal + weights.stiffness
+        rows = [_scaled(stiff, eikonal), _scaled(weights.carve, carving)]
+        slope_residual = weights.eikonal / math.sqrt(stiff) * slope if stiff else slope
+        residual = [slope_residual, math.sqrt(weights.carve) * wrong]
         held = 0.0
         if hold is not None:
             holding, off, held = hold.rows(band)
@@ -102,7 +105,11 @@ class LeastSquares:
             laplacian=torch.tensor(weights.laplacian * float((smooth**2).sum())),
             hold=torch.tensor(held),
         )
-        pixels = self._pull(r_color * self.w_color, r_silhouette * self.w_silhouette)
+        sharp = self.lens(r_color * self.w_color)
+        pixels = self.band.gather(self.J.vjp(sharp, r_silhouette * self.w_silhouette))
+        self.colors = None
+        if appearance.albedo.ndim == 4:
+            self.colors = Recoloring(lattice, out, targets, appearance, self.w_color, sharp)
         self.gradient: Floats = (
             pixels
             + self.rows.T @ np.concatenate(residual).astype(np.float32)
@@ -127,33 +134,47 @@ class LeastSquares:
         S_T = S.T.tocsr()
         squares = self.band.gather(self.J.squared_vjp(self.w_color, self.w_silhouette), power=2)
         diagonal = squares + S.multiply(S).sum(0).A1 + np.float32(damping)
+        gradient = self.gradient
+        if self.colors is not None:
+            diagonal = np.concatenate((diagonal, self.colors.diagonal))
+            gradient = np.concatenate((gradient, self.colors.gradient))
         scale = (1 / np.sqrt(diagonal)).astype(np.float32)
 
         def normal(y: Floats) -> Floats:  # of the scaled unknowns y = x / scale
-            x = scale * y
-            out: Floats = scale * (self.pixels(x) + S_T @ (S @ x) + np.float32(damping) * x)
+            z = scale * y
+            x, colors = z[:M], z[M:]
+            pulled, recolored = self._pixels(x, colors)
+            pulled += S_T @ (S @ x) + np.float32(damping) * x
+            out: Floats = scale * np.concatenate((pulled, recolored))
             return out
 
-        operator = LinearOperator((M, M), normal, dtype=np.float32)
-        y, _ = cg(operator, -scale * self.gradient, rtol=tolerance, maxiter=iterations)
-        x: Floats = scale * y
+        N = len(diagonal)
+        operator = LinearOperator((N, N), normal, dtype=np.float32)
+        y, _ = cg(operator, -scale * gradient, rtol=tolerance, maxiter=iterations)
+        x: Floats = scale[:M] * y[:M]
         return x
 
     def pixels(self, x: Floats) -> Floats:
-        """`JᵀWJ x` `[M]`: what the images alone have to do with a step x `[M]`.
+        """`JᵀWJ x` `[M]`: what the images alone have to do with a step x `[M]`, colours fixed."""
+        return self._pixels(x, np.zeros(0, np.float32))[0]
+
+    def _pixels(self, x: Floats, colors: Floats) -> tuple[Floats, Floats]:
+        """The same for lattice and colours, and what holds the colours.
 
         Before the lens, unless views take turns: a quarter of the time less, and steps are shorter
         where the lens hides what they do. A view whose turn comes seldom needs the longer ones.
         """
         image, silhouette = self.J.jvp(self.band.scatter(x))
-        silhouette = silhouette.mul_(self.w_silhouette)
+        if self.colors is not None and len(colors):
+            self.colors.add(image, colors)
         if self.take_turns:
-            return self._pull(self.lens(image).mul_(self.w_color), silhouette)
-        return self.band.gather(self.J.vjp(image.mul_(self.w_color), silhouette))
-
-    def _pull(self, image: Tensor, silhouette: Tensor) -> Floats:
-        """`Jᵀ` in the unknowns, after the lens."""
-        return self.band.gather(self.J.vjp(self.lens(image), silhouette))
+            image = self.lens(self.lens(image).mul_(self.w_color))
+        else:
+            image = image.mul_(self.w_color)
+        pulled = self.band.gather(self.J.vjp(image, silhouette.mul_(self.w_silhouette)))
+        if self.colors is None or not len(colors):
+            return pulled, colors
+        return pulled, self.colors.pull(image) + self.colors.hold(colors)
 
     def _carving(
         self, lattice: Lattice, targets: Targets, weight: float
