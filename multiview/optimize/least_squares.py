@@ -143,7 +143,7 @@ class LeastSquares:
         def normal(y: Floats) -> Floats:  # of the scaled unknowns y = x / scale
             z = scale * y
             x, colors = z[:M], z[M:]
-            pulled, recolored = self._pixels(x, colors)
+            pulled, recolored = self.products(x, colors)
             pulled += S_T @ (S @ x) + np.float32(damping) * x
             out: Floats = scale * np.concatenate((pulled, recolored))
             return out
@@ -156,10 +156,10 @@ class LeastSquares:
 
     def pixels(self, x: Floats) -> Floats:
         """`JᵀWJ x` `[M]`: what the images alone have to do with a step x `[M]`, colours fixed."""
-        return self._pixels(x, np.zeros(0, np.float32))[0]
+        return self.products(x, np.zeros(0, np.float32))[0]
 
-    def _pixels(self, x: Floats, colors: Floats) -> tuple[Floats, Floats]:
-        """The same for lattice and colours, and what holds the colours.
+    def products(self, x: Floats, colors: Floats) -> tuple[Floats, Floats]:
+        """The same for a step x `[M]` and colours `[K C]` or none, and what holds the colours.
 
         Before the lens, unless views take turns: a quarter of the time less, and steps are shorter
         where the lens hides what they do. A view whose turn comes seldom needs the longer ones.

@@ -23,12 +23,13 @@ from multiview.albedo import PULL, differences
 from multiview.appearance import SMOOTHNESS, Appearance
 from multiview.optimize.targets import Targets
 from sdfrender import Lattice, Rendering
-from sdfrender.engines.compiled import kernel
+from sdfrender.engines.compiled import inlined, kernel
 from sdfrender.engines.padding import slabs
 from sdfrender.engines.threads import run_all
-from sdfrender.trilinear import corner_offsets, corner_weights
+from sdfrender.trilinear import corner_offsets
 
 Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
 
 
 class Recoloring:
@@ -45,7 +46,7 @@ class Recoloring:
         pulled: `[n, H, W, C]` half the derivative of the energy in the sharp images.
 
     Attributes:
-        size: K C.
+        ids: `[K]` flat indices of the vertices.
         gradient: `[K C]` half the derivative of the energy in the colours.
         diagonal: `[K C]` of its curvature.
     """
@@ -62,69 +63,117 @@ class Recoloring:
         albedo = appearance.albedo
         X, Y, Z, self.channels = albedo.shape
         inside = out.hit_mask & (weights.amax(-1) > 0)
-        self.pixels = inside.flatten().nonzero()[:, 0]
+        self.pixels = inside.flatten().nonzero()[:, 0].numpy()
         points, light = appearance.irradiance(out, targets, inside)
         self.s = (light * out.silhouettes.detach()[inside][:, None]).contiguous().numpy()
 
         last = torch.tensor((X, Y, Z)) - 1
         index = (points - lattice.bounds[0]) / (lattice.bounds[1] - lattice.bounds[0]) * last
         cell = torch.minimum(index.floor().clamp(min=0), last - 1.0)
-        first = (cell.int() * torch.tensor((Y * Z, Z, 1), dtype=torch.int32)).sum(-1)
-        vertices = (first[:, None] + corner_offsets(Y, Z, points.device)).numpy()
-        touched = np.zeros(X * Y * Z, np.bool_)
-        touched[vertices.ravel()] = True
-        ids = np.flatnonzero(touched)
+        self.f = (index - cell).clamp(0, 1).numpy()
+        first = (cell.int() * torch.tensor((Y * Z, Z, 1), dtype=torch.int32)).sum(-1).numpy()
+        cells, self.cells = _numbered(first, X * Y * Z)
+        vertices = cells[:, None] + corner_offsets(Y, Z, points.device).numpy()
+        self.ids, corners = _numbered(vertices.ravel(), X * Y * Z)
+        self.corners, self.K = corners.reshape(-1, 8), len(self.ids)
         unknown = np.full(X * Y * Z, -1, np.int32)
-        unknown[ids] = np.arange(len(ids), dtype=np.int32)
-        rows = corner_weights((index - cell).clamp(0, 1)).numpy().ravel()
-        ends = np.arange(0, len(rows) + 1, 8, dtype=np.int32)
-        shape = (len(points), len(ids))
-        self.T = sparse.csr_array((rows, unknown[vertices.ravel()], ends), shape=shape)
-        self.T_T = self.T.T.tocsr()
+        unknown[self.ids] = np.arange(self.K, dtype=np.int32)
 
-        weight = weights.reshape(-1, self.channels)[self.pixels].numpy()
-        unit = np.float32(weight.mean()) if len(weight) else np.float32(1)
-        rough = SMOOTHNESS * differences(unknown.reshape(X, Y, Z), len(ids))
-        rest = PULL * sparse.eye_array(len(ids), dtype=np.float32, format="csr")
+        weight = weights[inside]
+        unit = np.float32(weight.mean() if len(weight) else 1)
+        rough = SMOOTHNESS * differences(unknown.reshape(X, Y, Z), self.K)
+        rest = PULL * sparse.eye_array(self.K, dtype=np.float32, format="csr")
         self.smooth = (unit * (rough + rest)).tocsr()
-        off = (albedo - appearance.rest).reshape(-1, self.channels)[torch.from_numpy(ids)].numpy()
-        self.size = off.size
-        self.gradient = self.pull(pulled) + _dot(self.smooth, off).ravel()
-        squares = self.T_T.power(2) @ (weight * self.s**2)
-        self.diagonal = (squares + self.smooth.diagonal()[:, None]).ravel()
+        off = (
+            (albedo - appearance.rest)
+            .reshape(-1, self.channels)[torch.from_numpy(self.ids)]
+            .numpy()
+        )
+        self.gradient = self.pull(pulled) + (self.smooth @ off).ravel()
+        squares = self.pull(weights, squared=True)
+        self.diagonal = squares + self.smooth.diagonal().repeat(self.channels)
 
     def add(self, images: Tensor, colors: Floats) -> None:
         """Add what a change of the colours `[K C]` does to images `[n, H, W, C]`, in place."""
-        change = _dot(self.T, colors.reshape(-1, self.channels))
-        change *= self.s
-        images.view(-1, self.channels).index_add_(0, self.pixels, torch.from_numpy(change))
+        flat, x = images.reshape(-1, self.channels).numpy(), colors.reshape(self.K, self.channels)
 
-    def pull(self, images: Tensor) -> Floats:
-        """The transpose of `add`: `[K C]`."""
-        taken = images.reshape(-1, self.channels)[self.pixels].numpy()
-        return _dot(self.T_T, taken * self.s).ravel()
+        def part(p: slice) -> None:
+            add_colors(self.pixels[p], self.cells[p], self.f[p], self.s[p], self.corners, x, flat)
+
+        threads = torch.get_num_threads()
+        run_all(part, slabs(len(self.pixels), threads), threads)
+
+    def pull(self, images: Tensor, squared: bool = False) -> Floats:
+        """The transpose of `add`: `[K C]`; with the squares of its entries for a diagonal."""
+        flat = images.reshape(-1, self.channels).numpy()
+
+        def part(p: slice) -> Floats:
+            out = np.zeros((self.K, self.channels), np.float32)
+            pull_colors(
+                self.pixels[p], self.cells[p], self.f[p], self.s[p], self.corners, flat, squared,
+                out,
+            )  # fmt: skip
+            return out
+
+        threads = torch.get_num_threads()
+        total, *others = run_all(part, slabs(max(len(self.pixels), 1), threads), threads)
+        for each in others:
+            total += each
+        return total.ravel()
 
     def hold(self, colors: Floats) -> Floats:
         """Curvature of what holds the albedo smooth, times a change `[K C]`."""
-        return _dot(self.smooth, colors.reshape(-1, self.channels)).ravel()
+        held: Floats = self.smooth @ colors.reshape(self.K, self.channels)
+        return held.ravel()
 
 
-def _dot(matrix: Any, x: Floats) -> Floats:
-    """A sparse matrix `[R, N]` times `[N, C]`, on all threads."""
-    out = np.zeros((matrix.shape[0], x.shape[1]), np.float32)
-    threads = torch.get_num_threads()
+def _numbered(which: Ints, size: int) -> tuple[Ints, Ints]:
+    """The different numbers below `size` in a list, ascending, and where in them each one is."""
+    seen = np.zeros(size, np.bool_)
+    seen[which] = True
+    found = np.flatnonzero(seen).astype(np.int32)
+    place = np.zeros(size, np.int32)
+    place[found] = np.arange(len(found), dtype=np.int32)
+    return found, place[which]
 
-    def rows(part: slice) -> None:
-        multiply(matrix.indptr, matrix.indices, matrix.data, x, out, part.start, part.stop)
 
-    run_all(rows, slabs(len(out), 4 * threads), threads)
-    return out
+@inlined
+def _weights(x: float, y: float, z: float, w: Any) -> None:
+    """Trilinear weights of a cell's corners, into `w` `[8]`."""
+    for n in range(8):
+        a = x if n & 4 else 1 - x
+        b = y if n & 2 else 1 - y
+        w[n] = a * b * (z if n & 1 else 1 - z)
 
 
 @kernel
-def multiply(ends: Any, columns: Any, data: Any, x: Any, out: Any, begin: int, end: int) -> None:
-    """Rows `begin … end` of a sparse matrix times `[N, C]`, added to `out`."""
-    for row in range(begin, end):
-        for n in range(ends[row], ends[row + 1]):
-            for c in range(x.shape[1]):
-                out[row, c] += data[n] * x[columns[n], c]
+def add_colors(
+    pixels: Any, cells: Any, f: Any, s: Any, corners: Any, colors: Any, images: Any
+) -> None:
+    """Add `s T colors` to images `[n H W, C]`, see `Recoloring`."""
+    w = np.zeros(8, np.float32)
+    for p in range(len(pixels)):
+        _weights(f[p, 0], f[p, 1], f[p, 2], w)
+        at = corners[cells[p]]
+        for c in range(colors.shape[1]):
+            a = np.float32(0)
+            for n in range(8):
+                a += w[n] * colors[at[n], c]
+            images[pixels[p], c] += s[p, c] * a
+
+
+@kernel
+def pull_colors(
+    pixels: Any, cells: Any, f: Any, s: Any, corners: Any, images: Any, squared: bool, out: Any
+) -> None:
+    """Add `Tᵀ (s images)` to `out` `[K, C]`, see `Recoloring`."""
+    w = np.zeros(8, np.float32)
+    for p in range(len(pixels)):
+        _weights(f[p, 0], f[p, 1], f[p, 2], w)
+        at = corners[cells[p]]
+        for c in range(out.shape[1]):
+            v = s[p, c] * images[pixels[p], c]
+            if squared:
+                v *= s[p, c]
+            for n in range(8):
+                out[at[n], c] += w[n] * (w[n] if squared else np.float32(1)) * v
