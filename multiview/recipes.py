@@ -50,6 +50,8 @@ class NewtonRecipe:
     """Of the energy; the levels have their own weight of smoothness."""
     patience: int = 1
     """Up to so many times the passes if there are few views (`for_views`)."""
+    iterations: int = 30
+    """Of conjugate gradients in a step, at most."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,7 @@ def for_colors(recipe: Recipe) -> Recipe:
     eikonal = recipe.weights.eikonal
     weights = replace(recipe.weights, eikonal=0.1 * eikonal, stiffness=0.9 * eikonal)
     levels = tuple(replace(level, laplacian=0.2 * level.laplacian) for level in recipe.levels)
-    return replace(recipe, weights=weights, levels=levels)
+    return replace(recipe, weights=weights, levels=levels, iterations=20)
 
 
 def _newton(

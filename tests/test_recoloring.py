@@ -18,7 +18,13 @@ from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.least_squares import LeastSquares
 from multiview.optimize.recoloring import Recoloring
 from multiview.optimize.targets import Targets
-from multiview.recipes import NewtonLevel, NewtonRecipe, best, for_colors, sdfdiff
+from multiview.recipes import (
+    NewtonLevel,
+    NewtonRecipe,
+    best,
+    for_colors,
+    sdfdiff,
+)
 from sdfrender import Lattice, Lighting, render
 
 Doubles = NDArray[np.float64]
@@ -205,6 +211,7 @@ def test_recipes_for_colors() -> None:
     assert isinstance(changed, NewtonRecipe)
     old, new = recipe.weights, changed.weights
     assert new.eikonal < old.eikonal
+    assert changed.iterations < recipe.iterations
     assert new.eikonal + new.stiffness == pytest.approx(old.eikonal)
     for before, after in zip(recipe.levels, changed.levels, strict=True):
         assert after.laplacian < before.laplacian

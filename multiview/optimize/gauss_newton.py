@@ -27,8 +27,7 @@ from sdfrender.redistance import redistance
 
 BAND = 3.2  # half width of the band of unknowns, cells
 REACH = 6.0  # how far distances are kept up, cells
-ITERATIONS = 30  # of conjugate gradients
-TOLERANCE = 0.02
+TOLERANCE = 0.02  # of conjugate gradients
 SMALL_STEPS = 1e-3  # ε at a damping of 1
 EASE = 0.7  # of the damping after a step that succeeded
 RAISE, MOST = 3.0, 100.0  # after one that did not
@@ -62,7 +61,7 @@ class GaussNewton:
             appearance.albedo = appearance.albedo_on(lattice)
         smoothness = level.laplacian * smoothness_under_noise(targets, lattice)
         self.weights = replace(recipe.weights, laplacian=smoothness)
-        self.least_damping = recipe.least_damping
+        self.least_damping, self.iterations = recipe.least_damping, recipe.iterations
         self.groups = take_turns(targets.cameras, lattice.bounds.mean(0), recipe.views)
         self.damping, self.energies = 1.0, [float("inf")] * len(self.groups)
         self.settled = False
@@ -89,7 +88,10 @@ class GaussNewton:
         self.energies[turn] = energy
 
         step = problem.step(
-            self.damping * self.level.smoothing, self.damping * SMALL_STEPS, ITERATIONS, TOLERANCE
+            self.damping * self.level.smoothing,
+            self.damping * SMALL_STEPS,
+            self.iterations,
+            TOLERANCE,
         )
         step = step.clip(-self.level.largest_step, self.level.largest_step)
         moved = self.lattice.values + problem.band.scatter(step)
