@@ -95,7 +95,11 @@ class SdfDiffRecipe:
     """Most updates of a view in a pass."""
     start_radius: float = 0.4
     """Of the sphere to start from, as a fraction of the shortest side of the box."""
-    weights: Weights = field(default_factory=lambda: Weights(0, 0, 1, 1, math.inf))
+    weights: Weights = field(
+        default_factory=lambda: Weights(
+            silhouette=0, carve=0, eikonal=1, laplacian=1, band=math.inf
+        )
+    )
     """Of `eikonal` and `laplacian`, on every vertex; the others have no part in it."""
 
 

@@ -32,8 +32,6 @@ class Weights:
     """Erode opaque pixels that must be empty (w_B)."""
     eikonal: float = 0.05
     """Keep |∇φ| near 1 (μ)."""
-    stiffness: float = 0.0
-    """Keep |∇φ| as it is during a step of Gauss-Newton; no part of the energy."""
     laplacian: float = 0.003
     """Smoothness (λ)."""
     band: float = 3.2
@@ -42,6 +40,8 @@ class Weights:
     """Residual of colour beyond which it counts linearly (k)."""
     mask_huber: float = math.inf
     """The same for the silhouette."""
+    stiffness: float = 0.0
+    """Keep |∇φ| as it is during a step of Gauss-Newton; no part of the energy."""
 
 
 @dataclass(frozen=True)
