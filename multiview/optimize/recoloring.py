@@ -84,11 +84,8 @@ class Recoloring:
         rough = SMOOTHNESS * differences(unknown.reshape(X, Y, Z), self.K)
         rest = PULL * sparse.eye_array(self.K, dtype=np.float32, format="csr")
         self.smooth = (unit * (rough + rest)).tocsr()
-        off = (
-            (albedo - appearance.rest)
-            .reshape(-1, self.channels)[torch.from_numpy(self.ids)]
-            .numpy()
-        )
+        near = albedo.reshape(-1, self.channels)[torch.from_numpy(self.ids)]
+        off = (near - appearance.rest).numpy()
         self.gradient = self.pull(pulled) + (self.smooth @ off).ravel()
         squares = self.pull(weights, squared=True)
         self.diagonal = squares + self.smooth.diagonal().repeat(self.channels)
