@@ -290,6 +290,7 @@ def benchmark(
     seed: int = 0,
     threads: int | None = None,
     again: Flag = False,
+    paint: Flag = False,
     as_json: Annotated[Flag, tyro.conf.arg(name="json")] = False,
     as_markdown: Annotated[Flag, tyro.conf.arg(name="markdown")] = False,
 ) -> None:
@@ -314,6 +315,7 @@ def benchmark(
         seed: Of the noise, and of the fits.
         threads: As in `multiview fit`. The ray tracer takes all processors.
         again: Fit also where a finished run has the same settings.
+        paint: Give the meshes colours and light them from fixed sides; the fits know neither.
         as_json: Print JSON instead of a table.
         as_markdown: Print Markdown instead of a table.
     """
@@ -325,7 +327,18 @@ def benchmark(
     from multiview.benchmark.table import markdown, terminal_table
 
     config = of_meshes.BenchmarkConfig(
-        meshes, out, resolutions, preset, init, views, image_size, noise, seed, threads, again
+        meshes,
+        out,
+        resolutions,
+        preset,
+        init,
+        views,
+        image_size,
+        noise,
+        seed,
+        threads,
+        again,
+        paint,
     )
     result = of_meshes.benchmark(config)
     rows = result["meshes"]

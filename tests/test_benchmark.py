@@ -22,6 +22,7 @@ from multiview import cli
 from multiview.benchmark import run as runs
 from multiview.benchmark import scenes
 from multiview.benchmark.meshes import Topology, find_meshes
+from multiview.benchmark.paint import FINE, MIDDLE, SPREAD, painted, solid_texture
 from multiview.benchmark.run import BenchmarkConfig, benchmark
 from multiview.benchmark.scenes import SceneSpec, make_scene, well_spread
 from multiview.benchmark.table import CAPTION, headings, markdown
@@ -92,6 +93,46 @@ def test_a_scene_holds_what_the_ray_tracer_saw(ring_scene: Path) -> None:
     assert other.float().mean() < 0.01  # a ray along an edge may meet either triangle
 
 
+def test_a_painted_scene_has_colours_and_a_light_of_its_own(
+    torus_file: Path, tmp_path: Path
+) -> None:
+    make_scene(torus_file, tmp_path / "ring", replace(SPEC, paint=True), quiet=True)
+    scene = load_scene(tmp_path / "ring")
+    assert scene.lighting is not None
+    assert scene.lighting.headlight is None
+    assert len(scene.lighting.directional) == 2
+    inside = scene.silhouettes == 1
+    assert float(scene.images[inside].std(0).min()) > 0.05  # in each channel
+    assert scene.mesh is not None
+    mesh, albedo = painted(load_mesh(scene.mesh))
+    seen = raytrace(
+        mesh, scene.cameras[3], lighting=scene.lighting, albedo=torch.from_numpy(albedo)
+    )
+    assert float((scene.images[3] - seen.images[0]).abs().mean()) < 1e-4
+
+
+def test_paint_is_on_the_surface_it_was_given(torus_file: Path) -> None:
+    mesh = scenes.normalized(load_mesh(torus_file), torus_file)
+    fine, colors = painted(mesh)
+    assert fine.area == pytest.approx(mesh.area)
+    assert fine.edges_unique_length.max() <= FINE
+    assert colors.shape == (len(fine.vertices), 3)
+    assert colors.min() >= MIDDLE - SPREAD
+    assert colors.max() <= MIDDLE + SPREAD
+    # Solid: the same place has the same colour whatever triangles there are.
+    np.testing.assert_array_equal(solid_texture(fine.vertices[:50]), colors[:50])
+    step = np.abs(colors[fine.edges[:, 0]] - colors[fine.edges[:, 1]])
+    assert step.max() < 0.5 * SPREAD  # and triangles resolve it
+
+
+def test_fits_of_painted_meshes_estimate_the_light(torus_file: Path, tmp_path: Path) -> None:
+    config = settings(torus_file, tmp_path, paint=True)
+    assert config.scene_spec.paint
+    assert config.fit_config(Path(), Path(), 64).light == "estimate"
+    assert config.title.endswith("painted")
+    assert settings(torus_file, tmp_path).fit_config(Path(), Path(), 64).light == "auto"
+
+
 def test_the_cameras_stand_where_they_should(ring_scene: Path) -> None:
     cameras = load_scene(ring_scene).cameras
     torch.testing.assert_close(cameras.centers.norm(dim=1), torch.full((32,), 3.2))
@@ -155,7 +196,7 @@ def test_the_key_changes_with_all_that_defines_a_scene(torus_file: Path, tmp_pat
         SPEC.key(other),
         *(
             replace(SPEC, **{name: value}).key(torus_file)
-            for name, value in {"image_size": 32, "noise": 0.1, "seed": 3}.items()
+            for name, value in {"image_size": 32, "noise": 0.1, "seed": 3, "paint": True}.items()
         ),
     ]
     assert len(set(keys)) == 2 + len(asdict(SPEC))
@@ -409,8 +450,9 @@ def test_the_command(
 def test_the_pixels_do_not_depend_on_the_processes(torus_file: Path) -> None:
     """The one test with processes of their own."""
     mesh, cameras = scenes.normalized(load_mesh(torus_file), torus_file), Cameras.cube(3.2, width=8)
-    here = scenes.trace_views(mesh, cameras[:3], "ring", quiet=True)
+    traced = scenes.Traced(mesh)
+    here = scenes.trace_views(traced, cameras[:3], "ring", quiet=True)
     with patch.object(scenes, "ProcessPoolExecutor", ProcessPoolExecutor):
-        there = scenes.trace_views(mesh, cameras[:3], "ring", quiet=True)
+        there = scenes.trace_views(traced, cameras[:3], "ring", quiet=True)
     for a, b in zip(here, there, strict=True):
         assert torch.equal(a, b)

@@ -42,6 +42,7 @@ class BenchmarkConfig:
         noise: standard deviation of the noise on the training views.
         seed: of the noise and of the fits.
         again: fit also where a finished run has the same settings.
+        paint: meshes with colours, under a light that the fits have to find.
     """
 
     meshes: tuple[Path, ...]
@@ -55,6 +56,7 @@ class BenchmarkConfig:
     seed: int = 0
     threads: int | None = None
     again: bool = False
+    paint: bool = False
 
     def __post_init__(self) -> None:
         if not self.resolutions or sorted(set(self.resolutions)) != list(self.resolutions):
@@ -71,7 +73,7 @@ class BenchmarkConfig:
     @property
     def scene_spec(self) -> SceneSpec:
         """What defines the scenes."""
-        return SceneSpec(self.image_size, self.noise, self.seed)
+        return SceneSpec(self.image_size, self.noise, self.seed, self.paint)
 
     @property
     def train_views(self) -> str | None:
@@ -89,6 +91,7 @@ class BenchmarkConfig:
             resolution=resolution,
             train_views=self.train_views,
             image_size=self.image_size,
+            light="estimate" if self.paint else "auto",
             seed=self.seed,
             threads=self.threads,
         )
@@ -97,9 +100,10 @@ class BenchmarkConfig:
     def title(self) -> str:
         """The settings in one line."""
         noise = f", noise {self.noise:g}" if self.noise else ""
+        paint = ", painted" if self.paint else ""
         return (
             f"--preset {self.preset} --init {self.init}, "
-            f"{self.views} views of {self.image_size}²{noise}"
+            f"{self.views} views of {self.image_size}²{noise}{paint}"
         )
 
 
