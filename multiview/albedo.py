@@ -19,6 +19,8 @@ from torch import Tensor
 
 from sdfrender import Lattice
 from sdfrender.engines.compiled import kernel
+from sdfrender.engines.padding import slabs
+from sdfrender.engines.threads import run_all
 
 Floats = NDArray[np.float32]
 
@@ -70,9 +72,7 @@ def solve_albedo(
     s = brightness[seen].numpy()
     ratio = (colors[seen] / light[seen]).contiguous().numpy()
     index = ((points[seen] - lattice.bounds[0]) / lattice.spacing).contiguous().numpy()
-    A, b = np.zeros((M, 27), np.float32), np.zeros((M, C), np.float32)
-    add_pixels(index, s, ratio, unknown.reshape(distance.shape), A, b)
-
+    A, b = _normal_equations(index, s, ratio, unknown.reshape(distance.shape), M)
     matrix = _stencil_matrix(A, ids, unknown, distance.shape)
     matrix = matrix + np.float32(smoothness) * differences(unknown.reshape(distance.shape), M)
     matrix = (matrix + PULL * sparse.eye_array(M, dtype=np.float32, format="csr")).tocsr()
@@ -86,6 +86,24 @@ def solve_albedo(
     x, _ = cg(operator, b.ravel(), x0, rtol=TOLERANCE, maxiter=ITERATIONS, M=jacobi)
     out[torch.from_numpy(ids)] = torch.from_numpy(x.reshape(M, C).astype(np.float32))
     return out.reshape(*lattice.values.shape, C)
+
+
+def _normal_equations(
+    index: Floats, s: Floats, ratio: Floats, unknown: Any, M: int
+) -> tuple[Floats, Floats]:
+    """What `add_pixels` adds up, on several threads: `[M, 27]` and `[M, C]`."""
+    threads = torch.get_num_threads()
+
+    def part(p: slice) -> tuple[Floats, Floats]:
+        A, b = np.zeros((M, 27), np.float32), np.zeros((M, ratio.shape[1]), np.float32)
+        add_pixels(index[p], s[p], ratio[p], unknown, A, b)
+        return A, b
+
+    (A, b), *others = run_all(part, slabs(max(len(s), 1), threads), threads)
+    for more, beside in others:
+        A += more
+        b += beside
+    return A, b
 
 
 @kernel

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sdfrender.engines.compiled import lane_kernel
+from sdfrender.engines.padding import slabs
 from sdfrender.engines.threads import run_all
 
 LEAST = 0.25  # pixels; a narrower Gaussian changes nothing
@@ -43,31 +44,44 @@ class _Blur(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, sigma: float) -> Tensor:
         ctx.sigma = sigma
-        return torch.from_numpy(_convolve(images.detach().numpy(), sigma))
+        return torch.from_numpy(_convolved(images.detach().numpy(), sigma))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, v: Tensor) -> tuple[Tensor, None]:
-        return torch.from_numpy(_convolve(v.numpy(), ctx.sigma)), None
+        return torch.from_numpy(_convolved(v.numpy(), ctx.sigma)), None
 
 
-def _convolve(images: Any, sigma: float) -> Any:
+def blur_(images: Tensor, sigma: float) -> Tensor:
+    """`blur` in place, without derivatives: images `[N, H, W, C]`, contiguous."""
+    if sigma >= LEAST:
+        _convolve(images.numpy(), sigma)
+    return images
+
+
+def _convolved(images: Any, sigma: float) -> Any:
+    out = np.array(images, order="C")
+    _convolve(out, sigma)
+    return out
+
+
+def _convolve(images: Any, sigma: float) -> None:
+    """In place."""
     radius = math.ceil(REACH * sigma)
     taps = np.exp(-0.5 * (np.arange(radius + 1) / sigma) ** 2)
     taps = (taps / (2 * taps.sum() - taps[0])).astype(images.dtype)
-    images = np.ascontiguousarray(images)
-    out = np.zeros_like(images)
+    _, H, W, C = images.shape
+    inside = slice(radius, radius + H)
 
-    def one(view: int) -> None:
-        H, W, C = images.shape[1:]
+    def some(views: slice) -> None:
         rows = np.zeros((H + 2 * radius, W * C), images.dtype)
         spans = np.zeros((H + 2 * radius, 2), np.int32)
-        inside = slice(radius, radius + H)
-        blur_rows(images[view].reshape(H, W * C), taps, C, rows[inside], spans[inside])
-        blur_columns(rows, spans, taps, out[view].reshape(H, W * C))
+        for image in images[views].reshape(-1, H, W * C):
+            blur_rows(image, taps, C, rows[inside], spans[inside])
+            blur_columns(rows, spans, taps, image)
 
-    run_all(one, range(len(images)), torch.get_num_threads())
-    return out
+    threads = torch.get_num_threads()
+    run_all(some, slabs(len(images), threads), threads)
 
 
 @lane_kernel
@@ -75,7 +89,7 @@ def blur_rows(image: Any, taps: Any, C: int, out: Any, spans: Any) -> None:
     """Along the rows of `[H, W C]` with mirrored ends, into `out`.
 
     Most of a picture of one object is empty: only what is not is looked at, from `spans[y, 0]` up
-    to `spans[y, 1]`, which are filled here.
+    to `spans[y, 1]`, which are filled here; nothing for an empty row.
     """
     H, n = image.shape
     radius = len(taps) - 1
@@ -87,6 +101,8 @@ def blur_rows(image: Any, taps: Any, C: int, out: Any, spans: Any) -> None:
             first += 1
         while end > first and image[y, end - 1] == 0:
             end -= 1
+        spans[y] = 0
+        out[y] = 0
         if first == n:
             continue
         first, end = max(first - reach, 0), min(end + reach, n)

@@ -7,7 +7,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from multiview.lens import LEAST, LensEstimate, blur, parabola_minimum
+from multiview.lens import LEAST, LensEstimate, blur, blur_, parabola_minimum
 
 
 def pictures(width: int = 23, height: int = 17, channels: int = 3) -> Tensor:
@@ -41,6 +41,20 @@ def test_empty_parts_of_a_picture_change_nothing() -> None:
 def test_a_lens_that_is_sharp_enough_changes_nothing() -> None:
     x = pictures()
     assert blur(x, 0.99 * LEAST) is x
+
+
+def test_in_place_it_is_the_same() -> None:
+    x = pictures()
+    expected = blur(x, 0.9)
+    assert not torch.equal(expected, x)  # which was left alone
+    assert blur_(x, 0.9) is x
+    assert torch.equal(x, expected)
+    assert torch.equal(blur_(x, 0.99 * LEAST), expected)
+
+
+def test_twice_is_once_with_a_wider_one() -> None:
+    x = pictures(40, 30)
+    torch.testing.assert_close(blur(blur(x, 0.9), 0.9), blur(x, 2**0.5 * 0.9), atol=6e-3, rtol=0)
 
 
 def test_its_derivative_is_itself() -> None:

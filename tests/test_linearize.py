@@ -210,6 +210,43 @@ def test_squared_vjp_is_the_diagonal(name: str) -> None:
         assert float(found[vertex]) == pytest.approx(expected, rel=1e-10)
 
 
+def test_squares_of_single_terms_are_those_of_the_diagonal() -> None:
+    """One ray a pixel: no pixel has two terms, and `exact` makes no difference."""
+    s = scene("plain")
+    J = sr.linearize(s.lattice, s.cameras, **{**s.options, "coverage": False})
+    u, w = (x.abs() for x in s.cotangents(J))
+    torch.testing.assert_close(J.squared_vjp(u, w, exact=False), J.squared_vjp(u, w))
+
+
+@pytest.mark.parametrize("name", ["plain", "colours", "crumbs", "batch"])
+def test_squares_of_terms_are_about_the_diagonal(name: str) -> None:
+    s = scene(name)
+    J = s.linearize()
+    u, w = (x.abs() for x in s.cotangents(J))
+    exact, rough = J.squared_vjp(u, w), J.squared_vjp(u, w, exact=False)
+    seen = exact > 1e-6 * exact.max()
+    assert bool((rough[seen] > 0).all())
+    ratio = (rough[seen] / exact[seen]).log()
+    assert float(ratio.abs().median()) < 0.2
+    assert float(ratio.abs().mean()) < 0.7
+
+
+def test_an_operator_writes_where_it_is_told_to() -> None:
+    s = scene("batch")
+    J = s.linearize()
+    images, silhouettes = J.jvp(s.direction)
+    out = (torch.ones_like(images), torch.ones_like(silhouettes))
+    for _ in range(2):  # what was there does not matter
+        found = J.jvp(s.direction, out)
+        assert all(a.data_ptr() == b.data_ptr() for a, b in zip(found, out, strict=True))
+        torch.testing.assert_close(out[0], images, rtol=0, atol=0)
+        torch.testing.assert_close(out[1], silhouettes, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="out: need contiguous tensors of"):
+        J.jvp(s.direction, (images.transpose(0, 1), silhouettes))
+    with pytest.raises(ValueError, match="images: need"):
+        J.jvp(s.direction, (silhouettes, silhouettes))
+
+
 def test_images_or_silhouettes_may_be_left_out() -> None:
     J = scene("plain").linearize()
     u, w = scene("plain").cotangents(J)

@@ -92,7 +92,10 @@ def euler_gain(blocks: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 def _loses_a_handle(before: NDArray[np.float32], after: NDArray[np.float32]) -> bool:
     """Whether a block of a lattice has fewer handles after a change, and as many bodies."""
-    (bodies, genus), (bodies_after, genus_after) = map(_topology, (before, after))
+    bodies, genus = _topology(before)
+    if genus == 0:  # the rule
+        return False
+    bodies_after, genus_after = _topology(after)
     return bodies_after == bodies and genus_after < genus
 
 

@@ -20,7 +20,7 @@ from sdfrender.engines.trilinear_cell import (
     dot,
 )
 
-LANES = np.uint64(16)  # the terms of a cell are padded to a multiple of this
+LANES = np.uint64(8)  # the terms of a cell are padded to a multiple of this
 CHUNK = np.uint64(256)  # terms at a time, a multiple of LANES
 NONE = np.uint64(0)
 

@@ -1,4 +1,4 @@
-"""The diagonal of `Jᵀ W J`, from local terms.
+"""The diagonal of `Jᵀ W J`, from local terms; exactly, or as if each term had a row to itself.
 
 Pixels with one term away from the box's faces are the rule: their rows of J are squared term by
 term. The rows of all others, `linear_terms.Terms.mixed`, are added up first.
@@ -48,6 +48,35 @@ def square_surface(
                 u = weight[pixels[k], c]
                 if u != 0:
                     add_to_stencil(g, cells[n], sx, sy, _squares(u, _row(table, k, c)))
+
+
+@kernel
+def square_corners(
+    cells: Any, pixels: Any, table: Any, images: Any, silhouettes: Any, sx: int, sy: int, g: Any
+) -> None:
+    """Add the square of each corner term by itself to `g`, the padded lattice.
+
+    Args:
+        cells: `linear_terms.Terms.corner_cells`; then `corner_pixels` and `corner_table`.
+        pixels: of the terms.
+        table: of the terms.
+        images: `[N H W, C]` weights.
+        silhouettes: `[N H W]` weights.
+        sx: step of the padded lattice from one x to the next.
+        sy: from one y to the next.
+        g: added to.
+    """
+    C = images.shape[1]
+    for k in range(len(cells)):
+        t, pixel = table[k], pixels[k]
+        u = silhouettes[pixel] * t[8 + C] ** 2
+        for c in range(C):
+            u += images[pixel, c] * t[8 + c] ** 2
+        w = (
+            t[0] ** 2, t[1] ** 2, t[2] ** 2, t[3] ** 2,
+            t[4] ** 2, t[5] ** 2, t[6] ** 2, t[7] ** 2,
+        )  # fmt: skip
+        add_to_corners(g, cells[k], sx, sy, w, u)
 
 
 @inlined
