@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from multiview.albedo import DARK, solve_albedo
-from multiview.lens import LensEstimate, blur
+from multiview.lens import LensEstimate, blur, blur_
 from multiview.optimize.targets import Targets
 from sdfrender import Cameras, Lattice, Lighting, Rendering, render
 from sdfrender.lighting import sh_basis
@@ -31,7 +31,8 @@ MODELS: tuple[Model, ...] = get_args(Model)
 
 RIDGE = 1e-3  # keeps directions that no pixel sees from growing
 ROBUST_SCALE = 0.05  # residuals beyond this count linearly in the light: shadows, highlights
-SMOOTHNESS = 0.1  # ρ of the albedo
+SMOOTHNESS = 0.1  # ρ of the albedo; what is wrong with the surface should not become paint
+SMOOTHNESS_AFTER = 0.02  # when the surface is done
 LIGHT_PIXELS = 200_000  # are enough for 9 coefficients
 ALBEDO_PIXELS = 2_000_000
 
@@ -72,6 +73,8 @@ class Appearance:
         sh: `[9, C]` coefficients of the light; not used if it is known.
         rest: `[C]` the albedo where nothing is seen.
         blur: standard deviation of the lens's Gaussian, as a fraction of the image's width.
+        remembered: how many observations before those of a pass count too; where views take turns,
+            all others stay as they were last seen.
     """
 
     def __init__(
@@ -84,10 +87,11 @@ class Appearance:
         self.known, self.model, self.lens = known, model, lens
         self.albedo = self.rest = torch.ones(channels)
         self.sh = torch.zeros(9, channels)
-        self.blur = 0.0
+        self.blur, self.remembered = 0.0, 0
         self._solved = False
+        self._hits: list[Hits] = []
         self._lattice: Lattice | None = None
-        self._clear()
+        self._lens = LensEstimate(self.blur)
 
     @property
     def lighting(self) -> Lighting:
@@ -103,6 +107,10 @@ class Appearance:
     def photograph(self, images: Tensor) -> Tensor:
         """What the lens makes of images `[N, H, W, C]`; differentiable. Its own adjoint."""
         return blur(images, self.blur * images.shape[2])
+
+    def photograph_twice_(self, images: Tensor) -> Tensor:
+        """What the lens makes of what it makes of images, in place and without derivatives."""
+        return blur_(images, math.sqrt(2) * self.blur * images.shape[2])
 
     def trust(self, targets: Targets) -> Tensor:
         """How far the colour of each pixel can be explained: `[N, H, W]` in [0, 1].
@@ -174,15 +182,20 @@ class Appearance:
         distances = away.norm(dim=-1)
         return known.shade(normals, away / distances[:, None], distances)
 
-    def solve(self) -> None:
-        """Take up what fits best to the pixels observed since the last call."""
+    def solve(self, smoothness: float = SMOOTHNESS) -> None:
+        """Take up what fits best to the pixels observed since the last call, or remembered.
+
+        Args:
+            smoothness: ρ of the albedo, in pixels: how many of them a difference of neighbours
+                counts.
+        """
         fields = zip(*(vars(h).values() for h in self._hits), strict=True)
         if self._lattice is not None and any(len(h.points) for h in self._hits):
-            self._solve(Hits(*map(torch.cat, fields)), self._lattice)
+            self._solve(Hits(*map(torch.cat, fields)), self._lattice, smoothness)
             self._solved = True
-        self._clear()
+        self.forget(self.remembered)
 
-    def _solve(self, hits: Hits, lattice: Lattice) -> None:
+    def _solve(self, hits: Hits, lattice: Lattice, smoothness: float) -> None:
         if self.lens:
             self.blur = self._lens.best()
         if self.model == "constant":
@@ -199,7 +212,7 @@ class Appearance:
         start = self.albedo_on(lattice)
         light = light.expand_as(hits.colors)
         self.albedo = solve_albedo(
-            lattice, hits.points, light, hits.colors, SMOOTHNESS, start, self.rest
+            lattice, hits.points, light, hits.colors, smoothness, start, self.rest
         )
 
     def _light(self, hits: Hits) -> Tensor:
@@ -246,8 +259,9 @@ class Appearance:
         fine = torch.nn.functional.interpolate(planes, shape, mode="trilinear", align_corners=True)
         return fine[0].movedim(0, -1).contiguous()
 
-    def _clear(self) -> None:
-        self._hits: list[Hits] = []
+    def forget(self, but: int = 0) -> None:
+        """Drop what was observed, but for the last few observations."""
+        self._hits = self._hits[max(len(self._hits) - but, 0) :]
         self._lattice = None
         self._lens = LensEstimate(self.blur)
 
@@ -277,7 +291,7 @@ class Appearance:
             self.albedo.view(-1, len(self.rest))[tensors["ids"].long()] = tensors["colors"]
         self.blur, self.model = float(tensors["blur"]), MODELS[int(tensors["model"])]
         self._solved = True
-        self._clear()
+        self.forget()
 
     def description(self) -> dict[str, object]:
         """As JSON: the model, one albedo (of a lattice the mean), the light if it was estimated."""

@@ -52,6 +52,8 @@ class NewtonRecipe:
     """Up to so many times the passes if there are few views (`for_views`)."""
     iterations: int = 30
     """Of conjugate gradients in a step, at most."""
+    many_pixels: float = 8.0
+    """Most pixels per cell where views take turns (`for_views`)."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ COARSEST = 40  # a lattice of at most so many samples along the longest side com
 MIDDLE = 80
 BLURRED = 3.5  # pixels per cell
 PHOTOGRAPHED = 3.0  # the same, for photographs
+MANY_PHOTOGRAPHED = 2.2  # and for so many that they take turns
 
 
 def best(resolution: int) -> NewtonRecipe:
@@ -165,12 +168,20 @@ def for_views(recipe: Recipe, views: int) -> Recipe:
     """The same for so many views: what few of them save in a step goes into more steps.
 
     Their energy is a flatter valley, down which a surface is still on its way long after it has
-    settled with many views.
+    settled with many views. Of very many, smaller images say enough.
     """
     if not isinstance(recipe, NewtonRecipe):
         return recipe
     times = min(max(MANY_VIEWS / views, 1), recipe.patience)
-    levels = tuple(replace(level, passes=round(times * level.passes)) for level in recipe.levels)
+    most = recipe.many_pixels if views > recipe.views else math.inf
+    levels = tuple(
+        replace(
+            level,
+            passes=round(times * level.passes),
+            pixels_per_cell=min(level.pixels_per_cell, most),
+        )
+        for level in recipe.levels
+    )
     return replace(recipe, levels=levels)
 
 
@@ -190,7 +201,7 @@ def for_photographs(recipe: Recipe) -> Recipe:
         levels.append(replace(level, pixels_per_cell=pixels, passes=passes))
     weights = replace(recipe.weights, silhouette=0.2, mask_huber=0.2)
     recipe = replace(recipe, weights=weights, levels=tuple(levels))
-    return replace(recipe, least_damping=0.2, patience=1)
+    return replace(recipe, least_damping=0.2, patience=1, many_pixels=MANY_PHOTOGRAPHED)
 
 
 def for_colors(recipe: Recipe) -> Recipe:

@@ -274,6 +274,7 @@ NEWTON_CHANGES: dict[str, Any] = {
     "views": 3,  # of six
     "patience": 2,
     "iterations": 3,
+    "many_pixels": 0.3,
 }
 
 
@@ -300,9 +301,13 @@ def test_each_part_of_a_recipe_matters(
     preset: str, name: str, plain: tuple[Path, Fit], torus_scene: Path, tmp_path: Path
 ) -> None:
     changes = {"adam": ADAM_CHANGES, "fast": NEWTON_CHANGES}[preset]
-    changed = replace(tiny.SHORT[preset], **{name: changes[name]})
+    recipe, expected = tiny.SHORT[preset], plain[1].lattice
+    if name == "many_pixels":  # of views that take turns
+        recipe = replace(recipe, views=3)  # of six
+        expected = tiny.optimize_tiny(torus_scene, tmp_path / "turns", recipe).lattice
+    changed = replace(recipe, **{name: changes[name]})
     found = tiny.optimize_tiny(torus_scene, tmp_path / "run", changed)
-    assert differ(found.lattice, plain[1].lattice)
+    assert differ(found.lattice, expected)
 
 
 def with_weight(recipe: Recipe, name: str) -> Recipe:
@@ -509,6 +514,10 @@ def test_few_views_get_more_passes(tmp_path: Path) -> None:
     assert for_views(fast, 4) == fast
     photographs = for_photographs(best)  # whose colours are fitted to the shape
     assert for_views(photographs, 4) == photographs
+    assert isinstance(photographs, NewtonRecipe)
+    assert for_views(photographs, photographs.views) == photographs
+    smaller = for_views(photographs, photographs.views + 1)  # which take turns
+    assert {level.pixels_per_cell for level in smaller.levels} == {photographs.many_pixels}
 
 
 def bar_of(scene: Path, run: Path, preset: str, **settings: Any) -> tuple[int, int]:
@@ -554,7 +563,8 @@ def test_the_light_is_estimated_before_the_first_pass_and_after_each(
             light="estimate",
             appearance="constant",  # others are solved for before one is chosen
         )
-    assert solved.call_count == 1 + 2 + 2
+    after = {"adam": 0, "fast": 1}[preset]  # all steps
+    assert solved.call_count == 1 + 2 + 2 + after
     assert float(found.appearance.sh.abs().max()) > 0.1
 
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from test_gauss_newton import BAND, COLORED, WEIGHTS, ball, photographs, with_sh
 
 from multiview.albedo import PULL
-from multiview.appearance import SMOOTHNESS, Appearance, Model
+from multiview.appearance import Appearance, Model
 from multiview.optimize.energy import Weights, pixel_weights, residuals
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.least_squares import LeastSquares
-from multiview.optimize.recoloring import Recoloring
+from multiview.optimize.recoloring import SMOOTHNESS, Recoloring
 from multiview.optimize.targets import Targets
 from multiview.recipes import (
     NewtonLevel,
@@ -130,7 +130,7 @@ def test_the_gradient_is_half_the_energys(blur: float) -> None:
     expected = (derivative / 2).view(-1, 3)[torch.from_numpy(colors.ids)].flatten().numpy()
     # pixels of the rim belong to grazes too, which colours leave alone
     error = np.linalg.norm(colors.gradient - expected) / np.linalg.norm(expected)
-    assert error < 0.05
+    assert error < 0.08
 
 
 def dense(found: LeastSquares, colors: Recoloring) -> Doubles:
@@ -168,6 +168,22 @@ def test_a_step_solves_for_both(count: float) -> None:
     np.testing.assert_allclose(step, expected, atol=2e-3 * np.abs(expected).max())
     held = np.linalg.solve(A, -found.gradient.astype(np.float64))
     assert np.abs(step - held).max() > 10 * np.abs(step - expected).max()  # colours matter
+
+
+def test_views_in_turns_are_weighed_behind_the_lens() -> None:
+    """Where weights are even, one wide blur is as good as a lens before them and one behind."""
+    look = painted(None)
+    look.blur = 0.04
+    targets = photographs(look, 3, 23, 17)
+    targets = replace(targets, image_weights=torch.ones_like(targets.image_weights))
+    found = LeastSquares(ball((9, 7, 8)), targets, look, WEIGHTS, BAND, count=2.0)
+    x = some(len(found.band))
+    images, silhouettes = found.J.jvp(found.band.scatter(x))
+    assert float((look.photograph(images) - images).norm() / images.norm()) > 0.1
+    seen = look.photograph(look.photograph(images) * found.w_color)
+    expected = found.band.gather(found.J.vjp(seen, silhouettes * found.w_silhouette))
+    error = np.linalg.norm(found.pixels(x) - expected) / np.linalg.norm(expected)
+    assert error < 0.02
 
 
 def test_nothing_to_see() -> None:

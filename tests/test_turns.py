@@ -62,25 +62,32 @@ def test_views_that_stand_for_others_count_for_them() -> None:
     torch.testing.assert_close(*map(torch.from_numpy, steps), rtol=1e-2, atol=1e-4)
 
 
-def test_steps_take_turns_and_colours_see_all_views() -> None:
-    targets, seen = some_views(5), []
+def test_steps_take_turns_and_colours_remember_all_views() -> None:
+    targets, shown, used = some_views(5), [], []
 
     class Watching(Appearance):
         def observe(self, out, targets, lattice):  # type: ignore[no-untyped-def]
-            seen.append(len(targets.cameras))
+            shown.append(len(targets.cameras))
             super().observe(out, targets, lattice)
 
+        def _solve(self, hits, lattice, smoothness):  # type: ignore[no-untyped-def]
+            used.append(len(hits.points))
+            super()._solve(hits, lattice, smoothness)
+
+    look = Watching(1, Lighting())
     recipe = NewtonRecipe((LEVEL,), views=2)
-    method = GaussNewton(tiny.true_lattice(14), targets, Watching(1, Lighting()), recipe, LEVEL)
+    method = GaussNewton(tiny.true_lattice(14), targets, look, recipe, LEVEL)
     turns = []
     for index in range(LEVEL.passes):
         [(views, terms)] = method.run_pass(index)
+        look.solve()
         assert terms.per_view.shape == (len(views),)
         turns.append(views)
     assert sorted(v for views in turns[:3] for v in views) == list(range(5))
     assert turns[3] == turns[0]
-    assert len(seen) == 3 * LEVEL.passes
-    assert sum(seen) == 5 * LEVEL.passes
+    assert sum(shown[:3]) == 5  # all views at first, then those whose turn it is
+    assert shown[3:] == [len(views) for views in turns[1:]]
+    assert max(used) < 1.2 * min(used)  # pixels of all views every time
 
 
 def test_the_light_is_estimated_from_all_groups() -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from multiview.appearance import Appearance, Model
+from multiview.appearance import SMOOTHNESS_AFTER, Appearance, Model
 from multiview.choose_appearance import choose_model
 from multiview.config import FitConfig
 from multiview.exposure import estimate_gains, exposed, relative
@@ -137,6 +137,7 @@ def optimize(
         for level in recipe.levels
     ]
     bar = progress_bar(recipe.levels, pyramid, quiet)
+    method: Method | None = None
 
     for number, (level, level_targets) in enumerate(zip(recipe.levels, pyramid, strict=True)):
         resuming = start is not None and number == start.level
@@ -156,7 +157,10 @@ def optimize(
         finer = level.resolution > recipe.levels[0].resolution
         if isinstance(recipe, NewtonRecipe) and finer and not resuming:
             state.lattice = open_concavities(state.lattice, given, state.appearance)
+        before = method
         method = choose_method(state, recipe, level, given, losses, generator)
+        if isinstance(method, GaussNewton) and isinstance(before, GaussNewton):
+            method.follow(before)
         first = 0
         if resuming and start is not None:
             first = start.passes
@@ -197,6 +201,9 @@ def optimize(
             state.lattice = remove_floaters(state.lattice.redistance())
             if level is recipe.levels[-1]:
                 state.lattice = remove_thin_handles(state.lattice)
+                if isinstance(method, GaussNewton):  # what is seen was fitted to the shape before
+                    method.lattice = state.lattice
+                    method.estimate_appearance(SMOOTHNESS_AFTER)
         state.seconds = time.monotonic() - began
     bar.close()
 

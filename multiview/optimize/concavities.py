@@ -19,6 +19,7 @@ from multiview.appearance import Appearance
 from multiview.optimize.energy import residuals
 from multiview.optimize.photo_consistency import Looks, Photographs
 from multiview.optimize.targets import Targets
+from multiview.optimize.turns import take_turns
 from sdfrender import Lattice, Rendering
 from sdfrender.trilinear import vertex_gradients
 
@@ -26,6 +27,7 @@ Floats = NDArray[np.float32] | NDArray[np.float64]
 
 DEPTHS = np.arange(1, 9) * 0.25  # cells; deeper concavities take several calls
 PIXELS_PER_CELL = 3.0
+MOST_VIEWS = 32  # from all sides; what they agree on more would not change
 UNEXPLAINED = 0.04  # residual of the colours above which a place is looked at
 BETTER = 0.6  # of the disagreement on the surface: so little must be left further in
 MARGIN = 0.006  # by which it has to fall at least
@@ -48,6 +50,7 @@ def open_concavities(lattice: Lattice, targets: Targets, appearance: Appearance)
     Returns:
         A lattice of distances; the same one if nothing moves.
     """
+    targets = targets[take_turns(targets.cameras, lattice.bounds.mean(0), MOST_VIEWS)[0]]
     targets = targets.for_lattice(lattice, PIXELS_PER_CELL)
     with torch.no_grad():
         out = appearance.render(lattice, targets.cameras)

@@ -127,7 +127,7 @@ def pixels_in_cells(lattice: Lattice, targets: Targets) -> Tensor:
 
 def robust_weights(r: Tensor, k: float) -> Tensor:
     """`w = min(1, k/|r|)`: held fixed, `w r²` has the derivative of Huber's ρ."""
-    return k / r.detach().abs().clamp(min=k) if math.isfinite(k) else torch.ones_like(r)
+    return k / r.detach().abs().clamp(min=k) if math.isfinite(k) else torch.ones(()).expand_as(r)
 
 
 def robust(r: Tensor, k: float) -> Tensor:

@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from multiview.appearance import Appearance
+from multiview.appearance import SMOOTHNESS, Appearance
 from multiview.optimize.energy import Terms
 from multiview.optimize.hold import Hold
 from multiview.optimize.least_squares import LeastSquares
@@ -64,7 +64,8 @@ class GaussNewton:
         self.least_damping, self.iterations = recipe.least_damping, recipe.iterations
         self.groups = take_turns(targets.cameras, lattice.bounds.mean(0), recipe.views)
         self.damping, self.energies = 1.0, [float("inf")] * len(self.groups)
-        self.settled = False
+        self.settled, self.turn, self.shown = False, 0, False
+        appearance.remembered = len(self.groups) - 1
         spacing = lattice.spacing
         self.reach = REACH * float(spacing.max() / spacing.min())  # of the smallest spacing
 
@@ -99,18 +100,27 @@ class GaussNewton:
         return problem.terms
 
     def run_pass(self, index: int) -> Iterator[tuple[list[int], Terms]]:
-        """One step on the views whose turn it is; colour and light see all views."""
-        turn = index % len(self.groups)
-        for other in range(len(self.groups)):
-            if other != turn:
-                self._show(other)
+        """One step on the views whose turn it is; colour and light remember the others."""
+        turn, groups = self.turn, len(self.groups)
+        if not self.shown:
+            self.appearance.forget()
+            for later in range(1, groups):
+                self._show((turn + later) % groups)
+            self.shown = True
+        self.turn = (turn + 1) % groups
         yield self.groups[turn], self.iterate(turn)
 
-    def estimate_appearance(self) -> None:
-        """Render all views once and solve for colour and light, before the first step."""
+    def follow(self, before: GaussNewton) -> None:
+        """Go on with the turns, and with what is remembered, of a level with the same images."""
+        if before.targets.images.shape == self.targets.images.shape:
+            self.turn, self.shown = before.turn, before.shown
+
+    def estimate_appearance(self, smoothness: float = SMOOTHNESS) -> None:
+        """Render all views once and solve for colour and light as the shape stands."""
+        self.appearance.forget()
         for turn in range(len(self.groups)):
             self._show(turn)
-        self.appearance.solve()
+        self.appearance.solve(smoothness)
 
     def _targets(self, turn: int) -> Targets:
         """The views whose turn it is."""
@@ -126,9 +136,11 @@ class GaussNewton:
     def state(self) -> dict[str, Tensor]:
         """Tensors that `restore` needs to go on exactly here."""
         progress = torch.tensor((self.damping, *self.energies), dtype=torch.float64)
-        return {"values": self.lattice.values, "cell": torch.tensor(1.0), "progress": progress}
+        values, turn = self.lattice.values, torch.tensor(self.turn)
+        return {"values": values, "cell": torch.tensor(1.0), "progress": progress, "turn": turn}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take up the state that an earlier run saved."""
         self.lattice = self.lattice.with_values(tensors["values"])
         self.damping, *self.energies = tensors["progress"].tolist()
+        self.turn = int(tensors["turn"])

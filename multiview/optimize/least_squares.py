@@ -69,7 +69,7 @@ class LeastSquares:
         self.J = linearize(
             lattice, targets.cameras, lighting=appearance.lighting, albedo=appearance.albedo
         )
-        self.lens, self.take_turns = appearance.photograph, count > 1
+        self.lens_twice, take_turns = appearance.photograph_twice_, count > 1
         out = self.J.rendering
         appearance.observe(out, targets, lattice)
 
@@ -80,6 +80,7 @@ class LeastSquares:
         color = w_color * robust(r_color, weights.huber)
         silhouette = w_silhouette * robust(r_silhouette, weights.mask_huber)
         self.w_color = (w_color * robust_weights(r_color, weights.huber)).contiguous()
+        self.root = self.w_color.sqrt() if take_turns else None
         self.w_silhouette = w_silhouette * robust_weights(r_silhouette, weights.mask_huber)
 
         self.laplacian, smooth = band.laplacian()
@@ -105,11 +106,12 @@ class LeastSquares:
             laplacian=torch.tensor(weights.laplacian * float((smooth**2).sum())),
             hold=torch.tensor(held),
         )
-        sharp = self.lens(r_color * self.w_color)
+        sharp = appearance.photograph(r_color * self.w_color)
         pixels = self.band.gather(self.J.vjp(sharp, r_silhouette * self.w_silhouette))
         self.colors = None
         if appearance.albedo.ndim == 4:
             self.colors = Recoloring(lattice, out, targets, appearance, self.w_color, sharp)
+        self.room = (torch.zeros_like(out.images), torch.zeros_like(out.silhouettes))
         self.gradient: Floats = (
             pixels
             + self.rows.T @ np.concatenate(residual).astype(np.float32)
@@ -132,8 +134,9 @@ class LeastSquares:
             [self.rows, _scaled(self.smoothness + smoothing, self.laplacian)], format="csr"
         )
         S_T = S.T.tocsr()
-        squares = self.band.gather(self.J.squared_vjp(self.w_color, self.w_silhouette), power=2)
-        diagonal = squares + S.multiply(S).sum(0).A1 + np.float32(damping)
+        squares = self.J.squared_vjp(self.w_color, self.w_silhouette, exact=False)
+        diagonal = self.band.gather(squares, power=2)
+        diagonal += S.multiply(S).sum(0).A1 + np.float32(damping)
         gradient = self.gradient
         if self.colors is not None:
             diagonal = np.concatenate((diagonal, self.colors.diagonal))
@@ -162,13 +165,14 @@ class LeastSquares:
         """The same for a step x `[M]` and colours `[K C]` or none, and what holds the colours.
 
         Before the lens, unless views take turns: a quarter of the time less, and steps are shorter
-        where the lens hides what they do. A view whose turn comes seldom needs the longer ones.
+        where the lens hides what they do. A view whose turn comes seldom needs the longer ones:
+        there `√W B² √W` stands for `B W B`, with B the lens, since W is as good as even within it.
         """
-        image, silhouette = self.J.jvp(self.band.scatter(x))
+        image, silhouette = self.J.jvp(self.band.scatter(x), out=self.room)
         if self.colors is not None and len(colors):
             self.colors.add(image, colors)
-        if self.take_turns:
-            image = self.lens(self.lens(image).mul_(self.w_color))
+        if self.root is not None:
+            image = self.lens_twice(image.mul_(self.root)).mul_(self.root)
         else:
             image = image.mul_(self.w_color)
         pulled = self.band.gather(self.J.vjp(image, silhouette.mul_(self.w_silhouette)))

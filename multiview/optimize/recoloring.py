@@ -20,13 +20,15 @@ from scipy import sparse
 from torch import Tensor
 
 from multiview.albedo import PULL, differences
-from multiview.appearance import SMOOTHNESS, Appearance
+from multiview.appearance import Appearance
 from multiview.optimize.targets import Targets
 from sdfrender import Lattice, Rendering
 from sdfrender.engines.compiled import inlined, kernel
 from sdfrender.engines.padding import slabs
 from sdfrender.engines.threads import run_all
 from sdfrender.trilinear import corner_offsets
+
+SMOOTHNESS = 0.02  # ρ of the albedo: less than what is taken up then has, so that it holds less
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
