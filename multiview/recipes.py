@@ -112,6 +112,7 @@ COARSEST = 40  # a lattice of at most so many samples along the longest side com
 MIDDLE = 80
 BLURRED = 3.5  # pixels per cell
 PHOTOGRAPHED = 3.0  # the same, for photographs
+PHOTOGRAPHED_FINE = 2.5  # and on lattices of more than `MIDDLE` samples, whose images are dearest
 MANY_PHOTOGRAPHED = 2.2  # and for so many that they take turns
 
 
@@ -195,9 +196,10 @@ def for_photographs(recipe: Recipe) -> Recipe:
         return recipe
     levels = []
     for number, level in enumerate(recipe.levels):
-        many = level.resolution == 1 and number >= 4  # on the dearest images
+        fine = number >= 4
+        many = level.resolution == 1 and fine
         passes = math.ceil(2 / 3 * level.passes) if many else level.passes
-        pixels = min(level.pixels_per_cell, PHOTOGRAPHED)
+        pixels = min(level.pixels_per_cell, PHOTOGRAPHED_FINE if fine else PHOTOGRAPHED)
         levels.append(replace(level, pixels_per_cell=pixels, passes=passes))
     weights = replace(recipe.weights, silhouette=0.2, mask_huber=0.2)
     recipe = replace(recipe, weights=weights, levels=tuple(levels))
