@@ -21,6 +21,7 @@ from sdfrender import Lattice
 from sdfrender.engines.compiled import kernel
 from sdfrender.engines.padding import slabs
 from sdfrender.engines.threads import run_all
+from sdfrender.engines.trilinear_cell import weights
 
 Floats = NDArray[np.float32]
 
@@ -126,13 +127,10 @@ def add_pixels(index: Any, s: Any, ratio: Any, unknown: Any, A: Any, b: Any) -> 
         j = min(max(int(index[p, 1]), 0), Y - 2)
         k = min(max(int(index[p, 2]), 0), Z - 2)
         x, y, z = index[p, 0] - i, index[p, 1] - j, index[p, 2] - k
+        corners = weights(x, y, z)
         for n in range(8):
-            dx, dy, dz = n >> 2, n >> 1 & 1, n & 1
-            wx = x if dx else 1 - x
-            wy = y if dy else 1 - y
-            wz = z if dz else 1 - z
-            w[n] = s[p] * wx * wy * wz
-            rows[n] = unknown[i + dx, j + dy, k + dz]
+            w[n] = s[p] * corners[n]
+            rows[n] = unknown[i + (n >> 2), j + (n >> 1 & 1), k + (n & 1)]
         for n in range(8):
             if rows[n] < 0:
                 continue

@@ -23,7 +23,8 @@ from multiview.albedo import PULL, differences
 from multiview.appearance import Appearance
 from multiview.optimize.targets import Targets
 from sdfrender import Lattice, Rendering
-from sdfrender.engines.compiled import inlined, kernel
+from sdfrender.engines.compiled import kernel
+from sdfrender.engines.linear_apply import lane_weights
 from sdfrender.engines.padding import slabs
 from sdfrender.engines.threads import run_all
 from sdfrender.trilinear import corner_offsets
@@ -136,23 +137,14 @@ def _numbered(which: Ints, size: int) -> tuple[Ints, Ints]:
     return found, place[which]
 
 
-@inlined
-def _weights(x: float, y: float, z: float, w: Any) -> None:
-    """Trilinear weights of a cell's corners, into `w` `[8]`."""
-    for n in range(8):
-        a = x if n & 4 else 1 - x
-        b = y if n & 2 else 1 - y
-        w[n] = a * b * (z if n & 1 else 1 - z)
-
-
 @kernel
 def add_colors(
     pixels: Any, cells: Any, f: Any, s: Any, corners: Any, colors: Any, images: Any
 ) -> None:
     """Add `s T colors` to images `[n H W, C]`, see `Recoloring`."""
-    w = np.zeros(8, np.float32)
+    one = np.float32(1)
     for p in range(len(pixels)):
-        _weights(f[p, 0], f[p, 1], f[p, 2], w)
+        w = lane_weights(one, f[p, 0], f[p, 1], f[p, 2])
         at = corners[cells[p]]
         for c in range(colors.shape[1]):
             a = np.float32(0)
@@ -166,13 +158,13 @@ def pull_colors(
     pixels: Any, cells: Any, f: Any, s: Any, corners: Any, images: Any, squared: bool, out: Any
 ) -> None:
     """Add `Tᵀ (s images)` to `out` `[K, C]`, see `Recoloring`."""
-    w = np.zeros(8, np.float32)
+    one = np.float32(1)
     for p in range(len(pixels)):
-        _weights(f[p, 0], f[p, 1], f[p, 2], w)
+        w = lane_weights(one, f[p, 0], f[p, 1], f[p, 2])
         at = corners[cells[p]]
         for c in range(out.shape[1]):
             v = s[p, c] * images[pixels[p], c]
             if squared:
                 v *= s[p, c]
             for n in range(8):
-                out[at[n], c] += w[n] * (w[n] if squared else np.float32(1)) * v
+                out[at[n], c] += w[n] * (w[n] if squared else one) * v
