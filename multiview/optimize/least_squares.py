@@ -10,6 +10,7 @@ are now. Where the surface has a lattice of colours, these are unknowns of the s
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg
+from torch import Tensor
 
 from multiview.appearance import Appearance
 from multiview.optimize.band import Band
@@ -111,7 +113,6 @@ class LeastSquares:
         self.colors = None
         if appearance.albedo.ndim == 4:
             self.colors = Recoloring(lattice, out, targets, appearance, self.w_color, sharp)
-        self.room = (torch.zeros_like(out.images), torch.zeros_like(out.silhouettes))
         self.gradient: Floats = (
             pixels
             + self.rows.T @ np.concatenate(residual).astype(np.float32)
@@ -168,7 +169,7 @@ class LeastSquares:
         where the lens hides what they do. A view whose turn comes seldom needs the longer ones:
         there `√W B² √W` stands for `B W B`, with B the lens, since W is as good as even within it.
         """
-        image, silhouette = self.J.jvp(self.band.scatter(x), out=self.room)
+        image, silhouette = self.J.jvp(self.band.scatter(x), out=self._room)
         if self.colors is not None and len(colors):
             self.colors.add(image, colors)
         if self.root is not None:
@@ -179,6 +180,12 @@ class LeastSquares:
         if self.colors is None or not len(colors):
             return pulled, colors
         return pulled, self.colors.pull(image) + self.colors.hold(colors)
+
+    @cached_property
+    def _room(self) -> tuple[Tensor, Tensor]:
+        """Images and silhouettes that products write to: new ones would cost as much as a blur."""
+        out = self.J.rendering
+        return torch.zeros_like(out.images), torch.zeros_like(out.silhouettes)
 
     def _carving(
         self, lattice: Lattice, targets: Targets, weight: float
