@@ -1,8 +1,8 @@
 """Colour, light and lens of a fit: what turns a shape into a photograph of it.
 
 With the surface held fixed an image is linear in the albedo and in the light, so what fits best
-solves linear least-squares problems, in turns. An unknown light is order-2 spherical harmonics,
-fixed to the scene; per-channel coefficients take up its colour.
+solves linear least-squares problems, in turns. See `unknown_light` for a light that nobody has
+measured.
 
 | model | albedo | light |
 |---|---|---|
@@ -23,18 +23,18 @@ from torch import Tensor
 from multiview.albedo import DARK, solve_albedo
 from multiview.lens import LensEstimate, blur, blur_
 from multiview.optimize.targets import Targets
-from sdfrender import Cameras, Lattice, Lighting, Rendering, render
-from sdfrender.lighting import sh_basis
+from multiview.unknown_light import FIXED_TO, FixedTo, UnknownLight
+from sdfrender import Lattice, Lighting, Rendering, render
 
 Model = Literal["constant", "albedo", "radiance"]
 MODELS: tuple[Model, ...] = get_args(Model)
 
-RIDGE = 1e-3  # keeps directions that no pixel sees from growing
 ROBUST_SCALE = 0.05  # residuals beyond this count linearly in the light: shadows, highlights
 SMOOTHNESS = 0.1  # ρ of the albedo; what is wrong with the surface should not become paint
 SMOOTHNESS_AFTER = 0.02  # when the surface is done
 LIGHT_PIXELS = 200_000  # are enough for 9 coefficients
 ALBEDO_PIXELS = 2_000_000
+MEETINGS = 3  # rounds of reweighting
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,14 @@ class Hits:
 
     Args:
         points: `[P, 3]`, world units.
+        views: `[P]` which of the scene's views show them.
         light: `[P, C]` what falls on them if the light is known, else the basis `[P, 9]`.
         colors: `[P, C]` of the photographs.
         rendered: `[P, C]`, before the lens.
     """
 
     points: Tensor
+    views: Tensor
     light: Tensor
     colors: Tensor
     rendered: Tensor
@@ -67,10 +69,12 @@ class Appearance:
         known: the light, or None to estimate it.
         model: see the table above; may be changed between passes.
         lens: estimate the lens's blur; otherwise pictures are perfectly sharp.
+        fixed_to: what a light that is not known is fixed to.
+        views: of the scene; needed if each has its own light.
 
     Attributes:
         albedo: `[C]` or `[X, Y, Z, C]`.
-        sh: `[9, C]` coefficients of the light; not used if it is known.
+        light: as estimated; not used if it is known.
         rest: `[C]` the albedo where nothing is seen.
         blur: standard deviation of the lens's Gaussian, as a fraction of the image's width.
         remembered: how many observations before those of a pass count too; where views take turns,
@@ -83,26 +87,31 @@ class Appearance:
         known: Lighting | None,
         model: Model = "constant",
         lens: bool = False,
+        fixed_to: FixedTo = "scene",
+        views: int = 0,
     ) -> None:
         self.known, self.model, self.lens = known, model, lens
+        self.channels, self.views = channels, views
         self.albedo = self.rest = torch.ones(channels)
-        self.sh = torch.zeros(9, channels)
+        self.light = UnknownLight.dark(fixed_to, channels, views)
         self.blur, self.remembered = 0.0, 0
         self._solved = False
         self._hits: list[Hits] = []
         self._lattice: Lattice | None = None
         self._lens = LensEstimate(self.blur)
 
-    @property
-    def lighting(self) -> Lighting:
-        """The light as it stands."""
+    def lighting(self, targets: Targets) -> Lighting:
+        """The light as it stands, of some views."""
         if self.model == "radiance":
             return Lighting(ambient=1.0, headlight=None)
-        return self.known or Lighting(headlight=None, sh=self.sh)
+        return self.known or self.light.lighting(targets)
 
-    def render(self, lattice: Lattice, cameras: Cameras) -> Rendering:
-        """Images with this colour and light, before the lens; differentiable as `render` is."""
-        return render(lattice, cameras, lighting=self.lighting, albedo=self.albedo)
+    def render(self, lattice: Lattice, targets: Targets) -> Rendering:
+        """Images of some views with this colour and light; differentiable as `render` is.
+
+        They are what comes before the lens.
+        """
+        return render(lattice, targets.cameras, lighting=self.lighting(targets), albedo=self.albedo)
 
     def photograph(self, images: Tensor) -> Tensor:
         """What the lens makes of images `[N, H, W, C]`; differentiable. Its own adjoint."""
@@ -137,20 +146,24 @@ class Appearance:
             targets: the same views.
             lattice: what was rendered.
         """
-        inside = self.certain(out, targets)
-        points = targets.cameras.unproject(out.depths.detach(), inside)
-        normals = out.normals.detach()[inside]
-        rendered = out.images.detach()[inside].expand(-1, len(self.sh[0]))
-        if self.known is None:
-            light = sh_basis(normals)
-        elif self.albedo.ndim == 1:
-            light = rendered / self.albedo
-        else:
-            light = self._shade(self.known, points, normals, targets, inside)
-        self._hits.append(Hits(points, light, targets.images[inside], rendered))
+        self._hits.append(self._hits_of(out, targets))
         self._lattice = Lattice(lattice.values.detach(), lattice.bounds)
         if self.lens:
             self._lens.observe(out.images.detach(), targets.images, self.trust(targets))
+
+    def _hits_of(self, out: Rendering, targets: Targets) -> Hits:
+        inside = self.certain(out, targets)
+        shown_by = inside.nonzero()[:, 0]
+        points = targets.cameras.unproject(out.depths.detach(), inside)
+        normals = out.normals.detach()[inside]
+        rendered = out.images.detach()[inside].expand(-1, self.channels)
+        if self.known is None:
+            light = self.light.basis(normals, targets, shown_by)
+        elif self.albedo.ndim == 1:
+            light = rendered / self.albedo
+        else:
+            light = self._shade(self.known, points, normals, targets, shown_by)
+        return Hits(points, targets.views[shown_by], light, targets.images[inside], rendered)
 
     def irradiance(self, out: Rendering, targets: Targets, inside: Tensor) -> tuple[Tensor, Tensor]:
         """Points of the surface that pixels show, and what falls on them.
@@ -164,21 +177,22 @@ class Appearance:
             `[P, 3]` world units, and `[P, C]`; 1 for a radiance.
         """
         points = targets.cameras.unproject(out.depths.detach(), inside)
-        normals = out.normals.detach()[inside]
+        normals, shown_by = out.normals.detach()[inside], inside.nonzero()[:, 0]
         if self.model == "radiance":
             light = torch.ones(len(points), 1)
         elif self.known is None:
-            light = sh_basis(normals) @ self.sh
+            basis = self.light.basis(normals, targets, shown_by)
+            light = self.light.at(basis, targets.views[shown_by])
         else:
-            light = self._shade(self.known, points, normals, targets, inside)
-        return points, light.expand(-1, len(self.sh[0]))
+            light = self._shade(self.known, points, normals, targets, shown_by)
+        return points, light.expand(-1, self.channels)
 
     @staticmethod
     def _shade(
-        known: Lighting, points: Tensor, normals: Tensor, targets: Targets, inside: Tensor
+        known: Lighting, points: Tensor, normals: Tensor, targets: Targets, shown_by: Tensor
     ) -> Tensor:
-        """What a known light does to the points that the pixels `inside` show: `[P, C]`."""
-        away = targets.cameras.centers[inside.nonzero()[:, 0]] - points
+        """What a known light does to points that some of the views show: `[P, C]`."""
+        away = targets.cameras.centers[shown_by] - points
         distances = away.norm(dim=-1)
         return known.shade(normals, away / distances[:, None], distances)
 
@@ -199,9 +213,9 @@ class Appearance:
         if self.lens:
             self.blur = self._lens.best()
         if self.model == "constant":
-            self.albedo = torch.ones(len(self.sh[0]))
+            self.albedo = torch.ones(self.channels)
         if self.known is None and self.model != "radiance":
-            self.sh = self._best_light(hits.some(LIGHT_PIXELS))
+            self.light = self.light.fitted(*self._light_pixels(hits.some(LIGHT_PIXELS)))
         if self.model == "constant":
             if self.known is not None:
                 self.albedo = self._best_color(hits)
@@ -219,7 +233,7 @@ class Appearance:
         """What falls on the points, `[P, C]` or `[P, 1]`."""
         if self.model == "radiance":
             return torch.ones_like(hits.colors)
-        return hits.light if self.known is not None else hits.light @ self.sh
+        return hits.light if self.known is not None else self.light.at(hits.light, hits.views)
 
     def _robust_weights(self, hits: Hits) -> Tensor:
         """`[P, C]`: reweighting by the residual of what is in use."""
@@ -227,20 +241,27 @@ class Appearance:
             return torch.ones_like(hits.colors)
         return ROBUST_SCALE / (hits.rendered - hits.colors).abs().clamp(min=ROBUST_SCALE)
 
-    def _best_light(self, hits: Hits) -> Tensor:
-        """Coefficients `[9, C]` of the light under which the albedo gives the colours."""
-        a = torch.ones_like(hits.colors)
+    def _light_pixels(self, hits: Hits) -> tuple[Tensor, ...]:
+        """What `UnknownLight.fitted` asks for."""
+        albedo = torch.ones_like(hits.colors)
         if self.albedo.ndim > 1 and self._solved:
-            light = hits.light @ self.sh
-            a = torch.where(light > DARK, hits.rendered / light, 0)
-        basis = (hits.light[:, None] * a[..., None]).double()  # (P, C, 9)
-        weighted = basis * self._robust_weights(hits)[..., None]
-        A = torch.einsum("pci,pcj->cij", weighted, basis)
-        b = torch.einsum("pci,pc->ci", weighted, hits.colors.double())
-        scale = A.diagonal(dim1=1, dim2=2).mean(-1)[:, None, None]
-        ridge = RIDGE * scale * torch.eye(9, dtype=torch.float64)
-        solved: Tensor = torch.linalg.solve(A + ridge, b).float()
-        return solved.T.contiguous()
+            light = self.light.at(hits.light, hits.views)
+            albedo = torch.where(light > DARK, hits.rendered / light, 0)
+        return hits.light, hits.views, albedo, hits.colors, self._robust_weights(hits)
+
+    def meet(self, lattice: Lattice, targets: Targets) -> None:
+        """Learn what light views were taken in that nothing was fitted to, if each has its own.
+
+        Args:
+            lattice: the shape, held fixed, as are its colours.
+            targets: such views.
+        """
+        if self.known is not None or self.model == "radiance" or self.light.fixed_to != "view":
+            return
+        for _ in range(MEETINGS):
+            with torch.no_grad():
+                hits = self._hits_of(self.render(lattice, targets), targets)
+            self.light = self.light.met(*self._light_pixels(hits))
 
     def _best_color(self, hits: Hits) -> Tensor:
         """The one albedo `[C]` that fits best under a known light."""
@@ -269,9 +290,10 @@ class Appearance:
 
     def state(self) -> dict[str, Tensor]:
         """Tensors that `restore` needs."""
-        model = torch.tensor(MODELS.index(self.model))
+        names = {"model": MODELS.index(self.model), "fixed_to": FIXED_TO.index(self.light.fixed_to)}
         blur = torch.tensor(self.blur, dtype=torch.float64)
-        return {"sh": self.sh, "blur": blur, "model": model, **self._packed_albedo()}
+        numbers = {name: torch.tensor(n) for name, n in names.items()}
+        return {"sh": self.light.sh, "blur": blur, **numbers, **self._packed_albedo()}
 
     def _packed_albedo(self) -> dict[str, Tensor]:
         """Of a lattice the vertices near the surface, and the colour of all others."""
@@ -284,7 +306,8 @@ class Appearance:
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take up the state that an earlier run saved."""
-        self.albedo, self.sh = tensors["albedo"], tensors["sh"]
+        self.albedo = tensors["albedo"]
+        self.light = UnknownLight(FIXED_TO[int(tensors["fixed_to"])], tensors["sh"])
         if "shape" in tensors:
             self.rest = self.albedo
             self.albedo = self.rest.expand(*tensors["shape"].tolist()).clone()
@@ -295,6 +318,6 @@ class Appearance:
 
     def description(self) -> dict[str, object]:
         """As JSON: the model, one albedo (of a lattice the mean), the light if it was estimated."""
-        mean = self.albedo.reshape(-1, len(self.sh[0])).mean(0)
-        light = {} if self.known else {"lighting": {"ambient": 0.0, "sh": self.sh.tolist()}}
+        mean = self.albedo.reshape(-1, self.channels).mean(0)
+        light = {} if self.known else {"lighting": self.light.description()}
         return {"model": self.model, "albedo": mean.tolist(), "blur": self.blur, **light}

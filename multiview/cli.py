@@ -96,9 +96,11 @@ def fit(
         exposure: same, or per-view: the camera chose its own exposure or white balance for each
             photograph; exposures.json tells the gains, and photographs are compared at a common
             exposure (those held out too: each by its own best gain).
-        light: auto (the scene's own if it states one, else estimate), estimate (order-2 spherical
-            harmonics fixed to the scene), scene, or a .json file with the keys of a scene's
-            lighting.
+        light: auto (the scene's own if it states one, else whichever of the following three
+            predicts views that were held back, the simplest if in doubt), estimate (order-2
+            spherical harmonics fixed to the scene), camera (the same fixed to the camera: the
+            object was on a turntable, or the lamp beside the lens), per-view (another light in each
+            photograph), scene, or a .json file with the keys of a scene's lighting.
         appearance: What the light falls on: constant (one colour), albedo (a lattice of colours),
             radiance (a lattice of colours without light), or auto: whichever predicts views that
             were held back, the simplest if in doubt.
@@ -291,6 +293,7 @@ def benchmark(
     threads: int | None = None,
     again: Flag = False,
     paint: Flag = False,
+    lamps: Literal["scene", "camera", "view"] = "scene",
     as_json: Annotated[Flag, tyro.conf.arg(name="json")] = False,
     as_markdown: Annotated[Flag, tyro.conf.arg(name="markdown")] = False,
 ) -> None:
@@ -315,7 +318,9 @@ def benchmark(
         seed: Of the noise, and of the fits.
         threads: As in `multiview fit`. The ray tracer takes all processors.
         again: Fit also where a finished run has the same settings.
-        paint: Give the meshes colours and light them from fixed sides; the fits know neither.
+        paint: Give the meshes colours and light them by lamps; the fits know neither.
+        lamps: What these lamps are fixed to: the scene, the camera (as on a turntable), or the
+            view: each has others.
         as_json: Print JSON instead of a table.
         as_markdown: Print Markdown instead of a table.
     """
@@ -339,6 +344,7 @@ def benchmark(
         threads,
         again,
         paint,
+        lamps,
     )
     result = of_meshes.benchmark(config)
     rows = result["meshes"]

@@ -86,6 +86,8 @@ class FitConfig:
             raise InputError(f"--prior: a family has its own start, got --init {self.init}")
         if not 0 <= self.prior_hold < math.inf:
             raise InputError(f"--prior-hold: need a number of at least 0, got {self.prior_hold}")
+        if self.exposure == "per-view" and self.light == "per-view":
+            raise InputError("--exposure: need same with --light per-view, which has them in it")
         if self.preset == "sdfdiff" and self.exposure != "same":
             raise InputError("--exposure: --preset sdfdiff takes photographs as they are")
         if self.preset == "sdfdiff" and self.appearance not in ("auto", "constant"):

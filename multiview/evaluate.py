@@ -50,7 +50,7 @@ def predict(
 ) -> tuple[Tensor, Tensor]:
     """Image `[H, W, C]` and silhouette `[H, W]` of one view."""
     with torch.no_grad():
-        out = appearance.render(lattice, targets.cameras[view])
+        out = appearance.render(lattice, targets[[view]])
     image = appearance.photograph(out.images)[0].clamp(0, 1).expand_as(targets.images[view])
     return image, out.silhouettes[0]
 

@@ -43,7 +43,7 @@ def estimate_gains(lattice: Lattice, appearance: Appearance, targets: Targets) -
     for view in range(len(gains)):
         one = targets[[view]]
         with torch.no_grad():
-            out = appearance.render(lattice, one.cameras)
+            out = appearance.render(lattice, one)
             inside = appearance.certain(out, one)
             color = one.images[inside]
             rendered = appearance.photograph(out.images)[inside].expand_as(color)

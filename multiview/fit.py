@@ -11,7 +11,7 @@ from torch import Tensor
 from multiview.appearance import Appearance
 from multiview.config import FitConfig
 from multiview.hull import bounds_from_masks, visual_hull
-from multiview.light import choose_light
+from multiview.light import ESTIMATED, choose_light
 from multiview.live import watching
 from multiview.optimize.coarse_to_fine import Fit, level_resolution, optimize
 from multiview.optimize.targets import Targets
@@ -64,7 +64,13 @@ def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
     known = choose_light(config.light, scene)
     if known is not None:
         scene = with_channels(scene, known.num_channels)
-    appearance = Appearance(scene.images.shape[-1], known, lens=known is None)
+    appearance = Appearance(
+        scene.images.shape[-1],
+        known,
+        lens=known is None,
+        fixed_to=ESTIMATED.get(config.light, "scene"),
+        views=len(scene.names),
+    )
     reference = load_mesh(scene.mesh) if scene.mesh else None
     targets = Targets.of(scene, scene.train)
     run = RunFolder(config)

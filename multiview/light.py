@@ -1,20 +1,24 @@
-"""Which light a fit uses: the scene's own, one from a file, or none that is known."""
+"""Which light a fit uses: the scene's own, one from a file, or one that it has to find."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from multiview.scenes import Scene
+from multiview.unknown_light import FixedTo
 from sdfrender import InputError, Lighting
 from sdfrender.light_tables import read_lighting
+
+# What a light that is asked to be estimated is fixed to.
+ESTIMATED: dict[str, FixedTo] = {"estimate": "scene", "camera": "camera", "per-view": "view"}
 
 
 def choose_light(choice: str, scene: Scene) -> Lighting | None:
     """Resolve `--light`.
 
     Args:
-        choice: `auto` (the scene's light where it states one, else estimate), `estimate`, `scene`,
-            or a JSON file with the keys of a scene's `lighting`.
+        choice: `auto` (the scene's light where it states one, else estimate), a key of `ESTIMATED`,
+            `scene`, or a JSON file with the keys of a scene's `lighting`.
         scene: the loaded scene.
 
     Returns:
@@ -23,7 +27,7 @@ def choose_light(choice: str, scene: Scene) -> Lighting | None:
     Raises:
         InputError: the scene states no light, or the file is not one.
     """
-    if choice == "estimate" or (choice == "auto" and scene.lighting is None):
+    if choice in ESTIMATED or (choice == "auto" and scene.lighting is None):
         return None
     if choice in ("auto", "scene"):
         if scene.lighting is None:
@@ -31,5 +35,7 @@ def choose_light(choice: str, scene: Scene) -> Lighting | None:
         return scene.lighting
     file = Path(choice)
     if file.suffix.lower() != ".json":
-        raise InputError(f"--light: need auto, estimate, scene or a .json file, got '{choice}'")
+        raise InputError(
+            f"--light: need auto, {', '.join(ESTIMATED)}, scene or a .json file, got '{choice}'"
+        )
     return read_lighting(file)

@@ -110,7 +110,7 @@ def refine_cameras(
 
     def weighted_residuals(at: Corrections) -> Tensor:  # (N, R)
         moved = replace(targets, cameras=at.apply(given))
-        out = appearance.render(lattice, moved.cameras)
+        out = appearance.render(lattice, moved)
         r_color, r_silhouette = residuals(moved, out, appearance)
         w_color, w_silhouette = pixel_weights(lattice, targets, appearance, weights)
         color = r_color * (w_color[..., None] / r_color.shape[-1]).sqrt()

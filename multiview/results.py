@@ -60,6 +60,8 @@ def save_results(
         gains = exposure.all_gains(state.gains, state.lattice, state.appearance, state.scene)
         write_json(run.path / "exposures.json", exposure.description(gains, state.scene))
         state.scene = exposure.on_scene(gains, state.scene)
+    if state.scene.held_out:
+        state.appearance.meet(state.lattice, Targets.of(state.scene, state.scene.held_out))
     save_lattice(run.path / "lattice.safetensors", state.lattice)
     mesh = surface(state.lattice)
     save_photographed(run.path, mesh, state.scene, quiet)

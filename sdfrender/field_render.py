@@ -77,7 +77,7 @@ def render_field(
         chunk: points that are evaluated together.
 
     Raises:
-        ValueError: an empty box, or a field that returns another shape.
+        ValueError: an empty box, a field that returns another shape, or lights of other cameras.
         InputError: a value that is not finite.
 
     Source: sphere tracing, Hart 1996; the roots by the Illinois variant of regula falsi.
@@ -90,7 +90,8 @@ def render_field(
         raise ValueError(f"bounds: need [2, 3] with max > min on each axis, got {box.tolist()}")
     tracer = _Tracer(field, box, settings or TraceSettings(), chunk)
     lighting = lighting or Lighting()
-    views = [_view(tracer, cameras[n], lighting, albedo) for n in range(len(cameras))]
+    lighting.check_views(len(cameras))
+    views = [_view(tracer, cameras[n], lighting.for_view(n), albedo) for n in range(len(cameras))]
     colors, depths, normals, hits = (torch.stack(x) for x in zip(*views, strict=True))
     silhouettes = hits.to(colors)
     return Rendering(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -44,8 +44,9 @@ class Lighting:
         ambient: constant term, a number or `[C]`.
         headlight: light at each camera, or None.
         directional: lights at infinity.
-        sh: `[9]` or `[9, C]` coefficients of the basis `sh_basis` of the unit normal, or None.
-            The sum is not clamped, so that it stays linear in the coefficients.
+        sh: `[9]` or `[9, C]` coefficients of the basis `sh_basis` of the unit normal, or None;
+            `[N, 9, C]` for a light that is another one for each of N cameras. The sum is not
+            clamped, so that it stays linear in the coefficients.
 
     Worked value: `Lighting(ambient=0.2, headlight=Headlight(0.8))` gives 1.0 where the surface
     faces the eye and 0.2 where it is seen edge-on.
@@ -57,22 +58,41 @@ class Lighting:
     sh: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.sh is not None and self.sh.shape[0] != 9:
-            raise ValueError(f"sh: need [9] or [9, C] coefficients, got {tuple(self.sh.shape)}")
+        if self.sh is not None:
+            shape = tuple(self.sh.shape)
+            if (shape[-2:-1] != (9,) and shape != (9,)) or len(shape) > 3:
+                raise ValueError(f"sh: need [9], [9, C] or [N, 9, C] coefficients, got {shape}")
+
+    @property
+    def varies(self) -> bool:
+        """Whether it is another light for each camera."""
+        return self.sh is not None and self.sh.ndim == 3
+
+    def check_views(self, count: int) -> None:
+        """Raise ValueError unless there is a light for each of so many cameras."""
+        if self.sh is not None and self.varies and len(self.sh) != count:
+            raise ValueError(f"lighting: need sh for {count} cameras, got that of {len(self.sh)}")
+
+    def for_view(self, n: int) -> Lighting:
+        """The light of camera n."""
+        return replace(self, sh=self.sh[n]) if self.sh is not None and self.varies else self
 
     @property
     def num_channels(self) -> int:
         """1, or as many as the colours of its lights have."""
         up = torch.tensor([[0.0, 0.0, 1.0]])
-        return self.shade(up, up, torch.ones(1)).shape[-1]
+        return self.for_view(0).shade(up, up, torch.ones(1)).shape[-1]
 
-    def shade(self, normals: Tensor, to_eye: Tensor, distances: Tensor) -> Tensor:
+    def shade(
+        self, normals: Tensor, to_eye: Tensor, distances: Tensor, views: Tensor | None = None
+    ) -> Tensor:
         """Irradiance at surface points (without albedo).
 
         Args:
             normals: `[P, 3]` unit, world frame.
             to_eye: `[P, 3]` unit directions from the points to the eye.
             distances: `[P]` from the eye to the points, world units.
+            views: `[P]` which camera sees each; needed for a light that varies.
 
         Returns:
             `[P, C]`, C = 1 unless some light has a colour. Differentiable in every argument and in
@@ -88,9 +108,13 @@ class Lighting:
             to_light = torch.as_tensor(light.to_light).to(normals)
             facing = (normals @ (to_light / to_light.norm())).clamp(min=0)
             total = total + facing[:, None] * channels(light.intensity, normals)
-        if self.sh is not None:
-            coefficients = self.sh.to(normals).reshape(9, -1)
-            total = total + sh_basis(normals) @ coefficients
+        if self.sh is not None and self.varies:
+            if views is None:
+                raise ValueError("views: need the camera of each point, the light varies")
+            each = self.sh.to(normals)[views]  # (P, 9, C)
+            total = total + torch.einsum("pk,pkc->pc", sh_basis(normals), each)
+        elif self.sh is not None:
+            total = total + sh_basis(normals) @ self.sh.to(normals).reshape(9, -1)
         return total
 
 
@@ -106,6 +130,29 @@ def sh_basis(n: Tensor) -> Tensor:
     linear = [b * y, b * z, b * x]
     quadratic = [c * x * y, c * y * z, d * (3 * z * z - 1), c * x * z, c / 2 * (x * x - y * y)]
     return torch.stack([a * one, *linear, *quadratic], -1)
+
+
+def turned_sh(sh: Tensor, rotations: Tensor) -> Tensor:
+    """Coefficients `[N, 9, C]` of a light `[9, C]` that is turned as `rotations` `[N, 3, 3]` say.
+
+    What it does to a normal n is what it did to `Rᵀ n`. Differentiable in both.
+
+    Worked value: turned by the rotations of cameras (`cameras.c2w[:, :3, :3]`), a light in their
+    frame (x right, y down, z forward) is one in the world's.
+    """
+    n = _spread(18).to(sh)  # more than enough to tell nine harmonics apart
+    turned = sh_basis(torch.einsum("pi,nij->npj", n, rotations.to(sh))) @ sh  # at n
+    coefficients: Tensor = torch.linalg.pinv(sh_basis(n)) @ turned
+    return coefficients
+
+
+def _spread(count: int) -> Tensor:
+    """Unit vectors `[count, 3]` all around: a spiral of even steps in z."""
+    k = torch.arange(count, dtype=torch.float64)
+    z = 1 - (2 * k + 1) / count
+    turn = math.pi * (3 - math.sqrt(5)) * k
+    r = (1 - z * z).sqrt()
+    return torch.stack((r * turn.cos(), r * turn.sin(), z), -1)
 
 
 def channels(intensity: Intensity, like: Tensor) -> Tensor:

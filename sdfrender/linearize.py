@@ -248,9 +248,9 @@ def linearize(
     """
     check_arguments(lattice, albedo, "exact", reattach, "cpu", coverage)
     with torch.no_grad():
-        _, scene = make_scene(
-            lattice, cameras, lighting or Lighting(), albedo, coverage, reattach, MAX_EVENTS
-        )
+        lighting = lighting or Lighting()
+        lighting.check_views(len(cameras))
+        _, scene = make_scene(lattice, cameras, lighting, albedo, coverage, reattach, MAX_EVENTS)
         traced, pixels = cpu.render(scene)
         colors, silhouettes, depths, normals, hits = map(torch.from_numpy, pixels)
         images = over(colors, silhouettes, background, cameras)
@@ -272,11 +272,10 @@ def _sizes(background: float | Tensor, cameras: Cameras) -> tuple[int, ...]:
 
 def _with_channels(scene: cpu.Scene, C: int) -> cpu.Scene:
     """The same scene with one channel repeated C times, as a coloured background asks for."""
-    K, columns = scene.lights.shape
+    L, K, columns = scene.lights.shape
     if columns - INTENSITY == C:
         return scene
-    lights = np.concatenate(
-        (scene.lights[:, :INTENSITY], np.broadcast_to(scene.lights[:, INTENSITY:], (K, C))), 1
-    )
+    kinds, intensities = np.split(scene.lights, [INTENSITY], -1)
+    lights = np.concatenate((kinds, np.broadcast_to(intensities, (L, K, C))), -1)
     albedo = np.broadcast_to(scene.albedo, (*scene.albedo.shape[:3], C)).copy()
     return replace(scene, lights=lights, albedo=albedo)

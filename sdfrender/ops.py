@@ -74,7 +74,7 @@ def make_scene(
     """The tensors that gradients flow to, and the same as arrays.
 
     Returns:
-        `[B, X, Y, Z]` values, `[N, 16]` views, `[K, 4 + C]` lights, albedo lattice; and the scene.
+        `[B, X, Y, Z]` values, `[N, 16]` views, lights, albedo lattice; and the scene.
     """
     values = lattice.values.reshape(-1, *lattice.resolution).contiguous()
     inputs = (values, pack_views(cameras), *pack_light(lighting, albedo, values))
@@ -108,33 +108,44 @@ def pack_views(cameras: Cameras) -> Tensor:
 
 
 def pack_light(lighting: Lighting, albedo: float | Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Lights as rows, see `engines.light_terms`, `[K, 4 + C]` float64, and the albedo lattice.
+    """Lights as rows, see `engines.light_terms`, and the albedo lattice.
 
     A constant albedo goes into the intensities.
+
+    Returns:
+        `[L, K, 4 + C]` float64, L = 1 unless each camera has its own light; `[X, Y, Z, C]`.
     """
     like = torch.zeros((), dtype=torch.float64)
     none = torch.zeros(3, dtype=torch.float64)
-    terms: list[tuple[int, Tensor, Tensor]] = []  # kind, direction, intensity
+    terms: list[tuple[int, Tensor, Tensor]] = []  # kind, direction, intensity [1 or L, 1 or C]
     if isinstance(lighting.ambient, Tensor) or lighting.ambient != 0:
-        terms.append((AMBIENT, none, channels(lighting.ambient, like)[0]))
+        terms.append((AMBIENT, none, channels(lighting.ambient, like)))
     if lighting.headlight is not None:
         kind = FALLOFF if lighting.headlight.falloff else HEADLIGHT
-        terms.append((kind, none, channels(lighting.headlight.intensity, like)[0]))
+        terms.append((kind, none, channels(lighting.headlight.intensity, like)))
     for light in lighting.directional:
         to_light = torch.as_tensor(light.to_light).to(like)
         direction = to_light / to_light.norm()
-        terms.append((DIRECTIONAL, direction, channels(light.intensity, like)[0]))
+        terms.append((DIRECTIONAL, direction, channels(light.intensity, like)))
     if lighting.sh is not None:
-        rows = lighting.sh.to(like).reshape(9, -1)
+        sh = lighting.sh.to(like)
+        rows = (sh if lighting.varies else sh.reshape(1, 9, -1)).unbind(1)
         terms += [(SH + n, none, row) for n, row in enumerate(rows)]
 
     varies = isinstance(albedo, Tensor) and albedo.ndim == 4
-    constant = channels(1.0 if varies else albedo, like)[0]
+    constant = channels(1.0 if varies else albedo, like)
     lattice = albedo.to(values) if varies else values.new_zeros(0, 0, 0, 1)  # type: ignore[union-attr]
-    C = max(len(constant), lattice.shape[-1], *(len(x) for *_, x in terms), 1)
+    L = max((len(x) for *_, x in terms), default=1)
+    C = max(constant.shape[-1], lattice.shape[-1], *(x.shape[-1] for *_, x in terms), 1)
     table = [
-        torch.cat((none.new_tensor([kind]), direction, (intensity * constant).expand(C)))
+        torch.cat(
+            (
+                torch.cat((none.new_tensor([kind]), direction)).expand(L, -1),
+                (intensity * constant).expand(L, C),
+            ),
+            -1,
+        )
         for kind, direction, intensity in terms
     ]
-    lights = torch.stack(table) if table else none.new_zeros(0, 4 + C)
+    lights = torch.stack(table, 1) if table else none.new_zeros(1, 0, 4 + C)
     return lights, lattice.expand(*lattice.shape[:3], C).contiguous()

@@ -74,7 +74,7 @@ def raytrace(
 
     Raises:
         ValueError: no camera, an empty mesh, vertices that are not finite, an even
-            `supersampling`, or an albedo of the wrong shape.
+            `supersampling`, or an albedo or a light of the wrong shape.
 
     Worked value: a sphere seen under a headlight is `albedo` at its centre and 0 at its rim.
     """
@@ -85,6 +85,7 @@ def raytrace(
         raise ValueError("cameras: need at least one, got none")
     colors = _vertex_colors(mesh, albedo)
     lighting = lighting or Lighting()
+    lighting.check_views(len(cameras))
     tracer = MeshTracer(mesh)
     double = cameras.to(torch.zeros(0, dtype=torch.float64))
     fine = double.resized(s * cameras.width, s * cameras.height)
@@ -96,7 +97,7 @@ def raytrace(
         normals = hits.interpolate(mesh.vertex_normals) if smooth else tracer.face_normals(hits)
         n = normalize(torch.from_numpy(normals), dim=1, eps=SMALLEST_AREA)
         t = torch.from_numpy(hits.t)
-        irradiance = lighting.shade(n, -rays_d[hits.rays], t)
+        irradiance = lighting.for_view(camera).shade(n, -rays_d[hits.rays], t)
         radiance = irradiance * torch.from_numpy(hits.interpolate(colors))  # (P, C)
 
         forward = fine.c2w[camera, :3, 2]

@@ -48,7 +48,8 @@ def reference_pixels(
         )
 
     seen = surface(lattice, rays[events.rays], events, reattach)
-    colors = shade(lattice, rays, events, seen, lighting, albedo)
+    views = (events.rays // (H * W)) % N
+    colors = shade(lattice, rays, events, seen, views, lighting, albedo)
     foreground, clear = composite(events, seen.alphas, colors, B * N * H * W)
     silhouettes = (1 - clear).view(B, N, H, W)
     return (
@@ -80,11 +81,12 @@ def shade(
     rays: Rays,
     events: Events,
     seen: Surface,
+    views: Tensor,
     lighting: Lighting,
     albedo: float | Tensor,
 ) -> Tensor:
     """Colour `albedo · irradiance` of each event: `[E, C]`."""
-    irradiance = lighting.shade(seen.normals, -rays.d[events.rays], seen.t)
+    irradiance = lighting.shade(seen.normals, -rays.d[events.rays], seen.t, views)
     if isinstance(albedo, Tensor) and albedo.ndim == 4:
         last = torch.tensor(albedo.shape[:3]).to(seen.points) - 1
         box = lattice.bounds

@@ -64,7 +64,7 @@ def render(
     Args:
         lattice: `[X, Y, Z]` or `[B, X, Y, Z]` values.
         cameras: N views; moved to the lattice's dtype and device.
-        lighting: default `Lighting()`, a headlight of intensity 1.
+        lighting: default `Lighting()`, a headlight of intensity 1; may be another for each camera.
         albedo: a number, `[C]`, or a lattice of colours `[X, Y, Z, C]` (any resolution, same box).
         background: a number, `[C]`, or images `[N, H, W, C]`.
         coverage: anti-aliased silhouettes with up to `MAX_EVENTS` composited events per ray
@@ -85,6 +85,7 @@ def render(
     """
     check_arguments(lattice, albedo, tracer, reattach, engine, coverage)
     lighting = lighting or Lighting()
+    lighting.check_views(len(cameras))
     if engine == "auto":
         engine = "reference" if cpu_obstacle(lattice, tracer) else "cpu"
     if engine == "cpu":

@@ -42,7 +42,7 @@ class RenderedScene:
         images: `[N, H, W, C]` in [0, 1], C = 1 or 3, premultiplied by coverage over black.
         silhouettes: `[N, H, W]` coverage in [0, 1].
         cameras: the N cameras, OpenCV axes.
-        lighting: the light they were rendered under.
+        lighting: the light they were rendered under; None if the scene should not state it.
         bounds: `[2, 3]` box that holds the surface, world units.
         mesh: the surface.
         color_space: the space that `images` are in. Recorded; nothing is converted.
@@ -55,7 +55,7 @@ class RenderedScene:
     images: Tensor
     silhouettes: Tensor
     cameras: Cameras
-    lighting: Lighting
+    lighting: Lighting | None
     bounds: Tensor
     mesh: trimesh.Trimesh
     color_space: Literal["linear", "srgb"] = "linear"
@@ -182,7 +182,7 @@ def transforms(scene: RenderedScene) -> dict[str, Any]:
             "color_space": scene.color_space,
             "bounds": scene.bounds.detach().cpu().tolist(),
             "mesh": "mesh.ply",
-            "lighting": lighting_to_dict(scene.lighting),
+            **({"lighting": lighting_to_dict(scene.lighting)} if scene.lighting else {}),
         },
         **(splits if held_out else {}),
         "frames": frames,
@@ -191,6 +191,8 @@ def transforms(scene: RenderedScene) -> dict[str, Any]:
 
 def lighting_to_dict(lighting: Lighting) -> dict[str, object]:
     """A light as plain numbers for JSON; a light that is absent has no key."""
+    if lighting.varies:
+        raise ValueError("lighting: need one light for all views, each has its own")
     result: dict[str, object] = {"ambient": _numbers(lighting.ambient)}
     if lighting.headlight is not None:
         result["headlight"] = {

@@ -11,7 +11,7 @@ from scene_folders import write_transforms
 from torch import Tensor
 
 from multiview.appearance import MODELS, Appearance, Model
-from multiview.choose_appearance import choose_model, prediction_errors
+from multiview.choose_appearance import candidates, choose_look, prediction_error
 from multiview.light import choose_light
 from multiview.optimize.targets import Targets
 from multiview.scenes import Scene, load_scene
@@ -37,6 +37,9 @@ SH = torch.tensor(
 KNOWN = Lighting(ambient=0.2, headlight=Headlight(0.5), directional=[Directional((0, 1, 0), 0.3)])
 
 
+BLANK = Targets(CAMERAS, torch.zeros(26, 20, 24, 3), *[torch.ones(26, 20, 24)] * 3)
+
+
 def photographed(lighting: Lighting, albedo: Tensor | float = 1.0) -> Targets:
     out = render(BALL, CAMERAS, lighting=lighting, albedo=albedo)
     ones = torch.ones_like(out.silhouettes)
@@ -44,7 +47,7 @@ def photographed(lighting: Lighting, albedo: Tensor | float = 1.0) -> Targets:
 
 
 def rendered(look: Appearance) -> Rendering:
-    return render(BALL, CAMERAS, lighting=look.lighting, albedo=look.albedo)
+    return look.render(BALL, BLANK)
 
 
 def learn(look: Appearance, targets: Targets, passes: int = 1) -> None:
@@ -58,14 +61,14 @@ def test_an_unknown_light_is_recovered(passes: int) -> None:
     look = Appearance(3, None)
     learn(look, photographed(Lighting(headlight=None, sh=SH)), passes)
     # The ridge draws the brightest coefficient by a thousandth; all others keep within that too.
-    torch.testing.assert_close(look.sh, SH, atol=1e-3, rtol=1.1e-3)
+    torch.testing.assert_close(look.light.sh, SH, atol=1e-3, rtol=1.1e-3)
     normals = torch.nn.functional.normalize(
         torch.randn(500, 3, generator=torch.Generator().manual_seed(0)), dim=-1
     )
-    torch.testing.assert_close(sh_basis(normals) @ look.sh, sh_basis(normals) @ SH,
+    torch.testing.assert_close(sh_basis(normals) @ look.light.sh, sh_basis(normals) @ SH,
                                atol=1e-3, rtol=1e-3)  # fmt: skip
     assert torch.equal(look.albedo, torch.ones(3))
-    assert look.lighting.headlight is None
+    assert look.lighting(BLANK).headlight is None
 
 
 @pytest.mark.parametrize("albedo", [[0.8, 0.5, 0.25], [0.4]])
@@ -73,7 +76,7 @@ def test_an_albedo_under_a_known_light_is_recovered(albedo: list[float]) -> None
     look = Appearance(len(albedo), KNOWN)
     learn(look, photographed(KNOWN, torch.tensor(albedo)), passes=2)
     torch.testing.assert_close(look.albedo, torch.tensor(albedo), atol=1e-3, rtol=0)
-    assert look.lighting is KNOWN
+    assert look.lighting(BLANK) is KNOWN
 
 
 @pytest.mark.parametrize("known", [None, KNOWN])
@@ -154,7 +157,7 @@ def test_the_description_is_a_light_that_can_be_read_back(tmp_path: Path) -> Non
     light = choose_light(str(file), some_scene(tmp_path / "scene"))
     assert light is not None
     assert light.sh is not None
-    assert torch.equal(light.sh, look.sh)
+    assert torch.equal(light.sh, look.light.sh)
     assert light.headlight is None
     sharp = {"model": "constant", "albedo": [1.0], "blur": 0.0}
     assert Appearance(1, KNOWN).description() == sharp
@@ -190,16 +193,17 @@ def test_a_painted_surface_is_recovered(known: Lighting | None, model: Model) ->
 def test_the_simplest_model_that_predicts_is_chosen(known: Lighting | None) -> None:
     light = known or Lighting(headlight=None, sh=SH)
     painted_views = photographed(light, painted())
-    look = Appearance(3, known)
-    assert (
-        choose_model(BALL, photographed(light, torch.tensor([0.8, 0.5, 0.3])), look) == "constant"
-    )
+    look, looks = Appearance(3, known), candidates(MODELS, ("scene",))
+    plain = photographed(light, torch.tensor([0.8, 0.5, 0.3]))
+    assert choose_look(BALL, plain, look, looks).model == "constant"
     # Under an unknown light a ball's paint may as well be light: its points and normals are one.
-    assert choose_model(BALL, painted_views, look) in (["albedo"] if known else MODELS[1:])
+    chosen = choose_look(BALL, painted_views, look, looks)
+    assert chosen.model in (["albedo"] if known else MODELS[1:])
     glowing = photographed(Lighting(1.0, None), painted())
-    errors = prediction_errors(BALL, glowing, look)
-    assert errors["radiance"] < 0.02 < errors["constant"]
-    assert choose_model(BALL, painted_views[[0, 1]], look) == "constant"  # none to hold back
+    constant, _, radiance = (prediction_error(BALL, glowing, look, x) for x in looks)
+    assert radiance < 0.02 < constant
+    # none to hold back
+    assert choose_look(BALL, painted_views[[0, 1]], look, looks).model == "constant"
 
 
 def test_shadows_count_only_where_a_colour_can_explain_them() -> None:
@@ -241,7 +245,7 @@ def test_a_light_from_a_file_goes_before_the_scenes(tmp_path: Path) -> None:
     ("choice", "needles"),
     [
         ("scene", ("--light scene", "states no light", "--light estimate")),
-        ("sun", ("--light", "'sun'", "auto, estimate, scene")),
+        ("sun", ("--light", "'sun'", "auto, estimate, camera, per-view, scene")),
         ("light.txt", ("--light", "'light.txt'", ".json")),
         ("absent.json", ("absent.json", "no such file")),
         ("broken.json", ("broken.json",)),

@@ -21,6 +21,7 @@ import trimesh
 from multiview import cli
 from multiview.benchmark import run as runs
 from multiview.benchmark import scenes
+from multiview.benchmark.lamps import FROM_THE_CAMERA, lamps
 from multiview.benchmark.meshes import Topology, find_meshes
 from multiview.benchmark.paint import FINE, MIDDLE, SPREAD, painted, solid_texture
 from multiview.benchmark.run import BenchmarkConfig, benchmark
@@ -30,6 +31,7 @@ from multiview.config import FitConfig
 from multiview.fit import fit
 from multiview.recipes import RECIPES, Level
 from multiview.scenes import load_scene
+from multiview.unknown_light import FIXED_TO, FixedTo
 from sdfrender import Cameras, InputError, load_mesh, metrics
 from sdfrender.mesh import save_mesh
 from sdfrender.raytrace import raytrace
@@ -93,22 +95,36 @@ def test_a_scene_holds_what_the_ray_tracer_saw(ring_scene: Path) -> None:
     assert other.float().mean() < 0.01  # a ray along an edge may meet either triangle
 
 
+@pytest.mark.parametrize("fixed_to", FIXED_TO)
 def test_a_painted_scene_has_colours_and_a_light_of_its_own(
-    torus_file: Path, tmp_path: Path
+    fixed_to: FixedTo, torus_file: Path, tmp_path: Path
 ) -> None:
-    make_scene(torus_file, tmp_path / "ring", replace(SPEC, paint=True), quiet=True)
+    spec = replace(SPEC, paint=True, lamps=fixed_to)
+    make_scene(torus_file, tmp_path / "ring", spec, quiet=True)
     scene = load_scene(tmp_path / "ring")
-    assert scene.lighting is not None
-    assert scene.lighting.headlight is None
-    assert len(scene.lighting.directional) == 2
+    assert scene.lighting is None
     inside = scene.silhouettes == 1
     assert float(scene.images[inside].std(0).min()) > 0.05  # in each channel
     assert scene.mesh is not None
     mesh, albedo = painted(load_mesh(scene.mesh))
-    seen = raytrace(
-        mesh, scene.cameras[3], lighting=scene.lighting, albedo=torch.from_numpy(albedo)
-    )
-    assert float((scene.images[3] - seen.images[0]).abs().mean()) < 1e-4
+    lights = lamps(fixed_to, scene.cameras)
+    for n in (3, 17):
+        seen = raytrace(mesh, scene.cameras[n], lighting=lights[n], albedo=torch.from_numpy(albedo))
+        assert float((scene.images[n] - seen.images[0]).abs().mean()) < 1e-4
+
+
+def test_lamps_of_the_camera_turn_with_it() -> None:
+    cameras = scenes.benchmark_cameras(32)
+    lights = lamps("camera", cameras)
+    for n in (0, 9):
+        to_camera = cameras.c2w[n, :3, :3].double().T
+        for light, expected in zip(lights[n].directional, FROM_THE_CAMERA, strict=True):
+            seen_from_there = to_camera @ torch.as_tensor(light.to_light).double()
+            np.testing.assert_allclose(seen_from_there, expected, atol=1e-6)
+    first, second = (lamps("view", cameras)[n].directional[0].to_light for n in (0, 1))
+    again = lamps("view", cameras)[0].directional[0].to_light
+    assert torch.equal(torch.as_tensor(first), torch.as_tensor(again))
+    assert not torch.equal(torch.as_tensor(first), torch.as_tensor(second))
 
 
 def test_paint_is_on_the_surface_it_was_given(torus_file: Path) -> None:
@@ -128,9 +144,12 @@ def test_paint_is_on_the_surface_it_was_given(torus_file: Path) -> None:
 def test_fits_of_painted_meshes_estimate_the_light(torus_file: Path, tmp_path: Path) -> None:
     config = settings(torus_file, tmp_path, paint=True)
     assert config.scene_spec.paint
-    assert config.fit_config(Path(), Path(), 64).light == "estimate"
+    assert config.fit_config(Path(), Path(), 64).light == "auto"  # and none is stated
     assert config.title.endswith("painted")
-    assert settings(torus_file, tmp_path).fit_config(Path(), Path(), 64).light == "auto"
+    other = settings(torus_file, tmp_path, paint=True, lamps="camera")
+    assert other.title.endswith("painted, lamps of the camera")
+    with pytest.raises(InputError, match="--paint"):
+        settings(torus_file, tmp_path, lamps="view")
 
 
 def test_the_cameras_stand_where_they_should(ring_scene: Path) -> None:
@@ -191,12 +210,19 @@ def test_the_key_changes_with_all_that_defines_a_scene(torus_file: Path, tmp_pat
     save_mesh(other, trimesh.creation.icosphere(1))
     copy = tmp_path / "copy.ply"
     copy.write_bytes(torus_file.read_bytes())
+    others = {"image_size": 32, "noise": 0.1, "seed": 3, "paint": True, "lamps": "view"}
     keys = [
         SPEC.key(torus_file),
         SPEC.key(other),
         *(
             replace(SPEC, **{name: value}).key(torus_file)
-            for name, value in {"image_size": 32, "noise": 0.1, "seed": 3, "paint": True}.items()
+            for name, value in {
+                "image_size": 32,
+                "noise": 0.1,
+                "seed": 3,
+                "paint": True,
+                "lamps": "view",
+            }.items()
         ),
     ]
     assert len(set(keys)) == 2 + len(asdict(SPEC))
@@ -450,9 +476,9 @@ def test_the_command(
 def test_the_pixels_do_not_depend_on_the_processes(torus_file: Path) -> None:
     """The one test with processes of their own."""
     mesh, cameras = scenes.normalized(load_mesh(torus_file), torus_file), Cameras.cube(3.2, width=8)
-    traced = scenes.Traced(mesh)
-    here = scenes.trace_views(traced, cameras[:3], "ring", quiet=True)
+    traced, lights = scenes.Traced(mesh), [scenes.LIGHTING] * 3
+    here = scenes.trace_views(traced, cameras[:3], lights, "ring", quiet=True)
     with patch.object(scenes, "ProcessPoolExecutor", ProcessPoolExecutor):
-        there = scenes.trace_views(traced, cameras[:3], "ring", quiet=True)
+        there = scenes.trace_views(traced, cameras[:3], lights, "ring", quiet=True)
     for a, b in zip(here, there, strict=True):
         assert torch.equal(a, b)

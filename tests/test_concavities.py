@@ -18,6 +18,7 @@ from multiview.optimize.concavities import moved_in, open_concavities, surface, 
 from multiview.optimize.photo_consistency import BELIEVED, FEWEST, Looks, Photographs
 from multiview.optimize.targets import Targets
 from sdfrender import Cameras, Directional, Headlight, Lattice, Lighting, Rendering, render
+from sdfrender.lighting import turned_sh
 from sdfrender.primitives import box, difference, sphere
 
 LIGHTS = {
@@ -47,6 +48,13 @@ def cameras(count: int = 16, width: int = 91, height: int = 67) -> Cameras:
     Ks = plain.Ks.clone()
     Ks[:, :2, 2] += torch.tensor([2.6, -1.7])
     return Cameras(plain.c2w, Ks, width, height)
+
+
+# Fixed to the camera: from its upper left.
+OF_THE_CAMERA = torch.tensor([1.6, -0.7, -0.6, -0.5, 0.1, 0.1, 0.05, 0.1, -0.1])[:, None]
+LIGHTS["of each view"] = Lighting(
+    headlight=None, sh=turned_sh(OF_THE_CAMERA, cameras().c2w[:, :3, :3])
+)
 
 
 def photographs_of(lattice: Lattice, light: Lighting, albedo: Tensor) -> Targets:
@@ -80,7 +88,7 @@ def dense_search(
 ) -> float:
     """`Photographs.consistency` of one point in torch: every normal of 20000, views one by one."""
     uv, depths = scene.cameras.project(point[None])
-    rays, least, most = [], [], []
+    rays, views, least, most = [], [], [], []
     for v in range(len(uv)):
         column, row = (int(x) for x in uv[v, 0].floor())
         if not (0 <= column < scene.cameras.width and 0 <= row < scene.cameras.height):
@@ -95,6 +103,7 @@ def dense_search(
             v, max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2
         ].flatten(0, 1)
         rays.append(to_eye)
+        views.append(v)
         least.append(window.amin(0))
         most.append(window.amax(0))
     if len(rays) < FEWEST:
@@ -107,13 +116,14 @@ def dense_search(
         ((1 - z * z).sqrt() * turn.cos(), (1 - z * z).sqrt() * turn.sin(), z), -1
     ).float()
     believed = max(FEWEST, math.ceil(BELIEVED * len(rays)))
-    free = look.albedo.ndim > 1 or look.lighting.headlight is None
+    light = look.lighting(scene)
+    free = look.albedo.ndim > 1 or (light.headlight is None and not light.varies)
     shades = torch.stack(
         [
-            look.lighting.shade(normals, (e / d).expand_as(normals), d.expand(len(normals)))
-            if look.lighting.headlight is not None
+            light.for_view(v).shade(normals, (e / d).expand_as(normals), d.expand(len(normals)))
+            if light.headlight is not None or light.varies
             else torch.ones(len(normals), 1)
-            for e, d in zip(to_eye, distance, strict=True)
+            for e, d, v in zip(to_eye, distance, views, strict=True)
         ],
         1,
     )  # (Q, V, C)
@@ -142,14 +152,14 @@ def test_agreement_is_that_of_a_dense_search(light: str, free: bool) -> None:
     albedo = on(truth, (C,)) if free else torch.full((C,), 0.8)
     appearance = look(LIGHTS[light], albedo)
     with torch.no_grad():
-        out = appearance.render(truth, scene.cameras)
+        out = appearance.render(truth, scene)
     _, points, normals = surface(truth)
     some = torch.arange(0, len(points), 97)
     depths = torch.tensor([0.0, 0.07, 0.19])
     places = points[some][:, None] - depths[:, None] * normals[some][:, None]
     slack = 0.05 + depths
     found = Photographs(scene, out).consistency(
-        places, normals[some], slack, Looks.under(appearance), 2
+        places, normals[some], slack, Looks.under(appearance, scene), 2
     )
     exact = np.array(
         [
@@ -181,9 +191,9 @@ def test_views_agree_on_the_surface_and_not_behind_a_lid(light: str) -> None:
 
     def agreement(shape: Lattice, points: Tensor) -> np.ndarray:
         with torch.no_grad():
-            out = appearance.render(shape, scene.cameras)
+            out = appearance.render(shape, scene)
         normal = torch.tensor([[0.0, 1.0, 0.0]]).expand(len(points), 3)
-        looks = Looks.under(appearance)
+        looks = Looks.under(appearance, scene)
         return Photographs(scene, out).consistency(
             points[:, None], normal, torch.tensor([0.05]), looks, 1
         )[:, 0]
@@ -204,10 +214,10 @@ def test_few_views_say_nothing() -> None:
     appearance = look(LIGHTS["headlight"], torch.ones(1))
     scene = photographs_of(truth, LIGHTS["headlight"], torch.ones(1))[range(FEWEST - 1)]
     with torch.no_grad():
-        out = appearance.render(truth, scene.cameras)
+        out = appearance.render(truth, scene)
     _, points, normals = surface(truth)
     found = Photographs(scene, out).consistency(
-        points[:50, None], normals[:50], torch.tensor([1.0]), Looks.under(appearance), 1
+        points[:50, None], normals[:50], torch.tensor([1.0]), Looks.under(appearance, scene), 1
     )
     assert np.isinf(found).all()
 
@@ -217,10 +227,16 @@ def test_pixels_that_are_not_trusted_say_nothing() -> None:
     appearance = look(LIGHTS["headlight"], torch.ones(1))
     scene = photographs_of(truth, LIGHTS["headlight"], torch.ones(1))
     with torch.no_grad():
-        out = appearance.render(truth, scene.cameras)
+        out = appearance.render(truth, scene)
     _, points, normals = surface(truth)
     blind = replace(scene, image_weights=torch.zeros_like(scene.image_weights))
-    arguments = (points[:50, None], normals[:50], torch.tensor([1.0]), Looks.under(appearance), 1)
+    arguments = (
+        points[:50, None],
+        normals[:50],
+        torch.tensor([1.0]),
+        Looks.under(appearance, scene),
+        1,
+    )
     assert np.isfinite(Photographs(scene, out).consistency(*arguments)).any()
     assert np.isinf(Photographs(blind, out).consistency(*arguments)).all()
 
@@ -230,9 +246,9 @@ def test_threads_change_nothing() -> None:
     scene = photographs_of(truth, LIGHTS["colour"], torch.ones(3))
     appearance = look(LIGHTS["colour"], torch.ones(3))
     with torch.no_grad():
-        out = appearance.render(lid, scene.cameras)
+        out = appearance.render(lid, scene)
     _, points, normals = surface(lid)
-    looks, slack = Looks.under(appearance), torch.tensor([0.05])
+    looks, slack = Looks.under(appearance, scene), torch.tensor([0.05])
     one, three = (
         Photographs(scene, out).consistency(points[:, None], normals, slack, looks, n)
         for n in (1, 3)
@@ -342,7 +358,7 @@ def test_moves_that_let_views_see_through_are_taken_back_and_others_are_not() ->
     moved = lattice_of(difference(difference(box((0.7, 0.5, 0.15)), dent), bore)).redistance()
     targets, appearance = photographs_of(plate, light, albedo), look(light, albedo)
     with torch.no_grad():
-        out = appearance.render(plate, targets.cameras)
+        out = appearance.render(plate, targets)
 
     kept = without_holes(moved, plate, targets, out, appearance)
     with torch.no_grad():

@@ -41,7 +41,7 @@ def test_gains_are_those_of_the_photographs() -> None:
     """Three channels, one view that sees nothing, some wrong pixels."""
     cameras, lattice, truth = tiny.ring(4, 41, 33), tiny.true_lattice(), gains(4, 3)
     look = Appearance(3, tiny.LIGHT)
-    out = look.render(lattice, cameras)
+    out = render(lattice, cameras, lighting=tiny.LIGHT)
     ones = torch.ones_like(out.silhouettes)
     images = out.images.expand(-1, -1, -1, 3) * truth[:, None, None]
     images[:, ::7] = 0.9  # highlights, say
@@ -95,7 +95,7 @@ def test_with_cameras_that_are_refined_too(uneven_scene: Path, tmp_path: Path) -
     assert float(ratio.max() / ratio.min()) < 1.05
     assert float(state.corrections.rotations.abs().max()) < 0.02  # they were right
     targets = Targets.of(state.scene, state.scene.train)
-    seen = state.appearance.render(state.lattice, targets.cameras).images.detach()
+    seen = state.appearance.render(state.lattice, targets).images.detach()
     even = replace(targets, images=targets.images / state.gains[:, None, None])
     assert psnr(seen, even.images) > psnr(seen, targets.images) + 5
 

@@ -66,6 +66,8 @@ LIGHTS: dict[str, Callable[[], Appearance]] = {
     "grey": lambda: Appearance(1, tiny.LIGHT),
     "RGB": lambda: with_albedo(Appearance(3, COLORED), [0.9, 0.6, 1.1]),
     "unknown light": lambda: with_sh(Appearance(3, None)),
+    "light of the camera": lambda: with_sh(Appearance(3, None, fixed_to="camera")),
+    "light of each view": lambda: with_sh(Appearance(3, None, fixed_to="view", views=3)),
     "painted, blurred": lambda: blurred(with_sh(Appearance(3, None, "albedo"))),
 }
 
@@ -76,8 +78,9 @@ def with_albedo(look: Appearance, albedo: list[float]) -> Appearance:
 
 
 def with_sh(look: Appearance) -> Appearance:
-    look.sh = 0.2 * torch.randn(look.sh.shape, generator=torch.Generator().manual_seed(3))
-    look.sh[0] = 0.7
+    sh = 0.2 * torch.randn(look.light.sh.shape, generator=torch.Generator().manual_seed(3))
+    sh[..., 0, :] = 0.7
+    look.light = replace(look.light, sh=sh)
     return look
 
 
@@ -95,7 +98,8 @@ def photographs(look: Appearance, count: int = 3, width: int = 37, height: int =
     """
     cameras = tiny.ring(count, width, height)
     cameras.Ks[:, :2, :2] *= torch.linspace(0.9, 1.2, count)[:, None, None]
-    out = render(tiny.true_lattice(), cameras, lighting=look.lighting, albedo=look.albedo)
+    blank = Targets(cameras, *[torch.zeros(count, height, width)] * 4)
+    out = look.render(tiny.true_lattice(), blank)
     random = torch.Generator().manual_seed(1)
     noise = 0.1 * torch.randn(out.images.shape, generator=random)
     trust = torch.rand((2, *out.silhouettes.shape), generator=random)
@@ -181,11 +185,11 @@ def test_it_shows_its_rendering_to_the_appearance() -> None:
     LeastSquares(lattice, targets, look, weights, BAND)
     _, out = energy(lattice, targets, other, weights, 1.0)
     other.observe(out, targets, lattice)
-    before = look.sh
+    before = look.light.sh
     for each in (look, other):
         each.solve()
-    torch.testing.assert_close(look.sh, other.sh)
-    assert not torch.equal(look.sh, before)
+    torch.testing.assert_close(look.light.sh, other.light.sh)
+    assert not torch.equal(look.light.sh, before)
 
 
 # ---------------------------------------------------------------------- matrices of the band

@@ -91,6 +91,8 @@ def scene(name: str, dtype: torch.dtype = torch.float64) -> Scene:
             "albedo": noise((5, 6, 7, 3), 4).abs(),
             "background": noise((3,), 5).abs(),
         }
+    elif name == "light of each view":
+        options = {"lighting": sr.Lighting(ambient=0.4, sh=0.2 * noise((2, 9, 3), 3))}
     elif name == "coloured background":
         options = {"background": noise((2, HEIGHT, WIDTH, 3), 5).abs()}
     elif name == "grey albedo":

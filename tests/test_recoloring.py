@@ -25,14 +25,20 @@ from multiview.recipes import (
     for_colors,
     sdfdiff,
 )
+from multiview.unknown_light import FixedTo
 from sdfrender import Lattice, Lighting, render
 
 Doubles = NDArray[np.float64]
 
 
-def painted(known: Lighting | None, model: Model = "albedo", channels: int = 3) -> Appearance:
+def painted(
+    known: Lighting | None,
+    model: Model = "albedo",
+    channels: int = 3,
+    fixed_to: FixedTo = "scene",
+) -> Appearance:
     """With a lattice of colours of its own resolution."""
-    look = with_sh(Appearance(channels, known, model))
+    look = with_sh(Appearance(channels, known, model, fixed_to=fixed_to, views=3))
     random = torch.Generator().manual_seed(4)
     look.albedo = 0.3 + torch.rand((9, 8, 7, channels), generator=random)
     look.rest = torch.linspace(0.4, 0.7, channels)
@@ -43,6 +49,8 @@ LOOKS = {
     "unknown light": lambda: painted(None),
     "known light": lambda: painted(COLORED),
     "radiance": lambda: painted(None, "radiance"),
+    "light of the camera": lambda: painted(None, fixed_to="camera"),
+    "light of each view": lambda: painted(None, fixed_to="view"),
     "grey": lambda: painted(tiny.LIGHT, channels=1),
 }
 
@@ -72,7 +80,7 @@ def test_images_change_as_renderings_do(name: str) -> None:
 
     moved = look.albedo.clone()
     moved.view(-1, C)[torch.from_numpy(colors.ids)] += torch.from_numpy(change.reshape(-1, C))
-    repainted = render(lattice, targets.cameras, lighting=look.lighting, albedo=moved)
+    repainted = render(lattice, targets.cameras, lighting=look.lighting(targets), albedo=moved)
     alone = out.hit_mask & (out.silhouettes > 0.999)
     assert int(alone.sum()) > 50
     expected = (repainted.images - out.images)[alone]
@@ -112,7 +120,7 @@ def test_the_gradient_is_half_the_energys(blur: float) -> None:
     found, colors, targets = problem(look)
     lattice, w = found.band.lattice, found.w_color
     albedo = look.albedo.double().requires_grad_()
-    out = render(lattice, targets.cameras, lighting=look.lighting, albedo=albedo.float())
+    out = render(lattice, targets.cameras, lighting=look.lighting(targets), albedo=albedo.float())
     r, _ = residuals(targets, out, look)
     seen = found.J.rendering.hit_mask & (w.amax(-1) > 0)
     unit = float(w[seen].mean())

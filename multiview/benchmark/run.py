@@ -21,6 +21,7 @@ from multiview.fit import fit
 from multiview.hull import visual_hull
 from multiview.run_folder import holds_run
 from multiview.scenes import load_scene
+from multiview.unknown_light import FixedTo
 from sdfrender import InputError, extract_mesh, load_mesh, metrics
 from sdfrender.files import one_line, read_bytes, write_bytes, write_json
 
@@ -43,6 +44,7 @@ class BenchmarkConfig:
         seed: of the noise and of the fits.
         again: fit also where a finished run has the same settings.
         paint: meshes with colours, under a light that the fits have to find.
+        lamps: what that light is fixed to, which they have to find as well.
     """
 
     meshes: tuple[Path, ...]
@@ -57,6 +59,7 @@ class BenchmarkConfig:
     threads: int | None = None
     again: bool = False
     paint: bool = False
+    lamps: FixedTo = "scene"
 
     def __post_init__(self) -> None:
         if not self.resolutions or sorted(set(self.resolutions)) != list(self.resolutions):
@@ -65,6 +68,8 @@ class BenchmarkConfig:
                 f"got {' '.join(map(str, self.resolutions))}"
             )
         well_spread(self.views)
+        if self.lamps != "scene" and not self.paint:
+            raise InputError(f"--lamps: need --paint as well, to light by those of {self.lamps}")
         if not 0 <= self.noise <= 1:
             raise InputError(f"--noise: need a number from 0 to 1, got {self.noise}")
         for resolution in self.resolutions:
@@ -73,7 +78,7 @@ class BenchmarkConfig:
     @property
     def scene_spec(self) -> SceneSpec:
         """What defines the scenes."""
-        return SceneSpec(self.image_size, self.noise, self.seed, self.paint)
+        return SceneSpec(self.image_size, self.noise, self.seed, self.paint, self.lamps)
 
     @property
     def train_views(self) -> str | None:
@@ -91,7 +96,6 @@ class BenchmarkConfig:
             resolution=resolution,
             train_views=self.train_views,
             image_size=self.image_size,
-            light="estimate" if self.paint else "auto",
             seed=self.seed,
             threads=self.threads,
         )
@@ -100,7 +104,8 @@ class BenchmarkConfig:
     def title(self) -> str:
         """The settings in one line."""
         noise = f", noise {self.noise:g}" if self.noise else ""
-        paint = ", painted" if self.paint else ""
+        lamps = f", lamps of the {self.lamps}" if self.lamps != "scene" else ""
+        paint = f", painted{lamps}" if self.paint else ""
         return (
             f"--preset {self.preset} --init {self.init}, "
             f"{self.views} views of {self.image_size}²{noise}{paint}"

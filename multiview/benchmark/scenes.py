@@ -2,7 +2,7 @@
 
 A mesh is centred and scaled until its longest side is 1.5. 26 cameras look at it from the faces,
 edges and corners of a cube, 6 more are held out. The light is known and the albedo is 1, or the
-mesh is painted (`paint`) and stands in a light of the scene, which the fit has to find.
+mesh is painted (`paint`) and the light of some `lamps` has to be found.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from multiview.benchmark.lamps import lamps
 from multiview.benchmark.paint import painted
+from multiview.unknown_light import FixedTo
 from sdfrender import Cameras, InputError, Lighting, load_mesh
 from sdfrender.files import read_bytes
 from sdfrender.lighting import Directional, Headlight
@@ -38,14 +40,6 @@ SUPERSAMPLING = 3
 LIGHTING = Lighting(
     headlight=Headlight(0.7), directional=(Directional((0.3, 0.8, 0.5), intensity=0.3),)
 )
-LIGHTING_PAINTED = Lighting(
-    ambient=0.45,
-    headlight=None,
-    directional=(
-        Directional((0.3, 0.8, 0.5), intensity=0.45),
-        Directional((-0.7, 0.2, -0.4), intensity=0.3),
-    ),
-)
 HELD_OUT = (
     (1.0, 2.0, 3.0),
     (-3.0, 1.0, 2.0),
@@ -54,7 +48,7 @@ HELD_OUT = (
     (3.0, -1.0, -2.0),
     (-2.0, 3.0, -1.0),
 )
-VERSION = 1  # of what this file makes: a higher one makes scenes again
+VERSION = 2  # of what this file makes: a higher one makes scenes again
 
 
 @dataclass(frozen=True)
@@ -66,18 +60,15 @@ class SceneSpec:
         noise: standard deviation of Gaussian noise on the colour of the training views, where the
             mask is not empty. The held-out views stay clean.
         seed: of the noise.
-        paint: give the mesh colours, and a light that is fixed to the scene.
+        paint: give the mesh colours, and light it by lamps that the scene does not state.
+        lamps: what they are fixed to.
     """
 
     image_size: int = 256
     noise: float = 0.0
     seed: int = 0
     paint: bool = False
-
-    @property
-    def lighting(self) -> Lighting:
-        """What the scene is lit by."""
-        return LIGHTING_PAINTED if self.paint else LIGHTING
+    lamps: FixedTo = "scene"
 
     def key(self, mesh: Path) -> str:
         """Eight hexadecimal digits that change with anything that the scene depends on."""
@@ -97,11 +88,18 @@ def make_scene(mesh: Path, folder: Path, spec: SceneSpec, quiet: bool = False) -
     shape = normalized(load_mesh(mesh), mesh)
     cameras = benchmark_cameras(spec.image_size)
     held_out = range(len(cameras) - len(HELD_OUT), len(cameras))
-    traced = Traced(*painted(shape), spec.lighting) if spec.paint else Traced(shape)
-    images, silhouettes = trace_views(traced, cameras, mesh.stem, quiet)
+    traced = Traced(*painted(shape)) if spec.paint else Traced(shape)
+    lights = lamps(spec.lamps, cameras) if spec.paint else [LIGHTING] * len(cameras)
+    images, silhouettes = trace_views(traced, cameras, lights, mesh.stem, quiet)
     images = with_noise(images, silhouettes, spec, held_out)
     scene = RenderedScene(
-        images, silhouettes, cameras, spec.lighting, torch.tensor(BOUNDS), shape, held_out=held_out
+        images,
+        silhouettes,
+        cameras,
+        None if spec.paint else LIGHTING,
+        torch.tensor(BOUNDS),
+        shape,
+        held_out=held_out,
     )
     write_scene(folder, scene, bits=16, force=True)
 
@@ -162,34 +160,33 @@ def well_spread(views: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Traced:
-    """What is ray traced: a mesh, its albedo (a number or `[V, C]`) and its light."""
+    """What is ray traced: a mesh, and its albedo (a number or `[V, C]`)."""
 
     mesh: trimesh.Trimesh
     albedo: float | NDArray[np.float64] = 1.0
-    lighting: Lighting = LIGHTING
 
 
-def trace_views(traced: Traced, cameras: Cameras, name: str, quiet: bool) -> tuple[Tensor, Tensor]:
+def trace_views(
+    traced: Traced, cameras: Cameras, lights: list[Lighting], name: str, quiet: bool
+) -> tuple[Tensor, Tensor]:
     """Images `[N, H, W, C]` and silhouettes `[N, H, W]`, several views at a time."""
     images: list[Tensor] = [torch.zeros(0)] * len(cameras)
     silhouettes = list(images)
     workers = min(len(os.sched_getaffinity(0)), len(cameras))
     # Fresh processes: torch's threads do not survive a fork.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        views = {pool.submit(_trace, traced, cameras[n]): n for n in range(len(cameras))}
+        views = {pool.submit(_trace, traced, cameras[n], lights[n]): n for n in range(len(cameras))}
         bar = tqdm(as_completed(views), name, len(views), unit="view", disable=quiet or None)
         for view in bar:
             images[views[view]], silhouettes[views[view]] = map(torch.from_numpy, view.result())
     return torch.stack(images), torch.stack(silhouettes)
 
 
-def _trace(traced: Traced, camera: Cameras) -> tuple[np.ndarray, np.ndarray]:
+def _trace(traced: Traced, camera: Cameras, light: Lighting) -> tuple[np.ndarray, np.ndarray]:
     """One view, as arrays: tensors would be shared through files that outlive the process."""
     torch.set_num_threads(1)
     albedo = torch.as_tensor(traced.albedo)
-    seen = raytrace(
-        traced.mesh, camera, lighting=traced.lighting, albedo=albedo, supersampling=SUPERSAMPLING
-    )
+    seen = raytrace(traced.mesh, camera, lighting=light, albedo=albedo, supersampling=SUPERSAMPLING)
     return seen.images[0].numpy(), seen.silhouettes[0].numpy()
 
 

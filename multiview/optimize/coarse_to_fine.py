@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from multiview.appearance import SMOOTHNESS_AFTER, Appearance, Model
-from multiview.choose_appearance import choose_model
+from multiview.appearance import SMOOTHNESS_AFTER, Appearance
+from multiview.choose_appearance import decide
 from multiview.config import FitConfig
 from multiview.exposure import estimate_gains, exposed, relative
-from multiview.hull import visual_hull
 from multiview.optimize.concavities import open_concavities
 from multiview.optimize.energy import Terms, Weights
 from multiview.optimize.floaters import remove_floaters
@@ -150,7 +149,7 @@ def optimize(
             if not isinstance(recipe, SdfDiffRecipe):  # which never redistances
                 state.lattice = state.lattice.redistance()
         if start is None and number == 0:
-            state.appearance.model = appearance_model(state, config, level_targets)
+            decide(state.appearance, config, state.lattice, level_targets)
         if state.appearance.model != "constant":
             recipe, level = painted, painted.levels[number]
         given = corrected(state, level_targets)
@@ -247,19 +246,6 @@ def refine_exposures(state: Fit, targets: Targets) -> None:
     if state.corrections is not None:
         targets = replace(targets, cameras=state.corrections.apply(targets.cameras))
     state.gains = relative(estimate_gains(state.lattice, state.appearance, targets))
-
-
-def appearance_model(state: Fit, config: FitConfig, targets: Targets) -> Model:
-    """What `--appearance` asks for; if nothing, what predicts views that were held back."""
-    if config.appearance != "auto":
-        return config.appearance
-    if config.preset == "sdfdiff":
-        return "constant"
-    box = state.lattice
-    hull = visual_hull(
-        targets.cameras, targets.silhouettes, targets.silhouette_weights, box.resolution, box.bounds
-    )
-    return choose_model(hull, targets, state.appearance)
 
 
 def choose_method(

@@ -53,7 +53,7 @@ def open_concavities(lattice: Lattice, targets: Targets, appearance: Appearance)
     targets = targets[take_turns(targets.cameras, lattice.bounds.mean(0), MOST_VIEWS)[0]]
     targets = targets.for_lattice(lattice, PIXELS_PER_CELL)
     with torch.no_grad():
-        out = appearance.render(lattice, targets.cameras)
+        out = appearance.render(lattice, targets)
     certain = appearance.certain(out, targets)
     ids, points, normals = surface(lattice)
     looked_at = unexplained(lattice, targets, out, appearance, certain)[ids] > UNEXPLAINED
@@ -63,7 +63,7 @@ def open_concavities(lattice: Lattice, targets: Targets, appearance: Appearance)
     steps = np.zeros(len(looked_at))
     steps[looked_at] = inward_steps(
         photographs,
-        Looks.under(appearance),
+        Looks.under(appearance, targets),
         points[looked_at],
         normals[looked_at],
         float(lattice.spacing.max()),
@@ -161,7 +161,7 @@ def without_holes(
         appearance: of them.
     """
     with torch.no_grad():
-        left = appearance.render(moved, targets.cameras).silhouettes
+        left = appearance.render(moved, targets).silhouettes
     full = torch.minimum(targets.silhouettes, targets.silhouette_weights) > 0.99
     holes = full & (out.silhouettes > 0.5) & (left < 0.5) & out.hit_mask
     points = targets.cameras.unproject(out.depths, holes)

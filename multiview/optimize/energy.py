@@ -88,7 +88,7 @@ def energy(
         weights: of the terms.
         share: n / N, the part of all views that these are.
     """
-    out = appearance.render(lattice, targets.cameras)
+    out = appearance.render(lattice, targets)
     w_color, w_silhouette = pixel_weights(lattice, targets, appearance, weights)
     r_color, r_silhouette = residuals(targets, out, appearance)
     color = w_color * robust(r_color, weights.huber).mean(-1)

@@ -130,7 +130,7 @@ class GaussNewton:
         """Let colour and light see the shape as it stands."""
         targets, look = self._targets(turn), self.appearance
         with torch.no_grad():
-            out = look.render(self.lattice, targets.cameras)
+            out = look.render(self.lattice, targets)
         look.observe(out, targets, self.lattice)
 
     def state(self) -> dict[str, Tensor]:

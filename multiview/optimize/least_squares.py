@@ -69,7 +69,10 @@ class LeastSquares:
     ) -> None:
         self.band = band = Band(lattice, width, weights.band)
         self.J = linearize(
-            lattice, targets.cameras, lighting=appearance.lighting, albedo=appearance.albedo
+            lattice,
+            targets.cameras,
+            lighting=appearance.lighting(targets),
+            albedo=appearance.albedo,
         )
         self.lens_twice, take_turns = appearance.photograph_twice_, count > 1
         out = self.J.rendering

@@ -45,7 +45,8 @@ class Looks:
     """The ways in which a point of the surface may look: one for each normal.
 
     Args:
-        lights: `[K, 4 + C]` rows of `sdfrender.engines.light_terms`, an albedo within.
+        lights: `[L, K, 4 + C]` rows of `sdfrender.engines.light_terms`, an albedo within; L = 1
+            unless each view has its own light.
         normals: `[Q, 3]` unit, to begin the search for the best one with.
         rings: angles at which to search around it, radians.
         free: whether the albedo may be any, which leaves how colours change from view to view.
@@ -57,14 +58,14 @@ class Looks:
     free: bool
 
     @classmethod
-    def under(cls, appearance: Appearance) -> Looks:
-        """Those that a colour and a light allow.
+    def under(cls, appearance: Appearance, targets: Targets) -> Looks:
+        """Those that a colour and the light of some views allow.
 
         If all light is fixed to the scene, every constant colour is allowed: an estimated light is
         not what surfaces that are wrong should be judged by.
         """
-        light, albedo = appearance.lighting, appearance.albedo
-        if light.headlight is None:
+        light, albedo = appearance.lighting(targets), appearance.albedo
+        if light.headlight is None and not light.varies:
             constant = Lighting(ambient=torch.ones(albedo.shape[-1]), headlight=None)
             rows, _ = pack_light(constant, 1.0, albedo)
             return cls(rows.numpy(), np.array([[0.0, 0, 1]]), np.zeros(0), free=True)
@@ -144,7 +145,7 @@ def fill_consistency(
 ) -> None:
     """`Photographs.consistency` of `[P, J, 3]` points into `[P, J]`, which is inf before."""
     N, C = len(cameras[0]), pictures[0].shape[3]
-    seen = (np.zeros((N, 4)), np.zeros((N, C)), np.zeros((N, C)))
+    seen = (np.zeros(N, np.int64), np.zeros((N, 4)), np.zeros((N, C)), np.zeros((N, C)))
     room = (np.zeros((N, C)), np.zeros(N), np.zeros(N, np.bool_))
     for p in range(points.shape[0]):
         for j in range(points.shape[1]):
@@ -190,12 +191,12 @@ def _least_disagreement(views: int, seen: Any, looks: Any, room: Any) -> float:
 def _look(point: Any, normal: Any, slack: Any, cameras: Any, pictures: Any, seen: Any) -> int:
     """Collect the views that see a point; returns how many.
 
-    `seen` is filled: `[N, 4]` direction to the eye and distance from it, then the least and the
-    most that its colour can be, `[N, C]` each.
+    `seen` is filled: `[N]` which view it is, `[N, 4]` direction to the eye and distance from it,
+    then the least and the most that its colour can be, `[N, C]` each.
     """
     eyes, rotations, Ks = cameras
     darkest, brightest, depths = pictures
-    towards, least, most = seen
+    which, towards, least, most = seen
     _, H, W = depths.shape
     count = 0
     for v in range(len(eyes)):
@@ -214,6 +215,7 @@ def _look(point: Any, normal: Any, slack: Any, cameras: Any, pictures: Any, seen
             continue
         if depth > depths[v, row, column] + slack:
             continue
+        which[count] = v
         towards[count, 0] = -x / distance
         towards[count, 1] = -y / distance
         towards[count, 2] = -z / distance
@@ -228,12 +230,13 @@ def _look(point: Any, normal: Any, slack: Any, cameras: Any, pictures: Any, seen
 @scalar
 def _disagreement(normal: Any, views: int, seen: Any, lights: Any, free: bool, room: Any) -> float:
     """Mean squared distance of one look from what the views show, over those that are believed."""
-    towards, least, most = seen
+    which, towards, least, most = seen
     colors, squares, dropped = room
     C = colors.shape[1]
     for v in range(views):
         ray = (-towards[v, 0], -towards[v, 1], -towards[v, 2])
-        irradiance(lights, normal, ray, towards[v, 3], colors[v])
+        light = lights[which[v] % len(lights)]
+        irradiance(light, normal, ray, towards[v, 3], colors[v])
         dropped[v] = False
     believed = max(FEWEST, math.ceil(BELIEVED * views))
     total = 0.0
@@ -261,7 +264,7 @@ def _disagreement(normal: Any, views: int, seen: Any, lights: Any, free: bool, r
 @scalar
 def _fit_albedo(views: int, seen: Any, colors: Any, dropped: Any) -> None:
     """Scale each channel of `[views, C]` colours to what the views show in the middle."""
-    _, least, most = seen
+    _, _, least, most = seen
     for c in range(colors.shape[1]):
         shown, given = 0.0, 1e-12
         for v in range(views):

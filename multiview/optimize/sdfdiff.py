@@ -127,7 +127,7 @@ def energy(
     out = render(
         lattice,
         targets.cameras,
-        lighting=appearance.lighting,
+        lighting=appearance.lighting(targets),
         albedo=appearance.albedo,
         coverage=False,
         reattach="one_step",

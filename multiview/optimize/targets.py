@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -28,6 +28,7 @@ class Targets:
         silhouettes: `[N, H, W]` coverage in [0, 1].
         silhouette_weights: `[N, H, W]` how far each pixel's silhouette can be trusted, in [0, 1].
         image_weights: `[N, H, W]` how far its colour can be trusted.
+        views: `[N]` which of a scene's views they are; by default the first N.
     """
 
     cameras: Cameras
@@ -35,6 +36,11 @@ class Targets:
     silhouettes: Tensor
     silhouette_weights: Tensor
     image_weights: Tensor
+    views: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+
+    def __post_init__(self) -> None:
+        if not len(self.views):
+            object.__setattr__(self, "views", torch.arange(len(self.cameras)))
 
     @classmethod
     def of(cls, scene: Scene, views: Sequence[int]) -> Targets:
@@ -46,6 +52,7 @@ class Targets:
             scene.silhouettes[ids],
             scene.silhouette_weights[ids],
             scene.image_weights[ids],
+            ids,
         )
 
     def __getitem__(self, views: Sequence[int] | Tensor) -> Targets:
@@ -56,6 +63,7 @@ class Targets:
             self.silhouettes[ids],
             self.silhouette_weights[ids],
             self.image_weights[ids],
+            self.views[ids],
         )
 
     def resized(self, width: int, height: int) -> Targets:
@@ -73,6 +81,7 @@ class Targets:
             average(self.silhouettes),
             average(self.silhouette_weights),
             average(self.image_weights),
+            self.views,
         )
 
     def within(self, longest: int) -> Targets:

@@ -189,7 +189,13 @@ def upright(up: Up, heading: float) -> Tensor:
 
 def fresh(appearance: Appearance) -> Appearance:
     """A copy in which nothing is estimated yet."""
-    return Appearance(len(appearance.sh[0]), appearance.known, lens=appearance.lens)
+    return Appearance(
+        appearance.channels,
+        appearance.known,
+        lens=appearance.lens,
+        fixed_to=appearance.light.fixed_to,
+        views=appearance.views,
+    )
 
 
 def _empty(grid: tuple[int, int, int], bounds: Tensor) -> Lattice:

@@ -38,7 +38,7 @@ class Scene:
         views: `[N, 16]` float64: each camera's A, o, axis and focal, see `View`.
         width: pixels.
         height: pixels.
-        lights: `[K, 4 + C]` float64, see `light_terms`.
+        lights: `[1, K, 4 + C]` float64, see `light_terms`; or `[N, K, 4 + C]`, those of each view.
         albedo: `[X, Y, Z, C]` over the same box; `[0, 0, 0, C]` for an albedo of 1.
         coverage: find grazes.
         most: events per ray.
@@ -70,6 +70,10 @@ class Scene:
     def view_numbers(self, n: int) -> Any:
         """Camera n, see `view.view_of`."""
         return np.append(self.views[n], (self.width, self.height))
+
+    def lights_of(self, n: int) -> Any:
+        """`[K, 4 + C]` of view n."""
+        return self.lights[n % len(self.lights)]
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ class Pixels(NamedTuple):
 def render(scene: Scene) -> tuple[Traced, Pixels]:
     """Events and images of every lattice from every view."""
     grid, B, N, P = scene.grid, len(scene.values), len(scene.views), scene.width * scene.height
-    dtype, C = scene.values.dtype, scene.lights.shape[1] - INTENSITY
+    dtype, C = scene.values.dtype, scene.lights.shape[-1] - INTENSITY
     drawn, reach = _drawn_and_reach(scene)
     cells = [find_near_cells(x, grid, reach, scene.threads) for x in scene.values]
     bands = _bands(scene.height, B * N, scene.threads)
@@ -138,7 +142,7 @@ def render(scene: Scene) -> tuple[Traced, Pixels]:
         seen = raster_numbers(view[:9].reshape(3, 3), (view[9:12] - scene.lo) / scene.h, scene.h)
         count = render_rows(
             c.padded, c.block_low, c.records, c.surface, c.caps, size, scene.view_numbers(n), seen,
-            drawn[n], part.start, part.stop, scene.coverage, scene.most, scene.lights,
+            drawn[n], part.start, part.stop, scene.coverage, scene.most, scene.lights_of(n),
             scene.albedo, events[task], *(x[b, n] for x in out),
         )  # fmt: skip
         return Found(b, n, events[task], count)
@@ -154,7 +158,7 @@ class Gradients(NamedTuple):
     Args:
         values: `[B, X, Y, Z]`.
         views: `[N, 16]`.
-        lights: `[K, 4 + C]`.
+        lights: as those of the scene.
         albedo: as the albedo lattice.
     """
 
@@ -182,7 +186,7 @@ def pull(
     grid = numbers(scene.grid)
     B, X, Y, Z = scene.values.shape
     flat = (B, len(scene.views), scene.width * scene.height)
-    tails = ((scene.lights.shape[1] - INTENSITY,), (), (), (3,))
+    tails = ((scene.lights.shape[-1] - INTENSITY,), (), (), (3,))
     images = [
         np.zeros((B, flat[1], 0, *tail), scene.values.dtype)
         if x is None
@@ -207,9 +211,10 @@ def pull(
                 n = found.view
                 colors, silhouettes, depths, normals = (x[b, n] for x in images)
                 pull_back(
-                    traced.cells[b].padded, grid, scene.view_numbers(n), scene.lights, scene.albedo,
-                    found.events, begin, end, scene.reattach, colors, silhouettes, depths, normals,
-                    values, lights, albedo, views, n, light, camera,
+                    traced.cells[b].padded, grid, scene.view_numbers(n), scene.lights_of(n),
+                    scene.albedo, found.events, begin, end, scene.reattach, colors, silhouettes,
+                    depths, normals, values, lights[n % len(lights)], albedo, views, n, light,
+                    camera,
                 )  # fmt: skip
             return [values, views, lights, albedo]
 

@@ -107,8 +107,8 @@ def _terms(scene: Scene, traced: Traced, background: Any, lattice: int, part: Pa
     events, k, m = 0, 0, 0
     for found, begin, end in part:
         k, m = fill_terms(
-            v, grid, scene.view_numbers(found.view), scene.lights, scene.albedo, background,
-            found.events, begin, end, found.view * P, scene.reattach, at[events:], ends,
+            v, grid, scene.view_numbers(found.view), scene.lights_of(found.view), scene.albedo,
+            background, found.events, begin, end, found.view * P, scene.reattach, at[events:], ends,
             pixels, table, corner_cells, corner_pixels, corner_table, k, mixed, m,
         )  # fmt: skip
         events += end - begin
