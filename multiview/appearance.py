@@ -20,7 +20,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from multiview.albedo import DARK, solve_albedo
+from multiview.albedo import DARK, packed, resampled, solve_albedo, unpacked
 from multiview.lens import LensEstimate, blur, blur_
 from multiview.optimize.targets import Targets
 from multiview.unknown_light import FIXED_TO, FixedTo, UnknownLight
@@ -274,11 +274,7 @@ class Appearance:
         shape = tuple(lattice.values.shape)
         if self.albedo.ndim == 1:
             return self.rest.expand(*shape, -1)
-        if self.albedo.shape[:3] == shape:
-            return self.albedo
-        planes = self.albedo.movedim(-1, 0)[None]
-        fine = torch.nn.functional.interpolate(planes, shape, mode="trilinear", align_corners=True)
-        return fine[0].movedim(0, -1).contiguous()
+        return resampled(self.albedo, shape)
 
     def forget(self, but: int = 0) -> None:
         """Drop what was observed, but for the last few observations."""
@@ -293,25 +289,12 @@ class Appearance:
         names = {"model": MODELS.index(self.model), "fixed_to": FIXED_TO.index(self.light.fixed_to)}
         blur = torch.tensor(self.blur, dtype=torch.float64)
         numbers = {name: torch.tensor(n) for name, n in names.items()}
-        return {"sh": self.light.sh, "blur": blur, **numbers, **self._packed_albedo()}
-
-    def _packed_albedo(self) -> dict[str, Tensor]:
-        """Of a lattice the vertices near the surface, and the colour of all others."""
-        if self.albedo.ndim == 1:
-            return {"albedo": self.albedo}
-        flat = self.albedo.reshape(-1, self.albedo.shape[-1])
-        ids = (flat != self.rest).any(-1).nonzero()[:, 0].int()
-        shape = torch.tensor(self.albedo.shape)
-        return {"albedo": self.rest, "shape": shape, "ids": ids, "colors": flat[ids]}
+        return {"sh": self.light.sh, "blur": blur, **numbers, **packed(self.albedo, self.rest)}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take up the state that an earlier run saved."""
-        self.albedo = tensors["albedo"]
+        self.albedo, self.rest = unpacked(tensors)
         self.light = UnknownLight(FIXED_TO[int(tensors["fixed_to"])], tensors["sh"])
-        if "shape" in tensors:
-            self.rest = self.albedo
-            self.albedo = self.rest.expand(*tensors["shape"].tolist()).clone()
-            self.albedo.view(-1, len(self.rest))[tensors["ids"].long()] = tensors["colors"]
         self.blur, self.model = float(tensors["blur"]), MODELS[int(tensors["model"])]
         self._solved = True
         self.forget()

@@ -214,16 +214,7 @@ def test_the_key_changes_with_all_that_defines_a_scene(torus_file: Path, tmp_pat
     keys = [
         SPEC.key(torus_file),
         SPEC.key(other),
-        *(
-            replace(SPEC, **{name: value}).key(torus_file)
-            for name, value in {
-                "image_size": 32,
-                "noise": 0.1,
-                "seed": 3,
-                "paint": True,
-                "lamps": "view",
-            }.items()
-        ),
+        *(replace(SPEC, **{name: value}).key(torus_file) for name, value in others.items()),
     ]
     assert len(set(keys)) == 2 + len(asdict(SPEC))
     assert SPEC.key(copy) == keys[0]
