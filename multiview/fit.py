@@ -23,9 +23,9 @@ from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
 from sdfrender import InputError, Lattice, load_mesh, save_lattice
 from sdfrender.atlas import need_xatlas
-from sdfrender.engines.threads import torch_threads
 from sdfrender.latent_field import LatentField
 from sdfrender.scalars import need_tensorboard
+from sdfrender.torch_threads import torch_threads
 from sdfrender.viewer import need_viser
 
 SPHERE_RADIUS = 0.45  # of the shortest side of the box

@@ -17,12 +17,10 @@ import torch
 from torch import Tensor
 
 from sdfrender.engines.events import Events
+from sdfrender.engines.surface_point import MIN_CURVATURE, MIN_SLOPE
 from sdfrender.lattice import Lattice
 from sdfrender.sampling import sample
 from sdfrender.trilinear import gather_corners, vertex_gradients
-
-MIN_SLOPE = 0.15  # least |∇φ·d| / |∇φ| that a hit's motion is divided by
-MIN_CURVATURE = 0.05  # least φ'' · spacing along the ray that a graze's motion is divided by
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from sdfrender.engines.threads import torch_threads
 from sdfrender.files import write_json
 from sdfrender.scalars import need_tensorboard
+from sdfrender.torch_threads import torch_threads
 from singleview.checkpoint import read_checkpoint, restore, save_checkpoint, save_model
 from singleview.config import TrainConfig
 from singleview.distributed import Job, join

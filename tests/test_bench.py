@@ -224,7 +224,8 @@ def test_a_start_has_an_empty_cache_and_then_a_filled_one() -> None:
     starts = processes.measure_start("reference", 1)
     assert [start.cache for start in starts] == ["empty", "filled"]
     for start in starts:
-        assert min(start.import_torch_s, start.import_sdfrender_s, start.first_render_s) > 0
+        assert min(start.import_torch_s, start.import_sdfrender_s) > 0
+        assert min(start.first_image_s, start.first_gradient_s) > 0
 
 
 # ---------------------------------------------------------------------- the command
@@ -233,7 +234,7 @@ def test_a_start_has_an_empty_cache_and_then_a_filled_one() -> None:
 def test_json_has_every_number(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ball: Path
 ) -> None:
-    start = processes.Start("reference", "empty", 1.0, 0.5, 0.25)
+    start = processes.Start("reference", "empty", 1.0, 0.5, 0.25, 0.75)
     monkeypatch.setattr("sdfrender.bench.run.measure_start", lambda engine, threads: [start])
     memory = processes.Memory(200.0, 250.0)
     monkeypatch.setattr("sdfrender.bench.run.measure_memory", lambda *_: memory)
@@ -250,7 +251,8 @@ def test_json_has_every_number(
     assert [row["candidate"] for row in work["rows"]] == ["torch exact"] * 2 + ["torch sphere"]
     for row in work["rows"]:
         assert set(row) == ROW | {"inputs_mb", "peak_mb"}
-    assert document["start"][0]["first_render_s"] == 0.25
+    assert document["start"][0]["first_image_s"] == 0.25
+    assert document["start"][0]["first_gradient_s"] == 0.75
 
 
 @pytest.mark.parametrize("form", ["--markdown", None])

@@ -33,14 +33,16 @@ class Start:
         cache: "empty" or "filled", numba's folder of compiled code.
         import_torch_s: torch and all it needs.
         import_sdfrender_s: the package on top of that.
-        first_render_s: forward and backward of one view of 256² with coverage.
+        first_image_s: one view of 256² with coverage.
+        first_gradient_s: of the lattice, after that.
     """
 
     engine: str
     cache: str
     import_torch_s: float
     import_sdfrender_s: float
-    first_render_s: float
+    first_image_s: float
+    first_gradient_s: float
 
 
 def measure_start(engine: str, threads: int) -> list[Start]:

@@ -74,7 +74,8 @@ START: Columns = {
     "numba cache": lambda row: row["cache"],
     "import torch s": lambda row: f"{row['import_torch_s']:.2f}",
     "import sdfrender s": lambda row: f"{row['import_sdfrender_s']:.2f}",
-    "first gradient s": lambda row: f"{row['first_render_s']:.2f}",
+    "first image s": lambda row: f"{row['first_image_s']:.2f}",
+    "first gradient s": lambda row: f"{row['first_gradient_s']:.2f}",
 }
 START_TITLE = "A new process, to its first gradient"
 

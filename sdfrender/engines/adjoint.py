@@ -21,6 +21,7 @@ from sdfrender.engines.light_terms import (
 )
 from sdfrender.engines.ray_walk import CAP
 from sdfrender.engines.surface_point import (
+    MIN_CURVATURE,
     ONE_STEP,
     Place,
     Point,
@@ -48,7 +49,6 @@ from sdfrender.engines.trilinear_cell import (
     weight_slopes,
     weights,
 )
-from sdfrender.shade import MIN_CURVATURE
 
 # Places in the 16 numbers of a view.
 V_A, V_O, V_AXIS, V_FOCAL = 0, 9, 12, 15

@@ -1,8 +1,8 @@
 """How the kernels are compiled: on first use, cached on disk, without Python's global lock.
 
 The functions stay plain scalar Python on scalars, tuples and arrays, so that another target of
-numba can compile the same ones. Only kernels are called from Python, and only they are cached:
-whatever a kernel calls becomes part of it.
+numba can compile the same ones. Only kernels are called from Python, and only they are cached, but
+for some parts (`shared`): whatever a kernel calls becomes part of it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from numba import njit
+from numba.core.dispatcher import Dispatcher
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,6 +49,13 @@ def lanes(function: F) -> F:
 def inlined_lanes(function: F) -> F:
     """As `lanes`, and without a call."""
     return _part(function, fastmath=_LANES, forceinline=True)
+
+
+def shared(compiled: F) -> F:
+    """Cache what a kernel calls, so that another process may compile it (`ahead`)."""
+    if isinstance(compiled, Dispatcher):  # numba may be told not to compile
+        compiled.enable_caching()
+    return compiled
 
 
 def _part(function: F, **options: Any) -> F:

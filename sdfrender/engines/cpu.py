@@ -7,17 +7,20 @@ Backward: per view: events → adjoint → sums.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from sdfrender.engines import ahead
 from sdfrender.engines.backward_view import pull_back
 from sdfrender.engines.forward_view import render_rows
 from sdfrender.engines.light_terms import INTENSITY
 from sdfrender.engines.near_cells import NearCells, find_near_cells
 from sdfrender.engines.padding import add_unpadded, slabs
-from sdfrender.engines.raster import raster_numbers
+from sdfrender.engines.raster import draw, raster_numbers
+from sdfrender.engines.raster_tile import LANES
 from sdfrender.engines.ray_walk import EVENT
 from sdfrender.engines.threads import run_all
 from sdfrender.engines.trilinear_cell import Grid, numbers
@@ -115,12 +118,18 @@ class Pixels(NamedTuple):
     hits: Any
 
 
-def render(scene: Scene) -> tuple[Traced, Pixels]:
-    """Events and images of every lattice from every view."""
+def render(scene: Scene, gradient: bool = False) -> tuple[Traced, Pixels]:
+    """Events and images of every lattice from every view.
+
+    Args:
+        scene: what is rendered.
+        gradient: `pull` will follow.
+    """
     grid, B, N, P = scene.grid, len(scene.values), len(scene.views), scene.width * scene.height
     dtype, C = scene.values.dtype, scene.lights.shape[-1] - INTENSITY
     drawn, reach = _drawn_and_reach(scene)
-    cells = [find_near_cells(x, grid, reach, scene.threads) for x in scene.values]
+    with ahead.compiled_ahead(gradient) if dtype == np.float32 else nullcontext():
+        cells = [find_near_cells(x, grid, reach, scene.threads) for x in scene.values]
     bands = _bands(scene.height, B * N, scene.threads)
     work = [(b, n, rows) for b in range(B) for n in range(N) for rows in bands]
     size = numbers(grid)
@@ -136,14 +145,24 @@ def render(scene: Scene) -> tuple[Traced, Pixels]:
     most = rows_at_most * scene.width * (scene.most if scene.coverage else 1)
     events = np.zeros((len(work), most), EVENT)  # what is not written takes no memory
 
+    nothing = np.zeros((0, LANES), np.float32)
+
     def rows(task: int) -> Found:
         b, n, part = work[task]
         view, c = scene.views[n], cells[b]
-        seen = raster_numbers(view[:9].reshape(3, 3), (view[9:12] - scene.lo) / scene.h, scene.h)
+        tiles = marks = nothing
+        if drawn[n]:
+            seen = raster_numbers(
+                view[:9].reshape(3, 3), (view[9:12] - scene.lo) / scene.h, scene.h
+            )
+            half_pixel = 0.5 / view[15] if scene.coverage else None
+            tiles, marks = draw(
+                c.records, c.surface, seen, half_pixel, scene.width, part.start, part.stop
+            )
         count = render_rows(
-            c.padded, c.block_low, c.records, c.surface, c.caps, size, scene.view_numbers(n), seen,
-            drawn[n], part.start, part.stop, scene.coverage, scene.most, scene.lights_of(n),
-            scene.albedo, events[task], *(x[b, n] for x in out),
+            c.padded, c.block_low, c.caps, size, scene.view_numbers(n), tiles, marks, drawn[n],
+            part.start, part.stop, scene.coverage, scene.most, scene.lights_of(n), scene.albedo,
+            events[task], *(x[b, n] for x in out),
         )  # fmt: skip
         return Found(b, n, events[task], count)
 
@@ -183,6 +202,7 @@ def pull(
         light: also those of light and albedo.
         camera: also those of the views.
     """
+    ahead.finish()
     grid = numbers(scene.grid)
     B, X, Y, Z = scene.values.shape
     flat = (B, len(scene.views), scene.width * scene.height)

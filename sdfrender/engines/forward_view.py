@@ -37,8 +37,7 @@ from sdfrender.engines.lane_steps import (
     read_cell,
 )
 from sdfrender.engines.light_terms import INTENSITY, irradiance
-from sdfrender.engines.raster import draw_hits, draw_marks
-from sdfrender.engines.raster_tile import FAR, scratch
+from sdfrender.engines.raster_tile import FAR
 from sdfrender.engines.ray_walk import (
     ALONE,
     CAP,
@@ -66,8 +65,8 @@ STEP_BACK = 0.03  # walks begin this far before what the raster saw, in units of
 
 @kernel
 def render_rows(
-    v: Any, block_low: Any, records: Any, surface: int, caps: bool,
-    grid_numbers: Any, view_numbers: Any, raster_numbers: Any, drawn: bool, y0: int, y1: int,
+    v: Any, block_low: Any, caps: bool, grid_numbers: Any, view_numbers: Any,
+    tiles: Any, marks: Any, drawn: bool, y0: int, y1: int,
     coverage: bool, most: int, lights: Any, albedo: Any, events: Any,
     colors: Any, silhouettes: Any, depths: Any, normals: Any, hits: Any,
 ) -> int:  # fmt: skip
@@ -76,13 +75,12 @@ def render_rows(
     Args:
         v: the padded lattice.
         block_low: as in `find_events`.
-        records: near cells, the first `surface` of them hold surface.
-        surface: see `records`.
         caps: the solid reaches the faces of the box.
         grid_numbers: size and place of the lattice, see `grid_of`.
         view_numbers: the camera, see `view_of`.
-        raster_numbers: `[VIEW]` the camera for the raster.
-        drawn: use the raster; otherwise walk every ray from the start.
+        tiles: depths of the first hits, as `draw` finds them.
+        marks: depths at which to look for grazes, likewise.
+        drawn: use these; otherwise walk every ray from the start.
         y0: first row, a multiple of 4.
         y1: one past the last row.
         coverage: find grazes too.
@@ -101,16 +99,6 @@ def render_rows(
     """
     grid, view = grid_of(grid_numbers), view_of(view_numbers)
     across = (view.width + 3) >> 2
-    size = across * ((y1 - y0 + 3) >> 2) if drawn else 1
-    tiles = np.full((size, 16), FAR, np.float32)
-    marks = np.full((size if coverage else 1, 16), FAR, np.float32)
-    if drawn:
-        room = scratch()
-        draw_hits(records[:surface], raster_numbers, view.width, y0, y1, tiles, room)
-        if coverage:
-            half = 0.5 / view.focal
-            draw_marks(records, raster_numbers, half, view.width, y0, y1, tiles, marks, room)
-
     w, g, starts = np.zeros(SIZE), np.zeros(SIZE_READ, v.dtype), np.zeros(LANES)
     C = lights.shape[1] - INTENSITY
     light, reflected, rows = np.zeros(C), np.ones(C), np.zeros(C * LANES)
@@ -169,7 +157,7 @@ def render_rows(
                     hits[pixel] = True
                     continue
                 first = count
-                count = _walk(
+                count = walk(
                     v, block_low, grid, view, pixel, starts[n], back, coverage, most, events, count
                 )
                 if count > first:
@@ -218,7 +206,7 @@ def _goes_deep(v: Any, grid: Grid, view: View, pixel: int, t: float) -> bool:
 
 
 @scalar
-def _walk(
+def walk(
     v: Any, block_low: Any, grid: Grid, view: View, pixel: int, depth: float, back: float,
     coverage: bool, most: int, events: Any, count: int,
 ) -> int:  # fmt: skip

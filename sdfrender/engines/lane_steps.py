@@ -15,7 +15,7 @@ import numpy as np
 from numba import float64, uint64
 
 from sdfrender.engines.adjoint import point_adjoint
-from sdfrender.engines.compiled import inlined, inlined_lanes
+from sdfrender.engines.compiled import inlined, inlined_lanes, shared
 from sdfrender.engines.light_terms import INTENSITY, kind_and_direction, term, term_slopes
 from sdfrender.engines.ray_walk import CROSSING, OPAQUE
 from sdfrender.engines.surface_point import Place, Point, locate_along, normal_at
@@ -79,6 +79,7 @@ def place_of(w: Any, n: int) -> Place:
     return Place(int(w[CELL + n]), w[X + n], w[Y + n], w[Z + n])
 
 
+@shared
 @inlined_lanes
 def find_places(grid: Grid, view: View, w: Any, from_depth: bool) -> None:
     """From pixel and depth (or distance) to ray, distance and place."""
@@ -97,6 +98,7 @@ def find_places(grid: Grid, view: View, w: Any, from_depth: bool) -> None:
         w[CELL + n], w[X + n], w[Y + n], w[Z + n] = p, x, y, z
 
 
+@shared
 @inlined
 def read_cell(v: Any, sx: Index, sy: Index, p: Index, g: Any, n: int) -> None:
     """Corners and differences of the cell at `p` into lane n."""
@@ -155,6 +157,7 @@ def polish(grid: Grid, view: View, w: Any, g: Any, coverage: bool) -> None:
         w[TRUSTED + n] = 1.0 if trusted else 0.0
 
 
+@shared
 @inlined_lanes
 def find_normals(grid: Grid, w: Any, g: Any) -> None:
     """Unit normals and the length of the normal field."""
@@ -166,6 +169,7 @@ def find_normals(grid: Grid, w: Any, g: Any) -> None:
         w[LENGTH + n] = length
 
 
+@shared
 @inlined_lanes
 def find_light(lights: Any, w: Any, light: Any) -> None:
     """The irradiance of each channel, in the rows of `light`."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import float32 as f32
 
-from sdfrender.engines.compiled import inlined_lanes, lanes
+from sdfrender.engines.compiled import inlined_lanes, lane_kernel
 from sdfrender.engines.near_cells import BOX, LOW, SLOPES
 from sdfrender.engines.raster_tile import (
     FAR,
@@ -23,6 +23,7 @@ from sdfrender.engines.raster_tile import (
     falling_tile,
     hit_tile,
     mark_tile,
+    scratch,
     tile_rays,
 )
 
@@ -45,7 +46,33 @@ def raster_numbers(A: Any, U: Any, h: Any) -> Any:
     return np.concatenate(parts).astype(np.float32)
 
 
-@lanes
+def draw(
+    records: Any, surface: int, view: Any, half_pixel: float | None, width: int, y0: int, y1: int
+) -> tuple[Any, Any]:
+    """Depths at which the rays of some rows first hit, and at which to look for grazes before.
+
+    Args:
+        records: `[C, COLUMNS]` near cells, the first `surface` of them hold surface.
+        surface: see `records`.
+        view: `[VIEW]`.
+        half_pixel: half a pixel's size per unit of z; None if grazes are not wanted.
+        width: of the image.
+        y0: first row, a multiple of 4.
+        y1: one past the last row.
+
+    Returns:
+        `[tiles, 16]` each, of 4 × 4 pixels; FAR where there is nothing.
+    """
+    tiles = np.full((((width + 3) >> 2) * ((y1 - y0 + 3) >> 2), LANES), FAR, np.float32)
+    draw_hits(records[:surface], view, width, y0, y1, tiles, scratch())
+    if half_pixel is None:
+        return tiles, tiles
+    marks = np.full_like(tiles, FAR)
+    draw_marks(records, view, half_pixel, width, y0, y1, tiles, tiles.max(1), marks, scratch())
+    return tiles, marks
+
+
+@lane_kernel
 def draw_hits(records: Any, view: Any, width: int, y0: int, y1: int, tiles: Any, w: Any) -> None:
     """Draw the surface cells into rows `y0 … y1` of the image.
 
@@ -83,10 +110,10 @@ def draw_hits(records: Any, view: Any, width: int, y0: int, y1: int, tiles: Any,
                     hit_tile(tiles, tile, records, n, rays, box, e, w)
 
 
-@lanes
+@lane_kernel
 def draw_marks(
     records: Any, view: Any, half_pixel: float, width: int, y0: int, y1: int,
-    tiles: Any, marks: Any, w: Any,
+    tiles: Any, furthest: Any, marks: Any, w: Any,
 ) -> None:  # fmt: skip
     """Mark the pixels whose ray may graze something before its first hit.
 
@@ -101,15 +128,12 @@ def draw_marks(
         y0: first row, a multiple of 4.
         y1: one past the last row.
         tiles: depths of the first hits.
+        furthest: the largest of each tile.
         marks: depths at which to begin, FAR at first.
         w: `scratch()`.
     """
     across = (width + 3) >> 2
     half = f32(half_pixel)
-    furthest = np.zeros(len(tiles), np.float32)
-    for n in range(len(tiles)):
-        for lane in range(LANES):
-            furthest[n] = max(furthest[n], tiles[n, lane])
     for n in range(len(records)):
         e = _first_corner(records, n, view)
         box = (e[0], e[1], e[2], e[0] + f32(1), e[1] + f32(1), e[2] + f32(1))

@@ -24,7 +24,6 @@ LANES = 16
 ROWS = 8  # of scratch
 
 
-@lanes
 def scratch() -> Any:
     """Room for one tile's lanes."""
     return np.zeros(ROWS * LANES, np.float32)

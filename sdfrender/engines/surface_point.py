@@ -26,9 +26,10 @@ from sdfrender.engines.trilinear_cell import (
     locate,
     weights,
 )
-from sdfrender.shade import MIN_SLOPE
 
 IMPLICIT, ONE_STEP = 0, 1
+MIN_SLOPE = 0.15  # least |∇φ·d| / |∇φ| that a hit's motion is divided by
+MIN_CURVATURE = 0.05  # least φ'' · spacing along the ray that a graze's motion is divided by
 
 
 class Place(NamedTuple):

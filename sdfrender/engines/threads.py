@@ -1,16 +1,13 @@
-"""How many threads work: kernels that release the lock, and torch."""
+"""Work shared among threads: kernels release Python's lock."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from functools import lru_cache
 from threading import local
 from typing import Any, TypeVar
-
-import torch
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -56,14 +53,3 @@ def _helpers(count: int) -> ThreadPoolExecutor:
 
 
 os.register_at_fork(after_in_child=_helpers.cache_clear)  # threads stay behind
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Torch works on so many threads inside, afterwards on as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
