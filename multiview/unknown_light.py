@@ -27,6 +27,7 @@ FixedTo = Literal["scene", "camera", "view"]
 FIXED_TO: tuple[FixedTo, ...] = get_args(FixedTo)
 
 RIDGE = 1e-3  # keeps directions that no pixel sees from growing; of the mean curvature
+TINY = 1e-9  # of pixels: nothing at all has a solution too
 HELD = 0.03  # what draws the light of a view to that of all (τ), of the mean curvature of a view
 
 
@@ -100,7 +101,7 @@ class UnknownLight:
         self, basis: Tensor, views: Tensor, albedo: Tensor, colors: Tensor, weights: Tensor
     ) -> UnknownLight:
         """The same with the light of views that were not fitted: as `fitted`, all others kept."""
-        if self.fixed_to != "view":
+        if self.fixed_to != "view" or not len(views):
             return self
         common = self.sh.double().mean(0)
         sh = self._of_views(common, basis, views, albedo, colors, weights)
@@ -139,8 +140,8 @@ def _normal_equations(
 
 
 def _curvature(A: Tensor) -> Tensor:
-    """The mean of the diagonals of `[C, 9, 9]`, on a diagonal."""
-    scale = A.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None, None]
+    """The mean of the diagonals of `[C, 9, 9]`, on a diagonal; hardly any of a black channel."""
+    scale = A.diagonal(dim1=-2, dim2=-1).mean(-1).clamp(min=TINY)[..., None, None]
     return scale * torch.eye(9, dtype=A.dtype)
 
 

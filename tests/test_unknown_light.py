@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,27 @@ def test_colours_under_the_light_of_each_view() -> None:
             each.solve(smoothness=0.01)
     assert error(look, targets) < 0.02
     assert error(look, targets) < 0.4 * error(one, targets)
+
+
+@pytest.mark.parametrize("fixed_to", FIXED_TO)
+def test_photographs_without_a_colour(fixed_to: FixedTo) -> None:
+    """Of which a channel says nothing about the light."""
+    targets = photographs(fixed_to, torch.tensor([0.8, 0.0, 0.6]))
+    look = Appearance(3, None, "albedo", fixed_to=fixed_to, views=len(CAMERAS))
+    for _ in range(4):
+        look.observe(look.render(TORUS, targets), targets, TORUS)
+        look.solve()
+    assert look.light.sh.isfinite().all()
+    assert error(look, targets) < 0.03
+
+
+def test_views_that_show_nothing_are_met() -> None:
+    look = learnt("view", photographs("view")[range(9)])
+    before = look.light.sh
+    hidden = photographs("view")[[9, 10]]
+    unseen = replace(hidden, silhouettes=torch.zeros_like(hidden.silhouettes))
+    look.meet(TORUS, unseen)
+    assert torch.equal(look.light.sh, before)
 
 
 @pytest.mark.parametrize("fixed_to", FIXED_TO)
