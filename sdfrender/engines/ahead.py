@@ -10,6 +10,7 @@ called, as always.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from numba import typeof
 
 from sdfrender.engines.backward_view import pull_back
 from sdfrender.engines.forward_view import render_rows, walk
-from sdfrender.engines.lane_steps import find_light, find_normals, find_places, read_cell
+from sdfrender.engines.lane_steps import find_light, find_normals, find_places, polish, read_cell
 from sdfrender.engines.raster import draw_hits, draw_marks
 from sdfrender.engines.ray_walk import EVENT
 from sdfrender.engines.trilinear_cell import Grid
@@ -73,6 +74,8 @@ def compiled_ahead(gradient: bool) -> Iterator[None]:
         return
     atexit.register(_stop)
     parts, raster, _ = image()
+    collecting = gc.isenabled()
+    gc.disable()  # what torch keeps is looked through again and again otherwise: half a second
     try:
         compile_all(parts)
         yield
@@ -82,6 +85,9 @@ def compiled_ahead(gradient: bool) -> Iterator[None]:
     except BaseException:
         _stop()
         raise
+    finally:
+        if collecting:
+            gc.enable()
     if not gradient:
         finish()
 
@@ -124,6 +130,7 @@ def image() -> tuple[Work, Work, Work]:
         (read_cell, (one, 0, 0, 0, one, 0)),
         (find_normals, (grid, numbers, one)),
         (find_light, (lights, numbers, numbers)),
+        (polish, (grid, view, numbers, one, True)),
     ]
     raster: Work = [
         (draw_hits, (two, one, 0, 0, 0, two, one)),

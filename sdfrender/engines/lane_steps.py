@@ -124,6 +124,7 @@ def read_cell(v: Any, sx: Index, sy: Index, p: Index, g: Any, n: int) -> None:
     g[480 + n], g[496 + n] = c7 - v[q + sy - ONE], v[q + sy + TWO] - c6
 
 
+@shared
 @inlined_lanes
 def polish(grid: Grid, view: View, w: Any, g: Any, coverage: bool) -> None:
     """Two Newton steps on hits; trusted if the second is short and φ falls there.
