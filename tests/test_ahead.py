@@ -50,7 +50,7 @@ def test_a_new_machine(tmp_path: Path) -> None:
     """Each half is compiled once, the other one is found, and the image is the same."""
     environment = {k: v for k, v in os.environ.items() if k != ahead.COMPILE_ALONE}
     environment |= {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    if len(os.sched_getaffinity(0)) < 2:
+    if not ahead._several_processors():
         pytest.skip("needs two processors")
     file = tmp_path / "out.safetensors"
     done = subprocess.run(
@@ -62,7 +62,8 @@ def test_a_new_machine(tmp_path: Path) -> None:
     assert parts
     assert raster
     for name in (*parts, *raster):
-        assert found[name] == ["1", "0", "1"], name  # one signature: the one that is called
+        signatures, hits, misses = map(int, found[name])
+        assert (signatures, hits + misses) == (1, 1), name  # the one that is called
     for name in (show[-1], "pull_back"):
         assert found[name] == ["1", "1", "0"], name
     made = load_file(file)

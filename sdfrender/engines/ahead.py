@@ -158,10 +158,16 @@ def _wanted() -> bool:
     kernel: Any = render_rows  # a plain function where numba is told not to compile
     if COMPILE_ALONE in os.environ or not sys.executable or not hasattr(kernel, "stats"):
         return False
-    several = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     source, cache = Path(kernel.py_func.__code__.co_filename), Path(kernel.stats.cache_path)
     kept = [file.stat().st_mtime for file in cache.glob(f"{source.stem}.render_rows-*.nbi")]
-    return (several or 1) > 1 and max(kept, default=0.0) < source.stat().st_mtime
+    return _several_processors() and max(kept, default=0.0) < source.stat().st_mtime
+
+
+def _several_processors() -> bool:
+    """Whether this process may use more than one."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)) > 1
+    return (os.cpu_count() or 1) > 1
 
 
 def _stop() -> None:
