@@ -111,6 +111,16 @@ def test_a_helper_that_fails_is_no_matter(
     assert cold == before
 
 
+def test_the_disk_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[bool] = []
+    monkeypatch.setattr(ahead, "_begun", False)
+    monkeypatch.setattr(ahead, "_wanted", lambda: bool(looks.append(True)))
+    for _ in range(3):
+        with ahead.compiled_ahead(True):
+            pass
+    assert len(looks) == 1
+
+
 def test_without_processes(cold: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError("no more processes")

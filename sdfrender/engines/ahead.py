@@ -56,10 +56,10 @@ def compiled_ahead(gradient: bool) -> Iterator[None]:
         gradient: have what a gradient needs compiled too, by the time that `finish` returns.
     """
     global _begun, _helper
-    if _begun or not _wanted():
+    first, _begun = not _begun, True  # so that the disk is looked at once, not for every image
+    if not (first and _wanted()):
         yield
         return
-    _begun = True
     package, wanted = str(Path(__file__).parents[1]), "gradient" if gradient else "image"
     try:
         _helper = subprocess.Popen(
