@@ -19,9 +19,9 @@ import torch
 import trimesh
 from torch import Tensor
 
-from sdfrender.lattice import Lattice
-from sdfrender.mesh import extract_mesh, save_mesh
-from sdfrender.primitives import (
+from sdfrender.geometry.lattice import Lattice
+from sdfrender.meshes.mesh import extract_mesh, save_mesh
+from sdfrender.geometry.primitives import (  
     SDF,
     box,
     capsule,
@@ -32,7 +32,7 @@ from sdfrender.primitives import (
     torus,
     union,
 )
-from sdfrender.render_command import RenderConfig, render_scene
+from sdfrender.commands.render import RenderConfig, render_scene
 
 DEMO = Path(__file__).parent / "demo"
 RESOLUTION = 192

@@ -14,21 +14,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from multiview.appearance import Appearance
+from multiview.photo.appearance import Appearance
 from multiview.config import FitConfig
-from multiview.evaluate import predict
+from multiview.results.evaluate import predict
 from multiview.fit import fit
-from multiview.optimize.targets import Targets
-from multiview.report.forming import stages
-from multiview.results import read_config, scene_of
+from multiview.photo.targets import Targets
+from multiview.results.report.forming import stages
+from multiview.results.results import read_config, scene_of
 from multiview.run_folder import RunFolder
 from sdfrender import Cameras, Lattice, load_lattice, render
-from sdfrender.images import read_image
-from sdfrender.pngs import write_png
+from sdfrender.files.images import read_image
+from sdfrender.files.pngs import write_png
 from sdfrender.report.pictures import for_display
 from sdfrender.report.turntable import around, display_frame, in_clay
 from singleview.demo import demo
-from singleview.predict import LIGHT, turntable
+from singleview.predict.predict import LIGHT, turntable
 
 ASSETS = Path(__file__).parent
 GALLERY = ASSETS / "gallery"

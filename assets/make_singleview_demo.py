@@ -18,10 +18,10 @@ import trimesh
 from torch import Tensor
 
 from sdfrender import Cameras, Directional, Headlight, Lattice, Lighting, extract_mesh
-from sdfrender.pngs import write_png
-from sdfrender.primitives import SDF, capsule, difference, union
-from sdfrender.raytrace import raytrace
-from singleview.data.contact_sheet import encode_srgb
+from sdfrender.files.pngs import write_png
+from sdfrender.geometry.primitives import SDF, capsule, difference, union
+from sdfrender.rendering.raytrace import raytrace
+from singleview.pictures.contact_sheet import encode_srgb
 
 PICTURE = Path(__file__).parent / "singleview" / "mug.png"
 SIZE = 192

@@ -211,7 +211,7 @@ def evaluate(
         mesh: Reference mesh in the scene's frame. Default: the one the scene states, if any.
         as_json: Print metrics.json to the terminal instead of a summary.
     """
-    from multiview.results import evaluate_run
+    from multiview.results.results import evaluate_run
 
     show(evaluate_run(run_folder, mesh), run_folder, as_json)
 
@@ -222,7 +222,7 @@ def report(run_folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name=
     Args:
         run_folder: The run folder.
     """
-    from multiview.results import evaluate_run
+    from multiview.results.results import evaluate_run
 
     evaluate_run(run_folder, None)
     print(run_folder / "report.html")
@@ -243,7 +243,7 @@ def watch(
         run_folder: The run folder, finished or not.
         once: Draw what there is and end.
     """
-    from multiview.watch import watch
+    from multiview.results.watch import watch
 
     watch(run_folder, once)
 
@@ -270,7 +270,7 @@ def texture(
         faces: Triangles of the mesh; with more than 50000, charts take minutes.
         as_json: Print the figures as JSON instead of a table.
     """
-    from multiview.results import texture_run
+    from multiview.results.results import texture_run
 
     found = texture_run(run_folder, size, faces)
     if as_json:

@@ -17,9 +17,9 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from sdfrender.cameras import Cameras
+from sdfrender.view.cameras import Cameras
 from sdfrender.errors import InputError
-from sdfrender.lattice import Lattice, Resolution
+from sdfrender.geometry.lattice import Lattice, Resolution
 
 BOUNDS_PIXELS = 256  # longest side of the silhouettes that `bounds_from_masks` looks at
 BOUNDS_RESOLUTION = 48  # samples along the longest side of the box it searches

@@ -45,7 +45,7 @@ class NewtonRecipe:
     least_damping: float = 0.03
     """How far damping may fall."""
     views: int = 32
-    """Most views of a step; more than that take turns (`multiview.optimize.turns`)."""
+    """Most views of a step; more than that take turns (`multiview.photo.turns`)."""
     weights: Weights = field(default_factory=lambda: Weights(silhouette=1.0, band=2.2))
     """Of the energy; the levels have their own weight of smoothness."""
     patience: int = 1

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from multiview.config import FitConfig
 from sdfrender import InputError, Lattice
-from sdfrender.files import write_json
-from sdfrender.run_files import (
+from sdfrender.files.atomic import write_json
+from sdfrender.files.run_files import (  
     append_rows,
     begin_table,
     drop_rows_past,
@@ -22,8 +22,8 @@ from sdfrender.run_files import (
     need_vacant,
     provenance,
 )
-from sdfrender.scalars import Scalars
-from sdfrender.tensor_files import expect, load_tensors, need_file, save_tensors
+from sdfrender.files.scalars import Scalars
+from sdfrender.files.tensors import expect, load_tensors, need_file, save_tensors
 
 COLUMNS = (
     "update",

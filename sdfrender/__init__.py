@@ -1,16 +1,13 @@
-"""Differentiable rendering of signed distance lattices."""
+"""Differentiable rendering of signed distance lattices.
+
+The way of the data: `geometry` (the lattice) and `view` (cameras, light) go into `rendering`, which
+asks an engine of `engines` and returns images and their derivatives; `meshes` takes surfaces out.
+`files` and `io` read and write, `latent` has families of shapes, `commands`, `bench`, `viewer` and
+`report` are for people. Imports go down that way only; names of `__all__` load when they are used.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from sdfrender import primitives
-from sdfrender.cameras import Cameras
-from sdfrender.errors import InputError
-from sdfrender.files import load_lattice, save_lattice
-from sdfrender.lattice import Lattice
-from sdfrender.lighting import Directional, Headlight, Lighting
-from sdfrender.linearize import Linearization, linearize
-from sdfrender.render import Rendering, render
 
 __version__ = "0.1.0"
 
@@ -39,26 +36,51 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from sdfrender import metrics
-    from sdfrender.extraction import extract_field
-    from sdfrender.field_render import render_field
-    from sdfrender.mesh import extract_mesh, load_mesh, save_mesh
-    from sdfrender.refine_mesh import refine_mesh, simplify_mesh
+    from sdfrender.errors import InputError
+    from sdfrender.geometry import primitives
+    from sdfrender.geometry.lattice import Lattice
+    from sdfrender.geometry.mesh_files import load_mesh, save_mesh
+    from sdfrender.io.lattices import load_lattice, save_lattice
+    from sdfrender.meshes import metrics
+    from sdfrender.meshes.extraction import extract_mesh
+    from sdfrender.meshes.mise import extract_field
+    from sdfrender.meshes.refine import refine_mesh, simplify_mesh
+    from sdfrender.rendering.field_render import render_field
+    from sdfrender.rendering.linearize import Linearization, linearize
+    from sdfrender.rendering.render import Rendering, render
+    from sdfrender.view.cameras import Cameras
+    from sdfrender.view.lighting import Directional, Headlight, Lighting
 else:
+    _MODULES = {"metrics": "meshes.metrics", "primitives": "geometry.primitives"}
     _HOMES = {
-        "extract_field": "extraction",
-        "extract_mesh": "mesh",
-        "load_mesh": "mesh",
-        "refine_mesh": "refine_mesh",
-        "render_field": "field_render",
-        "save_mesh": "mesh",
-        "simplify_mesh": "refine_mesh",
+        "Cameras": "view.cameras",
+        "Directional": "view.lighting",
+        "Headlight": "view.lighting",
+        "InputError": "errors",
+        "Lattice": "geometry.lattice",
+        "Lighting": "view.lighting",
+        "Linearization": "rendering.linearize",
+        "Rendering": "rendering.render",
+        "extract_field": "meshes.mise",
+        "extract_mesh": "meshes.extraction",
+        "linearize": "rendering.linearize",
+        "load_lattice": "io.lattices",
+        "load_mesh": "geometry.mesh_files",
+        "refine_mesh": "meshes.refine",
+        "render": "rendering.render",
+        "render_field": "rendering.field_render",
+        "save_lattice": "io.lattices",
+        "save_mesh": "geometry.mesh_files",
+        "simplify_mesh": "meshes.refine",
     }
 
     def __getattr__(name: str) -> Any:
-        """What needs the libraries for meshes; they load slowly, and no image needs them."""
-        if name == "metrics":
-            return import_module("sdfrender.metrics")
-        if name in _HOMES:
-            return getattr(import_module(f"sdfrender.{_HOMES[name]}"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        """A public name, from where it lives; kept, so that it is the same ever after."""
+        if name in _MODULES:
+            found = import_module(f"sdfrender.{_MODULES[name]}")
+        elif name in _HOMES:
+            found = getattr(import_module(f"sdfrender.{_HOMES[name]}"), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = found
+        return found

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from sdfrender import render_command
-from sdfrender.bench import command as bench_command
+from sdfrender.commands import render as render_command
+from sdfrender.commands import bench as bench_command
 from sdfrender.errors import InputError
-from sdfrender.viewer import command as view_command
+from sdfrender.commands import view as view_command
 
 if TYPE_CHECKING:
     import trimesh
 
-    from sdfrender.lattice import Lattice
+    from sdfrender.geometry.lattice import Lattice
 
 MESHES = (".obj", ".ply", ".glb", ".stl", ".off")
 LATTICES = (".safetensors", ".npz", ".sdf")
@@ -85,7 +85,7 @@ def compare(
         raise InputError(f"--samples: need at least 1, got {samples}")
     if seed < 0:
         raise InputError(f"--seed: need at least 0, got {seed}")
-    from sdfrender.metrics import compare_meshes
+    from sdfrender.meshes.metrics import compare_meshes
 
     numbers = compare_meshes(load_surface(mesh), load_surface(reference), samples, seed)
     if as_json:
@@ -128,9 +128,9 @@ def convert(
     if not 0 <= padding <= 10:
         raise InputError(f"--padding: need 0 to 10, got {padding}")
     check_extension(target)
-    from sdfrender.files import save_lattice
-    from sdfrender.lattice import Lattice
-    from sdfrender.mesh import save_mesh
+    from sdfrender.files.atomic import save_lattice
+    from sdfrender.geometry.lattice import Lattice
+    from sdfrender.meshes.mesh import save_mesh
 
     shape = load_shape(source)
     if isinstance(shape, Lattice) and resolution is not None:
@@ -166,8 +166,8 @@ def load_shape(path: Path) -> Lattice | trimesh.Trimesh:
         InputError: no such file, an extension of neither, or bad contents.
     """
     check_extension(path)
-    from sdfrender.files import load_lattice
-    from sdfrender.mesh import load_mesh
+    from sdfrender.files.atomic import load_lattice
+    from sdfrender.meshes.mesh import load_mesh
 
     return load_lattice(path) if is_lattice(path) else load_mesh(path)
 
@@ -183,8 +183,8 @@ def surface(shape: Lattice | trimesh.Trimesh, path: Path, level: float = 0.0) ->
     Raises:
         InputError: a batch of lattices, or a lattice with nothing below `level`.
     """
-    from sdfrender.lattice import Lattice
-    from sdfrender.mesh import extract_mesh
+    from sdfrender.geometry.lattice import Lattice
+    from sdfrender.meshes.mesh import extract_mesh
 
     if not isinstance(shape, Lattice):
         return shape

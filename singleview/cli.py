@@ -13,14 +13,14 @@ import tyro
 
 from sdfrender.cli import Flag, run_command
 from sdfrender.errors import InputError
-from singleview.complete import CompleteConfig
+from singleview.predict.complete import CompleteConfig
 from singleview.config import PredictConfig, TrainConfig
 from singleview.data.objects import Split
 from singleview.data.render_dataset import RenderDatasetConfig
 from singleview.data.shards import SamplePointsConfig
-from singleview.evaluate import EvaluateConfig
-from singleview.evaluate_completion import CompletionStudy
-from singleview.interpolate import InterpolateConfig
+from singleview.evaluate.evaluate import EvaluateConfig
+from singleview.evaluate.completion import CompletionStudy
+from singleview.predict.interpolate import InterpolateConfig
 
 QUICK_OBJECTS = 10  # in the report that a training ends with
 AsJson = Annotated[Flag, tyro.conf.arg(name="json")]
@@ -120,7 +120,7 @@ def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], as_json: AsJso
         config: the options.
         as_json: Print metrics.json to the terminal instead of a summary.
     """
-    from singleview.distributed import ProcessLost
+    from singleview.training.distributed import ProcessLost
     from singleview.train import train
 
     try:
@@ -195,7 +195,7 @@ def predict(
         config: the options.
         as_json: Print the folders written as JSON.
     """
-    from singleview.predict import predict
+    from singleview.predict.predict import predict
 
     _tell([prediction.folder for prediction in predict(config)], as_json)
 
@@ -230,7 +230,7 @@ def evaluate(
         as_json: Print JSON, with every object's numbers.
         markdown: Print a Markdown table.
     """
-    from singleview.evaluate import evaluate
+    from singleview.evaluate.evaluate import evaluate
 
     if as_json and markdown:
         raise InputError("--json, --markdown: need one of them, got both")
@@ -240,7 +240,7 @@ def evaluate(
         return
     from rich.console import Console
 
-    from singleview import tables
+    from singleview.measures import tables
 
     if markdown:
         print(tables.markdown(result))
@@ -269,7 +269,7 @@ def complete(
         config: the options.
         as_json: Print the folders written as JSON.
     """
-    from singleview.complete import complete_depths
+    from singleview.predict.complete import complete_depths
 
     _tell(complete_depths(config), as_json)
 
@@ -292,7 +292,7 @@ def evaluate_completion(
         as_json: Print JSON, with every object's numbers.
         markdown: Print Markdown tables.
     """
-    from singleview.evaluate_completion import evaluate_completion, markdown_of, terminal
+    from singleview.evaluate.completion import evaluate_completion, markdown_of, terminal
 
     if as_json and markdown:
         raise InputError("--json, --markdown: need one of them, got both")
@@ -321,7 +321,7 @@ def interpolate(
         config: the options.
         as_json: Print the files written as JSON.
     """
-    from singleview.interpolate import interpolate
+    from singleview.predict.interpolate import interpolate
 
     files = [str(file) for file in interpolate(config)]
     print(json.dumps(files, indent=2) if as_json else "\n".join(f"wrote {x}" for x in files))

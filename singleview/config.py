@@ -10,7 +10,7 @@ import tyro
 
 from sdfrender.cli import Flag
 from sdfrender.errors import InputError
-from singleview.losses import Weights
+from singleview.training.losses import Weights
 from singleview.models.occupancy import Conditioning, Input
 from singleview.models.sdfdiff import Size
 

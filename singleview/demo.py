@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from singleview.config import PredictConfig
-from singleview.predict import Prediction, demo_weights, predict
+from singleview.predict.predict import Prediction, demo_weights, predict
 
 
 def demo(out: Path = Path("runs/singleview-demo")) -> Prediction:

@@ -20,8 +20,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sdfrender.files import read_bytes, write_json
-from sdfrender.run_files import (
+from sdfrender.files.atomic import read_bytes, write_json
+from sdfrender.files.run_files import (  
     append_rows,
     begin_table,
     drop_rows_past,
@@ -29,8 +29,8 @@ from sdfrender.run_files import (
     need_vacant,
     provenance,
 )
-from sdfrender.scalars import Scalars
-from sdfrender.tensor_files import expect, need_file
+from sdfrender.files.scalars import Scalars
+from sdfrender.files.tensors import expect, need_file
 from singleview.config import TrainConfig
 
 # Settings that may differ when a run is resumed.

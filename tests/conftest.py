@@ -28,7 +28,7 @@ def same_numbers() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def few_frames() -> Iterator[None]:
     """Films of few frames: most tests make one and none but its own looks at it."""
-    with patch("multiview.film.RATE", 2):
+    with patch("multiview.results.film.RATE", 2):
         yield
 
 

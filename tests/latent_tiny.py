@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from sdfrender.latent_field import FieldShape, LatentField
+from sdfrender.latent.field import FieldShape, LatentField
 
 SHAPE = FieldShape(code=4, width=32, layers=4, octaves=1)
 AXES = [(0.75, a, b) for a in (0.35, 0.5, 0.65) for b in (0.35, 0.5, 0.65)]  # half axes

@@ -7,7 +7,7 @@ from typing import Any
 
 import trimesh
 
-from sdfrender.mesh import save_mesh
+from sdfrender.meshes.mesh import save_mesh
 from singleview.config import OccupancyConfig, TrainConfig
 from singleview.data.shards import SamplePointsConfig, sample_points
 from singleview.train import train

@@ -8,8 +8,8 @@ import torch
 import trimesh
 
 from sdfrender import Lattice, render
-from sdfrender.mesh import save_mesh
-from sdfrender.primitives import SDF, box, capsule
+from sdfrender.meshes.mesh import save_mesh
+from sdfrender.geometry.primitives import SDF, box, capsule
 from singleview.data.dataset import Dataset, to_bytes
 from singleview.data.objects import Split
 from singleview.data.render_dataset import LIGHT

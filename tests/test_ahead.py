@@ -15,7 +15,7 @@ from numba import typeof
 from safetensors.torch import load_file, save_file
 
 import sdfrender as sr
-from sdfrender.engines import ahead
+from sdfrender.engines.cpu import ahead
 
 
 def shown() -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multiview import albedo
-from multiview.albedo import WIDTH, solve_albedo
+from multiview.photo import albedo
+from multiview.photo.albedo import WIDTH, solve_albedo
 from sdfrender import Lattice
 
 BOX = torch.tensor([[-1.0, -0.8, -0.9], [1.1, 0.8, 1.0]])

@@ -10,10 +10,10 @@ import torch
 from scene_folders import write_transforms
 from torch import Tensor
 
-from multiview.appearance import MODELS, Appearance, Model
-from multiview.choose_appearance import candidates, choose_look, prediction_error
-from multiview.light import choose_light
-from multiview.optimize.targets import Targets
+from multiview.photo.appearance import MODELS, Appearance, Model
+from multiview.photo.choose_appearance import candidates, choose_look, prediction_error
+from multiview.photo.known_light import choose_light
+from multiview.photo.targets import Targets
 from multiview.scenes import Scene, load_scene
 from sdfrender import (
     Cameras,
@@ -25,7 +25,7 @@ from sdfrender import (
     Rendering,
     render,
 )
-from sdfrender.lighting import sh_basis
+from sdfrender.view.lighting import sh_basis
 
 CAMERAS = Cameras.cube(distance=3.0, width=24, height=20)
 BALL = Lattice.sphere(0.7, (0.1, -0.05, 0.0), 20)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from multiview.scenes import load_scene
-from sdfrender.mesh import load_mesh
-from sdfrender.raytrace import raytrace
+from sdfrender.meshes.mesh import load_mesh
+from sdfrender.rendering.raytrace import raytrace
 
 DEMO = Path(__file__).parent.parent / "assets" / "demo"
 ALBEDO = (0.88, 0.78, 0.62)

@@ -17,13 +17,13 @@ import trimesh
 from sdfrender import Lattice, cli
 from sdfrender.bench import candidates, compiled_peer, measure, mitsuba_peer, processes, workloads
 from sdfrender.bench.candidates import Candidate, Cotangents, Seen, Unavailable
-from sdfrender.bench.command import BenchConfig
+from sdfrender.commands.bench import BenchConfig
 from sdfrender.bench.report import numbers_of, ratio
 from sdfrender.bench.run import bench
 from sdfrender.bench.workloads import WORKLOADS, Scene, Workload
 from sdfrender.errors import InputError
-from sdfrender.mesh import mesh_to_lattice, save_mesh
-from sdfrender.render import ENGINES
+from sdfrender.meshes.mesh import mesh_to_lattice, save_mesh
+from sdfrender.rendering.render import ENGINES
 
 TINY = Workload("tiny", 12, 2, 16)
 ROW = {

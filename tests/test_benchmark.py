@@ -31,10 +31,10 @@ from multiview.config import FitConfig
 from multiview.fit import fit
 from multiview.recipes import RECIPES, Level
 from multiview.scenes import load_scene
-from multiview.unknown_light import FIXED_TO, FixedTo
+from multiview.photo.unknown_light import FIXED_TO, FixedTo
 from sdfrender import Cameras, InputError, load_mesh, metrics
-from sdfrender.mesh import save_mesh
-from sdfrender.raytrace import raytrace
+from sdfrender.meshes.mesh import save_mesh
+from sdfrender.rendering.raytrace import raytrace
 
 SPEC = SceneSpec(image_size=24)
 RECIPE = replace(tiny.ADAM, levels=(Level(1, 1, 2),))
@@ -279,7 +279,7 @@ def fits() -> Iterator[Fits]:
     compare, chamfer = metrics.compare_meshes, metrics.chamfer
     with (
         patch.dict(RECIPES, {"fast": lambda _: RECIPE}),
-        patch("multiview.results.write_report"),
+        patch("multiview.results.results.write_report"),
         patch.object(metrics, "compare_meshes", lambda *pair: compare(*pair, samples=500)),
         patch.object(metrics, "chamfer", lambda *pair: chamfer(*pair, samples=500)),
     ):

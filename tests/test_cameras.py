@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from sdfrender.cameras import Cameras
+from sdfrender.view.cameras import Cameras
 
 
 def camera(

@@ -12,9 +12,9 @@ from contract import REFERENCE
 
 from sdfrender import cli
 from sdfrender.errors import InputError
-from sdfrender.files import load_lattice, save_lattice
-from sdfrender.lattice import Lattice
-from sdfrender.mesh import load_mesh, save_mesh
+from sdfrender.files.atomic import load_lattice, save_lattice
+from sdfrender.geometry.lattice import Lattice
+from sdfrender.meshes.mesh import load_mesh, save_mesh
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:

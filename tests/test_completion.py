@@ -14,12 +14,12 @@ from latent_tiny import AXES, ellipsoid, ellipsoids
 from torch import Tensor
 
 from sdfrender import Cameras, InputError, Lattice, extract_mesh, load_mesh, metrics, save_mesh
-from sdfrender.field_render import render_field
-from sdfrender.latent_field import LatentField
-from sdfrender.pngs import read_png
+from sdfrender.rendering.field_render import render_field
+from sdfrender.latent.field import LatentField
+from sdfrender.files.pngs import read_png
 from singleview.cli import COMMANDS
-from singleview.complete import CompleteConfig, complete_depths, folder_names
-from singleview.completion import (
+from singleview.predict.complete import CompleteConfig, complete_depths, folder_names
+from singleview.predict.completion import (  
     CompletionSettings,
     complete,
     depth_noise,
@@ -28,15 +28,15 @@ from singleview.completion import (
     normals,
     smoothed,
 )
-from singleview.depth_view import DepthView, load_depth, save_depth
-from singleview.evaluate_completion import (
+from singleview.predict.depth_view import DepthView, load_depth, save_depth
+from singleview.evaluate.completion import (  
     METHODS,
     CompletionStudy,
     evaluate_completion,
     hull_of,
     markdown_of,
 )
-from singleview.interpolate import InterpolateConfig, code_of, interpolate
+from singleview.predict.interpolate import InterpolateConfig, code_of, interpolate
 
 UNSEEN = (0.75, 0.42, 0.58)  # half axes between those that the family was taught
 

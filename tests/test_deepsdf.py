@@ -14,18 +14,20 @@ from occupancy_tiny import write_solids
 from tiny_training import read_rows
 
 from sdfrender.errors import InputError
-from sdfrender.latent_field import LatentField
-from sdfrender.mesh import load_mesh, save_mesh
-from sdfrender.metrics import squared_chamfer
-from singleview import cli, evaluate_deepsdf, tables
-from singleview.checkpoint import load_model, save_model
+from sdfrender.latent.field import LatentField
+from sdfrender.meshes.mesh import load_mesh, save_mesh
+from sdfrender.meshes.metrics import squared_chamfer
+from singleview import cli
+from singleview.evaluate import deepsdf as evaluate_deepsdf
+from singleview.measures import tables
+from singleview.training.checkpoint import load_model, save_model
 from singleview.config import DeepsdfConfig, TrainConfig
 from singleview.data.distances import is_warped, open_distances, points_around, warped_mesh
 from singleview.data.shards import SamplePointsConfig, sample_points
-from singleview.distributed import Job
-from singleview.evaluate import EvaluateConfig, evaluate
-from singleview.latent import adam_code, clamped_error, energy_of, find_code
-from singleview.learners.deepsdf import DeepsdfLearner
+from singleview.training.distributed import Job
+from singleview.evaluate.evaluate import EvaluateConfig, evaluate
+from singleview.models.latent import adam_code, clamped_error, energy_of, find_code
+from singleview.training.learners.deepsdf import DeepsdfLearner
 from singleview.models import AutoDecoder
 from singleview.train import train
 
@@ -215,7 +217,7 @@ def test_each_setting_changes_the_learner(data: Path, tmp_path: Path) -> None:
 
 
 def _clock() -> Any:
-    from singleview.state import Clock
+    from singleview.training.state import Clock
 
     return Clock()
 
@@ -268,7 +270,7 @@ def test_evaluation_of_known_and_unknown_shapes(
     """The network knows ellipsoids by name: ball/0 is one of them, brick/2 is not."""
     monkeypatch.setattr(evaluate_deepsdf, "COARSE", 24)
     monkeypatch.setattr(evaluate_deepsdf, "LEVELS", 0)
-    monkeypatch.setattr("singleview.latent.ADAM_STEPS", 5)
+    monkeypatch.setattr("singleview.models.latent.ADAM_STEPS", 5)
     data = write_distances(tmp_path, categories=("ball",))
     options = {"meshes": tmp_path / "meshes", "baselines": True, "adam": True}
     result = evaluate(EvaluateConfig(data, (weights,), split="val", **options))  # type: ignore[arg-type]

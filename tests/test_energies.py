@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import sdfrender as sr
-from sdfrender import energies
+from sdfrender.geometry import energies
 
 BOUNDS = torch.tensor([[-1.0, -0.5, 0.0], [1.0, 1.5, 0.7]], dtype=torch.float64)
 

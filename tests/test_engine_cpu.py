@@ -29,10 +29,11 @@ from torch import Tensor
 import sdfrender as sr
 from sdfrender import engines
 from sdfrender import primitives as sdf
-from sdfrender.engines import cubic, cubic_scalar, ray_walk, trilinear_cell
-from sdfrender.engines.near_cells import find_near_cells
-from sdfrender.engines.ray_walk import EVENT
-from sdfrender.ops import make_scene
+from sdfrender.engines.reference import cell_root as cubic
+from sdfrender.engines.common import cell_root as cubic_scalar, ray_walk, trilinear_cell
+from sdfrender.engines.cpu.forward.near_cells import find_near_cells
+from sdfrender.engines.common.ray_walk import EVENT
+from sdfrender.rendering.ops import make_scene
 
 BOX = torch.tensor([[-1.0, -1.2, -0.9], [1.1, 1.2, 1.0]])  # three different sides
 OUTPUTS = ("images", "silhouettes", "depths", "normals")
@@ -406,7 +407,7 @@ def test_the_sphere_tracer_needs_the_reference() -> None:
 def test_auto_takes_the_compiled_engine_wherever_it_can(
     dtype: torch.dtype, tracer: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = importlib.import_module("sdfrender.render")
+    module = importlib.import_module("sdfrender.rendering.render")
 
     class Taken(Exception):
         pass

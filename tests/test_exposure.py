@@ -8,13 +8,13 @@ import pytest
 import tiny
 import torch
 
-from multiview.appearance import Appearance
+from multiview.photo.appearance import Appearance
 from multiview.config import FitConfig
-from multiview.exposure import estimate_gains, exposed, relative
-from multiview.optimize.targets import Targets
-from multiview.results import evaluate_run
+from multiview.photo.exposure import estimate_gains, exposed, relative
+from multiview.photo.targets import Targets
+from multiview.results.results import evaluate_run
 from sdfrender import InputError, render
-from sdfrender.metrics import psnr
+from sdfrender.meshes.metrics import psnr
 
 VIEWS = tiny.ring(10, 44, 36)
 

@@ -13,10 +13,10 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from sdfrender.errors import InputError
-from sdfrender.extraction import extract_field, mise
-from sdfrender.lattice import UNIT_BOX, Lattice
-from sdfrender.mesh import extract_mesh
-from sdfrender.primitives import box, difference, sphere, torus, union
+from sdfrender.meshes.mise import extract_field, mise
+from sdfrender.geometry.lattice import UNIT_BOX, Lattice
+from sdfrender.meshes.mesh import extract_mesh
+from sdfrender.geometry.primitives import box, difference, sphere, torus, union
 
 BOUNDS = ((-1.0, -0.7, -0.9), (1.1, 0.8, 1.0))
 FIELDS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from multiview import film
-from multiview.report.forming import Stage
+from multiview.results import film
+from multiview.results.report.forming import Stage
 from sdfrender import Lattice
 
 SMALL = Stage(Lattice.sphere(0.3, resolution=12), "start")

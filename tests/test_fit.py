@@ -25,11 +25,11 @@ from contract import REFERENCE
 from scene_folders import write_middlebury, write_transforms
 
 from multiview import cli
-from multiview.appearance import Appearance
+from multiview.photo.appearance import Appearance
 from multiview.config import FitConfig
 from multiview.hull import visual_hull
-from multiview.optimize import coarse_to_fine
-from multiview.optimize.coarse_to_fine import Fit
+from multiview import coarse_to_fine
+from multiview.coarse_to_fine import Fit
 from multiview.optimize.energy import Weights
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.greedy import Optimizer
@@ -43,12 +43,12 @@ from multiview.recipes import (
     for_photographs,
     for_views,
 )
-from multiview.results import evaluate_run
+from multiview.results.results import evaluate_run
 from multiview.run_folder import COLUMNS
 from multiview.scenes import load_scene
 from sdfrender import InputError, Lattice, extract_mesh, load_lattice, load_mesh, metrics
-from sdfrender.files import save_lattice
-from sdfrender.mesh import save_mesh
+from sdfrender.files.atomic import save_lattice
+from sdfrender.meshes.mesh import save_mesh
 
 FILES = {
     "appearance.json",

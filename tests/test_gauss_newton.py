@@ -17,26 +17,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.functional import jacobian
 
-from multiview.appearance import Appearance
+from multiview.photo.appearance import Appearance
 from multiview.optimize import gauss_newton
 from multiview.optimize.band import Band
 from multiview.optimize.energy import Terms, Weights, carve_points, energy, robust, robust_weights
 from multiview.optimize.gauss_newton import GaussNewton
-from multiview.optimize.least_squares import LeastSquares
-from multiview.optimize.targets import Targets
+from multiview.optimize.normal_equations import LeastSquares
+from multiview.photo.targets import Targets
 from multiview.recipes import AdamRecipe, Level, NewtonLevel, NewtonRecipe, Recipe
-from sdfrender import (
-    Headlight,
-    Lattice,
-    Lighting,
-    energies,
-    extract_mesh,
-    load_mesh,
-    metrics,
-    render,
-)
-from sdfrender.primitives import torus
-from sdfrender.trilinear import vertex_gradients
+from sdfrender import Headlight, Lattice, Lighting, extract_mesh, load_mesh, metrics, render
+from sdfrender.geometry import energies
+from sdfrender.geometry.primitives import torus
+from sdfrender.geometry.trilinear import vertex_gradients
 
 Doubles = NDArray[np.float64]
 

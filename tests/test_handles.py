@@ -11,7 +11,7 @@ import torch
 import trimesh
 from skimage.measure import euler_number
 
-from multiview.optimize.handles import doubtful_vertices, euler_gain, remove_thin_handles
+from multiview.surgery.handles import doubtful_vertices, euler_gain, remove_thin_handles
 from sdfrender import Lattice, extract_mesh
 
 BOX = torch.tensor([[-1.0, -0.8, -1.2], [1.2, 1.0, 1.0]])

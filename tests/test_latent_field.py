@@ -9,9 +9,9 @@ from latent_tiny import AXES, SHAPE, ellipsoid, ellipsoids, random_field
 from torch import Tensor, nn
 
 from sdfrender.errors import InputError
-from sdfrender.extraction import extract_field
-from sdfrender.latent_field import PAPER, FieldShape, LatentField
-from sdfrender.latent_fit import (
+from sdfrender.meshes.mise import extract_field
+from sdfrender.latent.field import PAPER, FieldShape, LatentField
+from sdfrender.latent.fit import (  
     LatentFitSettings,
     Quadratic,
     Term,
@@ -25,7 +25,7 @@ from sdfrender.latent_fit import (
     scaled,
     total,
 )
-from sdfrender.tensor_files import load_tensors, save_tensors
+from sdfrender.files.tensors import load_tensors, save_tensors
 
 SHAPES = [SHAPE, replace(SHAPE, octaves=0), replace(SHAPE, layers=7, code=11)]
 
@@ -108,7 +108,7 @@ def test_many_points_go_through_in_parts(monkeypatch: pytest.MonkeyPatch) -> Non
     field, points = random_field(), points_in_box(23)
     whole = field.jacobian(field.codes[0], points)
     lattice = field.lattice(field.codes[0], [[-1, -1, -1], [1, 1, 1]], 4).values
-    monkeypatch.setattr("sdfrender.latent_field.CHUNK", 5)
+    monkeypatch.setattr("sdfrender.latent.field.CHUNK", 5)
     for a, b in zip(field.jacobian(field.codes[0], points), whole, strict=True):
         torch.testing.assert_close(a, b)
     parts = field.lattice(field.codes[0], [[-1, -1, -1], [1, 1, 1]], 4).values

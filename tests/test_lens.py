@@ -7,7 +7,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from multiview.lens import LEAST, LensEstimate, blur, blur_, parabola_minimum
+from multiview.photo.lens import LEAST, LensEstimate, blur, blur_, parabola_minimum
 
 
 def pictures(width: int = 23, height: int = 17, channels: int = 3) -> Tensor:

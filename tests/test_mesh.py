@@ -11,8 +11,8 @@ import trimesh
 from hypothesis import given, settings
 
 from sdfrender.errors import InputError
-from sdfrender.lattice import Lattice
-from sdfrender.mesh import (
+from sdfrender.geometry.lattice import Lattice
+from sdfrender.meshes.mesh import (  
     EXTENSIONS,
     SEPARATION,
     extract_mesh,
@@ -22,7 +22,7 @@ from sdfrender.mesh import (
     mesh_to_lattice,
     save_mesh,
 )
-from sdfrender.primitives import box, difference, sphere, torus, union
+from sdfrender.geometry.primitives import box, difference, sphere, torus, union
 
 BOUNDS = ((-1.0, -0.8, -1.2), (1.1, 1.0, 0.9))
 

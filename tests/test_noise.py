@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from multiview.appearance import Appearance
+from multiview.photo.appearance import Appearance
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.noise import CLEAN, DOUBLE, smoothness_under_noise
-from multiview.optimize.targets import Targets
+from multiview.photo.targets import Targets
 from multiview.recipes import NewtonLevel, NewtonRecipe
 from multiview.scenes import load_scene
 from sdfrender import Cameras, Headlight, Lattice, Lighting, render
-from sdfrender.noise import picture_noise
+from sdfrender.view.noise import picture_noise
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not there")

@@ -12,8 +12,8 @@ import trimesh
 from occupancy_tiny import write_samples, write_solids
 
 from sdfrender.errors import InputError
-from sdfrender.mesh import save_mesh
-from singleview.data.onet import read_onet
+from sdfrender.meshes.mesh import save_mesh
+from singleview.data.layouts.onet import read_onet
 from singleview.data.samples import BOX, HALF_BOX, Samples, open_samples, voxel_at, voxels
 from singleview.data.shards import SamplePointsConfig, sample_points
 from singleview.models import build_model
@@ -27,8 +27,8 @@ from singleview.models.occupancy import (
     paper_shape,
     small_shape,
 )
-from singleview.observations import Observer
-from singleview.occupancy_measures import best_threshold, extract, iou_at
+from singleview.data.observations import Observer
+from singleview.measures.occupancy import best_threshold, extract, iou_at
 
 KINDS: tuple[Input, ...] = ("image", "points", "voxels", "none", "index")
 

@@ -13,14 +13,14 @@ from occupancy_tiny import train_occupancy, write_samples, write_solids
 from tiny_training import read_rows
 
 from sdfrender.errors import InputError
-from sdfrender.mesh import load_mesh
+from sdfrender.meshes.mesh import load_mesh
 from singleview import cli
-from singleview.checkpoint import load_model
+from singleview.training.checkpoint import load_model
 from singleview.config import OccupancyConfig, TrainConfig
 from singleview.data.render_dataset import RenderDatasetConfig, render_dataset
 from singleview.data.samples import open_samples
-from singleview.distributed import Job
-from singleview.learners.occupancy import OccupancyLearner
+from singleview.training.distributed import Job
+from singleview.training.learners.occupancy import OccupancyLearner
 from singleview.models import OccupancyNetwork
 from singleview.run_folder import RunFolder
 
@@ -83,7 +83,7 @@ def test_made_up_pictures_show_what_is_asked_at_points(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From one of the cameras, perhaps in a mirror, points inside lie on the object's picture."""
-    monkeypatch.setattr("singleview.learners.occupancy.REAL_SHARE", 0.0)
+    monkeypatch.setattr("singleview.training.learners.occupancy.REAL_SHARE", 0.0)
     own = OccupancyConfig(input="image", decoded=300)
     config = TrainConfig(data, tmp_path / "run", model="occupancy", size="small", occupancy=own,
                          batch=4, made_up=16)  # fmt: skip

@@ -10,9 +10,9 @@ import tiny
 import torch
 from torch import Tensor
 
-from multiview.appearance import Appearance
+from multiview.photo.appearance import Appearance
 from multiview.optimize.energy import Terms, Weights, energy
-from multiview.optimize.floaters import remove_floaters
+from multiview.surgery.floaters import remove_floaters
 from multiview.optimize.greedy import (
     LARGEST_STEP,
     UPDATES_ABOVE,
@@ -21,10 +21,10 @@ from multiview.optimize.greedy import (
     greedy_pass,
     shuffled_pass,
 )
-from multiview.optimize.targets import Targets
+from multiview.photo.targets import Targets
 from multiview.scenes import Scene
 from sdfrender import Cameras, Headlight, Lattice, Lighting, render
-from sdfrender.primitives import sphere, torus, union
+from sdfrender.geometry.primitives import sphere, torus, union
 
 DATA_ONLY = replace(tiny.WEIGHTS, eikonal=0.0, laplacian=0.0)
 

@@ -12,11 +12,11 @@ import tiny
 import torch
 from scipy.spatial.transform import Rotation
 
-from multiview.appearance import Appearance
+from multiview.photo.appearance import Appearance
 from multiview.config import FitConfig
 from multiview.optimize.energy import Weights
-from multiview.optimize.targets import Targets
-from multiview.poses import (
+from multiview.photo.targets import Targets
+from multiview.optimize.poses import (  
     Corrections,
     description,
     from_description,
@@ -24,7 +24,7 @@ from multiview.poses import (
     rotation_matrices,
     without_common_motion,
 )
-from multiview.results import evaluate_run
+from multiview.results.results import evaluate_run
 from multiview.scenes import load_scene
 from sdfrender import Cameras, InputError, render
 

@@ -14,7 +14,7 @@ import torch
 from tiny_family import bench, family
 from torch import Tensor
 
-from multiview import results
+from multiview.results import results
 from multiview.config import FitConfig
 from multiview.fit import fit
 from multiview.optimize.band import Band
@@ -33,8 +33,8 @@ from sdfrender import (
     metrics,
     render,
 )
-from sdfrender.latent_field import FieldShape, LatentField
-from sdfrender.scene_writer import RenderedScene, write_scene
+from sdfrender.latent.field import FieldShape, LatentField
+from sdfrender.io.scene_writer import RenderedScene, write_scene
 
 BOUNDS = torch.tensor([[2.0, -1.0, -3.0], [5.0, 1.5, 0.0]])
 

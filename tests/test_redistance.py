@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from numpy.typing import NDArray
 
-from sdfrender.lattice import Lattice
-from sdfrender.primitives import SDF, box, sphere, torus, union
-from sdfrender.redistance import redistance
+from sdfrender.geometry.lattice import Lattice
+from sdfrender.geometry.primitives import SDF, box, sphere, torus, union
+from sdfrender.geometry.redistance import redistance
 
 BOUNDS = ((-1.0, -0.8, -1.2), (1.1, 1.0, 0.9))
 
@@ -194,6 +194,6 @@ def test_a_bad_band_is_refused(band: float) -> None:
 
 
 def test_importing_compiles_nothing() -> None:
-    code = "import sdfrender.redistance as r; print(r._sweep.signatures, r._upwind.signatures)"
+    code = "import sdfrender.geometry.redistance as r; print(r._sweep.signatures, r._upwind.signatures)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[] []"

@@ -9,10 +9,10 @@ import trimesh
 from torch import Tensor
 
 from sdfrender.errors import InputError
-from sdfrender.extraction import extract_field
-from sdfrender.lattice import Lattice
-from sdfrender.primitives import sphere, torus, union
-from sdfrender.refine_mesh import (
+from sdfrender.meshes.mise import extract_field
+from sdfrender.geometry.lattice import Lattice
+from sdfrender.geometry.primitives import sphere, torus, union
+from sdfrender.meshes.refine import (  
     RefineMeshSettings,
     points_on_faces,
     refine_mesh,

@@ -13,12 +13,12 @@ import trimesh
 
 from sdfrender.cli import main
 from sdfrender.errors import InputError
-from sdfrender.files import save_lattice
-from sdfrender.lattice import Lattice
-from sdfrender.mesh import load_mesh
-from sdfrender.pngs import read_png
-from sdfrender.primitives import torus
-from sdfrender.render_command import RenderConfig, place_cameras, render_scene
+from sdfrender.files.atomic import save_lattice
+from sdfrender.geometry.lattice import Lattice
+from sdfrender.meshes.mesh import load_mesh
+from sdfrender.files.pngs import read_png
+from sdfrender.geometry.primitives import torus
+from sdfrender.commands.render import RenderConfig, place_cameras, render_scene
 
 TINY = ["--width", "24", "--height", "18", "--supersampling", "1"]
 

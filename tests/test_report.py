@@ -21,12 +21,12 @@ import tiny
 import torch
 
 from multiview import cli
-from multiview.evaluate import ViewScore
-from multiview.optimize.targets import Targets
+from multiview.results.evaluate import ViewScore
+from multiview.photo.targets import Targets
 from multiview.recipes import RECIPES
-from multiview.report import views
-from multiview.report.pictures import BRIGHTER, DARKER, EQUAL, EXTRA, MISSING, difference
-from multiview.report.views import explain
+from multiview.results.report import views
+from multiview.results.report.pictures import BRIGHTER, DARKER, EQUAL, EXTRA, MISSING, difference
+from multiview.results.report.views import explain
 from sdfrender import Cameras
 from sdfrender.report import model
 from sdfrender.report.page import sortable

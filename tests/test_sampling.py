@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sdfrender.sampling import sample, sample_where, to_where
-from sdfrender.trilinear import interpolate
+from sdfrender.geometry.sampling import sample, sample_where, to_where
+from sdfrender.geometry.trilinear import interpolate
 
 RESOLUTION = (4, 6, 5)
 

@@ -11,7 +11,7 @@ import tiny
 from tiny_training import read_rows, train_tiny, write_dataset
 
 from sdfrender import InputError
-from sdfrender.scalars import FOLDER, Scalars
+from sdfrender.files.scalars import FOLDER, Scalars
 
 
 def read(run: Path) -> dict[str, dict[int, float]]:
@@ -69,7 +69,7 @@ def test_a_training_writes_them(tmp_path: Path) -> None:
 
 def test_without_tensorboard(torus_scene: Path, tmp_path: Path) -> None:
     with (
-        patch("sdfrender.scalars.find_spec", lambda name: None),
+        patch("sdfrender.files.scalars.find_spec", lambda name: None),
         pytest.raises(InputError, match=r'tensorboard.*pip install "sdfrender\[logs\]"'),
     ):
         tiny.fit_tiny(torus_scene, tmp_path / "run", logs="tensorboard")

@@ -18,13 +18,13 @@ from torch.nn.functional import max_pool2d
 from multiview.config import FitConfig
 from multiview.fit import fit
 from multiview.scenes import Scene, load_scene
-from multiview.scenes.background import disk_radius, find_background
-from multiview.scenes.carving import Carving
+from multiview.scenes.masks.background import disk_radius, find_background
+from multiview.scenes.masks.carving import Carving
 from sdfrender import Cameras, Lattice, extract_mesh, load_mesh, metrics, render
 from sdfrender.errors import InputError
-from sdfrender.pngs import read_png, write_png
-from sdfrender.primitives import torus
-from sdfrender.scene_writer import RenderedScene, write_scene
+from sdfrender.files.pngs import read_png, write_png
+from sdfrender.geometry.primitives import torus
+from sdfrender.io.scene_writer import RenderedScene, write_scene
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 DINO = DATA / "middlebury" / "dinoSparseRing"

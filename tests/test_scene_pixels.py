@@ -17,10 +17,10 @@ from scene_folders import (
 )
 
 from multiview.scenes import load_scene
-from multiview.scenes.masks import threshold_silhouette
+from multiview.scenes.masks.masks import threshold_silhouette
 from multiview.scenes.selection import natural_key, select
-from sdfrender.images import area_average, read_image
-from sdfrender.pngs import write_png
+from sdfrender.files.images import area_average, read_image
+from sdfrender.files.pngs import write_png
 
 # ---------------------------------------------------------------------- silhouettes by threshold
 

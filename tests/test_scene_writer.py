@@ -14,13 +14,13 @@ import trimesh
 from hypothesis import given, settings
 
 from multiview.scenes import load_scene
-from sdfrender.cameras import Cameras
+from sdfrender.view.cameras import Cameras
 from sdfrender.errors import InputError
-from sdfrender.lighting import Directional, Headlight, Lighting
-from sdfrender.mesh import load_mesh
-from sdfrender.pngs import read_png
-from sdfrender.raytrace import raytrace
-from sdfrender.scene_writer import (
+from sdfrender.view.lighting import Directional, Headlight, Lighting
+from sdfrender.meshes.mesh import load_mesh
+from sdfrender.files.pngs import read_png
+from sdfrender.rendering.raytrace import raytrace
+from sdfrender.io.scene_writer import (  
     RenderedScene,
     lighting_to_dict,
     straight_rgba,
@@ -237,7 +237,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.Mon
     def full_disk(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sdfrender.scene_writer.save_mesh", full_disk)
+    monkeypatch.setattr("sdfrender.io.scene_writer.save_mesh", full_disk)
     with pytest.raises(OSError, match="No space left"):
         write_scene(tmp_path / "scene", make_scene(), force=True)
     assert everything(tmp_path) == before

@@ -26,7 +26,7 @@ from scene_folders import (
 )
 
 from multiview.scenes import load_scene
-from sdfrender.lighting import Headlight
+from sdfrender.view.lighting import Headlight
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not there")

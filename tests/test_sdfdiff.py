@@ -14,15 +14,15 @@ import tiny
 import torch
 
 from multiview import cli
-from multiview.appearance import Appearance
+from multiview.photo.appearance import Appearance
 from multiview.config import FitConfig
 from multiview.fit import fit
 from multiview.optimize.sdfdiff import SdfDiff, energy
-from multiview.optimize.targets import Targets
+from multiview.photo.targets import Targets
 from multiview.recipes import RECIPES, SdfDiffLevel, SdfDiffRecipe, sdfdiff
 from multiview.scenes import load_scene
 from sdfrender import Cameras, Headlight, InputError, Lattice, Lighting, load_lattice, render
-from sdfrender.primitives import sphere
+from sdfrender.geometry.primitives import sphere
 
 RECIPE = SdfDiffRecipe((SdfDiffLevel(0.7, 1.5, 3, 0.05), SdfDiffLevel(1, 2, 3, 0.05)))
 LEVEL = SdfDiffLevel(1, 2, 3, 0.01, 0.4)

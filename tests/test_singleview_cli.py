@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from tiny_training import write_dataset
 
-from sdfrender.files import load_lattice
-from sdfrender.pngs import write_png
+from sdfrender.files.atomic import load_lattice
+from sdfrender.files.pngs import write_png
 from singleview import cli
-from singleview.predict import load_predictor
+from singleview.predict.predict import load_predictor
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
@@ -61,7 +61,7 @@ def test_a_network_and_the_baselines_share_a_table(
     # Validation during training measures the same thing without refining, to samples within
     # rounding of 0.
     plain = functools.partial(load_predictor, refining=False)
-    monkeypatch.setattr("singleview.predict.load_predictor", plain)
+    monkeypatch.setattr("singleview.predict.predict.load_predictor", plain)
     assert run(monkeypatch, *common, "--json") == 0
     network = json.loads(capsys.readouterr().out)["methods"][0]
     validation = json.loads(printed)["validation"]
@@ -92,7 +92,7 @@ def test_only_the_first_process_speaks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], dataset: Path
 ) -> None:
     from singleview import train
-    from singleview.distributed import ProcessLost
+    from singleview.training.distributed import ProcessLost
 
     metrics = {"steps": 1, "seconds": 2.0, "validation": {"iou_32": 0.5, "step": 1}}
     monkeypatch.setattr(train, "train", lambda config: metrics)

@@ -10,9 +10,10 @@ from singleview_tiny import RESOLUTION, VIEWS, tiny_dataset, write_meshes
 
 from sdfrender import Cameras, Lattice, extract_mesh, render
 from sdfrender.errors import InputError
-from sdfrender.primitives import box
-from singleview import cli, tables
-from singleview.baselines import (
+from sdfrender.geometry.primitives import box
+from singleview import cli
+from singleview.measures import tables
+from singleview.evaluate.baselines import (  
     Method,
     baselines,
     hull,
@@ -24,9 +25,9 @@ from singleview.baselines import (
 from singleview.data.dataset import Dataset
 from singleview.data.render_dataset import RenderDatasetConfig, render_dataset
 from singleview.data.stretched import stretched, stretched_copies
-from singleview.evaluate import EvaluateConfig, evaluate_method, spread_views
-from singleview.hull import outline_distance, visual_hull
-from singleview.measures import (
+from singleview.evaluate.evaluate import EvaluateConfig, evaluate_method, spread_views
+from singleview.data.hull import outline_distance, visual_hull
+from singleview.measures.shapes import (  
     inside,
     occupancy_iou,
     rendered_silhouette_iou,

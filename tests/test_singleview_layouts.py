@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from sdfrender import Cameras, Lattice, render
 from sdfrender.errors import InputError
-from sdfrender.primitives import box, union
+from sdfrender.geometry.primitives import box, union
 from singleview.data.dataset import Dataset, open_dataset
-from singleview.data.nmr import nmr_cameras
-from singleview.measures import occupancy_iou, true_inside
+from singleview.data.layouts.nmr import nmr_cameras
+from singleview.measures.shapes import occupancy_iou, true_inside
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 # No symmetry: an L with a foot.

@@ -6,8 +6,9 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from sdfrender import Cameras, Lattice, energies, render
-from singleview.losses import (
+from sdfrender import Cameras, Lattice, render
+from sdfrender.geometry import energies
+from singleview.training.losses import (  
     Losses,
     Weights,
     image_losses,

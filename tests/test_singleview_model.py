@@ -6,7 +6,7 @@ import torch
 from sdfrender import Lattice
 from singleview.models import Small, build_model
 from singleview.models.sdfdiff import Paper, Refiner
-from singleview.schedule import enter_stage
+from singleview.training.schedule import enter_stage
 
 
 @pytest.mark.parametrize("size", [64, 40])

@@ -13,8 +13,8 @@ from singleview_tiny import write_meshes
 
 from sdfrender import Lattice, render
 from sdfrender.errors import InputError
-from sdfrender.metrics import silhouette_iou
-from sdfrender.pngs import read_png
+from sdfrender.meshes.metrics import silhouette_iou
+from sdfrender.files.pngs import read_png
 from singleview import cli
 from singleview.data.dataset import Dataset, open_dataset
 from singleview.data.meshes import (

@@ -22,11 +22,11 @@ from tiny_training import train_tiny, write_dataset
 
 import singleview.cli
 from sdfrender import Cameras, InputError, Lattice
-from singleview import tables
-from singleview.checkpoint import load_model
+from singleview.measures import tables
+from singleview.training.checkpoint import load_model
 from singleview.data.dataset import Dataset
 from singleview.data.distances import Distances
-from singleview.predict import Predictor
+from singleview.predict.predict import Predictor
 from singleview.report import curves
 from singleview.report.dots import draw_points
 from singleview.report.family import SEEN, Family, strips, surface_near

@@ -16,19 +16,20 @@ from singleview_tiny import tiny_dataset
 from tiny_training import read_rows, train_tiny, write_dataset
 
 from sdfrender import Cameras, InputError, Lattice, render
-from sdfrender.primitives import capsule
-from singleview import augment, batches, prepare
-from singleview.batches import Sampler, halved, jitter
+from sdfrender.geometry.primitives import capsule
+from singleview.augment import augment
+from singleview.training import batches, prepare
+from singleview.training.batches import Sampler, halved, jitter
 from singleview.config import TrainConfig
 from singleview.data.dataset import unit
-from singleview.distributed import Job
-from singleview.fitting import FitLevel, FitRecipe, fit_lattice, hollow, silhouette_hull
-from singleview.learners.sdfdiff import compare
-from singleview.predict import load_predictor
-from singleview.schedule import schedule
-from singleview.state import State
-from singleview.validate import iou, resized
-from singleview.warps import WarpSettings, random_warp, surface_points, warp_lattice
+from singleview.training.distributed import Job
+from singleview.training.fitting import FitLevel, FitRecipe, fit_lattice, hollow, silhouette_hull
+from singleview.training.learners.sdfdiff import compare
+from singleview.predict.predict import load_predictor
+from singleview.training.schedule import schedule
+from singleview.training.state import State
+from singleview.training.validate import iou, resized
+from singleview.augment.warps import WarpSettings, random_warp, surface_points, warp_lattice
 
 ONE = Job(0, 1, torch.device("cpu"))
 QUICK = FitRecipe(trial=FitLevel(10, 1, 0.3), levels=(FitLevel(12, 1, 1.0),), walls=(0.1,))
@@ -118,7 +119,7 @@ def test_a_run_interrupted_before_its_first_validation_goes_on(
 
 def test_training_stops_when_validation_does_not_improve(objects: Path, tmp_path: Path) -> None:
     with patch(
-        "singleview.learners.sdfdiff.validate", return_value={"iou_32": 0.1, "silhouette_iou": 0.1}
+        "singleview.training.learners.sdfdiff.validate", return_value={"iou_32": 0.1, "silhouette_iou": 0.1}
     ):
         metrics = train_tiny(objects, tmp_path / "run", steps=50, evaluate_every=2, patience=3)
     assert metrics["steps"] == 8  # the first is the best, then three without progress
@@ -440,7 +441,7 @@ def test_without_a_known_light_shapes_are_fitted_but_nothing_is_made_up(
     dark = replace(tiny_dataset(), lighting=None)
     with (
         patch.object(prepare, "FitRecipe", lambda: QUICK),
-        patch("singleview.learners.sdfdiff.open_dataset", return_value=dark),
+        patch("singleview.training.learners.sdfdiff.open_dataset", return_value=dark),
     ):
         train_tiny(objects, tmp_path / "run", augment="auto", steps=4)
     rows = read_rows(tmp_path / "run" / "losses.csv")

@@ -9,9 +9,9 @@ import pytest
 import tiny
 import torch
 
-from multiview.optimize.coarse_to_fine import SNAPSHOTS, snapshot_due
+from multiview.coarse_to_fine import SNAPSHOTS, snapshot_due
 from multiview.recipes import Level
-from multiview.results import read_config
+from multiview.results.results import read_config
 from multiview.run_folder import RunFolder
 from sdfrender import InputError, Lattice
 

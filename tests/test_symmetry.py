@@ -7,14 +7,14 @@ import torch
 from singleview_tiny import tiny_dataset
 
 from sdfrender import Cameras, Lattice, render
-from sdfrender.primitives import capsule
-from singleview import augment
-from singleview.batches import Sampler
+from sdfrender.geometry.primitives import capsule
+from singleview.augment import augment
+from singleview.training.batches import Sampler
 from singleview.config import TrainConfig
-from singleview.distributed import Job
-from singleview.learners.sdfdiff import predict
-from singleview.symmetry import X, Z, agreeing, mirror_signs, mirrored, side_axes
-from singleview.warps import Warp, WarpSettings, random_warp
+from singleview.training.distributed import Job
+from singleview.training.learners.sdfdiff import predict
+from singleview.augment.symmetry import X, Z, agreeing, mirror_signs, mirrored, side_axes
+from singleview.augment.warps import Warp, WarpSettings, random_warp
 
 ONE = Job(0, 1, torch.device("cpu"))
 

@@ -21,17 +21,25 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 from torch import Tensor
 
-from multiview import cli, texture_fit
-from multiview.optimize.targets import Targets
-from multiview.surface_colors import SURE, SurfacePoints, surface_colors, vertex_colors
-from multiview.texture import TexturedMesh, bake, colored_vertices, draw, lighter, texture_size
-from multiview.texture import view_psnr as psnr_of
+from multiview import cli
+from multiview.texture import texture_fit
+from multiview.photo.targets import Targets
+from multiview.texture.surface_colors import SURE, SurfacePoints, surface_colors, vertex_colors
+from multiview.texture.texture import (  
+    TexturedMesh,
+    bake,
+    colored_vertices,
+    draw,
+    lighter,
+    texture_size,
+)
+from multiview.texture.texture import view_psnr as psnr_of
 from sdfrender import Cameras, InputError
-from sdfrender.atlas import Atlas, pad, sample_image, unwrap
-from sdfrender.colored_mesh import save_colored_mesh, save_textured_mesh
-from sdfrender.mesh import load_mesh
-from sdfrender.rasterize import Fragments, rasterize_flat, rasterize_mesh
-from sdfrender.raytrace import MeshTracer
+from sdfrender.meshes.atlas import Atlas, pad, sample_image, unwrap
+from sdfrender.meshes.colors import save_colored_mesh, save_textured_mesh
+from sdfrender.meshes.mesh import load_mesh
+from sdfrender.rendering.rasterize import Fragments, rasterize_flat, rasterize_mesh
+from sdfrender.rendering.raytrace import MeshTracer
 
 Floats = NDArray[np.float64]
 CENTER = np.array([4.0, -2.0, 1.0])

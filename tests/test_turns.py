@@ -4,15 +4,15 @@ import pytest
 import tiny
 import torch
 
-from multiview.appearance import Appearance
+from multiview.photo.appearance import Appearance
 from multiview.optimize.energy import Weights
 from multiview.optimize.gauss_newton import BAND, GaussNewton
-from multiview.optimize.least_squares import LeastSquares
-from multiview.optimize.targets import Targets
-from multiview.optimize.turns import take_turns
+from multiview.optimize.normal_equations import LeastSquares
+from multiview.photo.targets import Targets
+from multiview.photo.turns import take_turns
 from multiview.recipes import NewtonLevel, NewtonRecipe
 from sdfrender import Cameras, render
-from sdfrender.lighting import Headlight, Lighting
+from sdfrender.view.lighting import Headlight, Lighting
 
 LEVEL = NewtonLevel(1, 2, 4, laplacian=0.02, smoothing=0.1, largest_step=0.5)
 

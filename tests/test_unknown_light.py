@@ -11,15 +11,15 @@ import tiny
 import torch
 from torch import Tensor
 
-from multiview.appearance import MODELS, Appearance
-from multiview.choose_appearance import Look, candidates, choose_look, halves
+from multiview.photo.appearance import MODELS, Appearance
+from multiview.photo.choose_appearance import Look, candidates, choose_look, halves
 from multiview.config import FitConfig
-from multiview.light import ESTIMATED
-from multiview.optimize.targets import Targets
-from multiview.results import evaluate_run
-from multiview.unknown_light import FIXED_TO, FixedTo
+from multiview.photo.known_light import ESTIMATED
+from multiview.photo.targets import Targets
+from multiview.results.results import evaluate_run
+from multiview.photo.unknown_light import FIXED_TO, FixedTo
 from sdfrender import Cameras, InputError, Lighting, render
-from sdfrender.lighting import turned_sh
+from sdfrender.view.lighting import turned_sh
 
 CAMERAS = tiny.ring(12, 34, 27)
 TORUS = tiny.true_lattice(20)

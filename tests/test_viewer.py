@@ -23,10 +23,10 @@ from scipy.spatial.transform import Rotation
 import multiview.cli
 import sdfrender.cli
 from multiview.fit import fit
-from multiview.live import Watched
-from multiview.viewed import distances
+from multiview.results.live import Watched
+from multiview.results.viewed import distances
 from sdfrender import InputError, Lattice, extract_mesh, save_lattice, save_mesh
-from sdfrender.colored_mesh import colored_glb
+from sdfrender.meshes.colors import colored_glb
 from sdfrender.viewer.exhibit import VIEWS, Errors, Exhibit, Views, load_exhibit, save_views
 
 pytest.importorskip("viser", reason="needs the package viser")
@@ -195,10 +195,10 @@ def test_a_run_is_shown_with_all_it_has(torus_run: Path, shown: FromExhibit) -> 
 
 @pytest.mark.parametrize("preset", ["fast"], indirect=True)
 def test_a_run_without_a_reference_shows_residuals(torus_run: Path, tmp_path: Path) -> None:
-    from multiview.appearance import Appearance
-    from multiview.optimize.targets import Targets
-    from multiview.results import read_config, scene_of
-    from multiview.viewed import residuals
+    from multiview.photo.appearance import Appearance
+    from multiview.photo.targets import Targets
+    from multiview.results.results import read_config, scene_of
+    from multiview.results.viewed import residuals
 
     scene = scene_of(read_config(torus_run))
     appearance = Appearance(1, scene.lighting)

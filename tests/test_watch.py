@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import tiny
 
-from multiview import cli, watch
+from multiview import cli
+from multiview.results import watch
 from sdfrender import InputError
 
 pytestmark = pytest.mark.parametrize("preset", ["adam"], indirect=True)

@@ -19,13 +19,13 @@ import torch
 
 from multiview.config import FitConfig
 from multiview.fit import fit
-from multiview.optimize import coarse_to_fine
-from multiview.optimize.coarse_to_fine import Fit
+from multiview import coarse_to_fine
+from multiview.coarse_to_fine import Fit
 from multiview.optimize.energy import Weights
 from multiview.recipes import RECIPES, AdamRecipe, Level, NewtonLevel, NewtonRecipe, Recipe
 from sdfrender import Cameras, Directional, Headlight, Lattice, Lighting, extract_mesh, render
-from sdfrender.primitives import torus
-from sdfrender.scene_writer import RenderedScene, write_scene
+from sdfrender.geometry.primitives import torus
+from sdfrender.io.scene_writer import RenderedScene, write_scene
 
 WIDTH, HEIGHT = 32, 28
 SCALE = 2.5

@@ -10,7 +10,7 @@ from singleview_tiny import tiny_dataset
 
 from singleview.config import TrainConfig
 from singleview.data.dataset import Dataset
-from singleview.data.folder import Manifest, object_file, write_manifest, write_object
+from singleview.data.layouts.folder import Manifest, object_file, write_manifest, write_object
 from singleview.train import train
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from multiview.unknown_light import FixedTo
+from multiview.photo.unknown_light import FixedTo
 from sdfrender import Cameras, Lighting
-from sdfrender.lighting import Directional
+from sdfrender.view.lighting import Directional
 
 AMBIENT = 0.45
 TO_LAMPS = ((0.3, 0.8, 0.5), (-0.7, 0.2, -0.4))  # world frame

@@ -21,9 +21,9 @@ from multiview.fit import fit
 from multiview.hull import visual_hull
 from multiview.run_folder import holds_run
 from multiview.scenes import load_scene
-from multiview.unknown_light import FixedTo
+from multiview.photo.unknown_light import FixedTo
 from sdfrender import InputError, extract_mesh, load_mesh, metrics
-from sdfrender.files import one_line, read_bytes, write_bytes, write_json
+from sdfrender.files.atomic import one_line, read_bytes, write_bytes, write_json
 
 HULL_RESOLUTION = 64
 Fitter = Callable[[FitConfig, bool], dict[str, Any]]

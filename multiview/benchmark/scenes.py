@@ -25,12 +25,12 @@ from tqdm import tqdm
 
 from multiview.benchmark.lamps import lamps
 from multiview.benchmark.paint import painted
-from multiview.unknown_light import FixedTo
+from multiview.photo.unknown_light import FixedTo
 from sdfrender import Cameras, InputError, Lighting, load_mesh
-from sdfrender.files import read_bytes
-from sdfrender.lighting import Directional, Headlight
-from sdfrender.raytrace import raytrace
-from sdfrender.scene_writer import RenderedScene, write_scene
+from sdfrender.files.atomic import read_bytes
+from sdfrender.view.lighting import Directional, Headlight
+from sdfrender.rendering.raytrace import raytrace
+from sdfrender.io.scene_writer import RenderedScene, write_scene
 
 LONGEST_SIDE = 1.5
 BOUNDS = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))

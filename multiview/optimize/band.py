@@ -15,7 +15,7 @@ from scipy import sparse
 from torch import Tensor
 
 from sdfrender import Lattice
-from sdfrender.trilinear import corner_offsets, corner_weights
+from sdfrender.geometry.trilinear import corner_offsets, corner_weights
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]

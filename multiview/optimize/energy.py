@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from multiview.appearance import Appearance
-from multiview.optimize.targets import Targets
-from sdfrender import Lattice, Rendering, energies
+from multiview.photo.appearance import Appearance
+from multiview.photo.targets import Targets
+from sdfrender import Lattice, Rendering
+from sdfrender.geometry import energies
 
 CARVE_BELOW = 0.02  # a pixel whose silhouette is less must be empty
 

@@ -14,16 +14,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from multiview.appearance import SMOOTHNESS, Appearance
+from multiview.photo.appearance import SMOOTHNESS, Appearance
 from multiview.optimize.energy import Terms
 from multiview.optimize.hold import Hold
-from multiview.optimize.least_squares import LeastSquares
+from multiview.optimize.normal_equations import LeastSquares
 from multiview.optimize.noise import smoothness_under_noise
-from multiview.optimize.targets import Targets
-from multiview.optimize.turns import take_turns
+from multiview.photo.targets import Targets
+from multiview.photo.turns import take_turns
 from multiview.recipes import NewtonLevel, NewtonRecipe
 from sdfrender import Lattice
-from sdfrender.redistance import redistance
+from sdfrender.geometry.redistance import redistance
 
 BAND = 3.2  # half width of the band of unknowns, cells
 REACH = 6.0  # how far distances are kept up, cells

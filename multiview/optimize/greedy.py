@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from multiview.appearance import Appearance
+from multiview.photo.appearance import Appearance
 from multiview.optimize.energy import Terms, Weights, energy
-from multiview.optimize.targets import Targets
+from multiview.photo.targets import Targets
 from multiview.recipes import AdamRecipe
 from sdfrender import Lattice
 

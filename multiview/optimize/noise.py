@@ -8,7 +8,7 @@ noise has in the energy, σ² (p/h)², with p a pixel's width at the object and 
 from __future__ import annotations
 
 from multiview.optimize.energy import pixels_in_cells
-from multiview.optimize.targets import Targets
+from multiview.photo.targets import Targets
 from sdfrender import Lattice
 
 CLEAN = 0.01  # what edges, texture and 8 bits come to in images without any to speak of

@@ -20,12 +20,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from multiview.appearance import Appearance
+from multiview.photo.appearance import Appearance
 from multiview.optimize.energy import Terms
 from multiview.optimize.greedy import Optimizer
-from multiview.optimize.targets import Targets
+from multiview.photo.targets import Targets
 from multiview.recipes import SdfDiffLevel, SdfDiffRecipe
-from sdfrender import Lattice, Rendering, energies, render
+from sdfrender import Lattice, Rendering, render
+from sdfrender.geometry import energies
 
 BOX_SIDE = 4.0  # of the paper's box
 IMAGE_PIXELS = 256**2  # of its images

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multiview.appearance import Appearance
+from multiview.photo.appearance import Appearance
 from multiview.optimize.energy import Weights
-from multiview.optimize.least_squares import LeastSquares
-from multiview.optimize.targets import Targets
+from multiview.optimize.normal_equations import LeastSquares
+from multiview.photo.targets import Targets
 from multiview.prior.placed_shape import PLACEMENT, PlacedShape, Placement
-from sdfrender.latent_field import LatentField
+from sdfrender.latent.field import LatentField
 
 BAND = 3.2  # half width of the band in which values matter to the images, cells
 SPREAD = (0.2, 0.2, 0.2, 0.2, 0.15, 0.15, 0.15)  # of likely placements: radians, log, units of s

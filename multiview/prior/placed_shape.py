@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from multiview.poses import rotation_matrices
+from multiview.optimize.poses import rotation_matrices
 from sdfrender import Lattice
-from sdfrender.latent_field import CHUNK, LatentField
-from sdfrender.trilinear import grid_points
+from sdfrender.latent.field import CHUNK, LatentField
+from sdfrender.geometry.trilinear import grid_points
 
 PLACEMENT = 7  # unknowns of a placement
 

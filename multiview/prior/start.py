@@ -8,18 +8,18 @@ from typing import Any
 
 import torch
 
-from multiview.optimize.coarse_to_fine import Fit
+from multiview.coarse_to_fine import Fit
 from multiview.optimize.hold import Hold
-from multiview.optimize.targets import Targets
+from multiview.photo.targets import Targets
 from multiview.prior.placed_shape import PlacedShape, Placement
 from multiview.prior.search import Found, search
 from multiview.run_folder import RunFolder
 from sdfrender import extract_mesh, save_mesh
-from sdfrender.files import read_bytes, write_json
-from sdfrender.latent_field import LatentField
-from sdfrender.lattice import samples_per_axis
-from sdfrender.mesh import keep_bodies
-from sdfrender.tensor_files import expect
+from sdfrender.files.atomic import read_bytes, write_json
+from sdfrender.latent.field import LatentField
+from sdfrender.geometry.lattice import samples_per_axis
+from sdfrender.meshes.mesh import keep_bodies
+from sdfrender.files.tensors import expect
 
 MESH = "prior.ply"
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sdfrender.images import Image
+from sdfrender.files.images import Image
 
 Array = NDArray[np.float64]
 

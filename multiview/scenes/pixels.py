@@ -12,11 +12,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from multiview.scenes.distortion import undistort
-from multiview.scenes.masks import luminance, read_mask, threshold_silhouette
-from multiview.scenes.matte import soften
+from multiview.scenes.masks.masks import luminance, read_mask, threshold_silhouette
+from multiview.scenes.masks.matte import soften
 from multiview.scenes.scene import Description, View
 from sdfrender.errors import InputError
-from sdfrender.images import Image, area_average, image_mode, read_image, srgb_to_linear
+from sdfrender.files.images import Image, area_average, image_mode, read_image, srgb_to_linear
 
 Source = Literal["file", "alpha", "threshold", "background", "none"]
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multiview.scenes.distortion import Lens
-from sdfrender.cameras import Cameras
-from sdfrender.lighting import Lighting
+from sdfrender.view.cameras import Cameras
+from sdfrender.view.lighting import Lighting
 
 Array = NDArray[np.float64]
 ColorSpace = Literal["linear", "srgb", "as stored"]

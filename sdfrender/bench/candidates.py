@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sdfrender.bench.workloads import Scene
-from sdfrender.render import ENGINES, Rendering, render
+from sdfrender.rendering.render import ENGINES, Rendering, render
 
 Task = Literal["hits", "coverage"]  # one ray per pixel, or anti-aliased silhouettes too
 TASKS: tuple[Task, ...] = ("hits", "coverage")

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from sdfrender.bench.candidates import Cotangents, RenderSession, Session, Task, Unavailable
 from sdfrender.bench.workloads import Scene
-from sdfrender.engines import sphere_tracer
-from sdfrender.engines.sphere_tracer import STEPS_AT_ONCE
-from sdfrender.render import Rendering
+from sdfrender.engines.reference import sphere_tracer
+from sdfrender.engines.reference.sphere_tracer import STEPS_AT_ONCE
+from sdfrender.rendering.render import Rendering
 
 
 def open_session(scene: Scene, task: Task, cotangents: Cotangents) -> Session:

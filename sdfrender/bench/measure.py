@@ -22,7 +22,7 @@ from sdfrender.bench.candidates import (
     by_name,
 )
 from sdfrender.bench.workloads import Scene
-from sdfrender.render import render
+from sdfrender.rendering.render import render
 
 TURN = 0.5  # seconds
 

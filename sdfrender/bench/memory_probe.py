@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from sdfrender.bench.candidates import TASKS, Cotangents, Task, Unavailable, by_name
 from sdfrender.bench.workloads import BOX, Scene, Workload, place_cameras
-from sdfrender.lattice import Lattice
+from sdfrender.geometry.lattice import Lattice
 
 
 def main(name: str, task: Task, inputs: str, views: int, size: int) -> None:

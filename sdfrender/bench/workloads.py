@@ -9,10 +9,10 @@ import torch
 import trimesh
 
 from sdfrender import primitives
-from sdfrender.cameras import Cameras
-from sdfrender.lattice import Lattice
-from sdfrender.mesh import extract_mesh, mesh_to_lattice, signed_distances
-from sdfrender.primitives import smooth_union
+from sdfrender.view.cameras import Cameras
+from sdfrender.geometry.lattice import Lattice
+from sdfrender.meshes.mesh import extract_mesh, mesh_to_lattice, signed_distances
+from sdfrender.geometry.primitives import smooth_union
 
 BOX = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 FILL = 0.85  # longest side of the shape, as a fraction of the box's

@@ -17,7 +17,7 @@ from torch import Tensor
 from trimesh.visual.color import ColorVisuals
 
 from sdfrender import Lattice
-from sdfrender.refine_mesh import simplify_mesh
+from sdfrender.meshes.refine import simplify_mesh
 from sdfrender.report.pictures import data_address
 from sdfrender.report.turntable import around, in_clay
 

@@ -9,14 +9,14 @@ import torch
 import trimesh
 from torch import Tensor
 
-from sdfrender.cameras import Cameras
+from sdfrender.view.cameras import Cameras
 from sdfrender.cli import check_extension, is_lattice
 from sdfrender.errors import InputError
-from sdfrender.files import load_lattice
-from sdfrender.lattice import Lattice
-from sdfrender.mesh import load_mesh
+from sdfrender.files.atomic import load_lattice
+from sdfrender.geometry.lattice import Lattice
+from sdfrender.meshes.mesh import load_mesh
 from sdfrender.report.model import load_colored
-from sdfrender.tensor_files import expect, load_tensors, save_tensors
+from sdfrender.files.tensors import expect, load_tensors, save_tensors
 
 VIEWS = "views.safetensors"  # of a run: what `save_views` writes
 WHAT = "the views of a run"

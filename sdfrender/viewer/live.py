@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sdfrender.lattice import Lattice
+from sdfrender.geometry.lattice import Lattice
 from sdfrender.viewer import PORT
 from sdfrender.viewer.exhibit import Exhibit
 from sdfrender.viewer.server import Viewer

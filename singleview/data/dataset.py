@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdfrender.cameras import Cameras
+from sdfrender.view.cameras import Cameras
 from sdfrender.errors import InputError
-from sdfrender.lattice import UNIT_BOX
-from sdfrender.lighting import Lighting
+from sdfrender.geometry.lattice import UNIT_BOX
+from sdfrender.view.lighting import Lighting
 from singleview.data.objects import Objects, Split, category_of
 
 
@@ -96,7 +96,7 @@ class Dataset(Objects):
         lighting: the light that made the images with albedo 1, or None where it is not known.
         values: `[N, R, R, R]` float16 true signed distances over `bounds`, or None.
         occupancy: `[N, n, n, n]` bool samples over `bounds`, vertex-centred, or None.
-        sides: `[N]` axis along which left and right lie, see `singleview.symmetry`; None: x.
+        sides: `[N]` axis along which left and right lie, see `singleview.augment.symmetry`; None: x.
 
     Raises:
         InputError: no objects.
@@ -231,7 +231,7 @@ def open_dataset(path: Path, image_size: int | None = None) -> Dataset:
         InputError: no such folder, no layout that is known, or a file that is missing, damaged or
             does not fit the others. It names the file.
     """
-    from singleview.data.layouts import read_dataset
+    from singleview.data.layouts.layouts import read_dataset
 
     return read_dataset(Path(path), image_size)
 

@@ -26,16 +26,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sdfrender.errors import InputError
-from sdfrender.lattice import UNIT_BOX
-from sdfrender.mesh import Doubles, signed_distances
-from sdfrender.tables import read_table
-from sdfrender.tensor_files import expect, save_tensors
-from sdfrender.trilinear import grid_points
+from sdfrender.geometry.lattice import UNIT_BOX
+from sdfrender.meshes.mesh import Doubles, signed_distances
+from sdfrender.files.tables import read_table
+from sdfrender.files.tensors import expect, save_tensors
+from sdfrender.geometry.trilinear import grid_points
 from singleview.data.meshes import Source, canonical_mesh, find_meshes, split_by
 from singleview.data.objects import LONGEST_SIDE, Objects, Split, category_of
 from singleview.data.shards import begin_shards, load_shards, need_format
-from singleview.symmetry import GRID, X, side_axes
-from singleview.warps import WarpSettings, random_warp
+from singleview.augment.symmetry import GRID, X, side_axes
+from singleview.augment.warps import WarpSettings, random_warp
 
 MANIFEST = "distances.json"
 FORMAT = "singleview.distances"
@@ -151,7 +151,7 @@ def points_around(mesh: trimesh.Trimesh, count: int, rng: np.random.Generator) -
 def warped_mesh(
     mesh: trimesh.Trimesh, generator: torch.Generator, side: int = X
 ) -> trimesh.Trimesh:
-    """A random deformation of a mesh (`singleview.warps`), in the canonical frame again."""
+    """A random deformation of a mesh (`singleview.augment.warps`), in the canonical frame again."""
     fine, faces = trimesh.remesh.subdivide_to_size(  # type: ignore[no-untyped-call]
         mesh.vertices, mesh.faces, LONGEST_EDGE
     )

@@ -12,8 +12,8 @@ import torch
 import trimesh
 
 from sdfrender.errors import InputError
-from sdfrender.mesh import EXTENSIONS, Doubles, load_mesh
-from sdfrender.tables import read_table
+from sdfrender.meshes.mesh import EXTENSIONS, Doubles, load_mesh
+from sdfrender.files.tables import read_table
 from singleview.data.objects import LONGEST_SIDE, SPLITS, Split, category_of
 
 ALIGNMENT = "alignment.json"

@@ -18,14 +18,14 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from sdfrender.cameras import Cameras
+from sdfrender.view.cameras import Cameras
 from sdfrender.errors import InputError
-from sdfrender.lattice import UNIT_BOX
-from sdfrender.lighting import Directional, Headlight, Lighting
-from sdfrender.mesh import mesh_to_lattice
-from sdfrender.raytrace import raytrace
-from singleview.data.contact_sheet import write_contact_sheet
-from singleview.data.folder import (
+from sdfrender.geometry.lattice import UNIT_BOX
+from sdfrender.view.lighting import Directional, Headlight, Lighting
+from sdfrender.meshes.mesh import mesh_to_lattice
+from sdfrender.rendering.raytrace import raytrace
+from singleview.pictures.contact_sheet import write_contact_sheet
+from singleview.data.layouts.folder import (  
     MANIFEST,
     Manifest,
     manifest_to_dict,

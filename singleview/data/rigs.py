@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import torch
 
-from sdfrender.cameras import Cameras
+from sdfrender.view.cameras import Cameras
 
 Rig: TypeAlias = Literal["elevations", "paper"]
 

@@ -75,7 +75,7 @@ def open_samples(path: Path) -> Samples:
         InputError: no such folder, no layout that is known, or a file that is missing, damaged or
             does not fit the others. It names the file.
     """
-    from singleview.data.onet import has_onet, read_onet
+    from singleview.data.layouts.onet import has_onet, read_onet
     from singleview.data.shards import MANIFEST, read_shards
 
     if not path.is_dir():

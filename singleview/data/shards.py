@@ -23,10 +23,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sdfrender.errors import InputError
-from sdfrender.files import write_json
-from sdfrender.mesh import Doubles, inside_mesh
-from sdfrender.tables import read_table
-from sdfrender.tensor_files import expect, load_tensors, need_file, save_tensors
+from sdfrender.files.atomic import write_json
+from sdfrender.meshes.mesh import Doubles, inside_mesh
+from sdfrender.files.tables import read_table
+from sdfrender.files.tensors import expect, load_tensors, need_file, save_tensors
 from singleview.data.meshes import (
     SPLIT_RULES,
     Source,

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import torch
 from torch import Tensor, nn
 
-from sdfrender.latent_field import FieldShape, LatentField
+from sdfrender.latent.field import FieldShape, LatentField
 
 
 class AutoDecoder(nn.Module):

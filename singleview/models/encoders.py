@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import grid_sample, interpolate, relu
 
 from sdfrender.errors import InputError
-from sdfrender.tensor_files import expect
+from sdfrender.files.tensors import expect
 from singleview.data.objects import LONGEST_SIDE
 from singleview.data.samples import HALF_BOX
 from singleview.models.small import HIDDEN, picture_layers, picture_planes

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from sdfrender.errors import InputError
-from sdfrender.extraction import Field
+from sdfrender.meshes.mise import Field
 from singleview.models.encoders import (
     Code,
     ImageEncoder,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdfrender.report.plot import COLORS, INK, STYLES, figure, svg
-from sdfrender.tensor_files import expect
+from sdfrender.files.tensors import expect
 
 Floats = NDArray[np.float64]
 

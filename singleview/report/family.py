@@ -11,13 +11,13 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from sdfrender import Cameras, InputError, Lattice
-from sdfrender.extraction import mise
-from sdfrender.latent_field import LatentField
+from sdfrender.meshes.mise import mise
+from sdfrender.latent.field import LatentField
 from sdfrender.report.turntable import in_clay
 from singleview.data.distances import Distances, is_warped
 from singleview.data.objects import Split
 from singleview.data.samples import BOX
-from singleview.latent import find_code
+from singleview.models.latent import find_code
 from singleview.report.dots import draw_points
 from singleview.report.gallery import SIZE, Gallery, Guess
 

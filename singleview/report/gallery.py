@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 
 from sdfrender import Cameras, InputError, Lattice
-from sdfrender.latent_field import LatentField
+from sdfrender.latent.field import LatentField
 from sdfrender.report.pictures import for_display
 from sdfrender.report.turntable import in_clay
-from singleview.checkpoint import load_model
+from singleview.training.checkpoint import load_model
 from singleview.data.dataset import Dataset, open_dataset
 from singleview.data.distances import open_distances
 from singleview.data.objects import Split
 from singleview.data.samples import HALF_BOX, open_samples
-from singleview.evaluate import spread_views
-from singleview.learners.occupancy import code_of
-from singleview.measures import (
+from singleview.evaluate.evaluate import spread_views
+from singleview.training.learners.occupancy import code_of
+from singleview.measures.shapes import (  
     RESOLUTIONS,
     inside,
     occupancy_iou,
@@ -31,10 +31,10 @@ from singleview.measures import (
     true_inside,
 )
 from singleview.models import OccupancyNetwork
-from singleview.observations import Observer, same_objects
-from singleview.occupancy_measures import iou_at, logits_at
-from singleview.occupancy_predict import OccupancyPredictor
-from singleview.predict import Predictor, load_predictor
+from singleview.data.observations import Observer, same_objects
+from singleview.measures.occupancy import iou_at, logits_at
+from singleview.predict.occupancy import OccupancyPredictor
+from singleview.predict.predict import Predictor, load_predictor
 from singleview.report.dots import draw_points
 
 SIDES, SIZE = 3, 160  # pictures of each shape, their width and height in pixels

@@ -15,12 +15,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from sdfrender import InputError, extract_mesh
-from sdfrender.files import atomic_write, read_bytes
-from sdfrender.mesh import keep_bodies
+from sdfrender.files.atomic import atomic_write, read_bytes
+from sdfrender.meshes.mesh import keep_bodies
 from sdfrender.report.model import Model, pack_model, stills
 from sdfrender.report.page import fill
 from sdfrender.report.pictures import data_address
-from sdfrender.tensor_files import expect, need_file
+from sdfrender.files.tensors import expect, need_file
 from singleview.data.objects import Split
 from singleview.report.curves import loss_plot, read_table, score_distribution, score_plot
 from singleview.report.family import Family, strips

@@ -23,7 +23,7 @@ from sdfrender.bench.measure import (
 )
 from sdfrender.bench.processes import measure_memory, measure_start
 from sdfrender.bench.workloads import WORKLOADS, creature, fit_into_box, make_scene
-from sdfrender.render import ENGINES
+from sdfrender.rendering.render import ENGINES
 
 ENGINE = "cpu"
 REPEATS = 5

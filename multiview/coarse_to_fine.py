@@ -1,0 +1,357 @@
+"""From the coarsest lattice and images to the finest, pass by pass, with checkpoints between."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from multiview.photo.appearance import SMOOTHNESS_AFTER, Appearance
+from multiview.photo.choose_appearance import decide
+from multiview.config import FitConfig
+from multiview.photo.exposure import estimate_gains, exposed, relative
+from multiview.surgery.concavities import open_concavities
+from multiview.optimize.energy import Terms, Weights
+from multiview.surgery.floaters import remove_floaters
+from multiview.optimize.gauss_newton import GaussNewton
+from multiview.optimize.greedy import AdamPasses
+from multiview.surgery.handles import remove_thin_handles
+from multiview.optimize.hold import Hold
+from multiview.optimize.sdfdiff import SdfDiff
+from multiview.photo.targets import Targets
+from multiview.optimize.poses import Corrections, refine_cameras
+from multiview.recipes import (
+    AdamRecipe,
+    Level,
+    NewtonLevel,
+    NewtonRecipe,
+    Recipe,
+    SdfDiffLevel,
+    SdfDiffRecipe,
+    for_colors,
+    for_views,
+)
+from multiview.run_folder import RunFolder
+from multiview.scenes import Scene
+from sdfrender import Lattice
+
+Bar = Any  # tqdm has no types
+
+CAMERAS_EVERY = 2  # passes between refinements of cameras and exposures
+SNAPSHOTS = 24  # of the shape while it forms, about; and one at the end of each level
+
+
+class Method(Protocol):
+    """What fits a lattice at one level of the pyramid."""
+
+    targets: Targets
+    """All training views; may be replaced by others of the same size between passes."""
+
+    @property
+    def lattice(self) -> Lattice:
+        """As it stands, detached."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether another pass of the level would gain too little."""
+
+    def estimate_appearance(self) -> None:
+        """Solve for colour and light before the first step."""
+
+    def run_pass(self, index: int) -> Iterator[tuple[list[int], Terms]]:
+        """Pass `index` over the views; yields each update: its views, the terms before it."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors that `restore` needs, among them the lattice: `values` times `cell`."""
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take up the state that an earlier run saved."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run was when its checkpoint was written."""
+
+    level: int
+    passes: int  # complete ones in this level
+    tensors: dict[str, Tensor]
+
+
+@dataclass
+class Fit:
+    """A fit: its state while it runs, and what is left at the end."""
+
+    scene: Scene
+    lattice: Lattice
+    appearance: Appearance
+    seconds: float = 0.0
+    updates: int = 0
+    interrupted: bool = False
+    peak_memory_mb: float | None = None  # of a run that is measured again
+    corrections: Corrections | None = None  # of the training views' cameras, if they are refined
+    hold: Hold | None = None  # a likely shape to stay near
+    gains: Tensor | None = None  # `[N, C]` exposures of the training views, if they differ
+
+
+OnUpdate = Callable[[Fit, float], float]
+
+
+def level_resolution(config: FitConfig, level: Level) -> int:
+    """Samples along the longest side at a level."""
+    return max(8, round(config.resolution * level.resolution))
+
+
+def optimize(
+    state: Fit,
+    config: FitConfig,
+    targets: Targets,
+    run: RunFolder,
+    quiet: bool,
+    on_update: OnUpdate = lambda state, loss: 0.0,
+) -> None:
+    """Go through the levels; leaves the result in `state`, also when interrupted.
+
+    `on_update` is called after each update with the state and the loss before it, and returns the
+    seconds that it has waited, which do not count.
+    """
+    recipe = config.recipe(photographs=state.appearance.known is None)
+    recipe = for_views(recipe, len(targets.cameras))
+    painted = for_colors(recipe)
+    generator = torch.Generator().manual_seed(config.seed)
+    losses = torch.full((len(targets.cameras),), math.inf)
+    start = restore(state, run, generator, losses) if config.resume else None
+    began = time.monotonic() - state.seconds
+    pyramid = [
+        targets.for_lattice(
+            state.lattice.resample(level_resolution(config, level)), level.pixels_per_cell
+        )
+        for level in recipe.levels
+    ]
+    bar = progress_bar(recipe.levels, pyramid, quiet)
+    method: Method | None = None
+
+    for number, (level, level_targets) in enumerate(zip(recipe.levels, pyramid, strict=True)):
+        resuming = start is not None and number == start.level
+        if start is not None and number < start.level:
+            bar.update(level.passes * level_targets.silhouettes.numel())
+            continue
+        if not resuming:
+            resolution = level_resolution(config, level)
+            state.lattice = state.lattice.resample(resolution)
+            if not isinstance(recipe, SdfDiffRecipe):  # which never redistances
+                state.lattice = state.lattice.redistance()
+        if start is None and number == 0:
+            decide(state.appearance, config, state.lattice, level_targets)
+        if state.appearance.model != "constant":
+            recipe, level = painted, painted.levels[number]
+        given = corrected(state, level_targets)
+        finer = level.resolution > recipe.levels[0].resolution
+        if isinstance(recipe, NewtonRecipe) and finer and not resuming:
+            state.lattice = open_concavities(state.lattice, given, state.appearance)
+        before = method
+        method = choose_method(state, recipe, level, given, losses, generator)
+        if isinstance(method, GaussNewton) and isinstance(before, GaussNewton):
+            method.follow(before)
+        first = 0
+        if resuming and start is not None:
+            first = start.passes
+            method.restore(start.tensors)
+            bar.update(first * level_targets.silhouettes.numel())
+        elif number == 0:
+            method.estimate_appearance()
+            refine_exposures(state, level_targets)
+            method.targets = corrected(state, level_targets)
+
+        for index in range(first, level.passes):
+            if method.settled:
+                bar.update((level.passes - index) * level_targets.silhouettes.numel())
+                break
+            rows = []
+            for views, terms in method.run_pass(index):
+                losses[views] = terms.per_view
+                state.lattice = method.lattice
+                state.updates += 1
+                state.seconds = time.monotonic() - began
+                began += on_update(state, float(terms.total))
+                rows.append(_row(state, number, index, level_targets, views, terms))
+                grid = "×".join(str(n) for n in state.lattice.resolution)
+                bar.set_postfix_str(f"level {grid}, loss {float(losses.sum()):.4g}", refresh=False)
+                bar.update(0)
+            state.appearance.solve()
+            if index % CAMERAS_EVERY == CAMERAS_EVERY - 1:
+                refine_exposures(state, level_targets)
+                refine_poses(state, level_targets, recipe.weights, config.refine_intrinsics)
+                method.targets = corrected(state, level_targets)
+            run.log(rows)
+            bar.update(level_targets.silhouettes.numel())
+            save_checkpoint(state, run, method, generator, losses, (number, index + 1))
+            if snapshot_due(recipe.levels, number, index + 1):
+                run.save_snapshot(state.lattice, state.updates)
+        state.lattice = method.lattice
+        if not isinstance(recipe, SdfDiffRecipe):
+            state.lattice = remove_floaters(state.lattice.redistance())
+            if level is recipe.levels[-1]:
+                state.lattice = remove_thin_handles(state.lattice)
+                if isinstance(method, GaussNewton):  # what is seen was fitted to the shape before
+                    method.lattice = state.lattice
+                    method.estimate_appearance(SMOOTHNESS_AFTER)
+        state.seconds = time.monotonic() - began
+    bar.close()
+
+
+def snapshot_due(levels: Sequence[Level], level: int, passes: int) -> bool:
+    """Whether to keep the shape after so many passes of a level."""
+    every = math.ceil(sum(each.passes for each in levels) / SNAPSHOTS)
+    before = sum(each.passes for each in levels[:level])
+    return passes == levels[level].passes or (before + passes) % every == 0
+
+
+def corrected(state: Fit, targets: Targets) -> Targets:
+    """The targets with their cameras where they were moved to, and at a common exposure."""
+    if state.gains is not None:
+        targets = exposed(targets, state.gains)
+    if state.corrections is not None:
+        targets = replace(targets, cameras=state.corrections.apply(targets.cameras))
+    return targets
+
+
+def refine_poses(state: Fit, targets: Targets, weights: Weights, intrinsics: bool) -> None:
+    """Move the cameras, if they are to be refined; `targets` as they were given."""
+    if state.corrections is None:
+        return
+    if state.gains is not None:
+        targets = exposed(targets, state.gains)
+    state.corrections = refine_cameras(
+        state.corrections,
+        state.lattice,
+        targets,
+        state.appearance,
+        weights,
+        intrinsics,
+    )
+
+
+def refine_exposures(state: Fit, targets: Targets) -> None:
+    """Estimate the exposures, if they differ; `targets` as they were given."""
+    if state.gains is None:
+        return
+    if state.corrections is not None:
+        targets = replace(targets, cameras=state.corrections.apply(targets.cameras))
+    state.gains = relative(estimate_gains(state.lattice, state.appearance, targets))
+
+
+def choose_method(
+    state: Fit,
+    recipe: Recipe,
+    level: Level,
+    targets: Targets,
+    losses: Tensor,
+    generator: torch.Generator,
+) -> Method:
+    """The recipe's method, at one level."""
+    if isinstance(recipe, AdamRecipe):
+        return AdamPasses(
+            state.lattice, targets, state.appearance, recipe, level.passes, losses, generator
+        )
+    if isinstance(recipe, SdfDiffRecipe):
+        assert isinstance(level, SdfDiffLevel)
+        return SdfDiff(state.lattice, targets, state.appearance, recipe, level)
+    assert isinstance(level, NewtonLevel)
+    return GaussNewton(state.lattice, targets, state.appearance, recipe, level, state.hold)
+
+
+def progress_bar(levels: Sequence[Level], pyramid: Sequence[Targets], quiet: bool) -> Bar:
+    """A bar that counts pixels, which is what an update costs; slower where nobody looks on."""
+    pixels = [
+        level.passes * targets.silhouettes.numel()
+        for level, targets in zip(levels, pyramid, strict=True)
+    ]
+    return tqdm(
+        total=sum(pixels),
+        disable=quiet,
+        bar_format="{percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left{postfix}",
+        smoothing=0.05,
+        miniters=0,
+        mininterval=0.2 if sys.stderr.isatty() else 10.0,
+    )
+
+
+def _row(
+    state: Fit, level: int, index: int, targets: Targets, views: list[int], terms: Terms
+) -> tuple[Any, ...]:
+    """One row of `losses.csv`."""
+    numbers = (terms.total, terms.color.sum(), terms.silhouette.sum(), terms.carve.sum())
+    names = [state.scene.names[state.scene.train[v]] for v in views]
+    return (
+        state.updates,
+        f"{state.seconds:.3f}",
+        level,
+        "x".join(str(n) for n in state.lattice.resolution),
+        targets.cameras.width,
+        targets.cameras.height,
+        index,
+        shlex.join(names),
+        *(f"{float(x):.6g}" for x in (*numbers, terms.eikonal, terms.laplacian)),
+    )
+
+
+# ---------------------------------------------------------------------- checkpoints
+
+
+def save_checkpoint(
+    state: Fit,
+    run: RunFolder,
+    method: Method,
+    generator: torch.Generator,
+    losses: Tensor,
+    position: tuple[int, int],
+) -> None:
+    """Write everything that the next pass depends on."""
+    tensors = {
+        **method.state(),
+        "bounds": state.lattice.bounds,
+        "losses": losses,
+        "generator": generator.get_state(),
+        **state.appearance.state(),
+    }
+    if state.corrections is not None:
+        tensors["rotations"] = state.corrections.rotations
+        tensors["translations"] = state.corrections.translations
+        tensors["intrinsics"] = state.corrections.intrinsics
+    if state.gains is not None:
+        tensors["gains"] = state.gains
+    progress = {"position": position, "updates": state.updates, "seconds": state.seconds}
+    run.save_checkpoint(tensors, progress)
+
+
+def restore(
+    state: Fit, run: RunFolder, generator: torch.Generator, losses: Tensor
+) -> Position | None:
+    """Take up a run where its last checkpoint left it; None when it has none yet."""
+    found = run.load_checkpoint()
+    if found is None:
+        run.truncate_log(0)
+        return None
+    tensors, progress = found
+    values, bounds = tensors["values"], tensors["bounds"]
+    state.lattice = Lattice(values * tensors["cell"], bounds)
+    losses.copy_(tensors["losses"])
+    generator.set_state(tensors["generator"])
+    state.appearance.restore(tensors)
+    if state.corrections is not None:
+        moved = tensors["rotations"], tensors["translations"]
+        state.corrections = Corrections(*moved, state.corrections.center, tensors["intrinsics"])
+    if state.gains is not None:
+        state.gains = tensors["gains"]
+    state.updates, state.seconds = progress["updates"], progress["seconds"]
+    run.truncate_log(state.updates)
+    level, passes = progress["position"]
+    return Position(level, passes, tensors)

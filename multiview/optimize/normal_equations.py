@@ -1,0 +1,205 @@
+"""The energy around one lattice, as the least-squares problem of a Gauss-Newton step.
+
+With x the unknowns of the band, in cells: `E(x) ≈ ‖√W (r + J x)‖² + ‖s + S x‖²`. r are the
+residuals of the pixels, W their weights, J the renderer's derivative; S stacks the sparse rows of
+the carving term, of the regularisers and of what holds the lattice to a likely shape, s what they
+are now. Where the surface has a lattice of colours, these are unknowns of the step too
+(`recoloring`).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator, cg
+from torch import Tensor
+
+from multiview.photo.appearance import Appearance
+from multiview.optimize.band import Band
+from multiview.optimize.energy import (
+    Terms,
+    Weights,
+    carve_points,
+    pixel_weights,
+    pixels_in_cells,
+    residuals,
+    robust,
+    robust_weights,
+)
+from multiview.optimize.hold import Hold
+from multiview.optimize.recoloring import Recoloring
+from multiview.photo.targets import Targets
+from sdfrender import Lattice, linearize
+
+Floats = NDArray[np.float32]
+
+
+class LeastSquares:
+    """The energy of some views, linearised at a lattice.
+
+    Args:
+        lattice: where.
+        targets: n of the training views at this level.
+        appearance: colour, light and lens, held fixed; it observes the rendering.
+        weights: of the energy.
+        width: half width of the band of unknowns, in cells.
+        hold: a likely shape to stay near, if there is one.
+        count: how often each of the n views counts: they may stand for others.
+
+    Attributes:
+        terms: the energy's terms at the lattice.
+        gradient: `[M]`, half the derivative of the energy in the unknowns.
+    """
+
+    def __init__(
+        self,
+        lattice: Lattice,
+        targets: Targets,
+        appearance: Appearance,
+        weights: Weights,
+        width: float,
+        hold: Hold | None = None,
+        count: float = 1.0,
+    ) -> None:
+        self.band = band = Band(lattice, width, weights.band)
+        self.J = linearize(
+            lattice,
+            targets.cameras,
+            lighting=appearance.lighting(targets),
+            albedo=appearance.albedo,
+        )
+        self.lens_twice, take_turns = appearance.photograph_twice_, count > 1
+        out = self.J.rendering
+        appearance.observe(out, targets, lattice)
+
+        r_color, r_silhouette = residuals(targets, out, appearance)
+        w_color, w_silhouette = pixel_weights(lattice, targets, appearance, weights)
+        w_color = count * w_color[..., None] / r_color.shape[-1]  # energy(): a mean over channels
+        w_silhouette = count * w_silhouette
+        color = w_color * robust(r_color, weights.huber)
+        silhouette = w_silhouette * robust(r_silhouette, weights.mask_huber)
+        self.w_color = (w_color * robust_weights(r_color, weights.huber)).contiguous()
+        self.root = self.w_color.sqrt() if take_turns else None
+        self.w_silhouette = w_silhouette * robust_weights(r_silhouette, weights.mask_huber)
+
+        self.laplacian, smooth = band.laplacian()
+        eikonal, slope = band.eikonal()
+        carving, wrong, views = self._carving(lattice, targets, math.sqrt(count))
+        per_view = np.bincount(views, wrong**2, minlength=len(targets.cameras))
+        stiff = weights.eikonal + weights.stiffness
+        rows = [_scaled(stiff, eikonal), _scaled(weights.carve, carving)]
+        slope_residual = weights.eikonal / math.sqrt(stiff) * slope if stiff else slope
+        residual = [slope_residual, math.sqrt(weights.carve) * wrong]
+        held = 0.0
+        if hold is not None:
+            holding, off, held = hold.rows(band)
+            rows.append(holding)
+            residual.append(off)
+        self.rows = sparse.vstack(rows, format="csr")
+        self.smoothness = weights.laplacian
+        self.terms = Terms(
+            color=color.sum((1, 2, 3)),
+            silhouette=silhouette.sum((1, 2)),
+            carve=torch.from_numpy(weights.carve * per_view).float(),
+            eikonal=torch.tensor(weights.eikonal * float((slope**2).sum())),
+            laplacian=torch.tensor(weights.laplacian * float((smooth**2).sum())),
+            hold=torch.tensor(held),
+        )
+        sharp = appearance.photograph(r_color * self.w_color)
+        pixels = self.band.gather(self.J.vjp(sharp, r_silhouette * self.w_silhouette))
+        self.colors = None
+        if appearance.albedo.ndim == 4:
+            self.colors = Recoloring(lattice, out, targets, appearance, self.w_color, sharp)
+        self.gradient: Floats = (
+            pixels
+            + self.rows.T @ np.concatenate(residual).astype(np.float32)
+            + np.float32(weights.laplacian) * (self.laplacian.T @ smooth)
+        )
+
+    def step(self, smoothing: float, damping: float, iterations: int, tolerance: float) -> Floats:
+        """Solve `(JᵀWJ + SᵀS + κ LᵀL + ε) x = −(JᵀW r + Sᵀ s)` for the step x `[M]`, in cells.
+
+        By conjugate gradients with Jacobi's preconditioner; no matrix is formed but the sparse S.
+
+        Args:
+            smoothing: κ; steps should be smooth (L is the Laplacian).
+            damping: ε; steps should be small.
+            iterations: of conjugate gradients, at most.
+            tolerance: reduction of the preconditioned residual at which they stop.
+        """
+        M = len(self.band)
+        S = sparse.vstack(
+            [self.rows, _scaled(self.smoothness + smoothing, self.laplacian)], format="csr"
+        )
+        S_T = S.T.tocsr()
+        squares = self.J.squared_vjp(self.w_color, self.w_silhouette, exact=False)
+        diagonal = self.band.gather(squares, power=2)
+        diagonal += S.multiply(S).sum(0).A1 + np.float32(damping)
+        gradient = self.gradient
+        if self.colors is not None:
+            diagonal = np.concatenate((diagonal, self.colors.diagonal))
+            gradient = np.concatenate((gradient, self.colors.gradient))
+        scale = (1 / np.sqrt(diagonal)).astype(np.float32)
+
+        def normal(y: Floats) -> Floats:  # of the scaled unknowns y = x / scale
+            z = scale * y
+            x, colors = z[:M], z[M:]
+            pulled, recolored = self.products(x, colors)
+            pulled += S_T @ (S @ x) + np.float32(damping) * x
+            out: Floats = scale * np.concatenate((pulled, recolored))
+            return out
+
+        N = len(diagonal)
+        operator = LinearOperator((N, N), normal, dtype=np.float32)
+        y, _ = cg(operator, -scale * gradient, rtol=tolerance, maxiter=iterations)
+        x: Floats = scale[:M] * y[:M]
+        return x
+
+    def pixels(self, x: Floats) -> Floats:
+        """`JᵀWJ x` `[M]`: what the images alone have to do with a step x `[M]`, colours fixed."""
+        return self.products(x, np.zeros(0, np.float32))[0]
+
+    def products(self, x: Floats, colors: Floats) -> tuple[Floats, Floats]:
+        """The same for a step x `[M]` and colours `[K C]` or none, and what holds the colours.
+
+        Before the lens, unless views take turns: a quarter of the time less, and steps are shorter
+        where the lens hides what they do. A view whose turn comes seldom needs the longer ones:
+        there `√W B² √W` stands for `B W B`, with B the lens, since W is as good as even within it.
+        """
+        image, silhouette = self.J.jvp(self.band.scatter(x), out=self._room)
+        if self.colors is not None and len(colors):
+            self.colors.add(image, colors)
+        if self.root is not None:
+            image = self.lens_twice(image.mul_(self.root)).mul_(self.root)
+        else:
+            image = image.mul_(self.w_color)
+        pulled = self.band.gather(self.J.vjp(image, silhouette.mul_(self.w_silhouette)))
+        if self.colors is None or not len(colors):
+            return pulled, colors
+        return pulled, self.colors.pull(image) + self.colors.hold(colors)
+
+    @cached_property
+    def _room(self) -> tuple[Tensor, Tensor]:
+        """Images and silhouettes that products write to: new ones would cost as much as a blur."""
+        out = self.J.rendering
+        return torch.zeros_like(out.images), torch.zeros_like(out.silhouettes)
+
+    def _carving(
+        self, lattice: Lattice, targets: Targets, weight: float
+    ) -> tuple[Any, Floats, Any]:
+        """Rows, residuals `(φ(x)/h − 1) p/h` and views of the points that must be empty."""
+        points, views = carve_points(targets, self.J.rendering)
+        weights = (weight * pixels_in_cells(lattice, targets))[views].numpy()
+        rows, phi = self.band.samples(points)
+        return sparse.diags(weights) @ rows, (phi - 1) * weights, views.numpy()
+
+
+def _scaled(weight: float, rows: Any) -> Any:
+    """Rows whose squares count `weight`."""
+    return rows * np.float32(math.sqrt(weight))

@@ -1,0 +1,216 @@
+"""Corrections of the cameras: where photographs say that they stood a little elsewhere.
+
+Each view's pose is moved by a rotation about the middle of the box and a translation, so that its
+rendering agrees better with its photograph; the shape is held fixed. Focal length and principal
+point may be corrected too, alike for all views: one camera took them. The derivative of an image in
+these few unknowns is taken by central differences, and a step of Gauss-Newton solves for all views
+at once. The motion that all views share would move the shape along with them; it is taken out, as
+is a common change of distance, which would scale it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from multiview.photo.appearance import Appearance
+from multiview.optimize.energy import Weights, pixel_weights, residuals
+from multiview.photo.targets import Targets
+from multiview.scenes import Scene
+from sdfrender import Cameras, Lattice
+
+DIFFERENCE = 0.25  # pixels that a central difference moves the picture by
+LARGEST_STEP = 2.0  # pixels
+SPREAD = math.radians(1.0)  # of corrections that are likely: an angle, and a fraction of distance
+LIKELY_LENS = (0.03, 0.02, 0.02)  # the same of focal length (a fraction) and principal point (of W)
+NOISE = 0.5  # of pixels, against which the likely corrections count
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """How the N training views' cameras were moved.
+
+    Args:
+        rotations: `[N, 3]` about `center`: axis times angle, radians, world frame.
+        translations: `[N, 3]` after that, world units.
+        center: `[3]` the middle of the box.
+        intrinsics: `[3]` logarithm of the focal lengths' factor, and the shift of the principal
+            point (right, down) as a fraction of the image's width; of all views.
+    """
+
+    rotations: Tensor
+    translations: Tensor
+    center: Tensor
+    intrinsics: Tensor = field(default_factory=lambda: torch.zeros(3))
+
+    @classmethod
+    def none(cls, count: int, lattice: Lattice) -> Corrections:
+        """No view has moved."""
+        return cls(torch.zeros(count, 3), torch.zeros(count, 3), lattice.bounds.mean(0))
+
+    def apply(self, cameras: Cameras) -> Cameras:
+        """The cameras where they were moved to."""
+        R = rotation_matrices(self.rotations)
+        c2w = cameras.c2w.clone()
+        c2w[:, :3, :3] = R @ c2w[:, :3, :3]
+        arms = (cameras.centers - self.center)[..., None]
+        c2w[:, :3, 3] = (R @ arms)[..., 0] + self.center + self.translations
+        return Cameras(c2w, self.lens(cameras).Ks, cameras.width, cameras.height)
+
+    def lens(self, cameras: Cameras) -> Cameras:
+        """Any cameras of the same lens, with its focal length and principal point corrected."""
+        Ks = cameras.Ks.clone()
+        Ks[:, :2, :2] *= self.intrinsics[0].exp()
+        Ks[:, :2, 2] += cameras.width * self.intrinsics[1:]
+        return Cameras(cameras.c2w, Ks, cameras.width, cameras.height)
+
+    def moved(self, step: Tensor, lens: Tensor | float = 0.0) -> Corrections:
+        """With `step` `[N, 6]` added, rotations first, and `lens` `[3]` to the intrinsics."""
+        return replace(
+            self,
+            rotations=self.rotations + step[:, :3],
+            translations=self.translations + step[:, 3:],
+            intrinsics=self.intrinsics + lens,
+        )
+
+
+def refine_cameras(
+    corrections: Corrections,
+    lattice: Lattice,
+    targets: Targets,
+    appearance: Appearance,
+    weights: Weights,
+    intrinsics: bool = False,
+) -> Corrections:
+    """One step of Gauss-Newton for the poses of all views. Not differentiable.
+
+    With `A` the 6×6 block of a view, `C` that of the intrinsics and `B` what couples them, the
+    intrinsics solve the Schur complement `(C − Σ Bᵀ A⁻¹ B) y = −(c − Σ Bᵀ A⁻¹ b)`, and then each
+    view `A x = −(b + B y)`.
+
+    Args:
+        corrections: so far.
+        lattice: the shape, held fixed.
+        targets: N views with their cameras as they were given, not corrected.
+        appearance: colour, light and lens, held fixed.
+        weights: of the energy.
+        intrinsics: correct focal length and principal point too.
+    """
+    given = targets.cameras
+    distances = (given.centers - corrections.center).norm(dim=-1)
+    pixel = targets.pixel_sizes(lattice)  # (N,)
+    radius = 0.25 * float((lattice.bounds[1] - lattice.bounds[0]).norm())
+    N = len(given)
+    units = torch.cat(((pixel / radius)[:, None].expand(-1, 3), pixel[:, None].expand(-1, 3)), 1)
+    lens_units = torch.tensor([float((pixel / radius).mean()), *2 * (1 / given.width,)])
+
+    def weighted_residuals(at: Corrections) -> Tensor:  # (N, R)
+        moved = replace(targets, cameras=at.apply(given))
+        out = appearance.render(lattice, moved)
+        r_color, r_silhouette = residuals(moved, out, appearance)
+        w_color, w_silhouette = pixel_weights(lattice, targets, appearance, weights)
+        color = r_color * (w_color[..., None] / r_color.shape[-1]).sqrt()
+        return torch.cat((color.flatten(1), (r_silhouette * w_silhouette.sqrt()).flatten(1)), 1)
+
+    with torch.no_grad():
+        r = weighted_residuals(corrections)
+        columns = []
+        for k in range(9 if intrinsics else 6):  # in pixels
+            step, lens = torch.zeros(N, 6), torch.zeros(3)
+            if k < 6:
+                step[:, k] = DIFFERENCE * units[:, k]
+            else:
+                lens[k - 6] = DIFFERENCE * lens_units[k - 6]
+            ahead = weighted_residuals(corrections.moved(step, lens))
+            behind = weighted_residuals(corrections.moved(-step, -lens))
+            columns.append((ahead - behind) / (2 * DIFFERENCE))
+        J = torch.stack(columns, -1)  # (N, R, 6 or 9)
+        now = torch.cat((corrections.rotations, corrections.translations), 1) / units
+        likely = torch.cat(
+            (torch.full_like(units[:, :3], SPREAD), SPREAD * distances[:, None].expand(-1, 3)), 1
+        )
+        cells = (pixel / lattice.spacing.max())[:, None] ** 2
+        prior = (cells * (NOISE * units / likely) ** 2).double()  # (N, 6)
+        H, g = (J.mT @ J).double(), (J.mT @ r[..., None]).double()
+        A, b = H[:, :6, :6] + torch.diag_embed(prior), g[:, :6] + (prior * now)[..., None]
+        lens = torch.zeros(3)
+        if intrinsics:
+            B = H[:, :6, 6:]
+            loose = (cells.mean() * (NOISE * lens_units / torch.tensor(LIKELY_LENS)) ** 2).double()
+            C = H[:, 6:, 6:].sum(0) + loose.diag()
+            c = g[:, 6:].sum(0) + (loose * corrections.intrinsics / lens_units)[:, None]
+            against = torch.linalg.solve(A, torch.cat((B, b), -1))  # A⁻¹ B and A⁻¹ b
+            S = C - (B.mT @ against[..., :3]).sum(0)
+            y = -torch.linalg.solve(S, c - (B.mT @ against[..., 3:]).sum(0))
+            y = y.clamp(-LARGEST_STEP, LARGEST_STEP)
+            b = b + B @ y
+            lens = lens_units * y[:, 0].float()
+        x = -torch.linalg.solve(A, b)[..., 0].float()
+        x = x.clamp(-LARGEST_STEP, LARGEST_STEP) * units
+    return without_common_motion(corrections.moved(x, lens), given)
+
+
+def without_common_motion(corrections: Corrections, cameras: Cameras) -> Corrections:
+    """The same but for a motion, and a change of distance, that all views have in common."""
+    rotations = corrections.rotations - corrections.rotations.mean(0)
+    translations = corrections.translations - corrections.translations.mean(0)
+    arms = cameras.centers - cameras.centers.mean(0)
+    stretch = (translations * arms).sum() / (arms * arms).sum()
+    return replace(corrections, rotations=rotations, translations=translations - stretch * arms)
+
+
+def on_scene(corrections: Corrections, scene: Scene) -> Scene:
+    """The scene with its training views' cameras where they were moved to, and its lens."""
+    train = list(scene.train)
+    c2w = scene.cameras.c2w.clone()
+    c2w[train] = corrections.apply(scene.cameras[train]).c2w
+    lens = corrections.lens(scene.cameras)
+    return replace(scene, cameras=Cameras(c2w, lens.Ks, lens.width, lens.height))
+
+
+def description(corrections: Corrections, scene: Scene) -> dict[str, Any]:
+    """As JSON: per training view, and how far that is, in degrees and per cent of the distance."""
+    cameras = scene.cameras[list(scene.train)]
+    shifts = (corrections.apply(cameras).centers - cameras.centers).norm(dim=-1)
+    percent = 100 * shifts / (cameras.centers - corrections.center).norm(dim=-1)
+    degrees = corrections.rotations.norm(dim=-1).rad2deg()
+    views = {
+        scene.names[view]: {
+            "rotation": corrections.rotations[n].tolist(),
+            "translation": corrections.translations[n].tolist(),
+            "degrees": float(degrees[n]),
+            "percent_of_distance": float(percent[n]),
+        }
+        for n, view in enumerate(scene.train)
+    }
+    log_focal, right, down = corrections.intrinsics.tolist()
+    lens = {
+        "log_focal": log_focal,
+        "principal_point": [right, down],
+        "focal_percent": 100 * math.expm1(log_focal),
+    }
+    return {"center": corrections.center.tolist(), "lens": lens, "views": views}
+
+
+def from_description(found: dict[str, Any]) -> Corrections:
+    """What `description` was made of."""
+    views = found["views"].values()
+    return Corrections(
+        torch.tensor([view["rotation"] for view in views]),
+        torch.tensor([view["translation"] for view in views]),
+        torch.tensor(found["center"]),
+        torch.tensor([found["lens"]["log_focal"], *found["lens"]["principal_point"]]),
+    )
+
+
+def rotation_matrices(rotations: Tensor) -> Tensor:
+    """`[N, 3, 3]` of axis times angle `[N, 3]`: the exponential of the cross product."""
+    x, y, z = rotations.unbind(-1)
+    o = torch.zeros_like(x)
+    cross = torch.stack((o, -z, y, z, o, -x, -y, x, o), -1).reshape(-1, 3, 3)
+    R: Tensor = torch.linalg.matrix_exp(cross)
+    return R

@@ -1,0 +1,306 @@
+"""Colour, light and lens of a fit: what turns a shape into a photograph of it.
+
+With the surface held fixed an image is linear in the albedo and in the light, so what fits best
+solves linear least-squares problems, in turns. See `unknown_light` for a light that nobody has
+measured.
+
+| model | albedo | light |
+|---|---|---|
+| constant | one colour; 1 under an unknown light, whose strength it cannot be told from | yes |
+| albedo | a lattice of colours | yes |
+| radiance | a lattice of colours | none: what is seen does not depend on normals |
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from multiview.photo.albedo import DARK, packed, resampled, solve_albedo, unpacked
+from multiview.photo.lens import LensEstimate, blur, blur_
+from multiview.photo.targets import Targets
+from multiview.photo.unknown_light import FIXED_TO, FixedTo, UnknownLight
+from sdfrender import Lattice, Lighting, Rendering, render
+
+Model = Literal["constant", "albedo", "radiance"]
+MODELS: tuple[Model, ...] = get_args(Model)
+
+ROBUST_SCALE = 0.05  # residuals beyond this count linearly in the light: shadows, highlights
+SMOOTHNESS = 0.1  # ρ of the albedo; what is wrong with the surface should not become paint
+SMOOTHNESS_AFTER = 0.02  # when the surface is done
+LIGHT_PIXELS = 200_000  # are enough for 9 coefficients
+ALBEDO_PIXELS = 2_000_000
+MEETINGS = 3  # rounds of reweighting
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Pixels whose colour is that of one point of the surface: P of them.
+
+    Args:
+        points: `[P, 3]`, world units.
+        views: `[P]` which of the scene's views show them.
+        light: `[P, C]` what falls on them if the light is known, else the basis `[P, 9]`.
+        colors: `[P, C]` of the photographs.
+        rendered: `[P, C]`, before the lens.
+    """
+
+    points: Tensor
+    views: Tensor
+    light: Tensor
+    colors: Tensor
+    rendered: Tensor
+
+    def some(self, count: int) -> Hits:
+        """At most `count` of them, spread evenly."""
+        step = math.ceil(len(self.points) / count)
+        return Hits(*(x[::step] for x in vars(self).values())) if step > 1 else self
+
+
+class Appearance:
+    """Colour, light and lens. `observe` the renderings of a pass, then `solve` for the next.
+
+    Args:
+        channels: C of the images.
+        known: the light, or None to estimate it.
+        model: see the table above; may be changed between passes.
+        lens: estimate the lens's blur; otherwise pictures are perfectly sharp.
+        fixed_to: what a light that is not known is fixed to.
+        views: of the scene; needed if each has its own light.
+
+    Attributes:
+        albedo: `[C]` or `[X, Y, Z, C]`.
+        light: as estimated; not used if it is known.
+        rest: `[C]` the albedo where nothing is seen.
+        blur: standard deviation of the lens's Gaussian, as a fraction of the image's width.
+        remembered: how many observations before those of a pass count too; where views take turns,
+            all others stay as they were last seen.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        known: Lighting | None,
+        model: Model = "constant",
+        lens: bool = False,
+        fixed_to: FixedTo = "scene",
+        views: int = 0,
+    ) -> None:
+        self.known, self.model, self.lens = known, model, lens
+        self.channels, self.views = channels, views
+        self.albedo = self.rest = torch.ones(channels)
+        self.light = UnknownLight.dark(fixed_to, channels, views)
+        self.blur, self.remembered = 0.0, 0
+        self._solved = False
+        self._hits: list[Hits] = []
+        self._lattice: Lattice | None = None
+        self._lens = LensEstimate(self.blur)
+
+    def lighting(self, targets: Targets) -> Lighting:
+        """The light as it stands, of some views."""
+        if self.model == "radiance":
+            return Lighting(ambient=1.0, headlight=None)
+        return self.known or self.light.lighting(targets)
+
+    def render(self, lattice: Lattice, targets: Targets) -> Rendering:
+        """Images of some views with this colour and light; differentiable as `render` is.
+
+        They are what comes before the lens.
+        """
+        return render(lattice, targets.cameras, lighting=self.lighting(targets), albedo=self.albedo)
+
+    def photograph(self, images: Tensor) -> Tensor:
+        """What the lens makes of images `[N, H, W, C]`; differentiable. Its own adjoint."""
+        return blur(images, self.blur * images.shape[2])
+
+    def photograph_twice_(self, images: Tensor) -> Tensor:
+        """What the lens makes of what it makes of images, in place and without derivatives."""
+        return blur_(images, math.sqrt(2) * self.blur * images.shape[2])
+
+    def trust(self, targets: Targets) -> Tensor:
+        """How far the colour of each pixel can be explained: `[N, H, W]` in [0, 1].
+
+        Pixels where the silhouette is only a guess are shadows, or gaps before a dark stage. One
+        colour explains neither; a lattice of colours is dark there in both cases.
+        """
+        if self.model == "constant":
+            return targets.image_weights * targets.silhouette_weights
+        return targets.image_weights
+
+    def certain(self, out: Rendering, targets: Targets) -> Tensor:
+        """Pixels surely inside both shape and mask, of trusted colour: `[N, H, W]`."""
+        inside = out.hit_mask & (out.silhouettes > 0.99) & (targets.silhouettes > 0.99)
+        return inside & (self.trust(targets) > 0.99)
+
+    # ------------------------------------------------------------------ learning it
+
+    def observe(self, out: Rendering, targets: Targets, lattice: Lattice) -> None:
+        """Look at the pixels that are certainly inside both the shape and the photograph's mask.
+
+        Args:
+            out: rendered with this appearance, C channels.
+            targets: the same views.
+            lattice: what was rendered.
+        """
+        self._hits.append(self._hits_of(out, targets))
+        self._lattice = Lattice(lattice.values.detach(), lattice.bounds)
+        if self.lens:
+            self._lens.observe(out.images.detach(), targets.images, self.trust(targets))
+
+    def _hits_of(self, out: Rendering, targets: Targets) -> Hits:
+        inside = self.certain(out, targets)
+        shown_by = inside.nonzero()[:, 0]
+        points = targets.cameras.unproject(out.depths.detach(), inside)
+        normals = out.normals.detach()[inside]
+        rendered = out.images.detach()[inside].expand(-1, self.channels)
+        if self.known is None:
+            light = self.light.basis(normals, targets, shown_by)
+        elif self.albedo.ndim == 1:
+            light = rendered / self.albedo
+        else:
+            light = self._shade(self.known, points, normals, targets, shown_by)
+        return Hits(points, targets.views[shown_by], light, targets.images[inside], rendered)
+
+    def irradiance(self, out: Rendering, targets: Targets, inside: Tensor) -> tuple[Tensor, Tensor]:
+        """Points of the surface that pixels show, and what falls on them.
+
+        Args:
+            out: a rendering.
+            targets: its views.
+            inside: `[n, H, W]` bool, P of them.
+
+        Returns:
+            `[P, 3]` world units, and `[P, C]`; 1 for a radiance.
+        """
+        points = targets.cameras.unproject(out.depths.detach(), inside)
+        normals, shown_by = out.normals.detach()[inside], inside.nonzero()[:, 0]
+        if self.model == "radiance":
+            light = torch.ones(len(points), 1)
+        elif self.known is None:
+            basis = self.light.basis(normals, targets, shown_by)
+            light = self.light.at(basis, targets.views[shown_by])
+        else:
+            light = self._shade(self.known, points, normals, targets, shown_by)
+        return points, light.expand(-1, self.channels)
+
+    @staticmethod
+    def _shade(
+        known: Lighting, points: Tensor, normals: Tensor, targets: Targets, shown_by: Tensor
+    ) -> Tensor:
+        """What a known light does to points that some of the views show: `[P, C]`."""
+        away = targets.cameras.centers[shown_by] - points
+        distances = away.norm(dim=-1)
+        return known.shade(normals, away / distances[:, None], distances)
+
+    def solve(self, smoothness: float = SMOOTHNESS) -> None:
+        """Take up what fits best to the pixels observed since the last call, or remembered.
+
+        Args:
+            smoothness: ρ of the albedo, in pixels: how many of them a difference of neighbours
+                counts.
+        """
+        fields = zip(*(vars(h).values() for h in self._hits), strict=True)
+        if self._lattice is not None and any(len(h.points) for h in self._hits):
+            self._solve(Hits(*map(torch.cat, fields)), self._lattice, smoothness)
+            self._solved = True
+        self.forget(self.remembered)
+
+    def _solve(self, hits: Hits, lattice: Lattice, smoothness: float) -> None:
+        if self.lens:
+            self.blur = self._lens.best()
+        if self.model == "constant":
+            self.albedo = torch.ones(self.channels)
+        if self.known is None and self.model != "radiance":
+            self.light = self.light.fitted(*self._light_pixels(hits.some(LIGHT_PIXELS)))
+        if self.model == "constant":
+            if self.known is not None:
+                self.albedo = self._best_color(hits)
+            return
+        hits = hits.some(ALBEDO_PIXELS)
+        light = self._light(hits)
+        self.rest = hits.colors.mean(0) / light.mean(0).clamp(min=DARK)
+        start = self.albedo_on(lattice)
+        light = light.expand_as(hits.colors)
+        self.albedo = solve_albedo(
+            lattice, hits.points, light, hits.colors, smoothness, start, self.rest
+        )
+
+    def _light(self, hits: Hits) -> Tensor:
+        """What falls on the points, `[P, C]` or `[P, 1]`."""
+        if self.model == "radiance":
+            return torch.ones_like(hits.colors)
+        return hits.light if self.known is not None else self.light.at(hits.light, hits.views)
+
+    def _robust_weights(self, hits: Hits) -> Tensor:
+        """`[P, C]`: reweighting by the residual of what is in use."""
+        if not self._solved:
+            return torch.ones_like(hits.colors)
+        return ROBUST_SCALE / (hits.rendered - hits.colors).abs().clamp(min=ROBUST_SCALE)
+
+    def _light_pixels(self, hits: Hits) -> tuple[Tensor, ...]:
+        """What `UnknownLight.fitted` asks for."""
+        albedo = torch.ones_like(hits.colors)
+        if self.albedo.ndim > 1 and self._solved:
+            light = self.light.at(hits.light, hits.views)
+            albedo = torch.where(light > DARK, hits.rendered / light, 0)
+        return hits.light, hits.views, albedo, hits.colors, self._robust_weights(hits)
+
+    def meet(self, lattice: Lattice, targets: Targets) -> None:
+        """Learn what light views were taken in that nothing was fitted to, if each has its own.
+
+        Args:
+            lattice: the shape, held fixed, as are its colours.
+            targets: such views.
+        """
+        if self.known is not None or self.model == "radiance" or self.light.fixed_to != "view":
+            return
+        for _ in range(MEETINGS):
+            with torch.no_grad():
+                hits = self._hits_of(self.render(lattice, targets), targets)
+            self.light = self.light.met(*self._light_pixels(hits))
+
+    def _best_color(self, hits: Hits) -> Tensor:
+        """The one albedo `[C]` that fits best under a known light."""
+        light, weights = hits.light.double(), self._robust_weights(hits)
+        color = (weights * light * hits.colors).sum(0) / (weights * light**2).sum(0)
+        return color.float().clamp(min=1e-3)
+
+    def albedo_on(self, lattice: Lattice) -> Tensor:
+        """The albedo at the vertices of a lattice of the same box: `[X, Y, Z, C]`."""
+        shape = tuple(lattice.values.shape)
+        if self.albedo.ndim == 1:
+            return self.rest.expand(*shape, -1)
+        return resampled(self.albedo, shape)
+
+    def forget(self, but: int = 0) -> None:
+        """Drop what was observed, but for the last few observations."""
+        self._hits = self._hits[max(len(self._hits) - but, 0) :]
+        self._lattice = None
+        self._lens = LensEstimate(self.blur)
+
+    # ------------------------------------------------------------------ keeping it
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors that `restore` needs."""
+        names = {"model": MODELS.index(self.model), "fixed_to": FIXED_TO.index(self.light.fixed_to)}
+        blur = torch.tensor(self.blur, dtype=torch.float64)
+        numbers = {name: torch.tensor(n) for name, n in names.items()}
+        return {"sh": self.light.sh, "blur": blur, **numbers, **packed(self.albedo, self.rest)}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take up the state that an earlier run saved."""
+        self.albedo, self.rest = unpacked(tensors)
+        self.light = UnknownLight(FIXED_TO[int(tensors["fixed_to"])], tensors["sh"])
+        self.blur, self.model = float(tensors["blur"]), MODELS[int(tensors["model"])]
+        self._solved = True
+        self.forget()
+
+    def description(self) -> dict[str, object]:
+        """As JSON: the model, one albedo (of a lattice the mean), the light if it was estimated."""
+        mean = self.albedo.reshape(-1, self.channels).mean(0)
+        light = {} if self.known else {"lighting": self.light.description()}
+        return {"model": self.model, "albedo": mean.tolist(), "blur": self.blur, **light}

@@ -1,0 +1,100 @@
+"""Exposures: how much brighter each photograph is than the others show it should be.
+
+A camera that chooses its own exposure, or white balance, multiplies a photograph by a number per
+channel. With the shape held fixed the best gain of view v is that of a line through the origin:
+`g_v = Σ w r C / Σ w r²` over pixels inside, of what is rendered (r) and photographed (C), with w
+as in the light's estimate so that shadows and highlights count less. What all views share is not
+the exposures' but the light's and the colours': the geometric mean of each channel is 1.
+
+Photographs are divided by their gains; everything after that sees them at a common exposure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from multiview.photo.appearance import ROBUST_SCALE, Appearance
+from multiview.photo.targets import Targets
+from multiview.scenes import Scene
+from sdfrender import Lattice
+
+LEAST, MOST = 0.2, 5.0  # gains that are believed
+FEW = 50  # pixels that say nothing yet
+ROUNDS = 3  # of reweighting
+
+
+def estimate_gains(lattice: Lattice, appearance: Appearance, targets: Targets) -> Tensor:
+    """The gain of each photograph against what is rendered: `[N, C]`, 1 where too little is seen.
+
+    Nothing is taken out of them: `relative` does that.
+
+    Not differentiable.
+
+    Args:
+        lattice: the shape, held fixed.
+        appearance: colour, light and lens, held fixed.
+        targets: N photographs as they were taken.
+    """
+    gains = torch.ones(len(targets.cameras), targets.images.shape[-1])
+    for view in range(len(gains)):
+        one = targets[[view]]
+        with torch.no_grad():
+            out = appearance.render(lattice, one)
+            inside = appearance.certain(out, one)
+            color = one.images[inside]
+            rendered = appearance.photograph(out.images)[inside].expand_as(color)
+        if len(color) >= FEW:
+            gains[view] = _line(rendered, color).clamp(LEAST, MOST)
+    return gains
+
+
+def _line(x: Tensor, y: Tensor) -> Tensor:
+    """Slope per channel of the line through the origin, `[C]`, of points `[P, C]`."""
+    slope = torch.ones(x.shape[-1])
+    for _ in range(ROUNDS):
+        w = ROBUST_SCALE / (slope * x - y).abs().clamp(min=ROBUST_SCALE)
+        slope = (w * x * y).sum(0) / (w * x * x).sum(0).clamp(min=1e-12)
+    return slope
+
+
+def relative(gains: Tensor) -> Tensor:
+    """The same with a geometric mean of 1 in each channel."""
+    return gains / gains.log().mean(0).exp()
+
+
+def exposed(targets: Targets, gains: Tensor) -> Targets:
+    """The photographs at a common exposure."""
+    return replace(targets, images=targets.images / gains[:, None, None])
+
+
+def on_scene(gains: Tensor, scene: Scene) -> Scene:
+    """The scene with its N photographs at a common exposure."""
+    return replace(scene, images=scene.images / gains[:, None, None])
+
+
+def all_gains(gains: Tensor, lattice: Lattice, appearance: Appearance, scene: Scene) -> Tensor:
+    """Those of all views of a scene: as fitted of the training views, estimated of the others."""
+    found = torch.ones(len(scene.names), gains.shape[1])
+    found[list(scene.train)] = gains
+    if scene.held_out:
+        held_out = Targets.of(scene, scene.held_out)
+        found[list(scene.held_out)] = estimate_gains(lattice, appearance, held_out)
+    return found
+
+
+def description(gains: Tensor, scene: Scene) -> dict[str, Any]:
+    """As JSON: per view, the gain of each channel."""
+    return {"gains": dict(zip(scene.names, gains.tolist(), strict=True))}
+
+
+def from_description(found: dict[str, Any], scene: Scene) -> Tensor:
+    """What `description` was made of.
+
+    Raises:
+        KeyError: a view of the scene is missing.
+    """
+    return torch.tensor([found["gains"][name] for name in scene.names])

@@ -1,0 +1,121 @@
+"""What the renderings are compared with: images and silhouettes at one size of the pyramid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from multiview.scenes import Scene
+from sdfrender import Cameras, Lattice
+from sdfrender.files.images import area_average
+from sdfrender.view.noise import picture_noise
+
+FEWEST = 100  # pixels that tell a noise
+
+
+@dataclass(frozen=True)
+class Targets:
+    """N views at one image size.
+
+    Args:
+        cameras: N cameras.
+        images: `[N, H, W, C]` premultiplied by the silhouette, over black.
+        silhouettes: `[N, H, W]` coverage in [0, 1].
+        silhouette_weights: `[N, H, W]` how far each pixel's silhouette can be trusted, in [0, 1].
+        image_weights: `[N, H, W]` how far its colour can be trusted.
+        views: `[N]` which of a scene's views they are; by default the first N.
+    """
+
+    cameras: Cameras
+    images: Tensor
+    silhouettes: Tensor
+    silhouette_weights: Tensor
+    image_weights: Tensor
+    views: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+
+    def __post_init__(self) -> None:
+        if not len(self.views):
+            object.__setattr__(self, "views", torch.arange(len(self.cameras)))
+
+    @classmethod
+    def of(cls, scene: Scene, views: Sequence[int]) -> Targets:
+        """Some views of a scene, at the size they were loaded."""
+        ids = torch.as_tensor(views)
+        return cls(
+            scene.cameras[ids],
+            scene.images[ids],
+            scene.silhouettes[ids],
+            scene.silhouette_weights[ids],
+            scene.image_weights[ids],
+            ids,
+        )
+
+    def __getitem__(self, views: Sequence[int] | Tensor) -> Targets:
+        ids = torch.as_tensor(views)
+        return Targets(
+            self.cameras[ids],
+            self.images[ids],
+            self.silhouettes[ids],
+            self.silhouette_weights[ids],
+            self.image_weights[ids],
+            self.views[ids],
+        )
+
+    def resized(self, width: int, height: int) -> Targets:
+        """Area-averaged to a smaller size; unchanged if it is the same."""
+        if (width, height) == (self.cameras.width, self.cameras.height):
+            return self
+
+        def average(planes: Tensor) -> Tensor:  # [N, H, W] or [N, H, W, C]
+            small = [area_average(view.numpy(), width, height) for view in planes]
+            return torch.from_numpy(np.stack(small))
+
+        return Targets(
+            self.cameras.resized(width, height),
+            average(self.images),
+            average(self.silhouettes),
+            average(self.silhouette_weights),
+            average(self.image_weights),
+            self.views,
+        )
+
+    def within(self, longest: int) -> Targets:
+        """At most `longest` pixels along the longer side; unchanged if they are smaller."""
+        width, height = self.cameras.width, self.cameras.height
+        factor = max(1.0, max(width, height) / longest)
+        return self.resized(max(1, round(width / factor)), max(1, round(height / factor)))
+
+    def for_lattice(self, lattice: Lattice, pixels_per_cell: float) -> Targets:
+        """The pyramid level at which a cell at the object covers about so many pixels.
+
+        SDFDiff §5 ties image size to the lattice in the same way. Never larger than the images.
+        """
+        footprint = float(self.pixel_sizes(lattice).mean())
+        wanted = float(lattice.spacing.max()) / pixels_per_cell
+        factor = max(1.0, wanted / footprint)
+        if factor < 1.25:  # not worth blurring the photographs
+            return self
+        width = max(8, round(self.cameras.width / factor))
+        height = max(8, round(self.cameras.height / factor))
+        return self.resized(width, height)
+
+    @cached_property
+    def noise(self) -> float:
+        """Standard deviation of the images' noise, estimated inside the silhouettes.
+
+        Photographs of a matte figure have .003. Zero where there is too little to tell.
+        """
+        inside = torch.minimum(self.silhouettes, self.image_weights) > 0.999
+        return picture_noise(self.images, inside, FEWEST)
+
+    def pixel_sizes(self, lattice: Lattice) -> Tensor:
+        """Width of each view's pixels at the middle of the box, world units: `[N]`."""
+        middle = lattice.bounds.mean(0).to(self.cameras.c2w)
+        _, depths = self.cameras.project(middle[None])
+        focal = (self.cameras.Ks[:, 0, 0] * self.cameras.Ks[:, 1, 1]).sqrt()
+        return depths[:, 0] / focal

@@ -1,0 +1,76 @@
+"""How good a fit is: renderings against photographs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from multiview.photo.appearance import Appearance
+from multiview.photo.targets import Targets
+from sdfrender import Lattice, metrics
+
+NAMES = ("psnr", "psnr_full", "ssim", "silhouette_iou")  # in the order of `metrics.json`
+SSIM_WINDOW = 11  # pixels; a smaller image has no SSIM
+
+
+@dataclass(frozen=True)
+class ViewScore:
+    """How close one rendering comes to its photograph.
+
+    Args:
+        psnr: of the colour inside the mask, dB.
+        psnr_full: of the whole image over black, dB.
+        ssim: of the whole image over black; None below 11 pixels on a side.
+        silhouette_iou: of the silhouettes at ½.
+    """
+
+    psnr: float
+    psnr_full: float
+    ssim: float | None
+    silhouette_iou: float
+
+
+def score_views(lattice: Lattice, appearance: Appearance, targets: Targets) -> list[ViewScore]:
+    """Render each view at the size of its photograph and compare.
+
+    `psnr` is over the pixels of the photograph's mask, the IoU over all pixels of the frame,
+    `psnr_full` over those whose colour counts; for `ssim` the others are black in both.
+    """
+    return [
+        score_view(*predict(lattice, appearance, targets, view), targets, view)
+        for view in range(len(targets.cameras))
+    ]
+
+
+def predict(
+    lattice: Lattice, appearance: Appearance, targets: Targets, view: int
+) -> tuple[Tensor, Tensor]:
+    """Image `[H, W, C]` and silhouette `[H, W]` of one view."""
+    with torch.no_grad():
+        out = appearance.render(lattice, targets[[view]])
+    image = appearance.photograph(out.images)[0].clamp(0, 1).expand_as(targets.images[view])
+    return image, out.silhouettes[0]
+
+
+def score_view(image: Tensor, silhouette: Tensor, targets: Targets, view: int) -> ViewScore:
+    """Compare one view's rendering with its photograph."""
+    mask, photograph = targets.silhouettes[view], targets.images[view]
+    known = targets.image_weights[view] > 0.5
+    large = min(known.shape) >= SSIM_WINDOW
+    return ViewScore(
+        psnr=metrics.psnr(image, photograph, mask=mask > 0.5),
+        psnr_full=metrics.psnr(image, photograph, mask=known) if known.any() else math.nan,
+        ssim=metrics.ssim(image * known[..., None], photograph * known[..., None])
+        if large
+        else None,
+        silhouette_iou=metrics.silhouette_iou(silhouette, mask),
+    )
+
+
+def mean_scores(scores: list[ViewScore]) -> dict[str, float]:
+    """Means over views, as `metrics.json` has them."""
+    by_name = {name: [getattr(s, name) for s in scores] for name in NAMES}
+    return {name: sum(x) / len(x) for name, x in by_name.items() if None not in x}

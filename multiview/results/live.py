@@ -1,0 +1,59 @@
+"""`--live`: what a fit tells the viewer, if anyone wants to look on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from multiview.coarse_to_fine import Fit
+from multiview.results.viewed import views_of
+from sdfrender.viewer.exhibit import Exhibit
+from sdfrender.viewer.live import Live, Moment
+
+WRITING = "The fit has ended: its results are being written. `sdfrender view` shows them."
+
+
+class Unwatched:
+    """Nobody looks on."""
+
+    def after_update(self, state: Fit, loss: float) -> float:
+        """Seconds that the fit is to leave out of account: none."""
+        return 0.0
+
+    def finish(self) -> None:
+        """Nobody is to be told."""
+
+
+class Watched(Unwatched):
+    """A page in the browser shows a fit, and can hold, step and stop it.
+
+    Args:
+        state: before the first update.
+    """
+
+    def __init__(self, state: Fit) -> None:
+        self.live = Live(Exhibit(state.scene.name, state.lattice, views=views_of(state.scene)))
+
+    def after_update(self, state: Fit, loss: float) -> float:
+        """Show the state if the page is ready for it; returns seconds that it was held."""
+        note = f"{state.seconds:.0f} s"
+        return self.live.after_update(Moment(state.updates, loss, state.lattice, note))
+
+    def finish(self) -> None:
+        """Tell that the fit has ended."""
+        self.live.finish(WRITING)
+
+
+@contextmanager
+def watching(state: Fit, live: bool) -> Iterator[Unwatched]:
+    """Show a fit in the browser until its results are written, if `live`."""
+    if not live:
+        yield Unwatched()
+        return
+    watched = Watched(state)
+    print(watched.live.viewer.directions, file=sys.stderr)
+    try:
+        yield watched
+    finally:
+        watched.live.close()

@@ -1,0 +1,96 @@
+"""The shape at every stage of its fit, from a few cameras: what the slider moves through."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from multiview.photo.appearance import Appearance
+from multiview.results.evaluate import predict
+from multiview.results.report.views import difference_of, picture_of, spread, thumbnail
+from multiview.run_folder import RunFolder
+from multiview.scenes import Scene
+from sdfrender import Lattice, load_lattice
+
+VIEWS = 3  # fixed ones, beside the worst
+PICTURE_SIZE = 320  # pixels along the longer side
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The shape at one moment of the fit.
+
+    Args:
+        lattice: the shape.
+        update: how many updates made it; None for the start and the result, as are the following.
+        level: the lattice of the pyramid's level.
+        energy: per view, before the last update.
+    """
+
+    lattice: Lattice
+    name: str = ""
+    update: int | None = None
+    level: str | None = None
+    energy: float | None = None
+
+    @property
+    def title(self) -> str:
+        """In words."""
+        if self.update is None:
+            return self.name
+        return f"update {self.update}, level {self.level}, energy {self.energy:.4g}"
+
+
+@dataclass(frozen=True)
+class Forming:
+    """One view through all S stages: `data:` addresses, the last ones of the result."""
+
+    name: str
+    width: int
+    height: int
+    photograph: str
+    renderings: list[str]
+    differences: list[str]
+
+
+def stages(run: RunFolder, result: Lattice) -> list[Stage]:
+    """From the start to the result, as far as the run kept them."""
+    start = load_lattice(run.path / "checkpoints" / "start.safetensors")
+    rows = {int(row["update"]): row for row in run.read_log()}
+    between = []
+    for update, lattice in run.load_snapshots():
+        row = rows.get(update)
+        if row is not None:
+            energy = float(row["total"]) / len(shlex.split(row["views"]))
+            level = row["resolution"].replace("x", "×")
+            between.append(Stage(lattice, "", update, level, energy))
+    return [Stage(start, "start"), *between, Stage(result, "result")]
+
+
+def forming(
+    scene: Scene, appearance: Appearance, moments: list[Stage], worst: int
+) -> list[Forming]:
+    """The worst view and a few fitted ones, through all stages, in the result's colour and light.
+
+    Args:
+        scene: the photographs.
+        appearance: of the result.
+        moments: S stages.
+        worst: the view to begin with.
+    """
+    views = [worst, *(view for view in spread(scene.train, VIEWS) if view != worst)]
+    found = []
+    for view in views:
+        targets = thumbnail(scene, view, PICTURE_SIZE)
+        renderings = [predict(moment.lattice, appearance, targets, 0) for moment in moments]
+        found.append(
+            Forming(
+                scene.names[view],
+                targets.cameras.width,
+                targets.cameras.height,
+                picture_of(scene, targets.images[0], targets.silhouettes[0]),
+                [picture_of(scene, *rendering) for rendering in renderings],
+                [difference_of(rendering, targets) for rendering in renderings],
+            )
+        )
+    return found

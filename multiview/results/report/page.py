@@ -1,0 +1,131 @@
+"""The page: gathers its parts and fills the template."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from multiview.photo.appearance import Appearance
+from multiview.results.evaluate import ViewScore
+from multiview.results.report.forming import forming, stages
+from multiview.results.report.pictures import DIFFERENCE_GAIN
+from multiview.results.report.plot import TERMS, level_rows, loss_plot
+from multiview.results.report.views import large_look, view_cards
+from multiview.run_folder import RunFolder
+from multiview.scenes import Scene
+from sdfrender import Lattice
+from sdfrender.files.atomic import atomic_write
+from sdfrender.report.model import load_colored, pack_model, stills
+from sdfrender.report.page import fill
+from sdfrender.report.turntable import display_frame
+
+FOLDER = Path(__file__).parent
+
+MEASURES = (  # of views: key, name, unit, decimals
+    ("psnr", "PSNR inside the mask", "dB", 2),
+    ("psnr_full", "PSNR of the whole image", "dB", 2),
+    ("ssim", "SSIM", "", 4),
+    ("silhouette_iou", "silhouette IoU", "", 4),
+)
+
+
+def write_report(
+    run: RunFolder,
+    scene: Scene,
+    lattice: Lattice,
+    appearance: Appearance,
+    scores: dict[str, list[ViewScore]],
+    summary: dict[str, Any],
+) -> None:
+    """Write `report.html` into the run's folder.
+
+    Args:
+        run: where to write, and whose mesh, log, snapshots and settings to show.
+        scene: the photographs.
+        lattice: the result.
+        appearance: its colour and light.
+        scores: per view, by group.
+        summary: the contents of `metrics.json`.
+    """
+    config = json.loads((run.path / "config.json").read_text())
+    log = run.read_log()
+    frame = display_frame(scene.cameras)
+    moments = stages(run, lattice)
+    cards = view_cards(scene, moments[0].lattice, lattice, appearance, scores)
+    worst = cards[0]
+    films = forming(scene, appearance, moments, worst.index)
+    titles = [moment.title for moment in moments]
+    page = fill(
+        FOLDER,
+        title=scene.name,
+        sentence=_sentence(summary),
+        summary=summary,
+        held_out=summary.get("held_out", {}),
+        tiles=_tiles(summary),
+        model=pack_model(load_colored(run.path / "mesh.ply"), frame),
+        stills=stills(lattice, frame),
+        stages=titles,
+        forming=films,
+        forming_data={"stages": titles, "views": [asdict(film) for film in films]},
+        worst=worst,
+        large=large_look(scene, worst.index, moments[0].lattice, lattice, appearance),
+        cards=cards,
+        gain=DIFFERENCE_GAIN,
+        plot=Markup(loss_plot(log)) if log else None,
+        terms=TERMS[1:],
+        levels=level_rows(log),
+        measures=MEASURES,
+        other_figures=_other_figures(summary),
+        command=shlex.join(config["command"]),
+        config=config,
+        config_text=json.dumps(config, indent=2),
+    )
+    with atomic_write(run.path / "report.html") as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _sentence(summary: dict[str, Any]) -> str:
+    grid = "×".join(str(n) for n in summary["resolution"])
+    views = summary["views"]
+    held = f" and {views['held_out']} held out" if views["held_out"] else ""
+    return (
+        f"{views['train']} views fitted{held}, lattice {grid}, {summary['seconds']:.0f} s, "
+        f"{summary['peak_memory_mb'] / 1000:.1f} GB of memory."
+    )
+
+
+def _tiles(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """The figures that matter most: value with unit, and what it is."""
+    group, of = ("held_out", "held out") if "held_out" in summary else ("train", "fitted views")
+    found = summary[group]
+    tiles = [
+        (f"{found['psnr']:.1f} dB", f"PSNR inside the mask, {of}"),
+        (f"{found['silhouette_iou']:.3f}", f"silhouette IoU, {of}"),
+    ]
+    if "ssim" in found:
+        tiles.insert(1, (f"{found['ssim']:.3f}", f"SSIM, {of}"))
+    if "reference" in summary:
+        tiles.append(
+            (f"{summary['reference']['chamfer_l1']:.5f}", "Chamfer to the reference, of its length")
+        )
+    return tiles
+
+
+def _other_figures(summary: dict[str, Any]) -> list[tuple[str, object]]:
+    """What `metrics.json` holds beside the means over views."""
+    rows: list[tuple[str, object]] = []
+    for name, value in summary.items():
+        if name in ("train", "held_out", "warnings"):
+            continue
+        if isinstance(value, dict):
+            rows += [(f"{name} {key}", number) for key, number in value.items()]
+        elif isinstance(value, list):
+            rows.append((name, "×".join(map(str, value))))
+        else:
+            rows.append((name, value))
+    return rows

@@ -1,0 +1,220 @@
+"""The views of a report: pictures of each, how wrong it is, and in which way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from multiview.photo.appearance import Appearance
+from multiview.results.evaluate import ViewScore, predict
+from multiview.photo.targets import Targets
+from multiview.results.report.pictures import difference
+from multiview.scenes import Scene
+from sdfrender import Lattice
+from sdfrender.report.pictures import data_address, for_display
+
+PICTURE_SIZE = 320  # pixels along the longer side, in the table
+LARGE_SIZE = 640  # and of the view that is worst
+
+Rendering = tuple[Tensor, Tensor]  # image `[H, W, C]`, silhouette `[H, W]`
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one view is shown: `data:` addresses of its pictures, their size in pixels."""
+
+    width: int
+    height: int
+    photograph: str
+    start: str
+    result: str
+    difference: str
+
+
+@dataclass(frozen=True)
+class ViewCard:
+    """One view in the report."""
+
+    index: int  # in the scene
+    name: str
+    group: str  # "fitted" or "held out"
+    score: ViewScore
+    why: str
+    look: Look
+
+    @property
+    def badness(self) -> tuple[float, float]:
+        """Orders views: by the error of the whole image, then of the outline; unknown ones last."""
+        whole = self.score.psnr_full
+        return -math.inf if math.isnan(whole) else -whole, -self.score.silhouette_iou
+
+
+def view_cards(
+    scene: Scene,
+    start: Lattice,
+    lattice: Lattice,
+    appearance: Appearance,
+    scores: dict[str, list[ViewScore]],
+) -> list[ViewCard]:
+    """All scored views, the worst first."""
+    cards = []
+    for key, group, views in (
+        ("train", "fitted", scene.train),
+        ("held_out", "held out", scene.held_out),
+    ):
+        for index, score in zip(views, scores.get(key, ()), strict=False):
+            targets = thumbnail(scene, index, PICTURE_SIZE)
+            look, result = _look(scene, targets, start, lattice, appearance)
+            why = explain(*result, targets)
+            cards.append(ViewCard(index, scene.names[index], group, score, why, look))
+    return sorted(cards, key=lambda card: card.badness, reverse=True)
+
+
+def large_look(
+    scene: Scene, view: int, start: Lattice, lattice: Lattice, appearance: Appearance
+) -> Look:
+    """One view, larger."""
+    targets = thumbnail(scene, view, LARGE_SIZE)
+    return _look(scene, targets, start, lattice, appearance)[0]
+
+
+def thumbnail(scene: Scene, view: int, size: int) -> Targets:
+    """One view, `size` pixels along its longer side or as large as it is."""
+    return Targets.of(scene, [view]).within(size)
+
+
+def displayed(scene: Scene, image: Tensor) -> Tensor:
+    """Values of a scene's images as a screen takes them."""
+    return image if scene.color_space == "as stored" else for_display(image)
+
+
+def picture_of(scene: Scene, image: Tensor, silhouette: Tensor) -> str:
+    """A premultiplied image over transparency, as a `data:` address."""
+    alpha = silhouette[..., None].clamp(0, 1)
+    color = displayed(scene, (image / alpha.clamp(min=1e-3)).clamp(0, 1))
+    return data_address(torch.cat((color.expand(-1, -1, 3), alpha), -1))
+
+
+def difference_of(rendering: Rendering, targets: Targets) -> str:
+    """The difference of one rendering from the one view of `targets`, as a `data:` address."""
+    return data_address(
+        difference(
+            *rendering,
+            targets.images[0],
+            targets.silhouettes[0],
+            targets.silhouette_weights[0],
+        )
+    )
+
+
+def _look(
+    scene: Scene, targets: Targets, start: Lattice, lattice: Lattice, appearance: Appearance
+) -> tuple[Look, Rendering]:
+    before = predict(start, appearance, targets, 0)
+    after = predict(lattice, appearance, targets, 0)
+    look = Look(
+        targets.cameras.width,
+        targets.cameras.height,
+        photograph=picture_of(scene, targets.images[0], targets.silhouettes[0]),
+        start=picture_of(scene, *before),
+        result=picture_of(scene, *after),
+        difference=difference_of(after, targets),
+    )
+    return look, after
+
+
+# ---------------------------------------------------------------------- in words
+
+ROWS, COLUMNS = ("upper", "middle", "lower"), ("left", "centre", "right")
+EVEN = 0.5  # share of the colour's squared error that is one offset
+GATHERED = 0.35  # share of the squared error in a ninth of the picture
+
+
+def explain(image: Tensor, silhouette: Tensor, targets: Targets) -> str:
+    """What the error of one view consists of, in a sentence or two.
+
+    Args:
+        image: `[H, W, C]` the rendering.
+        silhouette: `[H, W]` its coverage.
+        targets: the one view that it is to match.
+    """
+    photo, mask = targets.images[0], targets.silhouettes[0] > 0.5
+    covered = silhouette > 0.5
+    trusted = targets.silhouette_weights[0] > 0.5
+    error = (image - photo).square().mean(-1) * targets.image_weights[0]  # (H, W)
+    if not mask.any():
+        return "The photograph's mask is empty."
+    parts = {
+        "missing": mask & ~covered & trusted,
+        "extra": covered & ~mask & trusted,
+        "both": mask & covered,
+    }
+    area = float(mask.sum())
+    share = {name: float(error[where].sum()) for name, where in parts.items()}
+    size = {name: float(where.sum()) / area for name, where in parts.items()}
+    total = sum(share.values())
+    if total == 0:
+        return "Nothing differs."
+    main = max(share, key=lambda name: share[name])
+    part = f"{share[main] / total:.0%} of the squared error"
+    place = _place(error, mask | covered)
+    if main == "missing":
+        text = f"{size['missing']:.1%} of the object is missing (green): {part}{place}."
+    elif main == "extra":
+        text = (
+            f"The shape sticks out by {size['extra']:.1%} of the object's area (purple): "
+            f"{part}{place}."
+        )
+    else:
+        change = (image - photo)[parts["both"]]
+        rms = float(change.square().mean().sqrt())
+        offset = float(change.mean())
+        if offset**2 > EVEN * rms**2:
+            how = "too bright" if offset > 0 else "too dark"
+            text = f"The whole view is {how} by {abs(offset):.3f} of full scale: {part}."
+        else:
+            text = f"Colours inside are off by {rms:.3f} of full scale (rms): {part}{place}."
+    rest = [
+        f"{size[name]:.1%} {words}"
+        for name, words in (("missing", "is missing"), ("extra", "sticks out"))
+        if name != main and size[name] >= 0.001
+    ]
+    return text + (f" Outline: {', '.join(rest)}." if rest else "")
+
+
+def _place(error: Tensor, shown: Tensor) -> str:
+    """Where in the object's box most of the error is, if it is gathered anywhere."""
+    rows, columns = shown.any(1).nonzero()[:, 0], shown.any(0).nonzero()[:, 0]
+    box = error[int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]
+    if min(box.shape) < 3:
+        return ""
+    ninths = [
+        [float(cell.sum()) for cell in torch.tensor_split(band, 3, 1)]
+        for band in torch.tensor_split(box, 3, 0)
+    ]
+    total = sum(map(sum, ninths))
+    largest, row, column = max(
+        (value, i, k) for i, band in enumerate(ninths) for k, value in enumerate(band)
+    )
+    if total == 0 or largest < GATHERED * total:
+        return ""
+    return f", most of it at the {_corner(ROWS[row], COLUMNS[column])}"
+
+
+def _corner(row: str, column: str) -> str:
+    if (row, column) == ("middle", "centre"):
+        return "centre"
+    if row == "middle":
+        return column
+    return {"upper": "top", "lower": "bottom"}[row] if column == "centre" else f"{row} {column}"
+
+
+def spread(views: Sequence[int], count: int) -> list[int]:
+    """`count` of the views, evenly spread, the first and the last among them."""
+    if len(views) <= count:
+        return list(views)
+    return [views[round(k * (len(views) - 1) / (count - 1))] for k in range(count)]

@@ -1,0 +1,270 @@
+"""COLMAP models: `cameras` and `images`, as text or binary.
+
+The model lies in `sparse/0`, in `sparse` or in the scene's folder itself, the pictures in `images`
+and are found by name. Poses are world to camera, a unit quaternion (w, x, y, z) and a translation;
+OpenCV axes, pixel centres at +0.5. Masks are `masks/NAME.png` or COLMAP's own `masks/NAME.jpg.png`.
+
+https://colmap.github.io/format.html
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from multiview.scenes.distortion import Lens
+from multiview.scenes.masks.masks import find_mask
+from multiview.scenes.scene import Array, Description, View, short_names
+from sdfrender.errors import InputError
+from sdfrender.files.atomic import read_bytes
+from sdfrender.files.images import find_image, image_mode
+from sdfrender.files.tables import numbers, read_text, shown
+
+FOLDERS = ("sparse/0", "sparse", ".")
+POINT_BYTES = 24  # of a 2D point in images.bin: x, y and the number of its 3D point
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A camera model: its number in binary files, its parameters, and its lens from those."""
+
+    id: int
+    parameters: int
+    focals: int  # 1: f, cx, cy, …; 2: fx, fy, cx, cy, …
+    lens: Callable[[list[float]], Lens]
+
+
+MODELS = {
+    "SIMPLE_PINHOLE": _Model(0, 3, 1, lambda k: Lens()),
+    "PINHOLE": _Model(1, 4, 2, lambda k: Lens()),
+    "SIMPLE_RADIAL": _Model(2, 4, 1, lambda k: Lens((k[0],))),
+    "RADIAL": _Model(3, 5, 1, lambda k: Lens((k[0], k[1]))),
+    "OPENCV": _Model(4, 8, 2, lambda k: Lens((k[0], k[1]), (), (k[2], k[3]))),
+    "OPENCV_FISHEYE": _Model(5, 8, 2, lambda k: Lens(tuple(k), fisheye=True)),
+    "FULL_OPENCV": _Model(6, 12, 2, lambda k: Lens((k[0], k[1], k[4]), tuple(k[5:]), (k[2], k[3]))),
+    "SIMPLE_RADIAL_FISHEYE": _Model(8, 4, 1, lambda k: Lens(tuple(k), fisheye=True)),
+    "RADIAL_FISHEYE": _Model(9, 5, 1, lambda k: Lens(tuple(k), fisheye=True)),
+}
+REFUSED = {7: "FOV", 10: "THIN_PRISM_FISHEYE", 11: "RAD_TAN_THIN_PRISM_FISHEYE"}
+
+
+@dataclass(frozen=True)
+class _Camera:
+    size: tuple[int, int]
+    K: Array
+    lens: Lens | None
+
+
+@dataclass(frozen=True)
+class _Image:
+    name: str
+    camera: int
+    quaternion: Array
+    translation: Array
+
+
+def colmap_file(folder: Path) -> Path | None:
+    """The file of cameras of a COLMAP scene, or None if the folder is none."""
+    for place in FOLDERS:
+        for extension in (".bin", ".txt"):
+            if (folder / place / f"images{extension}").is_file():
+                return folder / place / f"cameras{extension}"
+    return None
+
+
+def read_colmap(file: Path) -> Description:
+    """Read a model by its `cameras.bin` or `cameras.txt`; `images` lies beside.
+
+    Lens distortion is kept in `View.lens`; the pictures are undistorted when they are read.
+
+    Raises:
+        InputError: a damaged file, a camera model that is not known, an image without a camera, a
+            quaternion that is not one, or a picture that is missing or of another size.
+    """
+    binary = file.suffix == ".bin"
+    cameras = _binary_cameras(file) if binary else _text_cameras(file)
+    images_file = file.with_name(f"images{file.suffix}")
+    images = _binary_images(images_file) if binary else _text_images(images_file)
+    if not images:
+        raise InputError(f"{images_file}: need images with poses, there is none")
+    folder = _scene_folder(file)
+    views = [_view(images_file, folder, cameras, image) for image in images]
+    return Description(file, folder, short_names(views))
+
+
+def _scene_folder(file: Path) -> Path:
+    """The nearest folder above the model that holds `images`."""
+    model = file.resolve().parent
+    for folder in (model, model.parent, model.parent.parent):
+        if (folder / "images").is_dir():
+            return folder
+    raise InputError(
+        f"{file}: need the pictures in a folder 'images' beside the model or the folder 'sparse' "
+        "that holds it, there is none"
+    )
+
+
+def _view(file: Path, folder: Path, cameras: dict[int, _Camera], image: _Image) -> View:
+    where = f"{file}: image '{image.name}'"
+    if image.camera not in cameras:
+        known = ", ".join(map(str, sorted(cameras)[:5])) or "none"
+        raise InputError(f"{where}: need one of the cameras {known}, got {image.camera}")
+    camera = cameras[image.camera]
+    path = find_image(folder / "images" / image.name, where)
+    size = image_mode(path)[1]
+    if size != camera.size:
+        need, got = ("×".join(map(str, s)) for s in (camera.size, size))
+        raise InputError(f"{path}: need {need} pixels as camera {image.camera} has, got {got}")
+    length = float(np.linalg.norm(image.quaternion))
+    if not abs(length - 1) < 1e-3:
+        raise InputError(f"{where}: need a rotation, its quaternion has length {length:.4g}, not 1")
+    c2w = np.eye(4)
+    c2w[:3, :3] = Rotation.from_quat(image.quaternion[[1, 2, 3, 0]]).as_matrix().T
+    c2w[:3, 3] = -c2w[:3, :3] @ image.translation
+    name = str(PurePosixPath(image.name).with_suffix(""))
+    mask = find_mask(folder / "masks", name, image.name)
+    return View(name, path, c2w, camera.K, size, mask=mask, lens=camera.lens)
+
+
+def _camera(where: str, name: str, size: tuple[int, int], parameters: Array) -> _Camera:
+    model = MODELS[name]
+    numbers(parameters, [(model.parameters,)], f"{where}: {name}")
+    if min(size) < 1:
+        raise InputError(f"{where}: need a positive size, got {size[0]}×{size[1]}")
+    focals, rest = parameters[: model.focals], parameters[model.focals :]
+    if not (focals > 0).all():
+        raise InputError(f"{where}: need positive focal lengths, got {shown(focals.tolist())}")
+    K = np.array([[focals[0], 0, rest[0]], [0, focals[-1], rest[1]], [0, 0, 1]])
+    lens = model.lens(rest[2:].tolist())
+    return _Camera(size, K, None if lens.is_pinhole else lens)
+
+
+def _unknown_model(where: str, got: object) -> InputError:
+    return InputError(
+        f"{where}: need a camera model of {', '.join(MODELS)}, got {shown(got)}: undistort the "
+        "images first (colmap image_undistorter)"
+    )
+
+
+# ---------------------------------------------------------------------- text
+
+
+def _text_cameras(file: Path) -> dict[int, _Camera]:
+    """Lines of `CAMERA_ID MODEL WIDTH HEIGHT PARAMS…`."""
+    cameras = {}
+    for line, text in enumerate(read_text(file).splitlines(), 1):
+        words = text.split()
+        if not words or words[0].startswith("#"):
+            continue
+        where = f"{file}: line {line}"
+        if len(words) < 4:
+            raise InputError(f"{where}: need CAMERA_ID MODEL WIDTH HEIGHT PARAMS, got {text!r}")
+        if words[1] not in MODELS:
+            raise _unknown_model(where, words[1])
+        identity, width, height = _integers([words[0], *words[2:4]], where)
+        parameters = numbers(words[4:], [(len(words) - 4,)], where)
+        cameras[identity] = _camera(where, words[1], (width, height), parameters)
+    return cameras
+
+
+def _text_images(file: Path) -> list[_Image]:
+    """Pairs of lines: `IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME`, then 2D points or nothing."""
+    images = []
+    lines = iter(enumerate(read_text(file).splitlines(), 1))
+    for line, text in lines:
+        words = text.split(maxsplit=9)
+        if not words or words[0].startswith("#"):
+            continue
+        where = f"{file}: line {line}"
+        if len(words) != 10:
+            need = "IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME"
+            raise InputError(f"{where}: need {need}, got {shown(text)}")
+        pose = numbers(words[1:8], [(7,)], where)
+        camera = _integers([words[8]], where)[0]
+        images.append(_Image(words[9].strip(), camera, pose[:4], pose[4:]))
+        next(lines, None)  # the points
+    return images
+
+
+def _integers(words: list[str], where: str) -> list[int]:
+    try:
+        return [int(word) for word in words]
+    except ValueError:
+        raise InputError(f"{where}: need whole numbers, got {shown(' '.join(words))}") from None
+
+
+# ---------------------------------------------------------------------- binary
+
+
+class _Bytes:
+    """A binary file read from its start; every number little-endian."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.data, self.at = file, read_bytes(file), 0
+
+    def take(self, layout: str) -> tuple[int | float, ...]:
+        """The next values, as `struct` spells them."""
+        start, size = self.skip(struct.calcsize(f"<{layout}")), f"<{layout}"
+        return struct.unpack_from(size, self.data, start)
+
+    def text(self) -> str:
+        """Characters up to the next zero byte."""
+        end = self.data.find(b"\0", self.at)
+        if end < 0:
+            raise self._ends()
+        raw = self.data[self.skip(end + 1 - self.at) : end]
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            raise InputError(f"{self.file}: need names in UTF-8, got {shown(raw)}") from None
+
+    def skip(self, count: int) -> int:
+        """Moves on; returns where it was."""
+        start = self.at
+        if count > len(self.data) - start:
+            raise self._ends()
+        self.at += count
+        return start
+
+    def finish(self) -> None:
+        """Nothing may follow."""
+        if self.at != len(self.data):
+            left = len(self.data) - self.at
+            raise InputError(f"{self.file}: need the file to end after the last entry, {left} more")
+
+    def _ends(self) -> InputError:
+        size = len(self.data)
+        return InputError(f"{self.file}: need more than its {size} bytes, the file is cut short")
+
+
+def _binary_cameras(file: Path) -> dict[int, _Camera]:
+    data, names = _Bytes(file), {model.id: name for name, model in MODELS.items()}
+    cameras = {}
+    for _ in range(int(data.take("Q")[0])):
+        identity, model, width, height = (int(x) for x in data.take("IiQQ"))
+        where = f"{file}: camera {identity}"
+        if model not in names:
+            raise _unknown_model(where, REFUSED.get(model, model))
+        parameters = np.array(data.take(f"{MODELS[names[model]].parameters}d"), np.float64)
+        cameras[identity] = _camera(where, names[model], (width, height), parameters)
+    data.finish()
+    return cameras
+
+
+def _binary_images(file: Path) -> list[_Image]:
+    data = _Bytes(file)
+    images = []
+    for _ in range(int(data.take("Q")[0])):
+        data.take("I")
+        pose = np.array(data.take("7d"), np.float64)
+        camera, name = int(data.take("I")[0]), data.text()
+        numbers(pose, [(7,)], f"{file}: image '{name}'")
+        images.append(_Image(name, camera, pose[:4], pose[4:]))
+        data.skip(POINT_BYTES * int(data.take("Q")[0]))
+    data.finish()
+    return images

@@ -1,0 +1,115 @@
+"""Scenes whose cameras are numbered matrices in an npz file: IDR and NeuS, DVR and ONet.
+
+    cameras_sphere.npz or cameras.npz    one camera per picture, in the order of their names
+    image/  mask/                        pictures, and masks with the object in white
+
+IDR and NeuS: `world_mat_i` = K [R | t], world to pixels, OpenCV axes. `scale_mat_i` maps the unit
+sphere to the world; it is not needed, the scene stays in the world's frame. Their `camera_mat_i`,
+if there is one, is not looked at.
+
+DVR and Occupancy Networks: `world_mat_i` = [R | t] and `camera_mat_i`, from there to the square
+[-1, 1]² over the picture, y down. In `img_choy2016` the pictures lie beside the file, have no
+masks, and `camera_mat_i` states pixels.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from scipy.linalg import rq
+
+from multiview.scenes.scene import Array, Description, View
+from multiview.scenes.selection import natural_key
+from sdfrender.errors import InputError
+from sdfrender.files.images import find_images, image_mode
+from sdfrender.io.cameras import camera_matrices, camera_to_world, ndc_to_pixels, read_arrays
+
+WHOLE = "img_choy2016"
+PLACES = ("cameras_sphere.npz", "cameras.npz", f"{WHOLE}/cameras.npz")
+
+
+def npz_file(folder: Path) -> Path | None:
+    """The npz file of cameras in a folder, or None."""
+    return next((folder / name for name in PLACES if (folder / name).is_file()), None)
+
+
+def read_npz(file: Path) -> Description:
+    """Read the cameras of an IDR, NeuS, DVR or ONet scene.
+
+    Raises:
+        InputError: a damaged or pickled file, another number of cameras than of pictures, a matrix
+            that is missing, not finite or no camera.
+    """
+    keys = read_arrays(file)
+    folder = file.parent
+    beside = file.parent.name == WHOLE
+    images = find_images(folder if beside else folder / "image")
+    images.sort(key=lambda image: natural_key(image.stem))
+    sizes = [image_mode(image)[1] for image in images]
+    if any(key.startswith("scale_mat") for key in keys):
+        c2w, Ks = _idr_cameras(file, len(images))
+    else:
+        c2w, Ks = _dvr_cameras(file, sizes, pixels=beside)
+    masks = [None] * len(images) if beside else _masks(folder / "mask", images)
+    views = [
+        View(image.stem, image, c2w[n], Ks[n], sizes[n], mask=masks[n])
+        for n, image in enumerate(images)
+    ]
+    return Description(file, folder, views)
+
+
+def _masks(folder: Path, images: list[Path]) -> list[Path | None]:
+    """Each picture's mask, by name; by order where no name fits and there are as many."""
+    if not folder.is_dir():
+        return [None] * len(images)
+    files = sorted(find_images(folder), key=lambda mask: natural_key(mask.stem))
+    by_name = {mask.stem: mask for mask in files}
+    if len(files) == len(images) and not any(image.stem in by_name for image in images):
+        return list(files)
+    return [by_name.get(image.stem) for image in images]
+
+
+def _idr_cameras(file: Path, count: int) -> tuple[Array, Array]:
+    """`[V, 4, 4]` poses and `[V, 3, 3]` intrinsics from projections."""
+    matrices = camera_matrices(file, ("world_mat", "scale_mat"), count)
+    cameras = [
+        _decompose(f"{file}: 'world_mat_{i}'", P) for i, P in enumerate(matrices["world_mat"])
+    ]
+    return np.stack([c2w for c2w, _ in cameras]), np.stack([K for _, K in cameras])
+
+
+def _decompose(where: str, projection: Array) -> tuple[Array, Array]:
+    """Pose and intrinsics of a projection K [R | t], known up to a factor."""
+    if projection.shape[1] < 4:
+        raise InputError(f"{where} needs 3×4 or 4×4 numbers, got {list(projection.shape)}")
+    P = projection[:3, :4]
+    lengths = np.linalg.norm(P[:, :3], axis=1)
+    determinant = float(np.linalg.det(P[:, :3] / np.where(lengths > 0, lengths, 1)[:, None]))
+    if not abs(determinant) > 1e-12:
+        raise InputError(f"{where} needs K [R | t] of a camera, got a singular matrix")
+    K, R = rq(P[:, :3] * np.sign(determinant))
+    signs = np.where(np.diag(K) < 0, -1.0, 1.0)
+    K, R = K * signs, R * signs[:, None]
+    K = K / K[2, 2]
+    fx, fy, skew = K[0, 0], K[1, 1], K[0, 1]
+    if not (0.2 < fx / fy < 5 and abs(skew) < 0.1 * fx):
+        got = f"focal lengths {fx:.4g} and {fy:.4g}, skew {skew:.4g}"
+        raise InputError(f"{where} needs K [R | t] of a camera, got {got}")
+    c2w = np.eye(4)
+    c2w[:3, :3] = R.T
+    c2w[:3, 3] = -np.linalg.solve(P[:, :3], P[:, 3])
+    return c2w, K
+
+
+def _dvr_cameras(file: Path, sizes: list[tuple[int, int]], pixels: bool) -> tuple[Array, Array]:
+    """`[V, 4, 4]` poses and `[V, 3, 3]` intrinsics from two matrices per camera."""
+    matrices = camera_matrices(file, ("world_mat", "camera_mat"), len(sizes))
+    for i, matrix in enumerate(matrices["world_mat"]):
+        if matrix.shape[1] < 4:
+            raise InputError(f"{file}: 'world_mat_{i}' needs 3×4 or 4×4 numbers")
+    world = np.stack([matrix[:3, :4] for matrix in matrices["world_mat"]])
+    Ks = np.stack([matrix[:3, :3] for matrix in matrices["camera_mat"]])
+    if not pixels:
+        Ks = np.stack([ndc_to_pixels(*size) for size in sizes]) @ Ks
+    return camera_to_world(file, world[:, :, :3], world[:, :, 3]), Ks

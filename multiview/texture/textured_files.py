@@ -1,0 +1,39 @@
+"""The coloured meshes of a run: colours as a screen shows the photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import trimesh
+from tqdm import tqdm
+
+from multiview.photo.targets import Targets
+from multiview.results.report.views import displayed
+from multiview.scenes import Scene
+from multiview.texture.surface_colors import vertex_colors
+from multiview.texture.texture import bake, compare_with_vertex_colors
+from sdfrender.meshes.colors import save_colored_mesh, save_textured_mesh
+
+
+def save_photographed(folder: Path, mesh: trimesh.Trimesh, scene: Scene, quiet: bool) -> None:
+    """Write `mesh.ply` and `mesh.glb`, with the photographs' colours at the vertices."""
+    targets = Targets.of(scene, scene.train)
+    with tqdm(total=len(targets.cameras), desc="colours", disable=quiet, leave=False) as bar:
+        colors = displayed(scene, vertex_colors(mesh, targets, lambda: bar.update(1)))
+    for name in ("mesh.ply", "mesh.glb"):
+        save_colored_mesh(folder / name, mesh, colors)
+
+
+def save_texture(
+    folder: Path, mesh: trimesh.Trimesh, scene: Scene, size: int | None, faces: int, quiet: bool
+) -> dict[str, Any]:
+    """Write `textured.glb`; returns its size and how close it comes to the photographs."""
+    textured = bake(mesh, Targets.of(scene, scene.train), size, faces, quiet)
+    atlas = textured.atlas
+    save_textured_mesh(folder / "textured.glb", atlas, displayed(scene, textured.texture))
+    return {
+        "size": [atlas.width, atlas.height],
+        "faces": len(atlas.faces),
+        **compare_with_vertex_colors(textured, mesh, scene, quiet),
+    }

@@ -1,0 +1,224 @@
+"""One event on the surface: its ray, its cell, its normal, its coverage, and how it moves.
+
+The scalar twin of `sdfrender.rendering.shade`, with the derivatives written out. `t` is the event's distance,
+`g` the derivative of φ inside the cell, `G` the normal field (blended central differences).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from numba import float64, int64
+
+from sdfrender.engines.common.compiled import inlined
+from sdfrender.engines.common.ray_walk import CAP, CROSSING, FACE
+from sdfrender.engines.common.trilinear_cell import (  
+    Corners,
+    Grid,
+    Vector,
+    blend,
+    blend_gradient,
+    blend_hessian,
+    corners,
+    differences,
+    dot,
+    locate,
+    weights,
+)
+
+IMPLICIT, ONE_STEP = 0, 1
+MIN_SLOPE = 0.15  # least |∇φ·d| / |∇φ| that a hit's motion is divided by
+MIN_CURVATURE = 0.05  # least φ'' · spacing along the ray that a graze's motion is divided by
+
+
+class Place(NamedTuple):
+    """A point in its cell.
+
+    Args:
+        p: flat index of the cell's first corner in the padded lattice.
+        x: position in the cell, 0 … 1; y and z likewise.
+    """
+
+    p: int
+    x: float
+    y: float
+    z: float
+
+
+class Point(NamedTuple):
+    """A point with its normal.
+
+    Args:
+        at: its cell.
+        n: unit normal, world.
+        length: `|G|`.
+        corners: values at the cell's corners.
+        differences: at the corners, along x, y and z.
+    """
+
+    at: Place
+    n: Vector
+    length: float
+    corners: Corners
+    differences: tuple[Corners, Corners, Corners]
+
+
+@inlined
+def place(grid: Grid, o: Vector, d: Vector, t: float) -> Place:
+    """The cell of the point at distance `t` along a ray, world units."""
+    p, x, y, z = locate_along(grid, o, d, t)
+    return Place(int(p), x, y, z)
+
+
+@inlined
+def locate_along(grid: Grid, o: Vector, d: Vector, t: float) -> tuple[float, float, float, float]:
+    """`locate` of the point at distance `t` along a ray, world units."""
+    return locate(
+        grid,
+        (o[0] + t * d[0] - grid.lo[0]) * grid.ih[0],
+        (o[1] + t * d[1] - grid.lo[1]) * grid.ih[1],
+        (o[2] + t * d[2] - grid.lo[2]) * grid.ih[2],
+    )
+
+
+@inlined
+def vertex_differences(v: Any, grid: Grid, p: int) -> tuple[Corners, Corners, Corners]:
+    """Differences along x, y and z at the corners, `2 h` times the derivatives there."""
+    return (
+        differences(v, p, grid.sx, grid.sy, grid.sx),
+        differences(v, p, grid.sx, grid.sy, grid.sy),
+        differences(v, p, grid.sx, grid.sy, int64(1)),
+    )
+
+
+@inlined
+def normal_at(
+    grid: Grid, at: Place, diff: tuple[Corners, Corners, Corners]
+) -> tuple[Vector, float]:
+    """Unit normal `G / |G|`, zero where G is, and `|G|`."""
+    w = weights(at.x, at.y, at.z)
+    gx = dot(w, diff[0]) * (0.5 * grid.ih[0])
+    gy = dot(w, diff[1]) * (0.5 * grid.ih[1])
+    gz = dot(w, diff[2]) * (0.5 * grid.ih[2])
+    length = math.sqrt(gx * gx + gy * gy + gz * gz)
+    s = 1 / length if length > 0 else 0.0
+    return (gx * s, gy * s, gz * s), length
+
+
+@inlined
+def surface_point(v: Any, grid: Grid, o: Vector, d: Vector, t: float, flags: int) -> Point:
+    """The point of an event."""
+    at = place(grid, o, d, t)
+    diff = vertex_differences(v, grid, at.p)
+    n, length = normal_at(grid, at, diff)
+    if flags & CAP:
+        n = cap_normal(grid, at, d)
+    return Point(at, n, length, corners(v, at.p, grid.sx, grid.sy), diff)
+
+
+@inlined
+def cap_normal(grid: Grid, at: Place, d: Vector) -> Vector:
+    """Outward normal of the face of the box through which a ray enters."""
+    axis = face_axis(grid, at, d)
+    s = -1.0 if d[axis] > 0 else 1.0
+    return (s if axis == 0 else 0.0, s if axis == 1 else 0.0, s if axis == 2 else 0.0)
+
+
+@inlined
+def face_axis(grid: Grid, at: Place, d: Vector) -> int:
+    """Normal axis of the face between cells that a ray crosses nearest to a point."""
+    axis, least = 0, math.inf
+    for n, f in enumerate((at.x, at.y, at.z)):
+        if d[n] != 0:
+            gap = min(f, 1 - f) * grid.h[n] / abs(d[n])
+            if gap < least:
+                axis, least = n, gap
+    return axis
+
+
+@inlined
+def cell_gradient(grid: Grid, c: Corners, at: Place) -> Vector:
+    """`g`, world units."""
+    gx, gy, gz = blend_gradient(c, at.x, at.y, at.z)
+    return gx * grid.ih[0], gy * grid.ih[1], gz * grid.ih[2]
+
+
+@inlined
+def slope_at_hit(g: Vector, d: Vector) -> float:
+    """`g·d`, kept at or below `−MIN_SLOPE·|g|`; without a gradient the hit stays: `−inf`."""
+    length = math.sqrt(g[0] * g[0] + g[1] * g[1] + g[2] * g[2])
+    if length == 0:
+        return -math.inf
+    return min(g[0] * d[0] + g[1] * d[1] + g[2] * d[2], -MIN_SLOPE * length)
+
+
+@inlined
+def second_derivatives(grid: Grid, c: Corners, at: Place, d: Vector) -> tuple[Vector, float]:
+    """`H d`, with H the second derivatives of φ in the cell, and `d·H d`."""
+    xy, xz, yz = blend_hessian(c, at.x, at.y, at.z)
+    xy, xz = xy * (grid.ih[0] * grid.ih[1]), xz * (grid.ih[0] * grid.ih[2])
+    yz = yz * (grid.ih[1] * grid.ih[2])
+    hx, hy, hz = xy * d[1] + xz * d[2], xy * d[0] + yz * d[2], xz * d[0] + yz * d[1]
+    return (hx, hy, hz), hx * d[0] + hy * d[1] + hz * d[2]
+
+
+@inlined
+def is_graze(flags: int) -> bool:
+    """The event's point is a closest approach inside a cell."""
+    return flags & (CROSSING | CAP | FACE) == 0
+
+
+@inlined
+def on_face(flags: int) -> bool:
+    """The event's point stays on a face between cells, or on the box."""
+    return flags & CAP != 0 or (flags & CROSSING == 0 and flags & FACE != 0)
+
+
+@inlined
+def coverage_at(
+    v: Any, grid: Grid, o: Vector, d: Vector, footprint: float, t: float
+) -> tuple[float, float]:
+    """`½ − φ/(t·footprint)` at the closest approach, not yet clamped, and φ there."""
+    at = place(grid, o, d, t)
+    phi = blend(corners(v, at.p, grid.sx, grid.sy), at.x, at.y, at.z)
+    return 0.5 - phi / (t * footprint), phi
+
+
+@inlined
+def albedo_at(albedo: Any, grid: Grid, o: Vector, d: Vector, t: float, out: Any) -> None:
+    """Fill `out` `[C]` with the albedo of a point; leave it as it is without an albedo lattice."""
+    if albedo.shape[0] == 0:
+        return
+    i, j, k, x, y, z = albedo_place(albedo, grid, o, d, t)
+    for c in range(len(out)):
+        out[c] = blend(albedo_corners(albedo, i, j, k, c), x, y, z)
+
+
+@inlined
+def albedo_place(
+    albedo: Any, grid: Grid, o: Vector, d: Vector, t: float
+) -> tuple[int, int, int, float, float, float]:
+    """The albedo lattice's cell of a point and the position in it."""
+    nx, ny, nz = albedo.shape[0] - 1, albedo.shape[1] - 1, albedo.shape[2] - 1
+    u = (o[0] + t * d[0] - grid.lo[0]) / (grid.h[0] * (grid.X - 1)) * nx
+    v = (o[1] + t * d[1] - grid.lo[1]) / (grid.h[1] * (grid.Y - 1)) * ny
+    w = (o[2] + t * d[2] - grid.lo[2]) / (grid.h[2] * (grid.Z - 1)) * nz
+    u, v, w = min(max(u, 0.0), nx), min(max(v, 0.0), ny), min(max(w, 0.0), nz)
+    i, j, k = min(int(u), nx - 1), min(int(v), ny - 1), min(int(w), nz - 1)
+    return i, j, k, u - i, v - j, w - k
+
+
+@inlined
+def albedo_corners(albedo: Any, i: int, j: int, k: int, c: int) -> Corners:
+    """One channel at the corners of a cell of the albedo lattice."""
+    return (
+        float64(albedo[i, j, k, c]),
+        float64(albedo[i, j, k + 1, c]),
+        float64(albedo[i, j + 1, k, c]),
+        float64(albedo[i, j + 1, k + 1, c]),
+        float64(albedo[i + 1, j, k, c]),
+        float64(albedo[i + 1, j, k + 1, c]),
+        float64(albedo[i + 1, j + 1, k, c]),
+        float64(albedo[i + 1, j + 1, k + 1, c]),
+    )

@@ -1,0 +1,302 @@
+"""One cell of the lattice: its eight corners, the trilinear function in it, and the normal field.
+
+Notation: a cell's corner `4a + 2b + c` is at `(a, b, c)`; `x, y, z ∈ [0, 1]` is a position in the
+cell. `v` is a lattice with one more vertex on every side, flat: vertex `(i, j, k)` is at
+`(i + 1)·sx + (j + 1)·sy + k + 1`. The extra vertices continue the outermost two linearly, so that a
+central difference at a face of the box is the one-sided difference there.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numba import float64, uint64
+
+from sdfrender.engines.common.compiled import inlined
+
+Vector = tuple[float, float, float]
+Corners = tuple[float, float, float, float, float, float, float, float]
+Stencil = tuple[float, ...]  # 32
+
+
+Index: TypeAlias = Any  # a whole number; unsigned, it needs no check for counting from the end
+ONE, TWO = np.uint64(1), np.uint64(2)
+
+
+class Grid(NamedTuple):
+    """Size and place of a lattice.
+
+    Args:
+        X: samples along x; Y and Z likewise.
+        sx: step in the padded flat lattice from one x to the next; `sy` likewise.
+        lo: `(x, y, z)` world position of the first vertex.
+        h: `(x, y, z)` spacing.
+        ih: `1 / h`.
+        h_min: the smallest spacing.
+    """
+
+    X: int
+    Y: int
+    Z: int
+    sx: int
+    sy: int
+    lo: tuple[float, float, float]
+    h: tuple[float, float, float]
+    ih: tuple[float, float, float]
+    h_min: float
+
+
+def numbers(x: tuple[Any, ...]) -> Any:
+    """A named tuple of numbers as `[n]` float64; numba takes long to look at a tuple's type."""
+    return np.hstack(x).astype(np.float64)
+
+
+@inlined
+def grid_of(n: Any) -> Grid:
+    """The `Grid` of its `numbers`."""
+    lo, h, ih = (n[5], n[6], n[7]), (n[8], n[9], n[10]), (n[11], n[12], n[13])
+    return Grid(int(n[0]), int(n[1]), int(n[2]), int(n[3]), int(n[4]), lo, h, ih, n[14])
+
+
+@inlined
+def in_cells(grid: Grid, o: Vector, d: Vector) -> tuple[Vector, Vector]:
+    """A ray's origin in vertex indices, and its direction in those per unit of t."""
+    U = (
+        (o[0] - grid.lo[0]) * grid.ih[0],
+        (o[1] - grid.lo[1]) * grid.ih[1],
+        (o[2] - grid.lo[2]) * grid.ih[2],
+    )
+    return U, (d[0] * grid.ih[0], d[1] * grid.ih[1], d[2] * grid.ih[2])
+
+
+@inlined
+def locate(grid: Grid, u: float, v: float, w: float) -> tuple[float, float, float, float]:
+    """The cell of fractional vertex index `(u, v, w)`, clamped to the box.
+
+    Returns:
+        The flat index of its first corner, a whole number, and the position in it.
+    """
+    u = min(max(u, 0.0), grid.X - 1.0)
+    v = min(max(v, 0.0), grid.Y - 1.0)
+    w = min(max(w, 0.0), grid.Z - 1.0)
+    i = min(np.floor(u), grid.X - 2.0)
+    j = min(np.floor(v), grid.Y - 2.0)
+    k = min(np.floor(w), grid.Z - 2.0)
+    return (i + 1) * grid.sx + (j + 1) * grid.sy + k + 1, u - i, v - j, w - k
+
+
+@inlined
+def corners(v: Any, p: Index, sx: Index, sy: Index) -> Corners:
+    """Values at the corners of the cell at `p`."""
+    p, sx, sy = uint64(p), uint64(sx), uint64(sy)
+    return (
+        float64(v[p]),
+        float64(v[p + ONE]),
+        float64(v[p + sy]),
+        float64(v[p + sy + ONE]),
+        float64(v[p + sx]),
+        float64(v[p + sx + ONE]),
+        float64(v[p + sx + sy]),
+        float64(v[p + sx + sy + ONE]),
+    )
+
+
+@inlined
+def differences(v: Any, p: Index, sx: Index, sy: Index, step: Index) -> Corners:
+    """`φ(vertex + step) − φ(vertex − step)` at the corners; `step` is `sx`, `sy` or 1.
+
+    In the lattice's own precision, which is all that a difference of its samples has.
+    """
+    p, sx, sy, step = uint64(p), uint64(sx), uint64(sy), uint64(step)
+    return (
+        float64(v[p + step] - v[p - step]),
+        float64(v[p + ONE + step] - v[p + ONE - step]),
+        float64(v[p + sy + step] - v[p + sy - step]),
+        float64(v[p + sy + ONE + step] - v[p + sy + ONE - step]),
+        float64(v[p + sx + step] - v[p + sx - step]),
+        float64(v[p + sx + ONE + step] - v[p + sx + ONE - step]),
+        float64(v[p + sx + sy + step] - v[p + sx + sy - step]),
+        float64(v[p + sx + sy + ONE + step] - v[p + sx + sy + ONE - step]),
+    )
+
+
+@inlined
+def dot(w: Corners, c: Corners) -> float:
+    """`Σ w c`: trilinear interpolation with `weights`."""
+    return ((w[0] * c[0] + w[1] * c[1]) + (w[2] * c[2] + w[3] * c[3])) + (
+        (w[4] * c[4] + w[5] * c[5]) + (w[6] * c[6] + w[7] * c[7])
+    )
+
+
+@inlined
+def blend(c: Corners, x: float, y: float, z: float) -> float:
+    """Trilinear interpolation."""
+    c00, c01 = c[0] + (c[1] - c[0]) * z, c[2] + (c[3] - c[2]) * z
+    c10, c11 = c[4] + (c[5] - c[4]) * z, c[6] + (c[7] - c[6]) * z
+    c0, c1 = c00 + (c01 - c00) * y, c10 + (c11 - c10) * y
+    return c0 + (c1 - c0) * x
+
+
+@inlined
+def blend_gradient(c: Corners, x: float, y: float, z: float) -> tuple[float, float, float]:
+    """Derivatives of `blend` in x, y and z."""
+    c00, c01 = c[0] + (c[1] - c[0]) * z, c[2] + (c[3] - c[2]) * z
+    c10, c11 = c[4] + (c[5] - c[4]) * z, c[6] + (c[7] - c[6]) * z
+    gx = (c10 - c00) + ((c11 - c01) - (c10 - c00)) * y
+    gy = (c01 - c00) + ((c11 - c10) - (c01 - c00)) * x
+    z0 = (c[1] - c[0]) + ((c[3] - c[2]) - (c[1] - c[0])) * y
+    z1 = (c[5] - c[4]) + ((c[7] - c[6]) - (c[5] - c[4])) * y
+    return gx, gy, z0 + (z1 - z0) * x
+
+
+@inlined
+def blend_hessian(c: Corners, x: float, y: float, z: float) -> tuple[float, float, float]:
+    """Second derivatives of `blend` in xy, xz and yz; those in xx, yy and zz are zero."""
+    xy0, xy1 = c[6] - c[4] - c[2] + c[0], c[7] - c[5] - c[3] + c[1]
+    xz0, xz1 = c[5] - c[4] - c[1] + c[0], c[7] - c[6] - c[3] + c[2]
+    yz0, yz1 = c[3] - c[2] - c[1] + c[0], c[7] - c[6] - c[5] + c[4]
+    return xy0 + (xy1 - xy0) * z, xz0 + (xz1 - xz0) * y, yz0 + (yz1 - yz0) * x
+
+
+@inlined
+def weights(x: float, y: float, z: float) -> Corners:
+    """Weight of each corner in `blend`."""
+    X, Y, Z = 1 - x, 1 - y, 1 - z
+    return (
+        X * Y * Z,
+        X * Y * z,
+        X * y * Z,
+        X * y * z,
+        x * Y * Z,
+        x * Y * z,
+        x * y * Z,
+        x * y * z,
+    )
+
+
+@inlined
+def weight_slopes(x: float, y: float, z: float, u: float, v: float, w: float) -> Corners:
+    """Derivative of each of the `weights` along `(u, v, w)`, in cell units."""
+    X, Y, Z = 1 - x, 1 - y, 1 - z
+    return (
+        -u * Y * Z - X * v * Z - X * Y * w,
+        -u * Y * z - X * v * z + X * Y * w,
+        -u * y * Z + X * v * Z - X * y * w,
+        -u * y * z + X * v * z + X * y * w,
+        u * Y * Z - x * v * Z - x * Y * w,
+        u * Y * z - x * v * z + x * Y * w,
+        u * y * Z + x * v * Z - x * y * w,
+        u * y * z + x * v * z + x * y * w,
+    )
+
+
+@inlined
+def combine(a: float, p: Corners, b: float, q: Corners, c: float, r: Corners) -> Corners:
+    """`a p + b q + c r`."""
+    return (
+        a * p[0] + b * q[0] + c * r[0],
+        a * p[1] + b * q[1] + c * r[1],
+        a * p[2] + b * q[2] + c * r[2],
+        a * p[3] + b * q[3] + c * r[3],
+        a * p[4] + b * q[4] + c * r[4],
+        a * p[5] + b * q[5] + c * r[5],
+        a * p[6] + b * q[6] + c * r[6],
+        a * p[7] + b * q[7] + c * r[7],
+    )
+
+
+@inlined
+def add_to_corners(g: Any, p: Index, sx: Index, sy: Index, w: Corners, a: float) -> None:
+    """`g[corner] += a · w[corner]`."""
+    p, sx, sy = uint64(p), uint64(sx), uint64(sy)
+    of = g.dtype.type
+    g[p] += of(a * w[0])
+    g[p + ONE] += of(a * w[1])
+    g[p + sy] += of(a * w[2])
+    g[p + sy + ONE] += of(a * w[3])
+    g[p + sx] += of(a * w[4])
+    g[p + sx + ONE] += of(a * w[5])
+    g[p + sx + sy] += of(a * w[6])
+    g[p + sx + sy + ONE] += of(a * w[7])
+
+
+@inlined
+def stencil(w: Corners, a: float, ex: float, ey: float, ez: float) -> Stencil:
+    """The transpose of `a · blend(corners) + Σ e · blend(differences)` at weights `w`.
+
+    What goes to the 8 corners, then to the 24 vertices next to them outside the cell.
+    """
+    return (
+        a * w[0] - ex * w[4] - ey * w[2] - ez * w[1],
+        a * w[1] - ex * w[5] - ey * w[3] + ez * w[0],
+        a * w[2] - ex * w[6] + ey * w[0] - ez * w[3],
+        a * w[3] - ex * w[7] + ey * w[1] + ez * w[2],
+        a * w[4] + ex * w[0] - ey * w[6] - ez * w[5],
+        a * w[5] + ex * w[1] - ey * w[7] + ez * w[4],
+        a * w[6] + ex * w[2] + ey * w[4] - ez * w[7],
+        a * w[7] + ex * w[3] + ey * w[5] + ez * w[6],
+        -ex * w[0],
+        ex * w[4],
+        -ex * w[1],
+        ex * w[5],
+        -ex * w[2],
+        ex * w[6],
+        -ex * w[3],
+        ex * w[7],
+        -ey * w[0],
+        ey * w[2],
+        -ey * w[1],
+        ey * w[3],
+        -ey * w[4],
+        ey * w[6],
+        -ey * w[5],
+        ey * w[7],
+        -ez * w[0],
+        ez * w[1],
+        -ez * w[2],
+        ez * w[3],
+        -ez * w[4],
+        ez * w[5],
+        -ez * w[6],
+        ez * w[7],
+    )
+
+
+@inlined
+def add_to_stencil(g: Any, p: Index, sx: Index, sy: Index, s: Stencil) -> None:
+    """Add what `stencil` returns to the vertices of the cell at `p` and around it."""
+    p, sx, sy = uint64(p), uint64(sx), uint64(sy)
+    of = g.dtype.type
+    g[p] += of(s[0])
+    g[p + ONE] += of(s[1])
+    g[p + sy] += of(s[2])
+    g[p + sy + ONE] += of(s[3])
+    g[p + sx] += of(s[4])
+    g[p + sx + ONE] += of(s[5])
+    g[p + sx + sy] += of(s[6])
+    g[p + sx + sy + ONE] += of(s[7])
+    g[p - sx] += of(s[8])
+    g[p + TWO * sx] += of(s[9])
+    g[p - sx + ONE] += of(s[10])
+    g[p + TWO * sx + ONE] += of(s[11])
+    g[p - sx + sy] += of(s[12])
+    g[p + TWO * sx + sy] += of(s[13])
+    g[p - sx + sy + ONE] += of(s[14])
+    g[p + TWO * sx + sy + ONE] += of(s[15])
+    g[p - sy] += of(s[16])
+    g[p + TWO * sy] += of(s[17])
+    g[p - sy + ONE] += of(s[18])
+    g[p + TWO * sy + ONE] += of(s[19])
+    g[p + sx - sy] += of(s[20])
+    g[p + sx + TWO * sy] += of(s[21])
+    g[p + sx - sy + ONE] += of(s[22])
+    g[p + sx + TWO * sy + ONE] += of(s[23])
+    g[p - ONE] += of(s[24])
+    g[p + TWO] += of(s[25])
+    g[p + sy - ONE] += of(s[26])
+    g[p + sy + TWO] += of(s[27])
+    g[p + sx - ONE] += of(s[28])
+    g[p + sx + TWO] += of(s[29])
+    g[p + sx + sy - ONE] += of(s[30])
+    g[p + sx + sy + TWO] += of(s[31])

@@ -1,0 +1,281 @@
+"""From derivatives in the pixels of one view back to the lattice, the light and the camera."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import boolean, float64, int64
+
+from sdfrender.engines.common.adjoint import (  
+    V_A,
+    V_AXIS,
+    V_FOCAL,
+    V_O,
+    PointAdjoint,
+    add_point,
+    albedo_adjoint,
+    coverage_adjoint,
+    light_adjoint,
+    point_adjoint,
+    point_stencil,
+)
+from sdfrender.engines.common.compiled import inlined, kernel, scalar
+from sdfrender.engines.cpu.forward.forward_view import see_events
+from sdfrender.engines.common.lane_steps import (  
+    CELL,
+    COSINE,
+    DX,
+    DY,
+    DZ,
+    LANES,
+    NX,
+    NY,
+    NZ,
+    PIXEL,
+    SIZE,
+    SIZE_READ,
+    V_DX,
+    V_DY,
+    V_DZ,
+    V_GX,
+    V_GY,
+    V_GZ,
+    V_NX,
+    V_NY,
+    V_NZ,
+    V_OX,
+    V_OY,
+    V_OZ,
+    V_PHI,
+    V_T,
+    V_X,
+    V_Y,
+    V_Z,
+    T,
+    find_normals,
+    find_places,
+    place_of,
+    pull_light,
+    pull_points,
+    read_cell,
+)
+from sdfrender.engines.common.light_terms import INTENSITY, irradiance
+from sdfrender.engines.common.ray_walk import ALONE, CAP, CROSSING, MOST_EVENTS, OPAQUE
+from sdfrender.engines.common.surface_point import albedo_at, surface_point
+from sdfrender.engines.common.trilinear_cell import Grid, Vector, add_to_stencil, grid_of
+from sdfrender.engines.common.view import View, direction, pixel_ray, view_of
+
+
+@kernel
+def pull_back(
+    v: Any, grid_numbers: Any, view_numbers: Any, lights: Any, albedo: Any,
+    events: Any, begin: int, end: int, reattach: int,
+    v_colors: Any, v_silhouettes: Any, v_depths: Any, v_normals: Any,
+    v_values: Any, v_lights: Any, v_albedo: Any, v_views: Any, n_view: int,
+    want_light: bool, want_camera: bool,
+) -> None:  # fmt: skip
+    """Add what the events from `begin` to `end` say about lattice, light and camera.
+
+    Args:
+        v: the padded lattice.
+        grid_numbers: its size and place, see `grid_of`.
+        view_numbers: the camera, see `view_of`.
+        lights: `[K, 4 + C]`.
+        albedo: the albedo lattice.
+        events: in order of pixel and depth.
+        begin: the first event of its pixel.
+        end: one past the last event of its pixel.
+        reattach: IMPLICIT or ONE_STEP.
+        v_colors: `[H W, C]` derivatives in the images; empty where there are none.
+        v_silhouettes: `[H W]`, likewise.
+        v_depths: `[H W]`, likewise.
+        v_normals: `[H W, 3]`, likewise.
+        v_values: added to: the padded lattice.
+        v_lights: added to, if wanted: as `lights`.
+        v_albedo: added to, if wanted: as `albedo`.
+        v_views: `[N, 16]` added to, if wanted, at `n_view`.
+        n_view: see `v_views`.
+        want_light: whether those of the light and the albedo are wanted.
+        want_camera: whether those of the camera are wanted.
+    """
+    grid, view = grid_of(grid_numbers), view_of(view_numbers)
+    C = lights.shape[1] - INTENSITY
+    light, reflected, v_light, v_reflected = np.zeros(C), np.ones(C), np.zeros(C), np.zeros(C)
+    colors, behind = np.zeros((MOST_EVENTS, C)), np.zeros(C)
+    alphas, clear = np.ones(MOST_EVENTS), np.ones(MOST_EVENTS + 1)
+    w, g, v_rows = np.zeros(SIZE), np.zeros(SIZE_READ, v.dtype), np.zeros(C * LANES)
+    e: Any = int64(begin)
+    lane: Any = int64(0)
+    while e < end:
+        alone = events[e].flags & ALONE != 0
+        if alone:
+            w[PIXEL + lane], w[T + lane] = events[e].pixel, events[e].t
+            e += 1
+            lane += 1
+        else:
+            e = _pull_pixel(
+                v, grid, view, lights, albedo, events, e, end, reattach,
+                v_colors, v_silhouettes, v_depths, v_normals,
+                v_values, v_lights, v_albedo, v_views, n_view, want_light, want_camera,
+                light, reflected, v_light, v_reflected, colors, behind, alphas, clear,
+            )  # fmt: skip
+        if lane == LANES or (e == end and lane > 0):
+            _pull_lanes(
+                v, grid, view, lights, albedo, reattach, v_colors, v_depths, v_normals,
+                v_values, v_lights, v_albedo, v_views, n_view, want_light, want_camera,
+                light, reflected, v_light, v_reflected, v_rows, w, g, lane,
+            )  # fmt: skip
+            lane = 0
+
+
+@inlined
+def _pull_lanes(
+    v: Any, grid: Grid, view: View, lights: Any, albedo: Any, reattach: int,
+    v_colors: Any, v_depths: Any, v_normals: Any,
+    v_values: Any, v_lights: Any, v_albedo: Any, v_views: Any, n_view: int,
+    want_light: bool, want_camera: bool,
+    light: Any, reflected: Any, v_light: Any, v_reflected: Any, v_rows: Any,
+    w: Any, g: Any, count: int,
+) -> None:  # fmt: skip
+    """`pull_back` for up to 16 pixels with one opaque crossing each."""
+    find_places(grid, view, w, boolean(False))
+    for n in range(count):
+        read_cell(v, grid.sx, grid.sy, int(w[CELL + n]), g, n)
+    find_normals(grid, w, g)
+    C = len(light)
+    for row in range(V_NX, V_T + LANES):
+        w[row] = 0.0
+    for n in range(count):
+        pixel = int(w[PIXEL + n])
+        for c in range(C):
+            v_rows[LANES * c + n] = v_colors[pixel, c] if len(v_colors) else 0.0
+        if len(v_depths):
+            w[V_T + n] = v_depths[pixel] * w[COSINE + n]
+        if len(v_normals):
+            w[V_NX + n], w[V_NY + n] = v_normals[pixel, 0], v_normals[pixel, 1]
+            w[V_NZ + n] = v_normals[pixel, 2]
+    if len(albedo) or want_light:
+        for n in range(count):
+            d, t = (w[DX + n], w[DY + n], w[DZ + n]), w[T + n]
+            normal = (w[NX + n], w[NY + n], w[NZ + n])
+            albedo_at(albedo, grid, view.o, d, t, reflected)
+            irradiance(lights, normal, d, t, light)
+            for c in range(C):
+                v_reflected[c] = v_rows[LANES * c + n] * light[c]
+                v_rows[LANES * c + n] *= reflected[c]
+                v_light[c] = v_rows[LANES * c + n]
+            v_x = albedo_adjoint(albedo, grid, view.o, d, t, v_reflected, v_albedo, want_light)
+            w[V_X + n], w[V_Y + n], w[V_Z + n] = v_x
+            if want_light:
+                light_adjoint(lights, normal, d, t, v_light, v_lights, want_light)
+    pull_light(lights, w, v_rows)
+    pull_points(grid, w, g, reattach)
+    for n in range(count):
+        at = place_of(w, n)
+        v_G = (w[V_GX + n], w[V_GY + n], w[V_GZ + n])
+        v_o, v_d = (w[V_OX + n], w[V_OY + n], w[V_OZ + n]), (w[V_DX + n], w[V_DY + n], w[V_DZ + n])
+        a = PointAdjoint(w[V_PHI + n], 0.0, v_G, v_o, v_d)
+        add_to_stencil(v_values, at.p, grid.sx, grid.sy, point_stencil(grid, at, a))
+        if want_camera:
+            pixel = int(w[PIXEL + n])
+            d, cosine = (w[DX + n], w[DY + n], w[DZ + n]), w[COSINE + n]
+            v_cosine = float(v_depths[pixel]) * w[T + n] if len(v_depths) else 0.0
+            _add_ray(view, pixel, d, cosine, v_o, v_d, v_cosine, 0.0, v_views, n_view)
+
+
+@scalar
+def _pull_pixel(
+    v: Any, grid: Grid, view: View, lights: Any, albedo: Any, events: Any, e: int, end: int,
+    reattach: int, v_colors: Any, v_silhouettes: Any, v_depths: Any, v_normals: Any,
+    v_values: Any, v_lights: Any, v_albedo: Any, v_views: Any, n_view: int,
+    want_light: bool, want_camera: bool, light: Any, reflected: Any, v_light: Any,
+    v_reflected: Any, colors: Any, behind: Any, alphas: Any, clear: Any,
+) -> int:  # fmt: skip
+    """`pull_back` for the pixel whose events begin at `e`; returns where the next one's do."""
+    C, o = len(light), view.o
+    pixel = int64(events[e].pixel)
+    d, cosine = pixel_ray(view, pixel)
+    footprint = cosine / view.focal
+    size = see_events(
+        v, grid, view, lights, albedo, events, e, end, d, cosine, light, reflected,
+        colors, alphas, clear,
+    )  # fmt: skip
+    hit = 0
+    while hit < size and int64(events[e + hit].flags) & (CROSSING | CAP) == 0:
+        hit += 1
+    v_o, v_d, v_cosine, v_footprint = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.0, 0.0
+    v_silhouette = float(v_silhouettes[pixel]) if len(v_silhouettes) else 0.0
+    clear_behind = 1.0
+    for c in range(C):
+        behind[c] = 0.0
+    # back to front: `clear[k]` passes the events before k, `behind` is the colour after it
+    for k in range(size - 1, -1, -1):
+        flags, t = int64(events[e + k].flags), float64(events[e + k].t)
+        alpha = alphas[k]
+        point = surface_point(v, grid, o, d, t, flags)
+        if len(albedo):
+            albedo_at(albedo, grid, o, d, t, reflected)
+            irradiance(lights, point.n, d, t, light)
+        v_alpha = v_silhouette * clear[k] * clear_behind
+        for c in range(C):
+            v_c = float(v_colors[pixel, c]) if len(v_colors) else 0.0
+            v_color = v_c * clear[k] * alpha
+            v_light[c], v_reflected[c] = v_color * reflected[c], v_color * light[c]
+            v_alpha += v_c * clear[k] * (colors[k, c] - behind[c])
+            behind[c] = alpha * colors[k, c] + (1 - alpha) * behind[c]
+        clear_behind *= 1 - alpha
+        v_n, s_d, v_t = light_adjoint(lights, point.n, d, t, v_light, v_lights, want_light)
+        v_x = albedo_adjoint(albedo, grid, o, d, t, v_reflected, v_albedo, want_light)
+        if k == hit:
+            if len(v_depths):
+                v_z = float(v_depths[pixel])
+                v_t, v_cosine = v_t + v_z * cosine, v_cosine + v_z * t
+            if len(v_normals):
+                v_n = (
+                    v_n[0] + float(v_normals[pixel, 0]),
+                    v_n[1] + float(v_normals[pixel, 1]),
+                    v_n[2] + float(v_normals[pixel, 2]),
+                )
+        a = point_adjoint(grid, point, d, t, flags, reattach, v_n, v_x, s_d, v_t)
+        add_point(v_values, grid, point.at, d, a)
+        v_o, v_d = _add(v_o, a.v_o), _add(v_d, a.v_d)
+        if flags & OPAQUE == 0:
+            t_min = float64(events[e + k].t_min)
+            c_o, c_d, c_footprint = coverage_adjoint(
+                v, grid, o, d, footprint, t_min, v_alpha, v_values, want_camera
+            )
+            v_o, v_d, v_footprint = _add(v_o, c_o), _add(v_d, c_d), v_footprint + c_footprint
+    if want_camera:
+        _add_ray(view, pixel, d, cosine, v_o, v_d, v_cosine, v_footprint, v_views, n_view)
+    return e + size
+
+
+@inlined
+def _add(a: Vector, b: Vector) -> Vector:
+    return a[0] + b[0], a[1] + b[1], a[2] + b[2]
+
+
+@inlined
+def _add_ray(
+    view: View, pixel: int, d: Vector, cosine: float,
+    v_o: Vector, v_d: Vector, v_cosine: float, v_footprint: float, v_views: Any, n: int,
+) -> None:  # fmt: skip
+    """Back through `footprint = cosine / focal`, `cosine = d·axis` and `d = A p / |A p|`."""
+    v_cosine += v_footprint / view.focal
+    v_views[n, V_FOCAL] -= v_footprint * cosine / (view.focal * view.focal)
+    x, y = pixel % view.width, pixel // view.width
+    _, _, _, length = direction(view, float(x), float(y))
+    v_d = (
+        v_d[0] + v_cosine * view.axis[0],
+        v_d[1] + v_cosine * view.axis[1],
+        v_d[2] + v_cosine * view.axis[2],
+    )
+    along = v_d[0] * d[0] + v_d[1] * d[1] + v_d[2] * d[2]
+    for axis in range(3):
+        v_views[n, V_O + axis] += v_o[axis]
+        v_views[n, V_AXIS + axis] += v_cosine * d[axis]
+        v_u = (v_d[axis] - along * d[axis]) / length
+        v_views[n, V_A + 3 * axis] += v_u * (x + 0.5)
+        v_views[n, V_A + 3 * axis + 1] += v_u * (y + 0.5)
+        v_views[n, V_A + 3 * axis + 2] += v_u

@@ -1,0 +1,294 @@
+"""One view: from the lattice to events and pixels.
+
+A pixel is *simple* if its ray grazes nothing before the first hit and then goes half a pixel deep
+inside: then one polished hit from the raster is all there is to it. Every other ray is walked cell
+by cell in float64, from where the raster found something to look at.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import boolean, float64, int64
+
+from sdfrender.engines.common.compiled import inlined, kernel, scalar
+from sdfrender.engines.common.lane_steps import (  
+    CELL,
+    COSINE,
+    DEEP,
+    DEPTH,
+    DX,
+    DY,
+    DZ,
+    LANES,
+    NX,
+    NY,
+    NZ,
+    PIXEL,
+    SIZE,
+    SIZE_READ,
+    TRUSTED,
+    T,
+    find_light,
+    find_normals,
+    find_places,
+    polish,
+    read_cell,
+)
+from sdfrender.engines.common.light_terms import INTENSITY, irradiance
+from sdfrender.engines.cpu.forward.raster_tile import FAR
+from sdfrender.engines.common.ray_walk import (  
+    ALONE,
+    CAP,
+    CROSSING,
+    OPAQUE,
+    box_interval,
+    find_events,
+)
+from sdfrender.engines.common.surface_point import albedo_at, coverage_at, surface_point
+from sdfrender.engines.common.trilinear_cell import (  
+    Grid,
+    Vector,
+    blend,
+    corners,
+    grid_of,
+    in_cells,
+    locate,
+)
+from sdfrender.engines.common.view import View, pixel_ray, view_of
+
+CELLS_AHEAD = 6  # looked at before a walk
+NUDGE = 1e-6  # into the next cell, in units of the spacing
+STEP_BACK = 0.03  # walks begin this far before what the raster saw, in units of the spacing
+
+
+@kernel
+def render_rows(
+    v: Any, block_low: Any, caps: bool, grid_numbers: Any, view_numbers: Any,
+    tiles: Any, marks: Any, drawn: bool, y0: int, y1: int,
+    coverage: bool, most: int, lights: Any, albedo: Any, events: Any,
+    colors: Any, silhouettes: Any, depths: Any, normals: Any, hits: Any,
+) -> int:  # fmt: skip
+    """Find and show what the pixels in rows `y0 … y1` see.
+
+    Args:
+        v: the padded lattice.
+        block_low: as in `find_events`.
+        caps: the solid reaches the faces of the box.
+        grid_numbers: size and place of the lattice, see `grid_of`.
+        view_numbers: the camera, see `view_of`.
+        tiles: depths of the first hits, as `draw` finds them.
+        marks: depths at which to look for grazes, likewise.
+        drawn: use these; otherwise walk every ray from the start.
+        y0: first row, a multiple of 4.
+        y1: one past the last row.
+        coverage: find grazes too.
+        most: events per ray.
+        lights: `[K, 4 + C]`, see `light_terms`.
+        albedo: `[X, Y, Z, C]` over the lattice's box; `[0, 0, 0, C]` for 1.
+        events: written from its front, in order of pixel and depth.
+        colors: `[H W, C]` premultiplied; zero at first, as all the others are.
+        silhouettes: `[H W]`.
+        depths: `[H W]`, made infinite where there is no hit.
+        normals: `[H W, 3]`.
+        hits: `[H W]` bool.
+
+    Returns:
+        How many events there are.
+    """
+    grid, view = grid_of(grid_numbers), view_of(view_numbers)
+    across = (view.width + 3) >> 2
+    w, g, starts = np.zeros(SIZE), np.zeros(SIZE_READ, v.dtype), np.zeros(LANES)
+    C = lights.shape[1] - INTENSITY
+    light, reflected, rows = np.zeros(C), np.ones(C), np.zeros(C * LANES)
+    back = STEP_BACK * grid.h_min
+    count: Any = int64(0)
+    lane: Any = int64(0)
+    for y in range(y0, y1):
+        for x in range(view.width):
+            depths[y * view.width + x] = np.inf
+        for x in range(view.width + 1):
+            if x < view.width:
+                z, start = FAR, FAR
+                if drawn:
+                    tile, place = ((y - y0) >> 2) * across + (x >> 2), ((y & 3) << 2) + (x & 3)
+                    z = tiles[tile, place]
+                    start = min(z, marks[tile, place]) if coverage else z
+                    if start >= FAR:
+                        continue
+                w[PIXEL + lane] = y * view.width + x
+                # what is marked is not simple
+                w[DEPTH + lane] = z if start == z and drawn else 0.0
+                starts[lane] = start if drawn else 0.0
+                lane += 1
+            if lane < LANES and not (x == view.width and y == y1 - 1):
+                continue
+            if drawn:
+                find_places(grid, view, w, boolean(True))
+                for n in range(lane):
+                    read_cell(v, grid.sx, grid.sy, int(w[CELL + n]), g, n)
+                polish(grid, view, w, g, coverage)
+                find_normals(grid, w, g)
+                find_light(lights, w, rows)
+            for n in range(lane):
+                pixel = int(w[PIXEL + n])
+                t = w[T + n]
+                simple = w[TRUSTED + n] > 0 and w[DEPTH + n] > 0
+                if simple and caps:
+                    simple = _enters_outside(v, grid, view, pixel)
+                if simple and coverage and w[DEEP + n] == 0:
+                    simple = _goes_deep(v, grid, view, pixel, t)
+                if simple:
+                    events[count].pixel = pixel
+                    events[count].flags = CROSSING | OPAQUE | ALONE
+                    events[count].t = t
+                    events[count].t_min = t
+                    count += 1
+                    if len(albedo):
+                        d = (w[DX + n], w[DY + n], w[DZ + n])
+                        albedo_at(albedo, grid, view.o, d, t, reflected)
+                    for c in range(C):
+                        colors[pixel, c] = reflected[c] * rows[LANES * c + n]
+                    silhouettes[pixel] = 1
+                    depths[pixel] = t * w[COSINE + n]
+                    normals[pixel, 0], normals[pixel, 1] = w[NX + n], w[NY + n]
+                    normals[pixel, 2] = w[NZ + n]
+                    hits[pixel] = True
+                    continue
+                first = count
+                count = walk(
+                    v, block_low, grid, view, pixel, starts[n], back, coverage, most, events, count
+                )
+                if count > first:
+                    shade_events(
+                        v, grid, view, lights, albedo, events, first, count,
+                        colors, silhouettes, depths, normals, hits, light, reflected,
+                    )  # fmt: skip
+            lane = 0
+    return int(count)
+
+
+@scalar
+def _enters_outside(v: Any, grid: Grid, view: View, pixel: int) -> bool:
+    """Whether a ray is outside the solid where it enters the box, so that its hit is no cap."""
+    d, _ = pixel_ray(view, pixel)
+    U, D = in_cells(grid, view.o, d)
+    t, _ = box_interval(grid, U, D)
+    p, x, y, z = locate(grid, U[0] + t * D[0], U[1] + t * D[1], U[2] + t * D[2])
+    return bool(blend(corners(v, int(p), grid.sx, grid.sy), x, y, z) > 0)
+
+
+@scalar
+def _goes_deep(v: Any, grid: Grid, view: View, pixel: int, t: float) -> bool:
+    """Whether a ray that crosses the surface at `t` gets half a pixel deep before its dip ends.
+
+    Looks at the next few cells only: False may also mean that it takes longer.
+    """
+    d, cosine = pixel_ray(view, pixel)
+    U, D = in_cells(grid, view.o, d)
+    for _ in range(CELLS_AHEAD):
+        p, x, y, z = locate(grid, U[0] + t * D[0], U[1] + t * D[1], U[2] + t * D[2])
+        L = min(
+            ((1 - x) if D[0] >= 0 else -x) / D[0],
+            ((1 - y) if D[1] >= 0 else -y) / D[1],
+            ((1 - z) if D[2] >= 0 else -z) / D[2],
+        )
+        c = corners(v, int(p), grid.sx, grid.sy)
+        t += L
+        pixels = blend(c, x + L * D[0], y + L * D[1], z + L * D[2]) * view.focal / (t * cosine)
+        if pixels <= -0.5:
+            return True
+        if pixels > 0.5:
+            return False
+        t += NUDGE * grid.h_min
+    return False
+
+
+@scalar
+def walk(
+    v: Any, block_low: Any, grid: Grid, view: View, pixel: int, depth: float, back: float,
+    coverage: bool, most: int, events: Any, count: int,
+) -> int:  # fmt: skip
+    """Append the events of a pixel from some depth on; returns how many there are now."""
+    d, cosine = pixel_ray(view, pixel)
+    U, D = in_cells(grid, view.o, d)
+    start = 0.0
+    if depth > 0:
+        start = depth / cosine - back
+        p, x, y, z = locate(grid, U[0] + start * D[0], U[1] + start * D[1], U[2] + start * D[2])
+        if blend(corners(v, int(p), grid.sx, grid.sy), x, y, z) <= 0:
+            start = 0.0  # the raster's root was too far out
+    return find_events(
+        v, block_low, grid, U, D, cosine / view.focal, start, coverage, most, pixel, events, count
+    )
+
+
+@scalar
+def shade_events(
+    v: Any, grid: Grid, view: View, lights: Any, albedo: Any, events: Any, first: int, end: int,
+    colors: Any, silhouettes: Any, depths: Any, normals: Any, hits: Any,
+    light: Any, reflected: Any,
+) -> None:  # fmt: skip
+    """Composite the events of one pixel front to back, and take its first hit.
+
+    Arguments as in `render_rows`; `light` and `reflected` are scratch `[C]`.
+    """
+    pixel, clear, hit = int64(events[first].pixel), 1.0, False
+    d, cosine = pixel_ray(view, pixel)
+    for e in range(first, end):
+        n, alpha = look_at(v, grid, view, lights, albedo, events, e, d, cosine, light, reflected)
+        for c in range(len(light)):
+            colors[pixel, c] += clear * alpha * reflected[c] * light[c]
+        clear *= 1 - alpha
+        if not hit and int64(events[e].flags) & (CROSSING | CAP):
+            hit = True
+            depths[pixel] = float64(events[e].t) * cosine
+            normals[pixel, 0], normals[pixel, 1], normals[pixel, 2] = n
+            hits[pixel] = True
+    silhouettes[pixel] = 1 - clear
+
+
+@inlined
+def see_events(
+    v: Any, grid: Grid, view: View, lights: Any, albedo: Any, events: Any, first: int, end: int,
+    d: Vector, cosine: float, light: Any, reflected: Any, colors: Any, alphas: Any, clear: Any,
+) -> int:  # fmt: skip
+    """Colour and coverage of each event of one pixel, for the way back through them.
+
+    Arguments as in `shade_events`, and the direction and the cosine of the pixel's ray. Fills
+    `colors` `[MOST_EVENTS, C]`, `alphas` `[MOST_EVENTS]` and `clear` `[MOST_EVENTS + 1]`: what
+    passes the events before each one.
+
+    Returns:
+        How many events the pixel has.
+    """
+    pixel = int64(events[first].pixel)
+    size = 0
+    while first + size < end and events[first + size].pixel == pixel:
+        _, alphas[size] = look_at(
+            v, grid, view, lights, albedo, events, first + size, d, cosine, light, reflected
+        )
+        for c in range(len(light)):
+            colors[size, c] = reflected[c] * light[c]
+        clear[size + 1] = clear[size] * (1 - alphas[size])
+        size += 1
+    return size
+
+
+@inlined
+def look_at(
+    v: Any, grid: Grid, view: View, lights: Any, albedo: Any, events: Any, e: int,
+    d: Vector, cosine: float, light: Any, reflected: Any,
+) -> tuple[Vector, float]:  # fmt: skip
+    """Normal and coverage of an event; `light` and `reflected` `[C]` are filled."""
+    flags, t = int64(events[e].flags), float64(events[e].t)
+    n = surface_point(v, grid, view.o, d, t, flags).n
+    irradiance(lights, n, d, t, light)
+    albedo_at(albedo, grid, view.o, d, t, reflected)
+    alpha = 1.0
+    if flags & OPAQUE == 0:
+        t_min = float64(events[e].t_min)
+        alpha, _ = coverage_at(v, grid, view.o, d, cosine / view.focal, t_min)
+        alpha = min(max(alpha, 0.0), 1.0)
+    return n, alpha

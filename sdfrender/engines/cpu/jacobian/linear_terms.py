@@ -1,0 +1,125 @@
+"""The derivative of images in the lattice as a list of local terms, sorted by cell.
+
+A *surface term* is one event in one pixel: with φ and `D = (D_x, D_y, D_z)`, the differences of
+neighbouring samples blended trilinearly at a place in a cell,
+    d image_c += a_c dφ + b_c·dD,    c = 1 … C.
+A *corner term* depends on the 8 corners of a cell with weights of its own, and there are few of
+them: the coverage of an event, and the motion of a graze,
+    d image_c += m_c Σ_k w_k dφ_k,    d silhouette += m_{C+1} Σ_k w_k dφ_k.
+Everything that lies in front of an event or behind it is already in the coefficients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sdfrender.engines.cpu.engine import MOST_SUMS, Part, Scene, Traced, split
+from sdfrender.engines.cpu.jacobian.linear_apply import LANES
+from sdfrender.engines.cpu.jacobian.linear_fill import (  
+    count_terms,
+    fill_terms,
+    lay_out,
+    repeat_pixels,
+)
+from sdfrender.engines.common.threads import run_all
+from sdfrender.engines.common.trilinear_cell import numbers
+
+PLACE = 3  # rows of a surface term before its coefficients: x, y, z
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Terms of some pixels of one lattice; no two lists share a pixel.
+
+    Args:
+        lattice: which of the batch.
+        cells: `[K]` flat padded index of the cells with surface terms, in order.
+        starts: `[K + 1]` where the terms of each cell begin, multiples of `linear_apply.LANES`;
+            each cell is filled up with terms of zeros.
+        pixels: `[S]` flat index over all views.
+        table: `[3 + 4 C, S]` place in the cell, then each channel's `a, b_x, b_y, b_z`.
+        corner_cells: `[E]`.
+        corner_pixels: `[E]`, in order.
+        corner_table: `[E, 8 + C + 1]` weights and multipliers.
+        mixed: `[M]` all terms, in order of the pixels, of those pixels that have more than one
+            term, or a term next to a face of the box: index of a surface term, or `~index` of a
+            corner term.
+        count: surface and corner terms, without those of zeros.
+    """
+
+    lattice: int
+    cells: Any
+    starts: Any
+    pixels: Any
+    table: Any
+    corner_cells: Any
+    corner_pixels: Any
+    corner_table: Any
+    mixed: Any
+    count: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(x.nbytes for x in vars(self).values() if isinstance(x, np.ndarray))
+
+
+def linear_terms(scene: Scene, traced: Traced, background: Any) -> list[Terms]:
+    """The terms of every pixel, in one list per lattice and thread.
+
+    Args:
+        scene: what was rendered.
+        traced: its events.
+        background: `[1, C]` or `[N H W, C]`, what lies behind everything.
+    """
+    padded_bytes = traced.cells[0].padded.nbytes
+    parts = max(1, min(scene.threads, MOST_SUMS // padded_bytes))
+    work = [
+        (b, part)
+        for b in range(len(scene.values))
+        for part in split([f for f in traced.found if f.lattice == b], parts)
+    ]
+    return run_all(lambda x: _terms(scene, traced, background, *x), work, scene.threads)
+
+
+def _terms(scene: Scene, traced: Traced, background: Any, lattice: int, part: Part) -> Terms:
+    grid, v = numbers(scene.grid), traced.cells[lattice].padded
+    C, P = background.shape[1], scene.width * scene.height
+    index = np.int32 if 2 * len(scene.views) * P * scene.most < 1 << 31 > len(v) else np.int64
+    total = sum(end - begin for _, begin, end in part)
+
+    at = np.zeros(total, index)  # cell of each event
+    ends = np.zeros(len(v), index)  # terms in each cell, then where the next one goes
+    events, corners = 0, 0
+    for found, begin, end in part:
+        corners += count_terms(
+            grid, scene.view_numbers(found.view), found.events, begin, end, at[events:], ends
+        )
+        events += end - begin
+    cells = np.flatnonzero(ends).astype(index)
+    count = int(ends[cells].sum())
+    starts = np.zeros(len(cells) + 1, np.uint64)
+    size = lay_out(cells, int(LANES), starts, ends)
+
+    pixels = np.zeros(size, np.uint32 if index == np.int32 else np.uint64)
+    table = np.zeros((PLACE + 4 * C, size), v.dtype)
+    corner_cells, corner_pixels = np.zeros(corners, index), np.zeros(corners, index)
+    corner_table = np.zeros((corners, 8 + C + 1), v.dtype)
+    mixed = np.zeros(total + corners, index)
+    events, k, m = 0, 0, 0
+    for found, begin, end in part:
+        k, m = fill_terms(
+            v, grid, scene.view_numbers(found.view), scene.lights_of(found.view), scene.albedo,
+            background, found.events, begin, end, found.view * P, scene.reattach, at[events:], ends,
+            pixels, table, corner_cells, corner_pixels, corner_table, k, mixed, m,
+        )  # fmt: skip
+        events += end - begin
+    repeat_pixels(cells, starts, ends, pixels)
+    return Terms(
+        lattice, cells, starts, pixels, table,
+        corner_cells[:k].copy(), corner_pixels[:k].copy(), corner_table[:k].copy(),
+        mixed[:m].copy(), count + k,
+    )  # fmt: skip

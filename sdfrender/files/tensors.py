@@ -1,0 +1,57 @@
+"""Tensors on disk, and what is said of a file that is damaged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+from sdfrender.errors import InputError
+from sdfrender.files.atomic import write_bytes
+
+DAMAGE = (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: object) -> None:
+    """Write tensors, with `state` as JSON beside them, to a safetensors file."""
+    flat = {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
+    write_bytes(path, safetensors.torch.save(flat, {"state": json.dumps(state)}))
+
+
+def load_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], Any]:
+    """The tensors of a safetensors file on the CPU, and the state beside them.
+
+    Raises:
+        InputError: missing, damaged, or without a state; it names the file and `what` it should be.
+    """
+    with expect(path, what), safetensors.safe_open(path, "pt") as opened:
+        state = json.loads((opened.metadata() or {})["state"])
+        return {name: opened.get_tensor(name) for name in opened.keys()}, state  # noqa: SIM118
+
+
+def need_file(path: Path, what: str) -> None:
+    """Tell in plain words that a file is missing which a user was to give.
+
+    Raises:
+        InputError: it is; names the file and `what` it should be.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: need {what}, there is no such file")
+
+
+@contextmanager
+def expect(file: Path, what: str) -> Iterator[None]:
+    """Tell whatever a damaged file does to its reader as an `InputError` that names the file."""
+    try:
+        yield
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise InputError(
+            f"{file}: need {what}, got {' '.join(repr(error).split())[:300]}"
+        ) from None

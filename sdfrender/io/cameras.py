@@ -1,0 +1,106 @@
+"""Cameras stored in an npz file as numbered matrices, such as `world_mat_0`, `camera_mat_0`.
+
+The layouts of Occupancy Networks, DVR, IDR and NeuS; what the matrices mean differs between them.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdfrender.errors import InputError
+from sdfrender.files.atomic import one_line, read_bytes
+
+Doubles = NDArray[np.float64]
+
+
+def read_arrays(path: Path, keys: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+    """The arrays of an npz file, those named by `keys` or all. Never unpickles.
+
+    Raises:
+        InputError: missing, damaged, with an object in it, or without one of the keys.
+    """
+    data = read_bytes(path)
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            missing = sorted(set(keys or ()) - set(stored.files))
+            if missing:
+                raise InputError(f"{path}: need the array '{missing[0]}', got {stored.files}")
+            return {key: stored[key] for key in keys or stored.files}
+    except InputError:
+        raise
+    except (ValueError, TypeError, AttributeError, OSError, EOFError, NotImplementedError,
+            MemoryError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+        raise InputError(f"{path}: not a readable npz file: {one_line(error)}") from None
+
+
+def camera_matrices(path: Path, kinds: Sequence[str], count: int) -> dict[str, list[Doubles]]:
+    """The matrices `KIND_0` to `KIND_{count − 1}` of an npz file, for each of the kinds.
+
+    Args:
+        path: npz file; other arrays in it are not looked at.
+        kinds: such as `("world_mat", "camera_mat")`; the first of them counts the cameras.
+        count: of images.
+
+    Returns:
+        Finite matrices of at least 3×3, as stored.
+
+    Raises:
+        InputError: not an npz file, another number of cameras, or a matrix that is missing, too
+            small or not finite.
+    """
+    arrays = read_arrays(path)
+    stated = sum(key.removeprefix(f"{kinds[0]}_").isdigit() for key in arrays)
+    if stated != count:
+        raise InputError(f"{path}: need {count} cameras as there are images, got {stated}")
+    return {kind: [_matrix(path, arrays, f"{kind}_{i}") for i in range(count)] for kind in kinds}
+
+
+def camera_to_world(path: Path, R: Doubles, t: Doubles) -> Doubles:
+    """World-to-camera transforms inverted, without their scale.
+
+    Args:
+        path: of the file, which errors name.
+        R: `[V, 3, 3]` rotations times a positive number.
+        t: `[V, 3]` translations, times the same number.
+
+    Returns:
+        `[V, 4, 4]` rigid camera-to-world.
+
+    Raises:
+        InputError: a matrix with no rotation in it.
+    """
+    scales = np.cbrt(np.linalg.det(R))[:, None, None]
+    if not (scales > 0).all():
+        raise InputError(f"{path}: need rotations, camera {int((scales <= 0).argmax())} has none")
+    R = R / scales
+    c2w = np.tile(np.eye(4), (len(R), 1, 1))
+    c2w[:, :3, :3] = R.transpose(0, 2, 1)
+    c2w[:, :3, 3] = -np.einsum("vji,vj->vi", R, t / scales[:, 0])
+    return c2w
+
+
+def ndc_to_pixels(width: int, height: int) -> Doubles:
+    """`[3, 3]` from the square [-1, 1]², y down, whose sides are the picture's, to pixels."""
+    return np.array([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]])
+
+
+def _matrix(path: Path, arrays: dict[str, NDArray[Any]], key: str) -> Doubles:
+    if key not in arrays:
+        raise InputError(f"{path}: need the matrix '{key}', it is missing")
+    stored = arrays[key]
+    if stored.ndim != 2 or min(stored.shape) < 3 or stored.dtype.kind not in "fiu":
+        got = f"{stored.dtype} {list(stored.shape)}"
+        raise InputError(f"{path}: '{key}' needs a finite matrix of 3×3 or more, got {got}")
+    matrix: Doubles = stored.astype(np.float64)
+    if not np.isfinite(matrix).all():
+        bad = matrix[~np.isfinite(matrix)][0]
+        raise InputError(f"{path}: '{key}' needs a finite matrix, got {bad}")
+    return matrix

@@ -1,0 +1,4 @@
+"""One reader for each layout of a data set's folder.
+
+It imports the records of `data`; `data.open` chooses among them.
+"""

@@ -1,0 +1,82 @@
+"""Occupancy samples in the layout of Occupancy Networks and DVR (Mescheder et al. 2019).
+
+    DIR/CLASS/OBJECT/points.npz      `points` `[P, 3]` in a cube of side 1.1 and `occupancies`,
+                                     bits or bools
+    DIR/CLASS/OBJECT/pointcloud.npz  `points` `[S, 3]` of the surface and `normals`
+    DIR/CLASS/train.lst …            the names of the objects of a split, one a line
+
+The frame is that of `singleview.data.layouts.dvr`: the cube times 1.5. Objects are cut to the fewest points
+that any of them has.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from sdfrender.errors import InputError
+from sdfrender.io.cameras import read_arrays
+from singleview.data.layouts.dvr import find_objects, read_splits
+from singleview.data.objects import LONGEST_SIDE
+from singleview.data.samples import Samples
+
+
+def has_onet(folder: Path) -> bool:
+    """Whether a folder has this layout."""
+    return any(folder.glob("*/*/points.npz"))
+
+
+def read_onet(folder: Path) -> Samples:
+    """Read all classes of a folder.
+
+    Raises:
+        InputError: an object without one of its files, or a damaged file.
+    """
+    found = find_objects(folder)
+    splits = read_splits(folder, found)
+    paths = tqdm(found.values(), desc="samples", unit="object", disable=len(found) < 5)
+    columns = [torch.stack(cut(c)) for c in zip(*map(_read_object, paths), strict=True)]
+    points, inside, surface, normals = columns
+    N = len(found)
+    return Samples(
+        tuple(found),
+        tuple(splits[name] for name in found),
+        points,
+        inside.bool(),
+        near=points.new_zeros(N, 0, 3),
+        near_inside=torch.zeros(N, 0, dtype=torch.bool),
+        surface=surface,
+        normals=normals,
+    )
+
+
+def cut(tensors: tuple[Tensor, ...]) -> list[Tensor]:
+    """Tensors `[P, ...]` cut to the smallest P."""
+    fewest = min(len(x) for x in tensors)
+    return [x[:fewest] for x in tensors]
+
+
+def _read_object(path: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Points, occupancy, surface and normals of one object."""
+    sampled = read_arrays(path / "points.npz", ("points", "occupancies"))
+    points, inside = sampled["points"], sampled["occupancies"]
+    if inside.dtype == np.uint8 and inside.size == -(-len(points) // 8) != len(points):
+        inside = np.unpackbits(inside, count=len(points))
+    cloud = read_arrays(path / "pointcloud.npz", ("points", "normals"))
+    for file, x in (
+        ("points.npz", points),
+        ("pointcloud.npz", cloud["points"]),
+        ("pointcloud.npz", cloud["normals"]),
+    ):
+        if x.ndim != 2 or x.shape[1] != 3 or not len(x) or not np.isfinite(x).all():
+            raise InputError(f"{path / file}: need finite points [P, 3], got shape {x.shape}")
+    if len(inside) != len(points) or len(cloud["points"]) != len(cloud["normals"]):
+        raise InputError(f"{path}: need an occupancy and a normal for every point")
+    scaled = (LONGEST_SIDE * x.astype(np.float64) for x in (points, cloud["points"]))
+    positions, surface = (torch.from_numpy(x.astype(np.float16)) for x in scaled)
+    normals = torch.from_numpy(cloud["normals"].astype(np.float16))
+    return positions, torch.from_numpy(inside.astype(np.uint8)), surface, normals

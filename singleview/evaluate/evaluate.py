@@ -1,0 +1,220 @@
+"""The command `singleview evaluate`: networks and baselines in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+from tqdm import tqdm
+
+from sdfrender.cli import Flag
+from sdfrender.errors import InputError
+from sdfrender.geometry.lattice import Lattice
+from singleview.evaluate.baselines import Method, baselines
+from singleview.training.checkpoint import load_model
+from singleview.data.dataset import Dataset, Item, open_dataset
+from singleview.data.meshes import by_category
+from singleview.data.objects import SPLITS, Split
+from singleview.data.stretched import stretched_copies
+from singleview.evaluate.deepsdf import evaluate_deepsdf
+from singleview.evaluate.occupancy import evaluate_occupancy
+from singleview.measures.shapes import (  
+    RESOLUTIONS,
+    inside,
+    occupancy_iou,
+    rendered_silhouette_iou,
+    surface_measures,
+    true_inside,
+    true_mesh,
+)
+from singleview.models import AutoDecoder, OccupancyNetwork
+
+Numbers: TypeAlias = dict[str, float]
+MEASURES = (*(f"iou_{R}" for R in RESOLUTIONS), "chamfer", "normal_consistency", "silhouette_iou")
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What `singleview evaluate` is told; its fields are the options.
+
+    Args:
+        dataset: folder of a dataset.
+        weights: networks: run folders or weight files.
+        split: objects to evaluate on: train, val or test.
+        baselines: the baselines too: category mean shape, nearest neighbour by image, oracle
+            nearest neighbour, visual hull.
+        stretched: with --baselines: so many copies of each training object, stretched by chance
+            along the axes, join the bank of a second nearest neighbour.
+        image_size: pixels on a side to average the images down to. Default: as stored.
+        samples: points on each surface for Chamfer distance and normal consistency.
+        surface_views: input views per object for the measures other than IoU, which take longer;
+            IoU takes all.
+        seed: of the points and of the stretched copies.
+        points: of each object at which the occupancy of occupancy networks is judged.
+        observations: clouds or pictures of each object that occupancy networks are shown.
+        surfaces: extract and measure the meshes of occupancy networks, which takes longer.
+        meshes: folder of the true meshes: DeepSDF is measured on them; for occupancy networks, they
+            give the point-to-surface distance.
+        adam: find the codes of shapes that DeepSDF does not know by the paper's 800 steps of Adam
+            too, on the same points.
+    """
+
+    dataset: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")]
+    weights: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = ()
+    split: Split = "test"
+    baselines: Flag = False
+    stretched: int = 0
+    image_size: int | None = None
+    samples: int = 5000
+    surface_views: int = 4
+    seed: int = 0
+    points: int = 100_000
+    observations: int = 3
+    surfaces: bool = True
+    meshes: Path | None = None
+    adam: Flag = False
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+    """Evaluate networks and baselines on one split of a dataset.
+
+    Returns:
+        `{"dataset", "split", "objects", "views", "methods": [{"name", "told", the measures of
+        `singleview.measures.shapes` as means over categories, "categories": {name: measures},
+        "objects": {name: measures}}]}`. What a dataset or a method does not allow is absent.
+
+    Raises:
+        InputError: an option out of range, nothing to evaluate, weights or a dataset that cannot be
+            read, or a dataset without true shapes.
+    """
+    _check(config)
+    if config.weights:
+        kind = load_model(config.weights[0])[0]
+        if isinstance(kind, OccupancyNetwork):
+            return evaluate_occupancy(config)
+        if isinstance(kind, AutoDecoder):
+            return evaluate_deepsdf(config)
+    methods = [network(path) for path in config.weights]
+    dataset = open_dataset(config.dataset, config.image_size)
+    judged = dataset.split(config.split)
+    if dataset.values is None and dataset.occupancy is None:
+        raise InputError(f"{config.dataset}: need true shapes to evaluate, the dataset has none")
+    if config.baselines:
+        train = dataset.split("train")
+        more = stretched_copies(train, config.stretched, config.seed) if config.stretched else None
+        methods += baselines(train, more)
+    return {
+        "dataset": str(config.dataset),
+        "split": config.split,
+        "objects": len(judged),
+        "views": judged.views,
+        "methods": [
+            {"name": method.name, "told": method.told, **evaluate_method(method, judged, config)}
+            for method in methods
+        ],
+    }
+
+
+def evaluate_method(method: Method, judged: Dataset, config: EvaluateConfig) -> dict[str, Any]:
+    """The measures of one method: per object, per category, and the mean over categories."""
+    truth = {R: true_inside(judged, R) for R in RESOLUTIONS}
+    objects: dict[str, Numbers] = {}
+    for i in tqdm(range(len(judged)), desc=method.name, unit="object"):
+        item = judged[i]
+        with torch.no_grad():
+            predicted = method.predict(item)
+        solids = {R: None if solid is None else solid[i] for R, solid in truth.items()}
+        objects[item.name] = {
+            **volume_numbers(predicted, solids),
+            **surface_numbers(predicted, item, method, config),
+        }
+    categories = {
+        category: _means([objects[name] for name in names])
+        for category, names in by_category(judged.names).items()
+    }
+    return {**_means(list(categories.values())), "categories": categories, "objects": objects}
+
+
+def volume_numbers(predicted: Lattice, truth: Mapping[int, Tensor | None]) -> Numbers:
+    """IoU of `[V, R, R, R]` predictions, or of one, with the truth: mean over views."""
+    return {
+        f"iou_{R}": float(occupancy_iou(inside(predicted, R), solid).mean())
+        for R, solid in truth.items()
+        if solid is not None
+    }
+
+
+def surface_numbers(
+    predicted: Lattice, item: Item, method: Method, config: EvaluateConfig
+) -> Numbers:
+    """Chamfer, normal consistency and silhouette IoU: means over some of the input views."""
+    mesh = true_mesh(item, predicted.bounds)
+    views, V = item.views, len(item.views.cameras)
+    one_for_all = predicted.values.ndim == 3
+    chosen = [0] if one_for_all else spread_views(V, config.surface_views)
+    numbers: list[Numbers] = []
+    for v in chosen:
+        single = predicted if one_for_all else predicted.with_values(predicted.values[v])
+        measured: Numbers = {}
+        if mesh is not None and bool((single.values < 0).any()):
+            measured |= surface_measures(single, mesh, config.samples, config.seed)
+        # A shape that is the same for all pictures is judged on all views, as often on each.
+        unseen = [u for u in range(V) if one_for_all or u != v]
+        if unseen and not method.sees_all_views:
+            silhouettes, cameras = views.silhouettes[unseen], views.cameras[unseen]
+            measured["silhouette_iou"] = rendered_silhouette_iou(single, silhouettes, cameras)
+        numbers.append(measured)
+    return _means(numbers)
+
+
+def network(path: Path) -> Method:
+    """A trained network as a method.
+
+    Raises:
+        InputError: weights that cannot be read.
+    """
+    from singleview.predict.predict import load_predictor
+
+    predictor = load_predictor(path)
+    name = path.name if path.is_dir() else f"{path.parent.name}/{path.name}"
+    return Method(name, lambda item: predictor(item.views.images))
+
+
+def spread_views(views: int, count: int) -> list[int]:
+    """`count` of the views: with 24 and 4: 0, 7, 14, 21, which differ in azimuth and elevation."""
+    step = views // count + 1 if count < views else 1
+    return sorted({k * step % views for k in range(min(count, views))})
+
+
+def _means(numbers: list[Numbers]) -> Numbers:
+    """The mean of each measure over those that have it."""
+    found = {key: [x[key] for x in numbers if key in x] for key in MEASURES}
+    return {key: float(np.mean(values)) for key, values in found.items() if values}
+
+
+def _check(config: EvaluateConfig) -> None:
+    """Refuse options out of range, in the words of the command line."""
+    if not config.weights and not config.baselines:
+        raise InputError("evaluate: need a RUN to evaluate, or --baselines, got neither")
+    rules = {
+        "split": (config.split in SPLITS, " or ".join(SPLITS)),
+        "stretched": (
+            config.stretched == 0 or (config.stretched > 0 and config.baselines),
+            "0, or more with --baselines",
+        ),
+        "samples": (config.samples >= 1, "at least 1"),
+        "points": (config.points >= 1, "at least 1"),
+        "observations": (config.observations >= 1, "at least 1"),
+        "surface_views": (config.surface_views >= 1, "at least 1"),
+        "seed": (0 <= config.seed < 2**62, "from 0 to 2^62 - 1"),
+    }
+    for name, (holds, rule) in rules.items():
+        if not holds:
+            option = "--" + name.replace("_", "-")
+            raise InputError(f"{option}: need {rule}, got {getattr(config, name)}")

@@ -1,0 +1,4 @@
+"""Pictures that go in, and pictures of shapes that come out.
+
+It imports `sdfrender` and `data`; all rooms above import it.
+"""

@@ -1,0 +1,46 @@
+"""Pictures of fields: a row of views each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from sdfrender import Cameras, Directional, Headlight, InputError, Lattice, Lighting, render
+from sdfrender.meshes.mise import Field, mise
+from sdfrender.files.atomic import atomic_write
+from sdfrender.files.pngs import write_png
+from singleview.pictures.contact_sheet import encode_srgb
+from singleview.data.samples import BOX
+
+LIGHT = Lighting(headlight=Headlight(0.7), directional=(Directional((0.3, 0.8, 0.5), 0.3),))
+SHOWN, SHOWN_VIEWS, SHOWN_SIZE = 3, 4, 96
+COARSE = 24  # cells of the first grid; halved once
+
+
+def draw_fields(path: Path, fields: Sequence[Field]) -> None:
+    """Draw some of the fields, negative inside, in the padded box; black where nothing is."""
+    lattices: list[Lattice | None] = []
+    for field in fields[:: max(1, len(fields) // SHOWN)][:SHOWN]:
+        try:
+            lattices.append(mise(field, BOX, COARSE, 1).lattice.redistance())
+        except InputError:
+            lattices.append(None)
+    draw_lattices(path, lattices)
+
+
+@torch.no_grad()
+def draw_lattices(path: Path, lattices: Sequence[Lattice | None]) -> None:
+    """A picture with a row of views for each lattice, black for None."""
+    cameras = Cameras.orbit(SHOWN_VIEWS, width=SHOWN_SIZE)
+    rows = []
+    for lattice in lattices:
+        if lattice is None:
+            rows.append(torch.zeros(SHOWN_SIZE, SHOWN_SIZE * SHOWN_VIEWS, 1))
+            continue
+        images = render(lattice, cameras, lighting=LIGHT).images
+        rows.append(torch.cat(list(images[..., :1]), 1))
+    picture = (torch.cat(rows).clamp(0, 1) * 255).round().byte().numpy()
+    with atomic_write(path) as partial:
+        write_png(partial, encode_srgb(picture))

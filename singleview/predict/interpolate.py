@@ -1,0 +1,160 @@
+"""The command `singleview interpolate`: shapes on the way from one code to another (DeepSDF §6)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+from tqdm import tqdm
+
+from sdfrender import Cameras, InputError, save_mesh
+from sdfrender.cli import Flag
+from sdfrender.meshes.mise import mise
+from sdfrender.rendering.field_render import TraceSettings, render_field
+from sdfrender.files.atomic import atomic_write, read_bytes
+from sdfrender.files.images import area_average
+from sdfrender.latent.field import LatentField
+from sdfrender.meshes.mesh import EXTENSIONS, signed_distances
+from sdfrender.files.pngs import write_png
+from sdfrender.files.tensors import expect
+from singleview.predict.completion import complete
+from singleview.pictures.contact_sheet import encode_srgb
+from singleview.data.distances import points_around
+from singleview.data.meshes import Source, canonical_mesh
+from singleview.data.samples import BOX
+from singleview.predict.depth_view import EXTENSIONS as DEPTHS
+from singleview.predict.depth_view import load_depth
+from singleview.models.latent import find_code
+from singleview.pictures.shape_pictures import LIGHT
+
+POINTS = 8192  # of a mesh, to find its code
+SAMPLES = 2  # rays along each side of a pixel
+COARSE, LEVELS = 48, 1  # cells of a mesh
+CLAMP = 0.1  # a distance that networks learned up to here may be trusted to
+
+
+@dataclass(frozen=True)
+class InterpolateConfig:
+    """Settings of an interpolation; its fields are the options of `singleview interpolate`.
+
+    Args:
+        first: the name of a shape that the network knows, an upright mesh, a depth image, or the
+            code.json of a completion.
+        last: likewise.
+        model: weights of a DeepSDF network, or the run folder of its training.
+        out: picture to write, a strip.
+        between: shapes between the two.
+        size: pixels on a side of each.
+        azimuth_deg: where they are seen from.
+        elevation_deg: likewise, above the horizon.
+        meshes: also write the meshes, into a folder beside the picture.
+        seed: of the points of a mesh.
+    """
+
+    first: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
+    last: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
+    model: Path
+    out: Path = Path("strip.png")
+    between: int = 5
+    size: int = 256
+    azimuth_deg: float = 40.0
+    elevation_deg: float = 20.0
+    meshes: Flag = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("between", 0, 1000),
+            ("size", 16, 4096),
+            ("elevation_deg", -89, 89),
+            ("seed", 0, 2**62),
+        ):
+            if not low <= getattr(self, name) <= high:
+                option = "--" + name.replace("_", "-")
+                raise InputError(f"{option}: need {low} to {high}, got {getattr(self, name)}")
+        if self.out.suffix.lower() != ".png":
+            raise InputError(f"{self.out}: need a name that ends in .png")
+
+
+def interpolate(config: InterpolateConfig, quiet: bool = False) -> list[Path]:
+    """Draw a strip of shapes from A to B; returns the files written.
+
+    Raises:
+        InputError: weights that cannot be used, or an A or B that is no shape.
+    """
+    field = LatentField.load(config.model)
+    first, last = (code_of(field, text, config.seed) for text in (config.first, config.last))
+    shares = torch.linspace(0, 1, config.between + 2)
+    codes = [torch.lerp(first, last, share) for share in shares]
+    pictures = [
+        draw(field, code, config)
+        for code in tqdm(codes, desc="drawing", unit="shape", disable=quiet)
+    ]
+    strip = (torch.cat(pictures, 1).clamp(0, 1) * 255).round().byte().numpy()
+    with atomic_write(config.out) as partial:
+        write_png(partial, encode_srgb(strip))
+    written = [config.out]
+    if config.meshes:
+        folder = config.out.with_suffix("")
+        folder.mkdir(parents=True, exist_ok=True)
+        for n, code in enumerate(codes):
+            written.append(folder / f"{n:03d}.ply")
+            save_mesh(written[-1], mise(field.field(code), BOX, COARSE, LEVELS).mesh())
+    return written
+
+
+def draw(field: LatentField, code: Tensor, config: InterpolateConfig) -> Tensor:
+    """`[size, size, 1]` a picture of the network itself, by sphere tracing."""
+    azimuth, elevation = torch.tensor([config.azimuth_deg, config.elevation_deg]).deg2rad()
+    eye = 3.2 * torch.stack(
+        (
+            azimuth.sin() * elevation.cos(),
+            elevation.sin(),
+            azimuth.cos() * elevation.cos(),
+        )
+    )
+    cameras = Cameras.look_at(eye[None], width=SAMPLES * config.size)
+    out = render_field(
+        field.field(code), cameras, BOX, lighting=LIGHT, settings=TraceSettings(longest=CLAMP)
+    )
+    small = area_average(out.images[0].numpy(), config.size, config.size)
+    return torch.from_numpy(small)
+
+
+def code_of(field: LatentField, text: str, seed: int = 0) -> Tensor:
+    """The code `[C]` of a known shape's name, a mesh, a depth image or a code.json.
+
+    Raises:
+        InputError: none of these.
+    """
+    if text in field.names:
+        return field.code_of(text)
+    path = Path(text)
+    kind = path.suffix.lower()
+    if kind == ".json":
+        return read_code(path, field)
+    if kind in DEPTHS:
+        return complete(field, load_depth(path)).code
+    if kind in EXTENSIONS:
+        mesh = canonical_mesh(Source(path.stem, path, np.eye(3)))
+        points = points_around(mesh, POINTS, np.random.default_rng(seed))
+        distances = torch.from_numpy(signed_distances(mesh, points)).float()
+        return find_code(field, torch.from_numpy(points).float(), distances, CLAMP).code
+    known = ", ".join(field.names[:5]) or "none"
+    files = ", ".join((".json", *DEPTHS, *EXTENSIONS))
+    raise InputError(f"{text}: need a known shape ({known}, …) or a file, one of {files}")
+
+
+def read_code(path: Path, field: LatentField) -> Tensor:
+    """The code in the code.json of a completion."""
+    with expect(path, "the code of a shape"):
+        code = torch.tensor(json.loads(read_bytes(path))["code"], dtype=torch.float32)
+        if code.shape != (field.shape.code,) or not bool(code.isfinite().all()):
+            raise ValueError(f"{tuple(code.shape)}, of a network with {field.shape.code} numbers")
+        return code

@@ -1,0 +1,23 @@
+"""What each kind of model learns from."""
+
+from singleview.config import TrainConfig
+from singleview.training.learners.learner import Learner
+
+
+def open_learner(config: TrainConfig) -> Learner:
+    """The learner of `config.model`, with its data read and checked.
+
+    Raises:
+        InputError: data that cannot be used.
+    """
+    if config.model == "occupancy":
+        from singleview.training.learners.occupancy import OccupancyLearner
+
+        return OccupancyLearner(config)
+    if config.model == "deepsdf":
+        from singleview.training.learners.deepsdf import DeepsdfLearner
+
+        return DeepsdfLearner(config)
+    from singleview.training.learners.sdfdiff import SdfdiffLearner
+
+    return SdfdiffLearner(config)

@@ -1,0 +1,137 @@
+"""DeepSDF: clamped distances of known shapes, whose codes are learned beside the decoder (§4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sdfrender.latent.field import PAPER, FieldShape
+from singleview.config import TrainConfig
+from singleview.data.distances import Distances, is_warped, open_distances
+from singleview.data.objects import category_of
+from singleview.training.distributed import Job
+from singleview.models.latent import clamped_error, find_code
+from singleview.training.learners.learner import Learner
+from singleview.models import Model
+from singleview.models.deepsdf import AutoDecoder
+from singleview.training.schedule import Now
+from singleview.pictures.shape_pictures import draw_fields
+from singleview.training.state import Clock
+
+HELD_BACK = 4096  # points of each object that are not learned from, but judged
+GLANCE = 64  # known shapes that a validation looks at
+SEEN = 4096  # points that the code of an unknown shape is found from, in a validation
+RAMP = 0.05  # of the training, in which the weight of codes rises; 100 of 2000 epochs in the paper
+
+
+class DeepsdfLearner(Learner):
+    """Networks of `singleview.models.deepsdf`."""
+
+    terms = ("distance", "codes")
+    scores = ("unknown", "known")
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__(config)
+        self.settings = config.deepsdf
+        distances = open_distances(config.dataset)
+        self.train = distances.split("train")
+        self.unknown: Distances | None = None
+        if "val" in distances.splits:
+            self.unknown = distances.split("val")
+        P = self.train.points.shape[1]
+        self.learned = P - min(HELD_BACK, P // 4)  # the points before are learned from
+        self.drawn = self.settings.drawn or (800 if config.chosen_size == "small" else 16384)
+
+    def build(self) -> Model:
+        """The network, with codes of the training objects."""
+        return AutoDecoder.fresh(field_shape(self.config), self.train.names)
+
+    def learn(self, model: nn.Module, now: Now, job: Job, clock: Clock) -> Mapping[str, Tensor]:
+        """Mean clamped error of random points, and the size of the codes."""
+        delta = self.settings.clamp
+        with clock.time("data"):
+            ids, points, values = (x.to(job.device) for x in self._step(job))
+        with clock.time("network"):
+            with self.precision(job):
+                found, codes = model(ids, points)
+            error = clamped_error(found.float(), values, delta)
+            size = codes.float().square().sum(1).mean()
+            total = error + self.settings.code_weight * min(1.0, self.done / RAMP) * size
+            total.backward()
+        terms = {"distance": error, "codes": size, "total": total}
+        return {name: x.detach() for name, x in terms.items()}
+
+    def schedule(self, done: float) -> Now:
+        """As all networks; the weight of codes has a schedule of its own."""
+        self.done = done
+        return super().schedule(done)
+
+    def _step(self, job: Job) -> tuple[Tensor, Tensor, Tensor]:
+        """This process's share: numbers `[B]`, points `[B, P, 3]` and values `[B, P]`."""
+        N, B = len(self.train), min(self.config.batch, len(self.train))
+        ids = torch.randperm(N, generator=self.generator)[:B]
+        which = torch.randint(self.learned, (B, self.drawn), generator=self.generator)
+        ids, which = job.shard(ids), job.shard(which)
+        row = ids[:, None]
+        return ids, self.train.points[row, which].float(), self.train.values[row, which].float()
+
+    # ------------------------------------------------------------------ judgement
+
+    def validate(self, model: Model) -> dict[str, float]:
+        """`1 − clamped error / δ` on points that were not learned from.
+
+        `known`: of shapes that were. `unknown`: of shapes that were not, whose codes are found
+        from other points of theirs.
+        """
+        assert isinstance(model, AutoDecoder)
+        field, delta = model.decoder.plain(), self.settings.clamp
+        device, scores = field.codes.device, dict[str, float]()
+        with torch.no_grad():
+            rest = slice(self.learned, None)
+            errors = [
+                clamped_error(
+                    field(field.codes[i : i + 1], self.train.points[i : i + 1, rest].to(device)
+                          .float())[0],
+                    self.train.values[i, rest].to(device).float(),
+                    delta,
+                )
+                for i in range(min(GLANCE, len(self.train)))
+            ]  # fmt: skip
+        scores["known"] = 1 - float(torch.stack(errors).mean()) / delta
+        if self.unknown is not None:
+            found = []
+            for points, values in zip(self.unknown.points, self.unknown.values, strict=True):
+                seen, rest = slice(0, SEEN), slice(SEEN, 2 * SEEN)
+                p, v = points.to(device).float(), values.to(device).float()
+                code = find_code(field, p[seen], v[seen], delta).code
+                judged = rest if len(p) > SEEN else seen
+                found.append(clamped_error(field(code[None], p[None, judged])[0], v[judged], delta))
+            scores["unknown"] = 1 - float(torch.stack(found).detach().mean()) / delta
+        return scores
+
+    def draw(self, model: Model, path: Path) -> None:
+        """Views of some known shapes."""
+        assert isinstance(model, AutoDecoder)
+        field = model.decoder.plain()
+        draw_fields(path, [field.field(code) for code in field.codes.detach()])
+
+    def conclude(self, model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the weights' file tells of the family."""
+        names = [n for n in self.train.names if not is_warped(n)]
+        about = {
+            "categories": sorted({category_of(n) for n in names}),
+            "clamp": self.settings.clamp,
+        }
+        return about, {"shapes": len(self.train), "warped": len(self.train) - len(names)}
+
+
+def field_shape(config: TrainConfig) -> FieldShape:
+    """What to build."""
+    shape = FieldShape() if config.chosen_size == "small" else PAPER
+    told = {name: getattr(config.deepsdf, name) for name in ("code", "octaves")}
+    return replace(shape, **{name: value for name, value in told.items() if value is not None})

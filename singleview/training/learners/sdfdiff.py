@@ -1,0 +1,146 @@
+"""SDFDiff's single view: an image in, a lattice out, compared with other pictures of the object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sdfrender import Lattice, Lighting, Rendering, render
+from singleview.training.batches import Sampler, Step
+from singleview.config import TrainConfig
+from singleview.data.dataset import Dataset, open_dataset
+from singleview.training.distributed import Job
+from singleview.training.learners.learner import Learner
+from singleview.training.losses import Losses, Weights, image_losses, regularisers, shape_loss
+from singleview.models import Model, Paper, Small, build_sdfdiff
+from singleview.training.prepare import check_dataset, prepare
+from singleview.training.refine import Rig, teach_cameras
+from singleview.run_folder import RunFolder
+from singleview.training.schedule import Now, enter_stage
+from singleview.training.state import Clock
+from singleview.augment.symmetry import mirrored
+from singleview.training.validate import draw_predictions, validate
+
+MAX_ANCHORS = 256
+
+
+class SdfdiffLearner(Learner):
+    """Networks of `singleview.models.sdfdiff` and `small`."""
+
+    terms = tuple(f.name for f in fields(Losses))
+    scores = ("iou_32", "iou_64", "silhouette_iou")
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__(config)
+        dataset = open_dataset(config.dataset, config.image_size)
+        check_dataset(config, dataset)
+        self.sampler = Sampler(config, dataset.split("train"))
+        self.generator = self.sampler.generator
+        self.held_out = dataset.split("val") if "val" in dataset.splits else None
+
+    def prepare(self, run: RunFolder, job: Job, quiet: bool) -> None:
+        """Fit shapes to the images and make up objects."""
+        prepare(self.config, self.sampler, run, job, quiet)
+
+    def build(self) -> Model:
+        """A network, whose decoder starts from the shapes that are known."""
+        real = self.sampler.real
+        anchors = min(len(real), MAX_ANCHORS)
+        config = self.config
+        model = build_sdfdiff(config.chosen_size, real.channels, config.resolution, anchors=anchors)
+        if isinstance(model, Small) and self.sampler.use_shapes:
+            model.span(*self.sampler.known_shapes())
+        return model
+
+    def enter(self, model: Model, stage: int) -> None:
+        """The stages of the paper's network."""
+        assert isinstance(model, Paper | Small)
+        enter_stage(model, stage)
+
+    def learn(self, model: nn.Module, now: Now, job: Job, clock: Clock) -> Mapping[str, Tensor]:
+        """Predict lattices, render them, compare."""
+        with clock.time("data"):
+            step = self.sampler.draw(job, now.half_size)
+        with clock.time("network"), self.precision(job):
+            values = predict(model, step).float()
+        losses, v_values = compare(values, step, self.sampler.real, now.weights, clock)
+        with clock.time("network"):
+            values.backward(v_values)  # type: ignore[no-untyped-call]
+        terms = {f.name: getattr(losses, f.name).detach() for f in fields(losses)}
+        return {**terms, "total": losses.total(now.weights).detach()}
+
+    def validate(self, model: Model) -> dict[str, float]:
+        """IoU with the true shapes, and of silhouettes."""
+        if self.held_out is None:
+            return {}
+        return validate(model, self.held_out, next(model.parameters()).device)
+
+    def draw(self, model: Model, path: Path) -> None:
+        """Rows of input, predicted views, true views."""
+        shown = self.held_out or self.sampler.real
+        draw_predictions(path, model, shown, next(model.parameters()).device)
+
+    def conclude(self, model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Teach the small network from where its pictures were taken."""
+        rig = Rig.of(self.sampler.real)
+        if not isinstance(model, Small) or rig is None:
+            return {}, {}
+        told = round(teach_cameras(model, self.sampler, rig), 4)
+        return {"rig": rig.to_dict()}, {"tells_camera": told}
+
+
+def predict(model: nn.Module, step: Step) -> Tensor:
+    """Lattices `[B, R, R, R]` of the input pictures; mirrored where those were."""
+    values: Tensor = model(step.inputs)
+    return torch.where(step.flipped[:, None, None, None], mirrored(values, step.sides), values)
+
+
+def compare(
+    values: Tensor, step: Step, real: Dataset, weights: Weights, clock: Clock
+) -> tuple[Losses, Tensor]:
+    """Every term of the loss of B lattices, and its gradient.
+
+    Args:
+        values: `[B, R, R, R]`, world units.
+        step: what to compare with.
+        real: the dataset, for its light and its box.
+        weights: of the terms.
+        clock: told what the renderer takes.
+
+    Returns:
+        The terms, and the gradient of their sum with respect to `values`, `[B, R, R, R]`.
+    """
+    surface = values.detach().requires_grad_()
+    lattice = Lattice(surface, real.bounds)
+    losses = Losses.of(surface)
+    if step.real:
+        with clock.time("renderer"):
+            out = render_views(lattice, step, real.lighting)
+            shaded = real.lighting is not None
+            losses = image_losses(out, step.images, step.silhouettes, shaded)
+            losses.total(weights).backward()  # type: ignore[no-untyped-call]
+    with clock.time("losses"):
+        others = regularisers(lattice, weights.band) if step.real else Losses.of(surface)
+        if step.shapes is not None:
+            others = replace(others, shape=shape_loss(surface, step.shapes))
+        others.total(weights).backward()  # type: ignore[no-untyped-call]
+    assert surface.grad is not None
+    return losses + others, surface.grad
+
+
+def render_views(lattice: Lattice, step: Step, lighting: Lighting | None) -> Rendering:
+    """B lattices from k views each: one call where all objects share their cameras."""
+    if step.shared:
+        return render(lattice, step.cameras, lighting=lighting)
+    k = step.images.shape[1]
+    parts = [
+        render(lattice.with_values(one), step.cameras[b * k : (b + 1) * k], lighting=lighting)
+        for b, one in enumerate(lattice.values)
+    ]
+    names = [f.name for f in fields(Rendering)]
+    return Rendering(**{n: torch.stack([getattr(out, n) for out in parts]) for n in names})

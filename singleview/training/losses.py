@@ -1,0 +1,124 @@
+"""What training makes small: differences of images, and what a lattice should look like anyway.
+
+A loss is a mean over the batch, so that its weight does not depend on the batch, the image size or
+the resolution, and that the mean over equal shards of a batch is the loss of the batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from sdfrender import Lattice, Rendering
+from sdfrender.geometry import energies
+
+EPS = 1e-6
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the terms of `Losses.total`."""
+
+    silhouette: float = 1.0
+    overlap: float = 0.1
+    shading: float = 0.03
+    """Of the images. Large weights spoil the shape: shading says little until it is about right."""
+    eikonal: float = 0.02
+    laplacian: float = 0.02
+    shape: float = 1.0
+    band: float = 1.6
+    """Half width of the regularisers' band, in cells."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The terms, each `[]`; zero where a term does not apply."""
+
+    silhouette: Tensor
+    """Squared difference of coverage, over the mean coverage of the batch."""
+    overlap: Tensor
+    """One minus the intersection over union of coverage."""
+    shading: Tensor
+    """Squared difference of the images, over the mean coverage of the batch."""
+    eikonal: Tensor
+    """Mean over the band of `((|∇φ|² − 1) / 2)²`."""
+    laplacian: Tensor
+    """Mean over the band of `(h Δφ)²`."""
+    shape: Tensor
+    """Difference to lattices, see `shape_loss`."""
+
+    def total(self, weights: Weights) -> Tensor:
+        """The weighted sum, `[]`."""
+        terms = [getattr(weights, f.name) * getattr(self, f.name) for f in fields(self)]
+        return torch.stack(terms).sum()
+
+    def __add__(self, other: Losses) -> Losses:
+        return Losses(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    @classmethod
+    def of(cls, like: Tensor, **terms: Tensor) -> Losses:
+        """Some terms, the others zero."""
+        zero = like.new_zeros(())
+        return cls(**{f.name: terms.get(f.name, zero) for f in fields(cls)})
+
+
+def image_losses(
+    out: Rendering, images: Tensor, silhouettes: Tensor, shaded: bool = True
+) -> Losses:
+    """`silhouette`, `overlap` and `shading` of what was rendered, against what was seen.
+
+    Args:
+        out: of B lattices and k views.
+        images: `[B, k, H, W, C]`.
+        silhouettes: `[B, k, H, W]`.
+        shaded: whether the images were rendered in the light that made the pictures.
+    """
+    predicted = out.silhouettes
+    # A thin object covers few pixels: without this, only the bulky ones would count.
+    covered = silhouettes.mean((-2, -1)).clamp(min=0.01)  # (B, k)
+    silhouette = ((predicted - silhouettes) ** 2).mean((-2, -1)) / covered
+    overlap = 1 - soft_iou(predicted.flatten(2), silhouettes.flatten(2))
+    terms = {"silhouette": silhouette.mean(), "overlap": overlap.mean()}
+    if shaded:
+        difference = ((out.images - images) ** 2).mean((-3, -2, -1))
+        terms["shading"] = (difference / covered).mean()
+    return Losses.of(predicted, **terms)
+
+
+def regularisers(lattice: Lattice, band: float) -> Losses:
+    """`eikonal` and `laplacian` of B lattices, within `band` cells of the surface."""
+    vertices = energies.narrow_band(lattice, band).sum((-3, -2, -1)).clamp(min=1)  # (B,)
+    eikonal = energies.eikonal(lattice, band) / vertices
+    laplacian = energies.laplacian(lattice, band) / vertices
+    return Losses.of(lattice.values, eikonal=eikonal.mean(), laplacian=laplacian.mean())
+
+
+def shape_loss(values: Tensor, targets: Tensor, width: float = 0.03, reach: float = 0.15) -> Tensor:
+    """How far lattices are from others of the same box.
+
+    One minus a soft intersection over union of the insides, which is what counts and does not
+    forget thin parts, plus the difference of distances up to `reach`, in units of a tenth.
+
+    Args:
+        values: `[B, R, R, R]` world units.
+        targets: `[B, R, R, R]`.
+        width: of the step from outside to inside, world units.
+        reach: distances count as this at most.
+    """
+    inside, true = torch.sigmoid(-values / width), torch.sigmoid(-targets / width)
+    overlap = 1 - soft_iou(inside.flatten(1), true.flatten(1))
+    # Beyond the reach it is enough to be on the right side and as far away.
+    too_low = (targets.clamp(max=reach) - values).relu() * (targets > -reach)
+    too_high = (values - targets.clamp(min=-reach)).relu() * (targets < reach)
+    return overlap.mean() + 10 * (too_low + too_high).mean()
+
+
+def soft_iou(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union of coverages in [0, 1] along the last axis; 1 for equal ones.
+
+    A prediction that cannot know gains by saying yes from a probability of about IoU / (1 + IoU).
+    """
+    both, either = torch.minimum(a, b).sum(-1), torch.maximum(a, b).sum(-1)
+    return (both + EPS) / (either + EPS)

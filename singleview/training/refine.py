@@ -1,0 +1,234 @@
+"""After the network, before the answer: make the shape agree with the one picture there is.
+
+The network says a shape, and from which of the training cameras the picture may have been taken.
+For a few of these the shape's code is moved until the rendered shape looks like the picture; the
+camera with which that succeeds best wins. The answer lies between what the network said and what
+agrees best with the picture.
+
+    E(δ) = |r_A|² / coverage + w_o (1 − IoU) + w_c |r_C|² / coverage + w_p mean(δ²)
+
+with r_A the silhouette's and r_C the picture's residual, and δ what is added to the code, in units
+in which the codes of the training shapes have variance 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdfrender import Cameras, Lattice, Lighting, render
+from sdfrender.geometry.lattice import UNIT_BOX
+from sdfrender.io.lights import lighting_from_table
+from sdfrender.io.scene_writer import lighting_to_dict
+from singleview.training.batches import Sampler
+from singleview.data.dataset import Dataset, unit
+from singleview.training.losses import soft_iou
+from singleview.models.small import Small, object_mask
+
+LEARN_STEPS, LEARN_BATCH, LEARN_RATE = 600, 256, 3e-3
+
+
+@dataclass(frozen=True)
+class Rig:
+    """Where the training pictures were taken from, and in what light.
+
+    Args:
+        cameras: V.
+        lighting: with albedo 1.
+    """
+
+    cameras: Cameras
+    lighting: Lighting
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "c2w": self.cameras.c2w.tolist(),
+            "Ks": self.cameras.Ks.tolist(),
+            "width": self.cameras.width,
+            "height": self.cameras.height,
+            "lighting": lighting_to_dict(self.lighting),
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Rig:
+        """The inverse of `to_dict`."""
+        c2w, Ks = (torch.tensor(stored[key], dtype=torch.float32) for key in ("c2w", "Ks"))
+        cameras = Cameras(c2w, Ks, int(stored["width"]), int(stored["height"]))
+        return cls(cameras, lighting_from_table(stored["lighting"], "lighting"))
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Rig | None:
+        """A dataset's, or None where objects have cameras of their own or the light is unknown."""
+        if dataset.shared_cameras is None or dataset.lighting is None:
+            return None
+        return cls(dataset.shared_cameras, dataset.lighting)
+
+
+@dataclass(frozen=True)
+class RefineSettings:
+    """How a shape is made to agree with the picture."""
+
+    cameras: int = 4
+    """The likeliest ones, that are tried."""
+    trial_steps: int = 8
+    steps: int = 30
+    """With the camera that won."""
+    rate: float = 0.1
+    """Adam's, in standard deviations of the code."""
+    overlap: float = 0.3
+    shading: float = 3.0
+    prior: float = 0.3
+    blend: float = 0.4
+    """How much of the change is made: part of it is better than all, for what a picture does not
+    show is then changed less."""
+
+
+def refine(
+    model: Small, rig: Rig, images: Tensor, values: Tensor, settings: RefineSettings | None = None
+) -> Tensor:
+    """Make shapes agree with the pictures they were predicted from.
+
+    Args:
+        model: that has learned to tell cameras, see `teach_cameras`.
+        rig: its cameras and light.
+        images: `[B, H, W, C]` of the rig's size.
+        values: `[B, R, R, R]` predicted from them.
+        settings: how.
+
+    Returns:
+        `[B, R, R, R]`.
+    """
+    settings = settings or RefineSettings()
+    B, n = len(images), min(settings.cameras, len(rig.cameras))
+    with torch.no_grad():
+        likely = model.tell_cameras(images).topk(n, 1).indices  # (B, n)
+    pictures, shapes = images.repeat_interleave(n, 0), values.repeat_interleave(n, 0)
+    tried, codes = likely.flatten(), values.new_zeros(B * n, model.code)
+    codes, energies = descend(
+        model, rig, pictures, shapes, tried, codes, settings.trial_steps, settings
+    )
+    best = torch.arange(B) * n + energies.reshape(B, n).argmin(1)
+    chosen = tried[best]
+    codes, _ = descend(model, rig, images, values, chosen, codes[best], settings.steps, settings)
+    with torch.no_grad():
+        return values + settings.blend * model.decode(codes)
+
+
+def descend(
+    model: Small,
+    rig: Rig,
+    images: Tensor,
+    values: Tensor,
+    cameras: Tensor,
+    codes: Tensor,
+    steps: int,
+    settings: RefineSettings,
+) -> tuple[Tensor, Tensor]:
+    """Adam on what is added to the codes.
+
+    Args:
+        model: its decoder.
+        rig: cameras and light.
+        images: `[B, H, W, C]`.
+        values: `[B, R, R, R]` the shapes to start from.
+        cameras: `[B]` numbers of the cameras that took the images.
+        codes: `[B, K]` to start from.
+        steps: of Adam.
+        settings: weights and rate.
+
+    Returns:
+        `codes` `[B, K]`, and `energies` `[B]` there.
+    """
+    delta = codes.detach().clone().requires_grad_()
+    optimizer = torch.optim.Adam([delta], lr=settings.rate, betas=(0.9, 0.95))
+    for _ in range(steps):
+        energy = picture_energy(model, rig, images, values, cameras, delta, settings)
+        optimizer.zero_grad()
+        energy.sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    with torch.no_grad():
+        energy = picture_energy(model, rig, images, values, cameras, delta, settings)
+    return delta.detach(), energy
+
+
+def picture_energy(
+    model: Small,
+    rig: Rig,
+    images: Tensor,
+    values: Tensor,
+    cameras: Tensor,
+    codes: Tensor,
+    settings: RefineSettings,
+) -> Tensor:
+    """`[B]` energies, see the head of this module; differentiable in `codes`."""
+    masks = object_mask(images)  # (B, H, W)
+    lattices = values + model.decode(codes)
+    energy = settings.prior * codes.square().mean(1)
+    for camera in sorted(set(cameras.tolist())):  # all lattices seen from it in one call
+        ids = (cameras == camera).nonzero()[:, 0]
+        lattice = Lattice(lattices[ids], torch.tensor(UNIT_BOX))
+        out = render(lattice, rig.cameras[camera], lighting=rig.lighting)
+        seen, true = out.silhouettes[:, 0], masks[ids]
+        covered = true.mean((1, 2)).clamp(min=0.01)
+        coverage = ((seen - true) ** 2).mean((1, 2)) / covered
+        overlap = 1 - soft_iou(seen.flatten(1), true.flatten(1))
+        shading = ((out.images[:, 0] - images[ids]) ** 2).mean((1, 2, 3)) / covered
+        each = coverage + settings.overlap * overlap + settings.shading * shading
+        energy = energy.index_add(0, ids, each)
+    return energy
+
+
+# ---------------------------------------------------------------------- telling cameras
+
+
+def teach_cameras(model: Small, sampler: Sampler, rig: Rig, seed: int = 0) -> float:
+    """Teach the camera head on features of the training pictures; all else stays as it is.
+
+    Returns:
+        The part of the real training pictures whose camera it tells.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model.add_camera_head(len(rig.cameras))
+    head = model.camera_head
+    assert head is not None
+    sources = [sampler.real, *sampler.made_up]
+    features = [_features(model, source) for source in sources]
+    labels = [camera_numbers(source, rig) for source in sources]
+    real, count = features[0], len(features[0])
+    x, y = torch.cat(features), torch.cat(labels)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=LEARN_RATE, weight_decay=1e-2)
+    head.train()
+    for step in range(LEARN_STEPS):
+        optimizer.param_groups[0]["lr"] = LEARN_RATE * (1 - step / LEARN_STEPS)
+        half = torch.randint(count, (LEARN_BATCH // 2,), generator=generator)  # real ones
+        other = torch.randint(len(x), (LEARN_BATCH // 2,), generator=generator)
+        ids = torch.cat((half, other))
+        loss = torch.nn.functional.cross_entropy(head(x[ids]), y[ids])
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    head.eval()
+    with torch.no_grad():
+        return float((head(real).argmax(1) == labels[0]).float().mean())
+
+
+@torch.no_grad()
+def _features(model: Small, source: Dataset) -> Tensor:
+    """`[N · V, HIDDEN]` of all pictures of a source."""
+    pictures = torch.split(source.images.flatten(0, 1), 64)
+    return torch.cat([model.features(unit(x)) for x in pictures])
+
+
+def camera_numbers(source: Dataset, rig: Rig) -> Tensor:
+    """`[N · V]` which of the rig's cameras took each picture of a source."""
+    numbers: Sequence[int] = [
+        int((rig.cameras.c2w - c2w).abs().amax((1, 2)).argmin()) for c2w in source.c2w[0]
+    ]
+    return torch.tensor(numbers).repeat(len(source))

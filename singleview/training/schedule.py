@@ -1,0 +1,59 @@
+"""What changes in the course of a training: learning rate, weights, picture size, stages."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from singleview.config import TrainConfig
+from singleview.training.losses import Weights
+from singleview.models.sdfdiff import Paper
+from singleview.models.small import Small
+
+WARM_UP = 0.01  # part of the training in which the learning rate rises
+FINAL_RATE = 0.02  # the last learning rate over the first
+SHADING_FROM = 0.3  # silhouettes settle before shading counts
+HALF_SIZE_UNTIL = 1 / 3
+REFINER_FROM, JOINT_FROM = 0.5, 0.75  # the paper's stages
+
+
+@dataclass(frozen=True)
+class Now:
+    """The settings of a step."""
+
+    stage: int
+    rate: float
+    weights: Weights
+    half_size: bool
+
+
+def schedule(config: TrainConfig, done: float) -> Now:
+    """The settings when a fraction `done` of the training is behind.
+
+    The paper's network learns in three stages, each with a learning rate that falls from the
+    start: encoder and decoder; the refiner alone; all of it. Other networks in one stage.
+    """
+    stage, begin, end = 0, 0.0, 1.0
+    if config.model == "sdfdiff" and config.chosen_size == "paper":
+        edges = (0.0, REFINER_FROM, JOINT_FROM, 1.0)
+        stage = sum(done >= edge for edge in edges[1:3])
+        begin, end = edges[stage], edges[stage + 1]
+    u = min(max((done - begin) / (end - begin), 0.0), 1.0)
+    warm = min(1.0, 0.01 + u / WARM_UP)
+    decay = FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * u))
+    weights = config.weights
+    if done < SHADING_FROM:
+        weights = replace(weights, shading=0.0)
+    half_size = config.coarse_to_fine and done < HALF_SIZE_UNTIL
+    return Now(stage, config.rate * warm * decay, weights, half_size)
+
+
+def enter_stage(model: Paper | Small, stage: int) -> None:
+    """Switch parts of the paper's network on and off; the small one always learns as a whole."""
+    if not isinstance(model, Paper):
+        return
+    model.refine.fill_(stage > 0)
+    learning = {model.encoder: stage != 1, model.decoder: stage != 1, model.refiner: stage > 0}
+    for part, learns in learning.items():
+        part.requires_grad_(learns)
+        part.train(learns)  # the statistics of frozen layers rest too

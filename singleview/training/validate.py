@@ -1,0 +1,107 @@
+"""How good a network is in the course of its training, in numbers and in a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from sdfrender import Lattice, render
+from sdfrender.files.atomic import atomic_write
+from sdfrender.files.pngs import write_png
+from singleview.pictures.contact_sheet import encode_srgb
+from singleview.data.dataset import Dataset
+from singleview.augment.symmetry import agreeing
+
+Network: TypeAlias = Callable[[Tensor], Tensor]  # images [B, H, W, C] to values [B, R, R, R]
+CHUNK = 48  # pictures that go through the network together
+SHOWN_OBJECTS, SHOWN_VIEWS = 8, 3
+
+
+@torch.no_grad()
+def lattices(network: Network, images: Tensor) -> Tensor:
+    """`[B, R, R, R]`, float32, of `[B, H, W, C]`.
+
+    The mean of the prediction and of the mirrored prediction of the mirrored picture: that one is
+    as good, and its errors are not the same. In which plane to mirror it, the two tell themselves.
+    """
+    parts = []
+    for x in torch.split(images, CHUNK):
+        straight, turned = network(x).float(), network(x.flip(2)).float()
+        parts.append((straight + agreeing(straight, turned)) / 2)
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def validate(network: Network, dataset: Dataset, device: torch.device) -> dict[str, float]:
+    """Mean scores over objects and all input views.
+
+    Returns:
+        `iou_32` and `iou_64`, volumetric, if the true shapes are known, and `silhouette_iou` of a
+        view that is not the input.
+    """
+    scores: dict[str, list[Tensor]] = {}
+    for i in range(len(dataset)):
+        item = dataset[i]
+        values = lattices(network, item.views.images.to(device)).cpu()
+        if item.values is not None:
+            for resolution in (32, 64):
+                inside = resized(values, resolution) < 0
+                true = resized(item.values[None], resolution) < 0
+                scores.setdefault(f"iou_{resolution}", []).append(iou(inside, true).mean())
+        other = torch.arange(dataset.views).roll(dataset.views // 3)
+        seen = torch.cat(
+            [
+                render(Lattice(v, dataset.bounds), item.views.cameras[int(n)]).silhouettes
+                for v, n in zip(values[::4], other[::4], strict=True)
+            ]
+        )
+        true = item.views.silhouettes[other[::4]] > 0.5
+        scores.setdefault("silhouette_iou", []).append(iou(seen > 0.5, true).mean())
+    return {name: float(torch.stack(of_objects).mean()) for name, of_objects in scores.items()}
+
+
+def iou(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union of bool tensors `[B or 1, ...]`: `[B]`; 1 for two empty ones."""
+    both, either = (a & b).flatten(1).sum(1), (a | b).flatten(1).sum(1)
+    return torch.where(either > 0, both / either.clamp(min=1), 1.0)
+
+
+def resized(values: Tensor, resolution: int) -> Tensor:
+    """Lattices `[N, R, R, R]` at another resolution, float32."""
+    size = (resolution,) * 3
+    grown = interpolate(values[:, None].float(), size=size, mode="trilinear", align_corners=True)
+    return grown[:, 0]
+
+
+@torch.no_grad()
+def draw_predictions(path: Path, network: Network, dataset: Dataset, device: torch.device) -> None:
+    """A picture with a row per object: input | predicted views | true views.
+
+    Args:
+        path: of the PNG file.
+        network: images to values.
+        dataset: of which the first few objects are shown.
+        device: of the network.
+    """
+    count = min(SHOWN_OBJECTS, len(dataset))
+    shown = [round(i * (len(dataset) - 1) / max(count - 1, 1)) for i in range(count)]
+    views = [round(n * dataset.views / (SHOWN_VIEWS + 1)) for n in range(1, SHOWN_VIEWS + 1)]
+    rows = []
+    for i in shown:
+        item = dataset[i]
+        images = item.views.images
+        values = lattices(network, images[:1].to(device)).cpu()
+        cameras = item.views.cameras[views]
+        out = render(Lattice(values[0], dataset.bounds), cameras, lighting=dataset.lighting)
+        predicted = out.images.expand(-1, -1, -1, images.shape[-1])
+        bar = torch.full_like(images[0, :, :2], 0.3)
+        parts = [images[0], bar, *predicted, bar, *images[views]]
+        rows.append(torch.cat(parts, 1))
+    picture = (torch.cat(rows).clamp(0, 1) * 255).round().byte().numpy()
+    with atomic_write(path) as partial:
+        write_png(partial, encode_srgb(picture))
