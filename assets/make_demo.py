@@ -19,9 +19,10 @@ import torch
 import trimesh
 from torch import Tensor
 
+from sdfrender.commands.render import RenderConfig, render_scene
 from sdfrender.geometry.lattice import Lattice
-from sdfrender.meshes.mesh import extract_mesh, save_mesh
-from sdfrender.geometry.primitives import (  
+from sdfrender.geometry.mesh_files import save_mesh
+from sdfrender.geometry.primitives import (
     SDF,
     box,
     capsule,
@@ -32,7 +33,7 @@ from sdfrender.geometry.primitives import (
     torus,
     union,
 )
-from sdfrender.commands.render import RenderConfig, render_scene
+from sdfrender.meshes.extraction import extract_mesh
 
 DEMO = Path(__file__).parent / "demo"
 RESOLUTION = 192

@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from multiview.photo.appearance import Appearance
 from multiview.config import FitConfig
-from multiview.results.evaluate import predict
 from multiview.fit import fit
+from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
+from multiview.results.evaluate import predict
 from multiview.results.report.forming import stages
 from multiview.results.results import read_config, scene_of
 from multiview.run_folder import RunFolder

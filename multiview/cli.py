@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from sdfrender.cli import Flag, run_command
+from sdfrender.commands.process import run_command
 from sdfrender.errors import InputError
+from sdfrender.options import Flag
 
 if TYPE_CHECKING:
     from multiview.config import FitConfig

@@ -14,20 +14,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from multiview.photo.appearance import SMOOTHNESS_AFTER, Appearance
-from multiview.photo.choose_appearance import decide
 from multiview.config import FitConfig
-from multiview.photo.exposure import estimate_gains, exposed, relative
-from multiview.surgery.concavities import open_concavities
-from multiview.optimize.energy import Terms, Weights
-from multiview.surgery.floaters import remove_floaters
+from multiview.optimize.energy import Terms
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.greedy import AdamPasses
-from multiview.surgery.handles import remove_thin_handles
 from multiview.optimize.hold import Hold
-from multiview.optimize.sdfdiff import SdfDiff
-from multiview.photo.targets import Targets
 from multiview.optimize.poses import Corrections, refine_cameras
+from multiview.optimize.sdfdiff import SdfDiff
+from multiview.photo.appearance import SMOOTHNESS_AFTER, Appearance
+from multiview.photo.choose_appearance import decide
+from multiview.photo.exposure import estimate_gains, exposed, relative
+from multiview.photo.targets import Targets
 from multiview.recipes import (
     AdamRecipe,
     Level,
@@ -36,11 +33,15 @@ from multiview.recipes import (
     Recipe,
     SdfDiffLevel,
     SdfDiffRecipe,
+    Weights,
     for_colors,
     for_views,
 )
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
+from multiview.surgery.concavities import open_concavities
+from multiview.surgery.floaters import remove_floaters
+from multiview.surgery.handles import remove_thin_handles
 from sdfrender import Lattice
 
 Bar = Any  # tqdm has no types

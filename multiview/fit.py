@@ -8,24 +8,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from multiview.photo.appearance import Appearance
+from multiview.coarse_to_fine import Fit, level_resolution, optimize
 from multiview.config import FitConfig
 from multiview.hull import bounds_from_masks, visual_hull
-from multiview.photo.known_light import ESTIMATED, choose_light
-from multiview.results.live import watching
-from multiview.coarse_to_fine import Fit, level_resolution, optimize
-from multiview.photo.targets import Targets
 from multiview.optimize.poses import Corrections
+from multiview.photo.appearance import Appearance
+from multiview.photo.known_light import ESTIMATED, choose_light
+from multiview.photo.targets import Targets
 from multiview.prior.start import start_from_prior
 from multiview.recipes import SdfDiffRecipe
+from multiview.results.live import watching
 from multiview.results.results import load_run_scene, save_results, with_channels
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
 from sdfrender import InputError, Lattice, load_mesh, save_lattice
-from sdfrender.meshes.atlas import need_xatlas
-from sdfrender.latent.field import LatentField
 from sdfrender.files.scalars import need_tensorboard
-from sdfrender.engines.common.torch_threads import torch_threads
+from sdfrender.kernels.torch_threads import torch_threads
+from sdfrender.latent.field import LatentField
+from sdfrender.meshes.atlas import need_xatlas
 from sdfrender.viewer import need_viser
 
 SPHERE_RADIUS = 0.45  # of the shortest side of the box

@@ -17,9 +17,10 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from sdfrender.view.cameras import Cameras
 from sdfrender.errors import InputError
-from sdfrender.geometry.lattice import Lattice, Resolution
+from sdfrender.geometry.grid import Resolution
+from sdfrender.geometry.lattice import Lattice
+from sdfrender.view.cameras import Cameras
 
 BOUNDS_PIXELS = 256  # longest side of the silhouettes that `bounds_from_masks` looks at
 BOUNDS_RESOLUTION = 48  # samples along the longest side of the box it searches

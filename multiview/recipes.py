@@ -7,9 +7,29 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
-from multiview.optimize.energy import Weights
-
 Schedule = Literal["shuffled", "greedy"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the energy's terms against the colour term's 1."""
+
+    silhouette: float = 0.3
+    """Silhouette against colour (w_A)."""
+    carve: float = 0.05
+    """Erode opaque pixels that must be empty (w_B)."""
+    eikonal: float = 0.05
+    """Keep |∇φ| near 1 (μ)."""
+    laplacian: float = 0.003
+    """Smoothness (λ)."""
+    band: float = 3.2
+    """Half width of the regularisers' band, in cells."""
+    huber: float = math.inf
+    """Residual of colour beyond which it counts linearly (k)."""
+    mask_huber: float = math.inf
+    """The same for the silhouette."""
+    stiffness: float = 0.0
+    """Keep |∇φ| as it is during a step of Gauss-Newton; no part of the energy."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 from multiview.config import FitConfig
 from sdfrender import InputError, Lattice
 from sdfrender.files.atomic import write_json
-from sdfrender.files.run_files import (  
+from sdfrender.files.run_files import (
     append_rows,
     begin_table,
     drop_rows_past,

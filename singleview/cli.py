@@ -11,15 +11,16 @@ from typing import Annotated
 
 import tyro
 
-from sdfrender.cli import Flag, run_command
+from sdfrender.commands.process import run_command
 from sdfrender.errors import InputError
-from singleview.predict.complete import CompleteConfig
+from sdfrender.options import Flag
 from singleview.config import PredictConfig, TrainConfig
 from singleview.data.objects import Split
-from singleview.data.render_dataset import RenderDatasetConfig
-from singleview.data.shards import SamplePointsConfig
-from singleview.evaluate.evaluate import EvaluateConfig
 from singleview.evaluate.completion import CompletionStudy
+from singleview.evaluate.evaluate import EvaluateConfig
+from singleview.from_meshes.render_dataset import RenderDatasetConfig
+from singleview.from_meshes.sample_points import SamplePointsConfig
+from singleview.predict.complete import CompleteConfig
 from singleview.predict.interpolate import InterpolateConfig
 
 QUICK_OBJECTS = 10  # in the report that a training ends with
@@ -52,7 +53,7 @@ def render_dataset(
         as_json: Print the number of objects per split and category as JSON.
     """
     from singleview.data.meshes import by_category
-    from singleview.data.render_dataset import render_dataset
+    from singleview.from_meshes.render_dataset import render_dataset
 
     splits = render_dataset(config).splits
     counts = {
@@ -87,7 +88,7 @@ def sample_points(
         config: the options.
         as_json: Print the split of each object as JSON.
     """
-    from singleview.data.shards import sample_points
+    from singleview.from_meshes.sample_points import sample_points
 
     splits = sample_points(config)
     if as_json:
@@ -120,8 +121,8 @@ def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")], as_json: AsJso
         config: the options.
         as_json: Print metrics.json to the terminal instead of a summary.
     """
-    from singleview.training.distributed import ProcessLost
     from singleview.train import train
+    from singleview.training.distributed import ProcessLost
 
     try:
         metrics = train(config)

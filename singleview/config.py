@@ -8,11 +8,11 @@ from typing import Annotated, Literal, TypeAlias
 
 import tyro
 
-from sdfrender.cli import Flag
 from sdfrender.errors import InputError
-from singleview.training.losses import Weights
+from sdfrender.options import Flag
 from singleview.models.occupancy import Conditioning, Input
 from singleview.models.sdfdiff import Size
+from singleview.training.losses import Weights
 
 Supervision: TypeAlias = Literal["images", "shape"]
 Augmentation: TypeAlias = Literal["auto", "made-up", "flip", "none"]

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from sdfrender.files.atomic import read_bytes, write_json
-from sdfrender.files.run_files import (  
+from sdfrender.files.run_files import (
     append_rows,
     begin_table,
     drop_rows_past,

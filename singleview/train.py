@@ -12,13 +12,13 @@ from tqdm import tqdm
 
 from sdfrender.files.atomic import write_json
 from sdfrender.files.scalars import need_tensorboard
-from sdfrender.engines.common.torch_threads import torch_threads
-from singleview.training.checkpoint import read_checkpoint, restore, save_checkpoint, save_model
+from sdfrender.kernels.torch_threads import torch_threads
 from singleview.config import TrainConfig
+from singleview.run_folder import RunFolder
+from singleview.training.checkpoint import read_checkpoint, restore, save_checkpoint, save_model
 from singleview.training.distributed import Job, join
 from singleview.training.learners import open_learner
 from singleview.training.learners.learner import Learner
-from singleview.run_folder import RunFolder
 from singleview.training.state import Clock, State, selection
 
 CHECKPOINT_SECONDS = 120.0

@@ -7,9 +7,9 @@ from typing import Any
 
 import trimesh
 
-from sdfrender.meshes.mesh import save_mesh
+from sdfrender.geometry.mesh_files import save_mesh
 from singleview.config import OccupancyConfig, TrainConfig
-from singleview.data.shards import SamplePointsConfig, sample_points
+from singleview.from_meshes.sample_points import SamplePointsConfig, sample_points
 from singleview.train import train
 
 COUNT = 3  # objects of each category: one is for validation, by the split of the protocol

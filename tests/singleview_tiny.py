@@ -8,12 +8,12 @@ import torch
 import trimesh
 
 from sdfrender import Lattice, render
-from sdfrender.meshes.mesh import save_mesh
+from sdfrender.geometry.mesh_files import save_mesh
 from sdfrender.geometry.primitives import SDF, box, capsule
 from singleview.data.dataset import Dataset, to_bytes
 from singleview.data.objects import Split
-from singleview.data.render_dataset import LIGHT
-from singleview.data.rigs import rig_cameras
+from singleview.from_meshes.render_dataset import LIGHT
+from singleview.from_meshes.rigs import rig_cameras
 
 SIZE, VIEWS, RESOLUTION = 16, 4, 16
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from multiview.scenes import load_scene
-from sdfrender.meshes.mesh import load_mesh
+from sdfrender.geometry.mesh_files import load_mesh
 from sdfrender.rendering.raytrace import raytrace
 
 DEMO = Path(__file__).parent.parent / "assets" / "demo"

@@ -15,14 +15,14 @@ import torch
 import trimesh
 
 from sdfrender import Lattice, cli
-from sdfrender.bench import candidates, compiled_peer, measure, mitsuba_peer, processes, workloads
-from sdfrender.bench.candidates import Candidate, Cotangents, Seen, Unavailable
-from sdfrender.commands.bench import BenchConfig
+from sdfrender.bench import compiled_peer, measure, mitsuba_peer, peers, processes, workloads
+from sdfrender.bench.candidates import TASKS, Candidate, Cotangents, Seen, Unavailable, engines
+from sdfrender.bench.config import BenchConfig
 from sdfrender.bench.report import numbers_of, ratio
 from sdfrender.bench.run import bench
 from sdfrender.bench.workloads import WORKLOADS, Scene, Workload
 from sdfrender.errors import InputError
-from sdfrender.meshes.mesh import mesh_to_lattice, save_mesh
+from sdfrender.geometry.mesh_files import save_mesh
 from sdfrender.rendering.render import ENGINES
 
 TINY = Workload("tiny", 12, 2, 16)
@@ -72,7 +72,7 @@ def test_about_half_of_the_rays_hit_the_default_shape() -> None:
 def test_distances_are_exact_near_the_surface_and_close_elsewhere() -> None:
     mesh = trimesh.creation.torus(0.6, 0.2)
     made = workloads.lattice_near(mesh, 90)
-    exact = mesh_to_lattice(mesh, 90, workloads.BOX)
+    exact = Lattice.from_mesh(mesh, 90, workloads.BOX)
     near = exact.values.abs() < float(made.spacing[0])
     assert int(near.sum()) > 1000
     torch.testing.assert_close(made.values[near], exact.values[near], rtol=0, atol=1e-6)
@@ -94,14 +94,14 @@ def test_eight_views_are_spread_over_the_26() -> None:
 
 
 def test_every_engine_is_a_candidate() -> None:
-    names = [candidate.name for candidate in candidates.engines()]
+    names = [candidate.name for candidate in engines()]
     assert names[:2] == ["torch exact", "torch sphere"]
     assert names[2:] == [name for name in ENGINES if name not in ("auto", "reference")]
 
 
 def test_the_exact_candidate_agrees_with_the_truth(scene: Scene) -> None:
     hits = measure.exact_hits(scene)
-    exact, sphere = candidates.engines()[:2]
+    exact, sphere = engines()[:2]
     turns: list[str] = []
     entries = [(exact, exact.tasks[0]), (exact, exact.tasks[1]), (sphere, sphere.tasks[0])]
     measured = measure.measure(scene, hits, entries, 3, turns.append)
@@ -156,7 +156,7 @@ def test_a_candidate_that_cannot_run_is_listed_with_its_reason(scene: Scene) -> 
     def refuse(*_: object) -> Any:
         raise Unavailable("no such thing here")
 
-    entries = [(Candidate("peer", ("hits",), refuse), candidates.TASKS[0])]
+    entries = [(Candidate("peer", ("hits",), refuse), TASKS[0])]
     measured = measure.measure(scene, measure.exact_hits(scene), entries, 1, lambda _: None)
     assert measured.rows == []
     assert measured.unavailable == {"peer": "no such thing here"}
@@ -199,7 +199,7 @@ def test_the_steps_to_compile_are_those_of_the_tracer(
     hits = measure.exact_hits(scene)
     loss = Cotangents.random(hits)
     ours = compiled_peer.open_session(scene, "hits", loss).seen()
-    eager = candidates.by_name("torch sphere").open(scene, "hits", loss).seen()
+    eager = peers.by_name("torch sphere").open(scene, "hits", loss).seen()
     assert torch.equal(ours.hit_mask, eager.hit_mask)
     torch.testing.assert_close(ours.depths, eager.depths)
 
@@ -213,7 +213,7 @@ def no_cotangents() -> Cotangents:
 
 def test_memory_is_that_of_one_run(scene: Scene) -> None:
     hits = measure.exact_hits(scene)
-    exact = candidates.by_name("torch exact")
+    exact = peers.by_name("torch exact")
     memory = processes.measure_memory(scene, hits, exact, "hits", 1)
     assert 50 < memory.inputs_mb <= memory.peak_mb < 5000
     with pytest.raises(processes.ProbeError, match="StopIteration"):

@@ -29,11 +29,11 @@ from multiview.benchmark.scenes import SceneSpec, make_scene, well_spread
 from multiview.benchmark.table import CAPTION, headings, markdown
 from multiview.config import FitConfig
 from multiview.fit import fit
+from multiview.photo.unknown_light import FIXED_TO, FixedTo
 from multiview.recipes import RECIPES, Level
 from multiview.scenes import load_scene
-from multiview.photo.unknown_light import FIXED_TO, FixedTo
 from sdfrender import Cameras, InputError, load_mesh, metrics
-from sdfrender.meshes.mesh import save_mesh
+from sdfrender.geometry.mesh_files import save_mesh
 from sdfrender.rendering.raytrace import raytrace
 
 SPEC = SceneSpec(image_size=24)

@@ -11,10 +11,11 @@ import trimesh
 from contract import REFERENCE
 
 from sdfrender import cli
+from sdfrender.commands.process import run_command
 from sdfrender.errors import InputError
-from sdfrender.files.atomic import load_lattice, save_lattice
 from sdfrender.geometry.lattice import Lattice
-from sdfrender.meshes.mesh import load_mesh, save_mesh
+from sdfrender.geometry.mesh_files import load_mesh, save_mesh
+from sdfrender.io.lattices import load_lattice, save_lattice
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
@@ -184,14 +185,14 @@ def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     def fail(error: BaseException) -> None:
         raise error
 
-    assert cli.run_command(lambda: None) == 0
-    assert cli.run_command(lambda: fail(InputError("x: rule"))) == 2
-    assert cli.run_command(lambda: fail(FileNotFoundError(2, "No such file", "x"))) == 2
-    assert cli.run_command(lambda: fail(KeyboardInterrupt())) == 130
+    assert run_command(lambda: None) == 0
+    assert run_command(lambda: fail(InputError("x: rule"))) == 2
+    assert run_command(lambda: fail(FileNotFoundError(2, "No such file", "x"))) == 2
+    assert run_command(lambda: fail(KeyboardInterrupt())) == 130
     told = capsys.readouterr().err.splitlines()
     assert told == ["error: x: rule", "error: [Errno 2] No such file: 'x'", "interrupted"]
     with pytest.raises(ValueError, match="a bug"):
-        cli.run_command(lambda: fail(ValueError("a bug")))
+        run_command(lambda: fail(ValueError("a bug")))
 
 
 def test_python_m_sdfrender_teaches_its_commands() -> None:

@@ -14,12 +14,19 @@ from latent_tiny import AXES, ellipsoid, ellipsoids
 from torch import Tensor
 
 from sdfrender import Cameras, InputError, Lattice, extract_mesh, load_mesh, metrics, save_mesh
-from sdfrender.rendering.field_render import render_field
-from sdfrender.latent.field import LatentField
 from sdfrender.files.pngs import read_png
+from sdfrender.latent.field import LatentField
+from sdfrender.rendering.field_render import render_field
 from singleview.cli import COMMANDS
+from singleview.evaluate.completion import (
+    METHODS,
+    CompletionStudy,
+    evaluate_completion,
+    hull_of,
+    markdown_of,
+)
 from singleview.predict.complete import CompleteConfig, complete_depths, folder_names
-from singleview.predict.completion import (  
+from singleview.predict.completion import (
     CompletionSettings,
     complete,
     depth_noise,
@@ -29,13 +36,6 @@ from singleview.predict.completion import (
     smoothed,
 )
 from singleview.predict.depth_view import DepthView, load_depth, save_depth
-from singleview.evaluate.completion import (  
-    METHODS,
-    CompletionStudy,
-    evaluate_completion,
-    hull_of,
-    markdown_of,
-)
 from singleview.predict.interpolate import InterpolateConfig, code_of, interpolate
 
 UNSEEN = (0.75, 0.42, 0.58)  # half axes between those that the family was taught

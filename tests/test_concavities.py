@@ -12,15 +12,15 @@ import tiny
 import torch
 from torch import Tensor
 
-from multiview.photo.appearance import Appearance
 from multiview import coarse_to_fine
+from multiview.photo.appearance import Appearance
+from multiview.photo.targets import Targets
 from multiview.surgery import concavities
 from multiview.surgery.concavities import moved_in, open_concavities, surface, without_holes
 from multiview.surgery.photo_consistency import BELIEVED, FEWEST, Looks, Photographs
-from multiview.photo.targets import Targets
 from sdfrender import Cameras, Directional, Headlight, Lattice, Lighting, Rendering, render
-from sdfrender.view.lighting import turned_sh
 from sdfrender.geometry.primitives import box, difference, sphere
+from sdfrender.view.lighting import turned_sh
 
 LIGHTS = {
     "headlight": Lighting(headlight=Headlight(0.9)),

@@ -14,22 +14,23 @@ from occupancy_tiny import write_solids
 from tiny_training import read_rows
 
 from sdfrender.errors import InputError
+from sdfrender.geometry.mesh_files import load_mesh, save_mesh
 from sdfrender.latent.field import LatentField
-from sdfrender.meshes.mesh import load_mesh, save_mesh
 from sdfrender.meshes.metrics import squared_chamfer
 from singleview import cli
-from singleview.evaluate import deepsdf as evaluate_deepsdf
-from singleview.measures import tables
-from singleview.training.checkpoint import load_model, save_model
 from singleview.config import DeepsdfConfig, TrainConfig
-from singleview.data.distances import is_warped, open_distances, points_around, warped_mesh
-from singleview.data.shards import SamplePointsConfig, sample_points
-from singleview.training.distributed import Job
+from singleview.data.distances import is_warped, open_distances
+from singleview.evaluate import deepsdf as evaluate_deepsdf
 from singleview.evaluate.evaluate import EvaluateConfig, evaluate
-from singleview.models.latent import adam_code, clamped_error, energy_of, find_code
-from singleview.training.learners.deepsdf import DeepsdfLearner
+from singleview.from_meshes.sample_distances import points_around, warped_mesh
+from singleview.from_meshes.sample_points import SamplePointsConfig, sample_points
+from singleview.measures import tables
 from singleview.models import AutoDecoder
+from singleview.models.latent import adam_code, clamped_error, energy_of, find_code
 from singleview.train import train
+from singleview.training.checkpoint import load_model, save_model
+from singleview.training.distributed import Job
+from singleview.training.learners.deepsdf import DeepsdfLearner
 
 ONE = Job(0, 1, torch.device("cpu"))
 

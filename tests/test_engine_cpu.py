@@ -29,10 +29,11 @@ from torch import Tensor
 import sdfrender as sr
 from sdfrender import engines
 from sdfrender import primitives as sdf
-from sdfrender.engines.reference import cell_root as cubic
-from sdfrender.engines.common import cell_root as cubic_scalar, ray_walk, trilinear_cell
 from sdfrender.engines.cpu.forward.near_cells import find_near_cells
-from sdfrender.engines.common.ray_walk import EVENT
+from sdfrender.engines.reference import cell_root as cubic
+from sdfrender.kernels import cell_root as cubic_scalar
+from sdfrender.kernels import ray_walk, trilinear_cell
+from sdfrender.kernels.ray_walk import EVENT
 from sdfrender.rendering.ops import make_scene
 
 BOX = torch.tensor([[-1.0, -1.2, -0.9], [1.1, 1.2, 1.0]])  # three different sides

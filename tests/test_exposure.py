@@ -8,8 +8,8 @@ import pytest
 import tiny
 import torch
 
-from multiview.photo.appearance import Appearance
 from multiview.config import FitConfig
+from multiview.photo.appearance import Appearance
 from multiview.photo.exposure import estimate_gains, exposed, relative
 from multiview.photo.targets import Targets
 from multiview.results.results import evaluate_run

@@ -13,10 +13,11 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from sdfrender.errors import InputError
-from sdfrender.meshes.mise import extract_field, mise
-from sdfrender.geometry.lattice import UNIT_BOX, Lattice
-from sdfrender.meshes.mesh import extract_mesh
+from sdfrender.geometry.grid import UNIT_BOX
+from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.primitives import box, difference, sphere, torus, union
+from sdfrender.meshes.extraction import extract_mesh
+from sdfrender.meshes.mise import extract_field, mise
 
 BOUNDS = ((-1.0, -0.7, -0.9), (1.1, 0.8, 1.0))
 FIELDS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from sdfrender import Cameras, Directional, Headlight, InputError, Lattice, Lighting, render
-from sdfrender.rendering.field_render import TraceSettings, render_field
 from sdfrender.geometry.primitives import box, sphere, torus, union
+from sdfrender.rendering.field_render import TraceSettings, render_field
 
 BOUNDS = ((-1.0, -0.8, -0.9), (1.1, 0.8, 1.0))
 

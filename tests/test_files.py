@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import save
 
 from sdfrender.errors import InputError
-from sdfrender.files.atomic import atomic_write, load_lattice, save_lattice, write_csv, write_json
+from sdfrender.files.atomic import atomic_write, write_csv, write_json
 from sdfrender.geometry.lattice import Lattice
+from sdfrender.io.lattices import load_lattice, save_lattice
 
 BUNNY = Path(__file__).parents[2] / "shared" / "data" / "sdfdiff" / "bunny.sdf"
 BOUNDS = torch.tensor([[-1.0, 0.1, -3.0], [0.25, 2.0, 1.0]])

@@ -24,15 +24,13 @@ import torch
 from contract import REFERENCE
 from scene_folders import write_middlebury, write_transforms
 
-from multiview import cli
-from multiview.photo.appearance import Appearance
+from multiview import cli, coarse_to_fine
+from multiview.coarse_to_fine import Fit
 from multiview.config import FitConfig
 from multiview.hull import visual_hull
-from multiview import coarse_to_fine
-from multiview.coarse_to_fine import Fit
-from multiview.optimize.energy import Weights
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.greedy import Optimizer
+from multiview.photo.appearance import Appearance
 from multiview.recipes import (
     RECIPES,
     AdamRecipe,
@@ -40,6 +38,7 @@ from multiview.recipes import (
     NewtonLevel,
     NewtonRecipe,
     Recipe,
+    Weights,
     for_photographs,
     for_views,
 )
@@ -47,8 +46,8 @@ from multiview.results.results import evaluate_run
 from multiview.run_folder import COLUMNS
 from multiview.scenes import load_scene
 from sdfrender import InputError, Lattice, extract_mesh, load_lattice, load_mesh, metrics
-from sdfrender.files.atomic import save_lattice
-from sdfrender.meshes.mesh import save_mesh
+from sdfrender.geometry.mesh_files import save_mesh
+from sdfrender.io.lattices import save_lattice
 
 FILES = {
     "appearance.json",

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.functional import jacobian
 
-from multiview.photo.appearance import Appearance
 from multiview.optimize import gauss_newton
 from multiview.optimize.band import Band
-from multiview.optimize.energy import Terms, Weights, carve_points, energy, robust, robust_weights
+from multiview.optimize.energy import Terms, carve_points, energy, robust, robust_weights
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.normal_equations import LeastSquares
+from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
-from multiview.recipes import AdamRecipe, Level, NewtonLevel, NewtonRecipe, Recipe
+from multiview.recipes import AdamRecipe, Level, NewtonLevel, NewtonRecipe, Recipe, Weights
 from sdfrender import Headlight, Lattice, Lighting, extract_mesh, load_mesh, metrics, render
 from sdfrender.geometry import energies
 from sdfrender.geometry.primitives import torus

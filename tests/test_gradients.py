@@ -20,8 +20,8 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 import sdfrender as sr
-from sdfrender.geometry import energies
 from sdfrender import primitives as sdf
+from sdfrender.geometry import energies
 
 BOUNDS = torch.tensor([[-1.0, -1.2, -0.9], [1.1, 1.2, 1.0]], dtype=torch.float64)
 RESOLUTION = (20, 26, 23)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from multiview.hull import bounds_from_masks, outline_distance, visual_hull
 from multiview.scenes import load_scene
-from sdfrender.view.cameras import Cameras
 from sdfrender.errors import InputError
 from sdfrender.geometry.lattice import Lattice
+from sdfrender.view.cameras import Cameras
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not there")

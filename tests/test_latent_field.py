@@ -9,9 +9,9 @@ from latent_tiny import AXES, SHAPE, ellipsoid, ellipsoids, random_field
 from torch import Tensor, nn
 
 from sdfrender.errors import InputError
-from sdfrender.meshes.mise import extract_field
+from sdfrender.files.tensors import load_tensors, save_tensors
 from sdfrender.latent.field import PAPER, FieldShape, LatentField
-from sdfrender.latent.fit import (  
+from sdfrender.latent.fit import (
     LatentFitSettings,
     Quadratic,
     Term,
@@ -25,7 +25,7 @@ from sdfrender.latent.fit import (
     scaled,
     total,
 )
-from sdfrender.files.tensors import load_tensors, save_tensors
+from sdfrender.meshes.mise import extract_field
 
 SHAPES = [SHAPE, replace(SHAPE, octaves=0), replace(SHAPE, layers=7, code=11)]
 

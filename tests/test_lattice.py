@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 
+from sdfrender.geometry.grid import grid_points
 from sdfrender.geometry.lattice import Lattice
-from sdfrender.geometry.primitives import (  
+from sdfrender.geometry.primitives import (
     SDF,
     box,
     capsule,
@@ -19,7 +20,7 @@ from sdfrender.geometry.primitives import (
     torus,
     union,
 )
-from sdfrender.geometry.trilinear import grid_points, vertex_gradients
+from sdfrender.geometry.trilinear import vertex_gradients
 
 BOX = torch.tensor([[-1.0, 0.5, -3.0], [0.25, 2.0, 1.0]], dtype=torch.float64)  # no two sides equal
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 import sdfrender as sr
 from sdfrender import primitives
+from sdfrender.io.scene_writer import lighting_to_dict
 from sdfrender.rendering.field_render import render_field
-from sdfrender.view.lighting import sh_basis, turned_sh
 from sdfrender.rendering.linearize import linearize
 from sdfrender.rendering.raytrace import raytrace
-from sdfrender.io.scene_writer import lighting_to_dict
+from sdfrender.view.lighting import sh_basis, turned_sh
 
 BOX = torch.tensor([[-0.9, -0.7, -0.8], [0.8, 0.9, 0.7]])
 EYES = [[0.9, 0.7, 3.0], [-2.0, 1.5, 1.9], [0.3, -2.8, 1.1]]

@@ -21,7 +21,7 @@ from torch import Tensor
 import sdfrender as sr
 from sdfrender import primitives as sdf
 from sdfrender.engines.cpu.jacobian.linear_pixel import put_place
-from sdfrender.engines.common.trilinear_cell import Grid
+from sdfrender.kernels.trilinear_cell import Grid
 
 BOUNDS = torch.tensor([[-1.0, -1.2, -0.9], [1.1, 1.2, 1.0]], dtype=torch.float64)
 RESOLUTION = (19, 26, 23)

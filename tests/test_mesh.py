@@ -12,17 +12,9 @@ from hypothesis import given, settings
 
 from sdfrender.errors import InputError
 from sdfrender.geometry.lattice import Lattice
-from sdfrender.meshes.mesh import (  
-    EXTENSIONS,
-    SEPARATION,
-    extract_mesh,
-    keep_bodies,
-    load_mesh,
-    merge_exact,
-    mesh_to_lattice,
-    save_mesh,
-)
+from sdfrender.geometry.mesh_files import EXTENSIONS, load_mesh, merge_exact, save_mesh
 from sdfrender.geometry.primitives import box, difference, sphere, torus, union
+from sdfrender.meshes.extraction import SEPARATION, extract_mesh, keep_bodies
 
 BOUNDS = ((-1.0, -0.8, -1.2), (1.1, 1.0, 0.9))
 
@@ -170,7 +162,7 @@ def test_keep_bodies_drops_the_small_ones() -> None:
 
 def test_a_box_gives_its_exact_distances() -> None:
     mesh = trimesh.creation.box((0.8, 0.6, 1.0))
-    lattice = mesh_to_lattice(mesh, (9, 11, 14), BOUNDS)
+    lattice = Lattice.from_mesh(mesh, (9, 11, 14), BOUNDS)
     exact = Lattice.from_function(box((0.4, 0.3, 0.5)), (9, 11, 14), BOUNDS, torch.float64)
     assert lattice.values.dtype == torch.float32
     # Half a unit in the last place of float32, for distances and positions up to 2.
@@ -205,8 +197,8 @@ def test_a_hole_leaves_the_inside_inside() -> None:
     ball = trimesh.creation.icosphere(3, 0.5)
     hole = trimesh.Trimesh(ball.vertices, ball.faces[ball.triangles_center[:, 2] < 0.42])
     assert not hole.is_watertight
-    signs = mesh_to_lattice(hole, 24, BOUNDS).values < 0
-    closed = mesh_to_lattice(ball, 24, BOUNDS).values < 0
+    signs = Lattice.from_mesh(hole, 24, BOUNDS).values < 0
+    closed = Lattice.from_mesh(ball, 24, BOUNDS).values < 0
     away = Lattice.sphere(0.25, (0, 0, 0.5), resolution=24, bounds=BOUNDS).values > 0
     assert torch.equal(signs[away], closed[away])
 
@@ -215,7 +207,7 @@ def test_a_cavity_is_outside() -> None:
     shell = difference(box((0.5, 0.5, 0.5)), box((0.3, 0.3, 0.3)))
     outer, inner = trimesh.creation.box((1, 1, 1)), trimesh.creation.box((0.6, 0.6, 0.6))
     inner.invert()
-    lattice = mesh_to_lattice(trimesh.util.concatenate(outer, inner), (14, 16, 18), BOUNDS)
+    lattice = Lattice.from_mesh(trimesh.util.concatenate(outer, inner), (14, 16, 18), BOUNDS)
     assert torch.equal(
         lattice.values < 0, Lattice.from_function(shell, (14, 16, 18), BOUNDS).values < 0
     )
@@ -235,7 +227,7 @@ def test_the_default_box_has_cubic_cells_and_the_margin_asked_for() -> None:
 
 def test_lattice_to_mesh_to_lattice() -> None:
     lattice = Lattice.from_function(torus(0.5, 0.25), 40)
-    again = mesh_to_lattice(extract_mesh(lattice), 40, lattice.bounds)
+    again = Lattice.from_mesh(extract_mesh(lattice), 40, lattice.bounds)
     h = float(lattice.spacing[0])
     # A chord of length √3 h is off a circle of radius 0.25 by at most (√3 h)²/(8 · 0.25).
     near = lattice.values.abs() < 0.2
@@ -259,9 +251,9 @@ def test_meshes_without_a_surface_are_refused(mesh: trimesh.Trimesh, words: str)
 def test_bad_boxes_and_resolutions_are_refused() -> None:
     mesh = trimesh.creation.box()
     with pytest.raises(ValueError, match="bounds: need"):
-        mesh_to_lattice(mesh, 8, [[1, 1, 1], [0, 0, 0]])
+        Lattice.from_mesh(mesh, 8, [[1, 1, 1], [0, 0, 0]])
     with pytest.raises(ValueError, match="resolution: need"):
-        mesh_to_lattice(mesh, 1)
+        Lattice.from_mesh(mesh, 1)
 
 
 # ---------------------------------------------------------------------- files

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from multiview.photo.appearance import Appearance
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.noise import CLEAN, DOUBLE, smoothness_under_noise
+from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from multiview.recipes import NewtonLevel, NewtonRecipe
 from multiview.scenes import load_scene

@@ -12,12 +12,15 @@ import trimesh
 from occupancy_tiny import write_samples, write_solids
 
 from sdfrender.errors import InputError
-from sdfrender.meshes.mesh import save_mesh
+from sdfrender.geometry.mesh_files import save_mesh
 from singleview.data.layouts.onet import read_onet
-from singleview.data.samples import BOX, HALF_BOX, Samples, open_samples, voxel_at, voxels
-from singleview.data.shards import SamplePointsConfig, sample_points
+from singleview.data.open import open_samples
+from singleview.data.samples import BOX, HALF_BOX, Samples, voxel_at, voxels
+from singleview.from_meshes.sample_points import SamplePointsConfig, sample_points
+from singleview.measures.occupancy import best_threshold, extract, iou_at
 from singleview.models import build_model
 from singleview.models.encoders import Code, ImageEncoder, Neighbours, VoxelEncoder
+from singleview.models.observations import Observer
 from singleview.models.occupancy import (
     ConditionalNorm,
     Decoder,
@@ -27,8 +30,6 @@ from singleview.models.occupancy import (
     paper_shape,
     small_shape,
 )
-from singleview.data.observations import Observer
-from singleview.measures.occupancy import best_threshold, extract, iou_at
 
 KINDS: tuple[Input, ...] = ("image", "points", "voxels", "none", "index")
 

@@ -13,16 +13,16 @@ from occupancy_tiny import train_occupancy, write_samples, write_solids
 from tiny_training import read_rows
 
 from sdfrender.errors import InputError
-from sdfrender.meshes.mesh import load_mesh
+from sdfrender.geometry.mesh_files import load_mesh
 from singleview import cli
-from singleview.training.checkpoint import load_model
 from singleview.config import OccupancyConfig, TrainConfig
-from singleview.data.render_dataset import RenderDatasetConfig, render_dataset
-from singleview.data.samples import open_samples
-from singleview.training.distributed import Job
-from singleview.training.learners.occupancy import OccupancyLearner
+from singleview.data.open import open_samples
+from singleview.from_meshes.render_dataset import RenderDatasetConfig, render_dataset
 from singleview.models import OccupancyNetwork
 from singleview.run_folder import RunFolder
+from singleview.training.checkpoint import load_model
+from singleview.training.distributed import Job
+from singleview.training.learners.occupancy import OccupancyLearner
 
 ONE = Job(0, 1, torch.device("cpu"))
 

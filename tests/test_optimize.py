@@ -10,9 +10,7 @@ import tiny
 import torch
 from torch import Tensor
 
-from multiview.photo.appearance import Appearance
-from multiview.optimize.energy import Terms, Weights, energy
-from multiview.surgery.floaters import remove_floaters
+from multiview.optimize.energy import Terms, energy
 from multiview.optimize.greedy import (
     LARGEST_STEP,
     UPDATES_ABOVE,
@@ -21,8 +19,11 @@ from multiview.optimize.greedy import (
     greedy_pass,
     shuffled_pass,
 )
+from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
+from multiview.recipes import Weights
 from multiview.scenes import Scene
+from multiview.surgery.floaters import remove_floaters
 from sdfrender import Cameras, Headlight, Lattice, Lighting, render
 from sdfrender.geometry.primitives import sphere, torus, union
 

@@ -12,11 +12,8 @@ import tiny
 import torch
 from scipy.spatial.transform import Rotation
 
-from multiview.photo.appearance import Appearance
 from multiview.config import FitConfig
-from multiview.optimize.energy import Weights
-from multiview.photo.targets import Targets
-from multiview.optimize.poses import (  
+from multiview.optimize.poses import (
     Corrections,
     description,
     from_description,
@@ -24,6 +21,9 @@ from multiview.optimize.poses import (
     rotation_matrices,
     without_common_motion,
 )
+from multiview.photo.appearance import Appearance
+from multiview.photo.targets import Targets
+from multiview.recipes import Weights
 from multiview.results.results import evaluate_run
 from multiview.scenes import load_scene
 from sdfrender import Cameras, InputError, render

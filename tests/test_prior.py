@@ -14,7 +14,6 @@ import torch
 from tiny_family import bench, family
 from torch import Tensor
 
-from multiview.results import results
 from multiview.config import FitConfig
 from multiview.fit import fit
 from multiview.optimize.band import Band
@@ -22,6 +21,7 @@ from multiview.optimize.hold import Hold
 from multiview.prior.placed_shape import PLACEMENT, PlacedShape, Placement
 from multiview.prior.search import Rung, upright
 from multiview.recipes import RECIPES, NewtonRecipe
+from multiview.results import results
 from multiview.run_folder import RunFolder
 from sdfrender import (
     Cameras,
@@ -33,8 +33,8 @@ from sdfrender import (
     metrics,
     render,
 )
-from sdfrender.latent.field import FieldShape, LatentField
 from sdfrender.io.scene_writer import RenderedScene, write_scene
+from sdfrender.latent.field import FieldShape, LatentField
 
 BOUNDS = torch.tensor([[2.0, -1.0, -3.0], [5.0, 1.5, 0.0]])
 

@@ -8,9 +8,9 @@ import torch
 import trimesh
 from torch import Tensor
 
+from sdfrender.rendering.raytrace import MeshTracer, raytrace
 from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import Directional, Headlight, Lighting
-from sdfrender.rendering.raytrace import MeshTracer, raytrace
 
 AMBIENT = Lighting(ambient=1.0, headlight=None)
 

@@ -11,21 +11,22 @@ import torch
 from numpy.typing import NDArray
 from test_gauss_newton import BAND, COLORED, WEIGHTS, ball, photographs, with_sh
 
-from multiview.photo.albedo import PULL
-from multiview.photo.appearance import Appearance, Model
-from multiview.optimize.energy import Weights, pixel_weights, residuals
+from multiview.optimize.energy import pixel_weights, residuals
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.normal_equations import LeastSquares
 from multiview.optimize.recoloring import SMOOTHNESS, Recoloring
+from multiview.photo.albedo import PULL
+from multiview.photo.appearance import Appearance, Model
 from multiview.photo.targets import Targets
+from multiview.photo.unknown_light import FixedTo
 from multiview.recipes import (
     NewtonLevel,
     NewtonRecipe,
+    Weights,
     best,
     for_colors,
     sdfdiff,
 )
-from multiview.photo.unknown_light import FixedTo
 from sdfrender import Lattice, Lighting, render
 
 Doubles = NDArray[np.float64]

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.primitives import SDF, box, sphere, torus, union
-from sdfrender.geometry.redistance import redistance
 
 BOUNDS = ((-1.0, -0.8, -1.2), (1.1, 1.0, 0.9))
 
@@ -68,7 +67,7 @@ lattices = st.builds(
 @settings(max_examples=150, deadline=None)
 @given(lattice=lattices, band=st.sampled_from([0.0, 1.2, 3.0]))
 def test_the_surface_stays_bit_for_bit(lattice: Lattice, band: float) -> None:
-    result = redistance(lattice, band)
+    result = lattice.redistance(band)
     before, after = holding_surface(lattice.values), holding_surface(result.values)
     assert torch.equal(before, after)
     assert torch.equal(corners(lattice.values)[:, before], corners(result.values)[:, before])
@@ -79,7 +78,7 @@ def test_the_surface_stays_bit_for_bit(lattice: Lattice, band: float) -> None:
 @given(lattice=lattices)
 def test_the_rest_solves_the_upwind_scheme(lattice: Lattice) -> None:
     """The scheme has one solution, so this checks the sweeps against every other solver of it."""
-    result = redistance(lattice, frozen_band=0.0)
+    result = lattice.redistance(frozen_band=0.0)
     kept = np.zeros(lattice.resolution, dtype=bool)
     for i, j, k in np.argwhere(holding_surface(lattice.values).numpy()):
         kept[i : i + 2, j : j + 2, k : k + 2] = True
@@ -106,7 +105,7 @@ def test_distances_are_first_order(solid: SDF) -> None:
         exact = Lattice.from_function(solid, resolution, BOUNDS, dtype=torch.float64)
         h = float(exact.spacing.max())
         steep = torch.where(exact.values.abs() < 2 * h, 1.0, 3.0) * exact.values
-        result = redistance(exact.with_values(steep))
+        result = exact.with_values(steep).redistance()
         return float((result.values - exact.values).abs().max()), h
 
     (coarse, H), (fine, h) = worst((24, 31, 37)), worst((47, 61, 73))
@@ -122,7 +121,7 @@ def test_a_plane_along_the_axes_is_exact() -> None:
         lambda p: 5 * (p[..., 2] - 0.03), (5, 6, 41), BOUNDS, dtype=torch.float64
     )
     z = lattice.vertices[..., 2]
-    result = redistance(lattice, frozen_band=0.0).values
+    result = lattice.redistance(frozen_band=0.0).values
     kept = int(holding_surface(lattice.values)[0, 0].nonzero())
     h = float(lattice.spacing[2])
     steps = torch.arange(41).double()
@@ -146,20 +145,20 @@ def test_frozen_band_reaches_only_as_far_as_it_says() -> None:
     lattice = Lattice.sphere(0.3, resolution=33, dtype=torch.float64)
     values = lattice.values.clone()
     values[2, 2, 2] = 0.01
-    result = redistance(lattice.with_values(values), frozen_band=1.2)
+    result = lattice.with_values(values).redistance(frozen_band=1.2)
     assert float(result.values[2, 2, 2]) == pytest.approx(float(lattice.values[2, 2, 2]), abs=0.1)
     # Next to the surface the band is what decides whether a vertex is kept.
     row = lattice.with_values(lattice.values * 0.5)  # too flat, so that what is kept shows
     h = float(row.spacing[0])
     outside = (row.values > 0) & (row.values < 1.2 * h) & (lattice.values < 2 * h)
-    assert torch.equal(redistance(row, 1.2).values[outside], row.values[outside])
-    assert not torch.equal(redistance(row, 0.0).values[outside], row.values[outside])
+    assert torch.equal(row.redistance(1.2).values[outside], row.values[outside])
+    assert not torch.equal(row.redistance(0.0).values[outside], row.values[outside])
 
 
 def test_without_a_surface_nothing_changes() -> None:
     for sign in (-1.0, 1.0):
         values = sign * (1 + torch.rand(4, 5, 6, generator=torch.Generator().manual_seed(0)))
-        assert torch.equal(redistance(Lattice(values, torch.tensor(BOUNDS))).values, values)
+        assert torch.equal(Lattice(values, torch.tensor(BOUNDS)).redistance().values, values)
 
 
 def test_a_batch_is_its_lattices_one_by_one() -> None:
@@ -169,16 +168,16 @@ def test_a_batch_is_its_lattices_one_by_one() -> None:
         torch.ones(9, 10, 11),
         Lattice.from_function(union(sphere(0.3), box((0.9, 0.1, 0.1))), (9, 10, 11), BOUNDS).values,
     ]
-    batch = redistance(Lattice(torch.stack(fields), box_)).values
+    batch = Lattice(torch.stack(fields), box_).redistance().values
     for b, field in enumerate(fields):
-        assert torch.equal(batch[b], redistance(Lattice(field, box_)).values)
+        assert torch.equal(batch[b], Lattice(field, box_).redistance().values)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_type_and_box_are_kept_and_the_result_is_detached(dtype: torch.dtype) -> None:
     lattice = Lattice.sphere(0.5, resolution=(8, 9, 10), dtype=dtype)
     lattice = lattice.with_values((lattice.values * 2).requires_grad_())
-    result = redistance(lattice)
+    result = lattice.redistance()
     assert result.values.dtype == dtype
     assert result.values.shape == lattice.values.shape
     assert torch.equal(result.bounds, lattice.bounds)
@@ -190,10 +189,13 @@ def test_type_and_box_are_kept_and_the_result_is_detached(dtype: torch.dtype) ->
 @pytest.mark.parametrize("band", [-1.0, float("nan"), float("inf")])
 def test_a_bad_band_is_refused(band: float) -> None:
     with pytest.raises(ValueError, match="frozen_band: need a finite number"):
-        redistance(Lattice.sphere(0.5, resolution=4), band)
+        Lattice.sphere(0.5, resolution=4).redistance(band)
 
 
 def test_importing_compiles_nothing() -> None:
-    code = "import sdfrender.geometry.redistance as r; print(r._sweep.signatures, r._upwind.signatures)"
+    code = (
+        "import sdfrender.geometry.redistance as r; "
+        "print(r._sweep.signatures, r._upwind.signatures)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[] []"

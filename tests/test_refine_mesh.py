@@ -9,10 +9,10 @@ import trimesh
 from torch import Tensor
 
 from sdfrender.errors import InputError
-from sdfrender.meshes.mise import extract_field
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.primitives import sphere, torus, union
-from sdfrender.meshes.refine import (  
+from sdfrender.meshes.mise import extract_field
+from sdfrender.meshes.refine import (
     RefineMeshSettings,
     points_on_faces,
     refine_mesh,

@@ -12,13 +12,13 @@ import torch
 import trimesh
 
 from sdfrender.cli import main
-from sdfrender.errors import InputError
-from sdfrender.files.atomic import save_lattice
-from sdfrender.geometry.lattice import Lattice
-from sdfrender.meshes.mesh import load_mesh
-from sdfrender.files.pngs import read_png
-from sdfrender.geometry.primitives import torus
 from sdfrender.commands.render import RenderConfig, place_cameras, render_scene
+from sdfrender.errors import InputError
+from sdfrender.files.pngs import read_png
+from sdfrender.geometry.lattice import Lattice
+from sdfrender.geometry.mesh_files import load_mesh
+from sdfrender.geometry.primitives import torus
+from sdfrender.io.lattices import save_lattice
 
 TINY = ["--width", "24", "--height", "18", "--supersampling", "1"]
 

@@ -21,9 +21,9 @@ import tiny
 import torch
 
 from multiview import cli
-from multiview.results.evaluate import ViewScore
 from multiview.photo.targets import Targets
 from multiview.recipes import RECIPES
+from multiview.results.evaluate import ViewScore
 from multiview.results.report import views
 from multiview.results.report.pictures import BRIGHTER, DARKER, EQUAL, EXTRA, MISSING, difference
 from multiview.results.report.views import explain

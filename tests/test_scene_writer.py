@@ -14,19 +14,19 @@ import trimesh
 from hypothesis import given, settings
 
 from multiview.scenes import load_scene
-from sdfrender.view.cameras import Cameras
 from sdfrender.errors import InputError
-from sdfrender.view.lighting import Directional, Headlight, Lighting
-from sdfrender.meshes.mesh import load_mesh
 from sdfrender.files.pngs import read_png
-from sdfrender.rendering.raytrace import raytrace
-from sdfrender.io.scene_writer import (  
+from sdfrender.geometry.mesh_files import load_mesh
+from sdfrender.io.scene_writer import (
     RenderedScene,
     lighting_to_dict,
     straight_rgba,
     transforms,
     write_scene,
 )
+from sdfrender.rendering.raytrace import raytrace
+from sdfrender.view.cameras import Cameras
+from sdfrender.view.lighting import Directional, Headlight, Lighting
 
 LIGHT = Lighting(
     ambient=0.05,

@@ -14,10 +14,10 @@ import tiny
 import torch
 
 from multiview import cli
-from multiview.photo.appearance import Appearance
 from multiview.config import FitConfig
 from multiview.fit import fit
 from multiview.optimize.sdfdiff import SdfDiff, energy
+from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from multiview.recipes import RECIPES, SdfDiffLevel, SdfDiffRecipe, sdfdiff
 from multiview.scenes import load_scene

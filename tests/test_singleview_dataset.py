@@ -7,7 +7,7 @@ from singleview_tiny import RESOLUTION, SIZE, VIEWS, tiny_dataset
 from sdfrender import Lattice, render
 from sdfrender.errors import InputError
 from singleview.data.dataset import Dataset
-from singleview.data.layouts.layouts import resized
+from singleview.data.resize import resized
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,10 @@ from sdfrender import Cameras, Lattice, extract_mesh, render
 from sdfrender.errors import InputError
 from sdfrender.geometry.primitives import box
 from singleview import cli
-from singleview.measures import tables
-from singleview.evaluate.baselines import (  
+from singleview.data.dataset import Dataset
+from singleview.data.hull import outline_distance, visual_hull
+from singleview.data.stretched import stretched, stretched_copies
+from singleview.evaluate.baselines import (
     Method,
     baselines,
     hull,
@@ -22,12 +24,10 @@ from singleview.evaluate.baselines import (
     nearest_neighbour,
     oracle_neighbour,
 )
-from singleview.data.dataset import Dataset
-from singleview.data.render_dataset import RenderDatasetConfig, render_dataset
-from singleview.data.stretched import stretched, stretched_copies
 from singleview.evaluate.evaluate import EvaluateConfig, evaluate_method, spread_views
-from singleview.data.hull import outline_distance, visual_hull
-from singleview.measures.shapes import (  
+from singleview.from_meshes.render_dataset import RenderDatasetConfig, render_dataset
+from singleview.measures import tables
+from singleview.measures.shapes import (
     inside,
     occupancy_iou,
     rendered_silhouette_iou,

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from sdfrender import Cameras, Lattice, render
 from sdfrender.errors import InputError
 from sdfrender.geometry.primitives import box, union
-from singleview.data.dataset import Dataset, open_dataset
+from singleview.data.dataset import Dataset
 from singleview.data.layouts.nmr import nmr_cameras
+from singleview.data.open import open_dataset
 from singleview.measures.shapes import occupancy_iou, true_inside
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

@@ -8,7 +8,7 @@ import torch
 
 from sdfrender import Cameras, Lattice, render
 from sdfrender.geometry import energies
-from singleview.training.losses import (  
+from singleview.training.losses import (
     Losses,
     Weights,
     image_losses,

@@ -11,12 +11,12 @@ from singleview_tiny import tiny_dataset
 
 from sdfrender import Cameras, InputError, Lattice, Lighting, load_lattice, load_mesh, render
 from sdfrender.files.pngs import read_png, write_png
-from singleview.training.batches import Sampler
-from singleview.training.checkpoint import load_model, save_model
 from singleview.config import PredictConfig, TrainConfig
 from singleview.models import Small
 from singleview.pictures.input_pictures import frame, load_picture, resize
 from singleview.predict.predict import load_predictor, predict
+from singleview.training.batches import Sampler
+from singleview.training.checkpoint import load_model, save_model
 from singleview.training.refine import RefineSettings, Rig, camera_numbers, refine, teach_cameras
 from singleview.training.validate import iou
 

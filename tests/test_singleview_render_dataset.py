@@ -13,18 +13,19 @@ from singleview_tiny import write_meshes
 
 from sdfrender import Lattice, render
 from sdfrender.errors import InputError
-from sdfrender.meshes.metrics import silhouette_iou
 from sdfrender.files.pngs import read_png
+from sdfrender.meshes.metrics import silhouette_iou
 from singleview import cli
-from singleview.data.dataset import Dataset, open_dataset
+from singleview.data.dataset import Dataset
 from singleview.data.meshes import (
     canonical_mesh,
     find_meshes,
     protocol_split,
     random_split,
 )
-from singleview.data.render_dataset import RenderDatasetConfig, render_dataset
-from singleview.data.rigs import ELEVATIONS_DEG, rig_cameras
+from singleview.data.open import open_dataset
+from singleview.from_meshes.render_dataset import RenderDatasetConfig, render_dataset
+from singleview.from_meshes.rigs import ELEVATIONS_DEG, rig_cameras
 
 QUICK = {"size": 24, "views": 4, "resolution": 24, "supersampling": 3, "jobs": 1}
 

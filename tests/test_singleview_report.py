@@ -22,16 +22,17 @@ from tiny_training import train_tiny, write_dataset
 
 import singleview.cli
 from sdfrender import Cameras, InputError, Lattice
-from singleview.measures import tables
-from singleview.training.checkpoint import load_model
 from singleview.data.dataset import Dataset
 from singleview.data.distances import Distances
+from singleview.measures import tables
 from singleview.predict.predict import Predictor
 from singleview.report import curves
 from singleview.report.dots import draw_points
 from singleview.report.family import SEEN, Family, strips, surface_near
-from singleview.report.gallery import SIDES, Pictures, open_gallery
+from singleview.report.galleries import open_gallery
+from singleview.report.gallery import SIDES, Pictures
 from singleview.report.page import write_report
+from singleview.training.checkpoint import load_model
 
 WAIT = 20_000  # milliseconds, for a busy machine
 

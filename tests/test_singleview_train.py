@@ -18,18 +18,18 @@ from tiny_training import read_rows, train_tiny, write_dataset
 from sdfrender import Cameras, InputError, Lattice, render
 from sdfrender.geometry.primitives import capsule
 from singleview.augment import augment
-from singleview.training import batches, prepare
-from singleview.training.batches import Sampler, halved, jitter
+from singleview.augment.warps import WarpSettings, random_warp, surface_points, warp_lattice
 from singleview.config import TrainConfig
 from singleview.data.dataset import unit
+from singleview.predict.predict import load_predictor
+from singleview.training import batches, prepare
+from singleview.training.batches import Sampler, halved, jitter
 from singleview.training.distributed import Job
 from singleview.training.fitting import FitLevel, FitRecipe, fit_lattice, hollow, silhouette_hull
 from singleview.training.learners.sdfdiff import compare
-from singleview.predict.predict import load_predictor
 from singleview.training.schedule import schedule
 from singleview.training.state import State
 from singleview.training.validate import iou, resized
-from singleview.augment.warps import WarpSettings, random_warp, surface_points, warp_lattice
 
 ONE = Job(0, 1, torch.device("cpu"))
 QUICK = FitRecipe(trial=FitLevel(10, 1, 0.3), levels=(FitLevel(12, 1, 1.0),), walls=(0.1,))
@@ -119,7 +119,8 @@ def test_a_run_interrupted_before_its_first_validation_goes_on(
 
 def test_training_stops_when_validation_does_not_improve(objects: Path, tmp_path: Path) -> None:
     with patch(
-        "singleview.training.learners.sdfdiff.validate", return_value={"iou_32": 0.1, "silhouette_iou": 0.1}
+        "singleview.training.learners.sdfdiff.validate",
+        return_value={"iou_32": 0.1, "silhouette_iou": 0.1},
     ):
         metrics = train_tiny(objects, tmp_path / "run", steps=50, evaluate_every=2, patience=3)
     assert metrics["steps"] == 8  # the first is the best, then three without progress

@@ -9,12 +9,12 @@ from singleview_tiny import tiny_dataset
 from sdfrender import Cameras, Lattice, render
 from sdfrender.geometry.primitives import capsule
 from singleview.augment import augment
-from singleview.training.batches import Sampler
-from singleview.config import TrainConfig
-from singleview.training.distributed import Job
-from singleview.training.learners.sdfdiff import predict
 from singleview.augment.symmetry import X, Z, agreeing, mirror_signs, mirrored, side_axes
 from singleview.augment.warps import Warp, WarpSettings, random_warp
+from singleview.config import TrainConfig
+from singleview.training.batches import Sampler
+from singleview.training.distributed import Job
+from singleview.training.learners.sdfdiff import predict
 
 ONE = Job(0, 1, torch.device("cpu"))
 

@@ -22,10 +22,10 @@ from scipy.ndimage import binary_dilation
 from torch import Tensor
 
 from multiview import cli
-from multiview.texture import texture_fit
 from multiview.photo.targets import Targets
+from multiview.texture import texture_fit
 from multiview.texture.surface_colors import SURE, SurfacePoints, surface_colors, vertex_colors
-from multiview.texture.texture import (  
+from multiview.texture.texture import (
     TexturedMesh,
     bake,
     colored_vertices,
@@ -35,10 +35,10 @@ from multiview.texture.texture import (
 )
 from multiview.texture.texture import view_psnr as psnr_of
 from sdfrender import Cameras, InputError
+from sdfrender.geometry.mesh_files import load_mesh
 from sdfrender.meshes.atlas import Atlas, pad, sample_image, unwrap
 from sdfrender.meshes.colors import save_colored_mesh, save_textured_mesh
-from sdfrender.meshes.mesh import load_mesh
-from sdfrender.rendering.rasterize import Fragments, rasterize_flat, rasterize_mesh
+from sdfrender.meshes.rasterize import Fragments, rasterize_flat, rasterize_mesh
 from sdfrender.rendering.raytrace import MeshTracer
 
 Floats = NDArray[np.float64]

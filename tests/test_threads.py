@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from sdfrender.engines.common.threads import run_all
+from sdfrender.kernels.threads import run_all
 
 
 def test_results_are_in_order_and_each_item_is_worked_on_once() -> None:

@@ -4,13 +4,12 @@ import pytest
 import tiny
 import torch
 
-from multiview.photo.appearance import Appearance
-from multiview.optimize.energy import Weights
 from multiview.optimize.gauss_newton import BAND, GaussNewton
 from multiview.optimize.normal_equations import LeastSquares
+from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from multiview.photo.turns import take_turns
-from multiview.recipes import NewtonLevel, NewtonRecipe
+from multiview.recipes import NewtonLevel, NewtonRecipe, Weights
 from sdfrender import Cameras, render
 from sdfrender.view.lighting import Headlight, Lighting
 

@@ -11,13 +11,13 @@ import tiny
 import torch
 from torch import Tensor
 
+from multiview.config import FitConfig
 from multiview.photo.appearance import MODELS, Appearance
 from multiview.photo.choose_appearance import Look, candidates, choose_look, halves
-from multiview.config import FitConfig
 from multiview.photo.known_light import ESTIMATED
 from multiview.photo.targets import Targets
-from multiview.results.results import evaluate_run
 from multiview.photo.unknown_light import FIXED_TO, FixedTo
+from multiview.results.results import evaluate_run
 from sdfrender import Cameras, InputError, Lighting, render
 from sdfrender.view.lighting import turned_sh
 

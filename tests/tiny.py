@@ -17,12 +17,11 @@ from unittest.mock import patch
 
 import torch
 
-from multiview.config import FitConfig
-from multiview.fit import fit
 from multiview import coarse_to_fine
 from multiview.coarse_to_fine import Fit
-from multiview.optimize.energy import Weights
-from multiview.recipes import RECIPES, AdamRecipe, Level, NewtonLevel, NewtonRecipe, Recipe
+from multiview.config import FitConfig
+from multiview.fit import fit
+from multiview.recipes import RECIPES, AdamRecipe, Level, NewtonLevel, NewtonRecipe, Recipe, Weights
 from sdfrender import Cameras, Directional, Headlight, Lattice, Lighting, extract_mesh, render
 from sdfrender.geometry.primitives import torus
 from sdfrender.io.scene_writer import RenderedScene, write_scene

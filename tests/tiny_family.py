@@ -8,8 +8,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from sdfrender.latent.field import FieldShape, LatentField
 from sdfrender.geometry.primitives import SDF, box, union
+from sdfrender.latent.field import FieldShape, LatentField
 
 HEIGHTS, DEPTHS = (0.3, 0.5, 0.7), (0.25, 0.45, 0.65)  # half sides; the longest is 0.75
 

@@ -19,9 +19,9 @@ from multiview.benchmark.table import Row, markdown
 from multiview.config import FitConfig, Preset, Start
 from multiview.fit import fit
 from multiview.hull import visual_hull
+from multiview.photo.unknown_light import FixedTo
 from multiview.run_folder import holds_run
 from multiview.scenes import load_scene
-from multiview.photo.unknown_light import FixedTo
 from sdfrender import InputError, extract_mesh, load_mesh, metrics
 from sdfrender.files.atomic import one_line, read_bytes, write_bytes, write_json
 

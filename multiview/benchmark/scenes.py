@@ -28,9 +28,9 @@ from multiview.benchmark.paint import painted
 from multiview.photo.unknown_light import FixedTo
 from sdfrender import Cameras, InputError, Lighting, load_mesh
 from sdfrender.files.atomic import read_bytes
-from sdfrender.view.lighting import Directional, Headlight
-from sdfrender.rendering.raytrace import raytrace
 from sdfrender.io.scene_writer import RenderedScene, write_scene
+from sdfrender.rendering.raytrace import raytrace
+from sdfrender.view.lighting import Directional, Headlight
 
 LONGEST_SIDE = 1.5
 BOUNDS = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))

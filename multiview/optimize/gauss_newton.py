@@ -14,16 +14,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from multiview.photo.appearance import SMOOTHNESS, Appearance
 from multiview.optimize.energy import Terms
 from multiview.optimize.hold import Hold
-from multiview.optimize.normal_equations import LeastSquares
 from multiview.optimize.noise import smoothness_under_noise
+from multiview.optimize.normal_equations import LeastSquares
+from multiview.photo.appearance import SMOOTHNESS, Appearance
 from multiview.photo.targets import Targets
 from multiview.photo.turns import take_turns
 from multiview.recipes import NewtonLevel, NewtonRecipe
 from sdfrender import Lattice
-from sdfrender.geometry.redistance import redistance
 
 BAND = 3.2  # half width of the band of unknowns, cells
 REACH = 6.0  # how far distances are kept up, cells
@@ -96,7 +95,7 @@ class GaussNewton:
         )
         step = step.clip(-self.level.largest_step, self.level.largest_step)
         moved = self.lattice.values + problem.band.scatter(step)
-        self.lattice = redistance(self.lattice.with_values(moved), reach=self.reach)
+        self.lattice = self.lattice.with_values(moved).redistance(reach=self.reach)
         return problem.terms
 
     def run_pass(self, index: int) -> Iterator[tuple[list[int], Terms]]:

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from multiview.optimize.energy import Terms, energy
 from multiview.photo.appearance import Appearance
-from multiview.optimize.energy import Terms, Weights, energy
 from multiview.photo.targets import Targets
-from multiview.recipes import AdamRecipe
+from multiview.recipes import AdamRecipe, Weights
 from sdfrender import Lattice
 
 UPDATES_ABOVE = 20  # SDFDiff §5: most updates of a view that is worse than average

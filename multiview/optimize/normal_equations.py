@@ -20,11 +20,9 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg
 from torch import Tensor
 
-from multiview.photo.appearance import Appearance
 from multiview.optimize.band import Band
 from multiview.optimize.energy import (
     Terms,
-    Weights,
     carve_points,
     pixel_weights,
     pixels_in_cells,
@@ -34,7 +32,9 @@ from multiview.optimize.energy import (
 )
 from multiview.optimize.hold import Hold
 from multiview.optimize.recoloring import Recoloring
+from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
+from multiview.recipes import Weights
 from sdfrender import Lattice, linearize
 
 Floats = NDArray[np.float32]

@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from multiview.optimize.energy import pixel_weights, residuals
 from multiview.photo.appearance import Appearance
-from multiview.optimize.energy import Weights, pixel_weights, residuals
 from multiview.photo.targets import Targets
+from multiview.recipes import Weights
 from multiview.scenes import Scene
 from sdfrender import Cameras, Lattice
 

@@ -23,11 +23,11 @@ from multiview.photo.albedo import PULL, differences
 from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from sdfrender import Lattice, Rendering
-from sdfrender.engines.common.compiled import kernel
 from sdfrender.engines.cpu.jacobian.linear_apply import lane_weights
-from sdfrender.engines.common.padding import slabs
-from sdfrender.engines.common.threads import run_all
 from sdfrender.geometry.trilinear import corner_offsets
+from sdfrender.kernels.compiled import kernel
+from sdfrender.kernels.padding import slabs
+from sdfrender.kernels.threads import run_all
 
 SMOOTHNESS = 0.02  # ρ of the albedo: less than what is taken up then has, so that it holds less
 
@@ -38,7 +38,8 @@ Ints = NDArray[np.int32]
 class Recoloring:
     """The derivative of images in a lattice of albedo, and what holds the albedo smooth.
 
-    The energy in the colours is that of `multiview.photo.albedo`, in the units of the images' weights.
+    The energy in the colours is that of `multiview.photo.albedo`, in the units of the images'
+    weights.
 
     Args:
         lattice: the shape.

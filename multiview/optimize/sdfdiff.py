@@ -20,9 +20,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from multiview.photo.appearance import Appearance
 from multiview.optimize.energy import Terms
 from multiview.optimize.greedy import Optimizer
+from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from multiview.recipes import SdfDiffLevel, SdfDiffRecipe
 from sdfrender import Lattice, Rendering, render

@@ -18,10 +18,10 @@ from scipy.sparse.linalg import LinearOperator, cg
 from torch import Tensor
 
 from sdfrender import Lattice
-from sdfrender.engines.common.compiled import kernel
-from sdfrender.engines.common.padding import slabs
-from sdfrender.engines.common.threads import run_all
-from sdfrender.engines.common.trilinear_cell import weights
+from sdfrender.kernels.compiled import kernel
+from sdfrender.kernels.padding import slabs
+from sdfrender.kernels.threads import run_all
+from sdfrender.kernels.trilinear_cell import weights
 
 Floats = NDArray[np.float32]
 

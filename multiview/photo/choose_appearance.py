@@ -13,9 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from multiview.photo.appearance import MODELS, Appearance, Model
 from multiview.config import FitConfig
 from multiview.hull import visual_hull
+from multiview.photo.appearance import MODELS, Appearance, Model
 from multiview.photo.targets import Targets
 from multiview.photo.turns import take_turns
 from multiview.photo.unknown_light import FIXED_TO, FixedTo, UnknownLight

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from multiview.scenes import Scene
 from multiview.photo.unknown_light import FixedTo
+from multiview.scenes import Scene
 from sdfrender import InputError, Lighting
 from sdfrender.io.lights import read_lighting
 

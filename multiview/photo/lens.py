@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sdfrender.engines.common.compiled import lane_kernel
-from sdfrender.engines.common.padding import slabs
-from sdfrender.engines.common.threads import run_all
+from sdfrender.kernels.compiled import lane_kernel
+from sdfrender.kernels.padding import slabs
+from sdfrender.kernels.threads import run_all
 
 LEAST = 0.25  # pixels; a narrower Gaussian changes nothing
 REACH = 3.0  # standard deviations

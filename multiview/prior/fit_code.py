@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multiview.photo.appearance import Appearance
-from multiview.optimize.energy import Weights
 from multiview.optimize.normal_equations import LeastSquares
+from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from multiview.prior.placed_shape import PLACEMENT, PlacedShape, Placement
+from multiview.recipes import Weights
 from sdfrender.latent.field import LatentField
 
 BAND = 3.2  # half width of the band in which values matter to the images, cells

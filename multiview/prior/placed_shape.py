@@ -16,8 +16,8 @@ from torch import Tensor
 
 from multiview.optimize.poses import rotation_matrices
 from sdfrender import Lattice
+from sdfrender.geometry.grid import grid_points
 from sdfrender.latent.field import CHUNK, LatentField
-from sdfrender.geometry.trilinear import grid_points
 
 PLACEMENT = 7  # unknowns of a placement
 

@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from multiview.photo.appearance import Appearance
 from multiview.config import Up
 from multiview.hull import visual_hull
-from multiview.optimize.energy import Weights
 from multiview.optimize.normal_equations import LeastSquares
+from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from multiview.prior.fit_code import BAND, CodeFit, Likely
 from multiview.prior.placed_shape import PlacedShape, Placement
+from multiview.recipes import Weights
 from sdfrender import InputError, Lattice
+from sdfrender.geometry.grid import UNIT_BOX, samples_per_axis
 from sdfrender.latent.field import LONGEST_SIDE, LatentField
-from sdfrender.geometry.lattice import UNIT_BOX, samples_per_axis
 
 CODES = 24  # known shapes that are tried, at most
 HEADINGS = 4

@@ -16,10 +16,10 @@ from multiview.prior.search import Found, search
 from multiview.run_folder import RunFolder
 from sdfrender import extract_mesh, save_mesh
 from sdfrender.files.atomic import read_bytes, write_json
-from sdfrender.latent.field import LatentField
-from sdfrender.geometry.lattice import samples_per_axis
-from sdfrender.meshes.mesh import keep_bodies
 from sdfrender.files.tensors import expect
+from sdfrender.geometry.grid import samples_per_axis
+from sdfrender.latent.field import LatentField
+from sdfrender.meshes.extraction import keep_bodies
 
 MESH = "prior.ply"
 

@@ -11,23 +11,23 @@ from typing import Any
 
 import trimesh
 
-from multiview.photo import exposure
-from multiview.optimize import poses
-from multiview.photo.appearance import Appearance
+from multiview.coarse_to_fine import Fit
 from multiview.config import FitConfig
+from multiview.optimize import poses
+from multiview.photo import exposure
+from multiview.photo.appearance import Appearance
+from multiview.photo.known_light import choose_light
+from multiview.photo.targets import Targets
 from multiview.results.evaluate import ViewScore, mean_scores, score_views
 from multiview.results.film import write_film
-from multiview.photo.known_light import choose_light
-from multiview.coarse_to_fine import Fit
-from multiview.surgery.floaters import remove_floaters
-from multiview.photo.targets import Targets
 from multiview.results.report.forming import stages
 from multiview.results.report.page import write_report
+from multiview.results.textured_files import save_photographed, save_texture
+from multiview.results.viewed import save_viewed
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene, load_scene
+from multiview.surgery.floaters import remove_floaters
 from multiview.texture.texture import FACES
-from multiview.texture.textured_files import save_photographed, save_texture
-from multiview.results.viewed import save_viewed
 from sdfrender import (
     Lattice,
     extract_mesh,
@@ -36,11 +36,11 @@ from sdfrender import (
     metrics,
     save_lattice,
 )
-from sdfrender.meshes.atlas import need_xatlas
 from sdfrender.files.atomic import read_bytes, write_json
-from sdfrender.meshes.mesh import keep_bodies
-from sdfrender.report.turntable import display_frame
 from sdfrender.files.tensors import expect
+from sdfrender.meshes.atlas import need_xatlas
+from sdfrender.meshes.extraction import keep_bodies
+from sdfrender.report.turntable import display_frame
 
 LEAST_IOU = 0.8  # silhouettes that agree less well than this are worth a warning
 WORST = 5  # views that a warning names

@@ -11,13 +11,13 @@ import trimesh
 from torch import Tensor
 
 from multiview.photo.appearance import Appearance
-from multiview.results.evaluate import predict
 from multiview.photo.targets import Targets
+from multiview.results.evaluate import predict
 from multiview.results.report.views import displayed
 from multiview.scenes import Scene
 from multiview.texture.surface_colors import vertex_colors
 from sdfrender import Lattice
-from sdfrender.meshes.mesh import signed_distances
+from sdfrender.geometry.mesh_distance import signed_distances
 from sdfrender.viewer.exhibit import VIEWS, Errors, Views, save_views
 
 PICTURE_SIZE = 192  # pixels along the longer side

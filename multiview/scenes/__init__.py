@@ -15,17 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multiview.scenes.readers.colmap import colmap_file, read_colmap
 from multiview.scenes.masks.masks import CLOSING_RADIUS, POCKET_RADIUS, find_mask
-from multiview.scenes.readers.middlebury import read_middlebury
 from multiview.scenes.masks.missing import doubtful_masks, make_masks
-from multiview.scenes.readers.npz import npz_file, read_npz
 from multiview.scenes.pixels import SOURCES, Pixels, read_pixels
+from multiview.scenes.readers.colmap import colmap_file, read_colmap
+from multiview.scenes.readers.middlebury import read_middlebury
+from multiview.scenes.readers.npz import npz_file, read_npz
+from multiview.scenes.readers.transforms import read_transforms
 from multiview.scenes.scene import Description, Scene, View
 from multiview.scenes.selection import split_views
-from multiview.scenes.readers.transforms import read_transforms
-from sdfrender.view.cameras import Cameras
 from sdfrender.errors import InputError
+from sdfrender.view.cameras import Cameras
 
 __all__ = ["Scene", "load_scene"]
 

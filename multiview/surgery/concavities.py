@@ -15,11 +15,11 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from multiview.photo.appearance import Appearance
 from multiview.optimize.energy import residuals
-from multiview.surgery.photo_consistency import Looks, Photographs
+from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from multiview.photo.turns import take_turns
+from multiview.surgery.photo_consistency import Looks, Photographs
 from sdfrender import Lattice, Rendering
 from sdfrender.geometry.trilinear import vertex_gradients
 

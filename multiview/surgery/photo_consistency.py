@@ -22,9 +22,9 @@ from torch.nn.functional import max_pool2d
 from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from sdfrender import Lighting, Rendering
-from sdfrender.engines.common.compiled import kernel, scalar
-from sdfrender.engines.common.light_terms import irradiance
-from sdfrender.engines.common.threads import run_all
+from sdfrender.kernels.compiled import kernel, scalar
+from sdfrender.kernels.light_terms import irradiance
+from sdfrender.kernels.threads import run_all
 from sdfrender.rendering.ops import pack_light
 
 Floats = NDArray[np.float32]
@@ -45,8 +45,8 @@ class Looks:
     """The ways in which a point of the surface may look: one for each normal.
 
     Args:
-        lights: `[L, K, 4 + C]` rows of `sdfrender.engines.common.light_terms`, an albedo within; L = 1
-            unless each view has its own light.
+        lights: `[L, K, 4 + C]` rows of `sdfrender.kernels.light_terms`, an albedo within;
+            L = 1 unless each view has its own light.
         normals: `[Q, 3]` unit, to begin the search for the best one with.
         rings: angles at which to search around it, radians.
         free: whether the albedo may be any, which leaves how colours change from view to view.

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from multiview.photo.targets import Targets
 from sdfrender.meshes.atlas import sample_image
-from sdfrender.rendering.rasterize import rasterize_mesh
+from sdfrender.meshes.rasterize import rasterize_mesh
 
 Floats = NDArray[np.float64]
 

@@ -20,9 +20,9 @@ from multiview.scenes import Scene
 from multiview.texture.surface_colors import SURE, SurfacePoints, surface_colors, vertex_colors
 from multiview.texture.texture_fit import fit_texture
 from sdfrender import Cameras, InputError, metrics
+from sdfrender.geometry.mesh_files import drop_unused, mesh_arrays
 from sdfrender.meshes.atlas import Atlas, pad, sample_image, unwrap
-from sdfrender.meshes.mesh import drop_unused, mesh_arrays
-from sdfrender.rendering.rasterize import Fragments, rasterize_mesh
+from sdfrender.meshes.rasterize import Fragments, rasterize_mesh
 
 Floats = NDArray[np.float64]
 Look = Callable[[Fragments], Floats]  # colours [P, C] of the P pixels that see a mesh

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from multiview.photo.targets import Targets
 from sdfrender.meshes.atlas import Atlas
-from sdfrender.rendering.rasterize import rasterize_mesh
+from sdfrender.meshes.rasterize import rasterize_mesh
 
 Singles = NDArray[np.float32]
 

@@ -2,7 +2,7 @@
 
 A candidate is opened on a scene for one of its tasks. Opening is not timed; `forward` and
 `forward_backward` are. To add one, write a `Session` and append a `Candidate` to `engines()` or
-`peers()`.
+`sdfrender.bench.peers`.
 """
 
 from __future__ import annotations
@@ -109,21 +109,6 @@ def engines() -> list[Candidate]:
     ]
     others = [name for name in ENGINES if name not in ("auto", "reference")]
     return found + [Candidate(name, TASKS, _rendering(name, "exact")) for name in others]
-
-
-def peers() -> list[Candidate]:
-    """Other ways to do it, which may need packages that are not here."""
-    from sdfrender.bench import compiled_peer, mitsuba_peer
-
-    return [
-        Candidate("torch.compile", ("hits",), compiled_peer.open_session, baseline=True),
-        Candidate("mitsuba sdfgrid", ("hits",), mitsuba_peer.open_session),
-    ]
-
-
-def by_name(name: str) -> Candidate:
-    """The engine or peer of that name."""
-    return next(c for c in [*engines(), *peers()] if c.name == name)
 
 
 class RenderSession:

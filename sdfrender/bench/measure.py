@@ -19,8 +19,8 @@ from sdfrender.bench.candidates import (
     Session,
     Task,
     Unavailable,
-    by_name,
 )
+from sdfrender.bench.peers import by_name
 from sdfrender.bench.workloads import Scene
 from sdfrender.rendering.render import render
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from sdfrender.bench.candidates import TASKS, Cotangents, Task, Unavailable, by_name
+from sdfrender.bench.candidates import TASKS, Cotangents, Task, Unavailable
+from sdfrender.bench.peers import by_name
 from sdfrender.bench.workloads import BOX, Scene, Workload, place_cameras
 from sdfrender.geometry.lattice import Lattice
 

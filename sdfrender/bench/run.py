@@ -11,17 +11,18 @@ import torch
 import trimesh
 from tqdm import tqdm
 
-from sdfrender.bench.candidates import Candidate, Task, engines, peers
-from sdfrender.commands.bench import BenchConfig
+from sdfrender.bench.candidates import Candidate, Task, engines
+from sdfrender.bench.config import BenchConfig
 from sdfrender.bench.machine import describe
 from sdfrender.bench.measure import exact_hits, measure
+from sdfrender.bench.peers import peers
 from sdfrender.bench.processes import ProbeError, measure_memory, measure_start
 from sdfrender.bench.report import numbers_of, print_markdown, print_tables
 from sdfrender.bench.workloads import WORKLOADS, Workload, creature, fit_into_box, make_scene
 from sdfrender.errors import InputError
-from sdfrender.meshes.mesh import load_mesh
+from sdfrender.geometry.mesh_files import load_mesh
+from sdfrender.kernels.torch_threads import torch_threads
 from sdfrender.rendering.render import ENGINES
-from sdfrender.engines.common.torch_threads import torch_threads
 
 
 def run(config: BenchConfig) -> None:

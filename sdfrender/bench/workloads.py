@@ -9,10 +9,11 @@ import torch
 import trimesh
 
 from sdfrender import primitives
-from sdfrender.view.cameras import Cameras
 from sdfrender.geometry.lattice import Lattice
-from sdfrender.meshes.mesh import extract_mesh, mesh_to_lattice, signed_distances
+from sdfrender.geometry.mesh_distance import signed_distances
 from sdfrender.geometry.primitives import smooth_union
+from sdfrender.meshes.extraction import extract_mesh
+from sdfrender.view.cameras import Cameras
 
 BOX = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 FILL = 0.85  # longest side of the shape, as a fraction of the box's
@@ -105,7 +106,7 @@ def lattice_near(mesh: trimesh.Trimesh, resolution: int) -> Lattice:
     seconds this way, where exact distances everywhere take minutes.
     """
     if resolution <= COARSE:
-        return mesh_to_lattice(mesh, resolution, BOX)
+        return Lattice.from_mesh(mesh, resolution, BOX)
     coarse = lattice_near(mesh, (resolution + 1) // 2)
     lattice = coarse.resample(resolution)
     diagonal = math.sqrt(3) * float(coarse.spacing.max())

@@ -17,17 +17,18 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
-from sdfrender.view.cameras import Cameras
 from sdfrender.errors import InputError
-from sdfrender.files.atomic import load_lattice
+from sdfrender.files.extensions import LATTICES
 from sdfrender.geometry.lattice import Lattice
-from sdfrender.view.lighting import Directional, Headlight, Lighting
-from sdfrender.meshes.mesh import extract_mesh, load_mesh
+from sdfrender.geometry.mesh_files import load_mesh
+from sdfrender.io.lattices import load_lattice
+from sdfrender.io.scene_writer import RenderedScene, check_replaceable, write_scene
+from sdfrender.meshes.extraction import extract_mesh
 from sdfrender.rendering.raytrace import raytrace
 from sdfrender.rendering.render import render
-from sdfrender.io.scene_writer import RenderedScene, check_replaceable, write_scene
+from sdfrender.view.cameras import Cameras
+from sdfrender.view.lighting import Directional, Headlight, Lighting
 
-LATTICE_EXTENSIONS = (".safetensors", ".npz", ".sdf")
 CUBE_VIEWS = 26
 LIGHTS = {
     "studio": Lighting(
@@ -168,7 +169,7 @@ def _check(config: RenderConfig) -> None:
 def _open_shape(config: RenderConfig) -> tuple[trimesh.Trimesh, Tensor, Renderer]:
     """The true surface, the `[2, 3]` box to reconstruct it in, and how to see it."""
     path, lighting = config.shape, LIGHTS[config.light]
-    if path.suffix.lower() in LATTICE_EXTENSIONS:
+    if path.suffix.lower() in LATTICES:
         lattice = load_lattice(path)
         if config.size is not None:
             s, middle = _fit_to(config.size, lattice.bounds)

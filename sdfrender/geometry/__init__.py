@@ -2,5 +2,5 @@
 
 Positions are world units, `values[i, j, k]` is the sample at `bounds[0] + (i, j, k) * spacing`.
 Nothing here knows a camera or an image. It imports `sdfrender.files`, for meshes on disk, and
-single kernels of `sdfrender.engines.common`; every other room may import it.
+single kernels of `sdfrender.kernels`; every other room may import it.
 """

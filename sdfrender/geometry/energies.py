@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sdfrender.engines.common.vertex_sums import sweep
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.trilinear import vertex_gradients
+from sdfrender.kernels.vertex_sums import sweep
 
 
 def narrow_band(lattice: Lattice, width: float) -> Tensor:

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from numba import njit
 from numpy.typing import NDArray
-
-from sdfrender.geometry.lattice import Lattice
+from torch import Tensor
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Bools: TypeAlias = NDArray[np.bool_]
@@ -24,48 +23,35 @@ Bools: TypeAlias = NDArray[np.bool_]
 MAX_ROUNDS = 16
 
 
-def redistance(lattice: Lattice, frozen_band: float = 1.2, reach: float = math.inf) -> Lattice:
-    """Make `|∇φ| = 1` away from the surface, and leave the surface exactly where it is.
-
-    All 8 corners of each cell that holds surface keep their values bit for bit, so the zero set of
-    the trilinear interpolant does not move at all. Vertices within `frozen_band` spacings of the
-    surface keep theirs too, which leaves the normals at the surface as they are. All other
-    vertices become distances by Godunov's upwind scheme, swept from the ones that were kept (Zhao
-    2005, *A fast sweeping method for Eikonal equations*), first order in the spacing. Signs never
-    change; -0.0 and 0.0 count as outside.
+def redistanced(
+    values: Tensor, spacing: Tensor, frozen_band: float = 1.2, reach: float = math.inf
+) -> Tensor:
+    """Signed distances again; what `Lattice.redistance` does, on values alone.
 
     Not differentiable: the result is detached.
 
     Args:
-        lattice: any resolution, spacing and batch, on any device, in any floating-point type.
-        frozen_band: in units of the smallest spacing. A vertex is kept when `|φ|` is below it and
-            the surface is no more than that many vertices away; the second condition stops a field
-            that is flat, or dips towards zero far from the surface, from being kept everywhere.
-            0 keeps the cells that hold surface and nothing else.
-        reach: in units of the smallest spacing. Distances end there: what is farther from the
-            surface gets ± that distance, which saves most of the work.
+        values: `[X, Y, Z]` or `[B, X, Y, Z]`, world units, on any device, in any floating type.
+        spacing: `[3]` world units.
+        frozen_band: as in `Lattice.redistance`.
+        reach: as in `Lattice.redistance`.
 
     Returns:
-        A lattice of the same box, resolution, type and device. A lattice without any surface is
-        returned unchanged.
+        Values of the same shape, type and device.
 
     Raises:
         ValueError: `frozen_band` is negative or not finite, or `reach` is not above it.
-
-    Worked value: a sphere's field times 10 comes back, outside the cells that hold surface, with
-    slope 1 instead of 10.
     """
     if not (math.isfinite(frozen_band) and frozen_band >= 0):
         raise ValueError(f"frozen_band: need a finite number of at least 0, got {frozen_band}")
     if not reach > frozen_band:
         raise ValueError(f"reach: need more than frozen_band = {frozen_band}, got {reach}")
-    values = lattice.values.detach()
+    values = values.detach()
     wide = torch.float64 if values.dtype == torch.float64 else torch.float32
-    spacing = lattice.spacing.double().cpu().numpy()
-    fields = values.reshape(-1, *lattice.resolution).to("cpu", wide).numpy()
-    swept = np.stack([_redistance(phi, spacing, frozen_band, reach) for phi in fields])
-    result = torch.from_numpy(swept).to(values).reshape(values.shape)
-    return lattice.with_values(result)
+    steps = spacing.double().cpu().numpy()
+    fields = values.reshape(-1, *values.shape[-3:]).to("cpu", wide).numpy()
+    swept = np.stack([_redistance(phi, steps, frozen_band, reach) for phi in fields])
+    return torch.from_numpy(swept).to(values).reshape(values.shape)
 
 
 def _redistance(phi: Floats, spacing: Floats, frozen_band: float, reach: float) -> Floats:

@@ -67,12 +67,3 @@ def vertex_gradients(values: Tensor, spacing: Tensor) -> Tensor:
     """Central differences at the vertices, one-sided at the faces: `[..., X, Y, Z, 3]`."""
     parts = torch.gradient(values, spacing=[float(s) for s in spacing], dim=(-3, -2, -1))
     return torch.stack(parts, -1)
-
-
-def grid_points(resolution: tuple[int, int, int], bounds: Tensor) -> Tensor:
-    """`[X, Y, Z, 3]` world positions of the vertices of a grid over `bounds`."""
-    axes = [
-        torch.linspace(float(lo), float(hi), n, dtype=torch.float64)
-        for lo, hi, n in zip(*bounds.double().tolist(), resolution, strict=True)
-    ]
-    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).to(bounds)

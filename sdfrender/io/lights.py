@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from sdfrender.errors import InputError
-from sdfrender.view.lighting import Directional, Headlight, Intensity, Lighting
 from sdfrender.files.tables import Table, numbers, only_keys, read_table, shown
+from sdfrender.view.lighting import Directional, Headlight, Intensity, Lighting
 
 
 def read_lighting(file: Path) -> Lighting:

@@ -24,11 +24,11 @@ import torch
 import trimesh
 from torch import Tensor
 
-from sdfrender.view.cameras import Cameras
 from sdfrender.errors import InputError
-from sdfrender.view.lighting import Intensity, Lighting
-from sdfrender.meshes.mesh import save_mesh
 from sdfrender.files.pngs import Pixels, write_png
+from sdfrender.geometry.mesh_files import save_mesh
+from sdfrender.view.cameras import Cameras
+from sdfrender.view.lighting import Intensity, Lighting
 
 # OpenCV camera axes (right, down, forward) to OpenGL's (right, up, back), and back again.
 FLIP_YZ = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))

@@ -26,10 +26,10 @@ from torch.nn.utils.parametrizations import weight_norm
 from torch.utils.checkpoint import checkpoint
 
 from sdfrender.errors import InputError
-from sdfrender.meshes.mise import Field
-from sdfrender.geometry.lattice import Lattice, Resolution, samples_per_axis
 from sdfrender.files.tensors import expect, load_tensors, need_file, save_tensors
-from sdfrender.geometry.trilinear import grid_points
+from sdfrender.geometry.grid import Resolution, grid_points, samples_per_axis
+from sdfrender.geometry.lattice import Lattice
+from sdfrender.meshes.mise import Field
 
 LONGEST_SIDE = 1.5  # of every shape in the canonical frame
 FORMAT = "sdfrender.latent_field"

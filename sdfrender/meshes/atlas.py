@@ -17,8 +17,8 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from sdfrender.errors import InputError
-from sdfrender.meshes.mesh import mesh_arrays
-from sdfrender.rendering.rasterize import Fragments, rasterize_flat
+from sdfrender.geometry.mesh_files import mesh_arrays
+from sdfrender.meshes.rasterize import Fragments, rasterize_flat
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from sdfrender.meshes.atlas import Atlas
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import write_bytes
 from sdfrender.files.images import srgb_to_linear
-from sdfrender.meshes.mesh import mesh_arrays
+from sdfrender.geometry.mesh_files import mesh_arrays
+from sdfrender.meshes.atlas import Atlas
 
 StrPath = str | os.PathLike[str]
 COLOR = "_COLOR_0"  # trimesh takes any attribute whose name starts with a line

@@ -17,7 +17,7 @@ import trimesh
 from torch import Tensor
 
 from sdfrender.errors import InputError
-from sdfrender.meshes.mesh import Doubles, mesh_arrays
+from sdfrender.geometry.mesh_files import Doubles, mesh_arrays
 
 SAMPLES = 100_000
 

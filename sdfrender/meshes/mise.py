@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdfrender.errors import InputError
-from sdfrender.geometry.lattice import UNIT_BOX, Lattice
-from sdfrender.meshes.mesh import extract_mesh
+from sdfrender.geometry.grid import UNIT_BOX
+from sdfrender.geometry.lattice import Lattice
+from sdfrender.meshes.extraction import extract_mesh
 
 # Points [P, 3], world units, to values [P]: negative inside, zero on the surface. Not necessarily
 # distances.

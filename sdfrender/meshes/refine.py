@@ -17,8 +17,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sdfrender.errors import InputError
+from sdfrender.geometry.mesh_files import Indices, drop_unused, mesh_arrays
 from sdfrender.meshes.mise import Field
-from sdfrender.meshes.mesh import Indices, drop_unused, mesh_arrays
 
 Gradient: TypeAlias = Callable[[Tensor], Tensor]  # points [P, 3] to gradients of a field [P, 3]
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sdfrender.view.cameras import Cameras
 from sdfrender.errors import InputError
+from sdfrender.geometry.grid import UNIT_BOX
 from sdfrender.meshes.mise import Bounds, Field
-from sdfrender.geometry.lattice import UNIT_BOX
-from sdfrender.view.lighting import Lighting
 from sdfrender.rendering.render import Rendering, over
 from sdfrender.rendering.shade import safe_normalize
+from sdfrender.view.cameras import Cameras
+from sdfrender.view.lighting import Lighting
 
 CHUNK = 1 << 16  # points that are evaluated together
 ROOT_STEPS = 10  # of the secant search between two signs

@@ -14,28 +14,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdfrender.view.cameras import Cameras
 from sdfrender.engines.cpu import engine as cpu
-from sdfrender.engines.common.light_terms import INTENSITY
-from sdfrender.engines.cpu.jacobian.linear_apply import (  
+from sdfrender.engines.cpu.jacobian.linear_apply import (
     pull_corners,
     pull_surface,
     push_corners,
     push_surface,
 )
-from sdfrender.engines.cpu.jacobian.linear_squares import (  
+from sdfrender.engines.cpu.jacobian.linear_squares import (
     square_corners,
     square_mixed,
     square_surface,
 )
 from sdfrender.engines.cpu.jacobian.linear_terms import Terms, linear_terms
-from sdfrender.engines.common.padding import add_unpadded, pad
-from sdfrender.engines.common.threads import run_all
-from sdfrender.engines.common.trilinear_cell import numbers
 from sdfrender.geometry.lattice import Lattice
-from sdfrender.view.lighting import Lighting
+from sdfrender.kernels.light_terms import INTENSITY
+from sdfrender.kernels.padding import add_unpadded, pad
+from sdfrender.kernels.threads import run_all
+from sdfrender.kernels.trilinear_cell import numbers
 from sdfrender.rendering.ops import make_scene
 from sdfrender.rendering.render import MAX_EVENTS, Rendering, check_arguments, over, rendering
+from sdfrender.view.cameras import Cameras
+from sdfrender.view.lighting import Lighting
 
 
 class Linearization:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sdfrender.view.cameras import Cameras
 from sdfrender.engines.cpu import engine as cpu
-from sdfrender.engines.common.light_terms import AMBIENT, DIRECTIONAL, FALLOFF, HEADLIGHT, SH
-from sdfrender.engines.common.surface_point import IMPLICIT, ONE_STEP
 from sdfrender.geometry.lattice import Lattice
+from sdfrender.kernels.light_terms import AMBIENT, DIRECTIONAL, FALLOFF, HEADLIGHT, SH
+from sdfrender.kernels.surface_point import IMPLICIT, ONE_STEP
+from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import Lighting, channels
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdfrender.view.cameras import Cameras
-from sdfrender.engines.reference import engine as reference, sphere_tracer
+from sdfrender.engines.reference import engine as reference
+from sdfrender.engines.reference import sphere_tracer
 from sdfrender.engines.reference.events import Events
 from sdfrender.geometry.lattice import Lattice
-from sdfrender.view.lighting import Lighting, channels
-from sdfrender.rendering.shade import Rays, Surface, composite, surface
 from sdfrender.geometry.trilinear import interpolate
+from sdfrender.rendering.shade import Rays, Surface, composite, surface
+from sdfrender.view.cameras import Cameras
+from sdfrender.view.lighting import Lighting, channels
 
 
 def reference_pixels(

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sdfrender.view.cameras import Cameras
 from sdfrender.geometry.lattice import Lattice
-from sdfrender.view.lighting import Lighting
 from sdfrender.rendering.ops import render_pixels
 from sdfrender.rendering.reference_pixels import reference_pixels
+from sdfrender.view.cameras import Cameras
+from sdfrender.view.lighting import Lighting
 
 TRACERS = ("exact", "sphere")
 REATTACHMENTS = ("implicit", "one_step")

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from sdfrender.engines.reference.events import Events
-from sdfrender.engines.common.surface_point import MIN_CURVATURE, MIN_SLOPE
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.sampling import sample
 from sdfrender.geometry.trilinear import gather_corners, vertex_gradients
+from sdfrender.kernels.surface_point import MIN_CURVATURE, MIN_SLOPE
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ import torch
 import trimesh
 from torch import Tensor
 
-from sdfrender.view.cameras import Cameras
-from sdfrender.cli import check_extension, is_lattice
 from sdfrender.errors import InputError
-from sdfrender.files.atomic import load_lattice
-from sdfrender.geometry.lattice import Lattice
-from sdfrender.meshes.mesh import load_mesh
-from sdfrender.report.model import load_colored
+from sdfrender.files.extensions import check_extension, is_lattice
 from sdfrender.files.tensors import expect, load_tensors, save_tensors
+from sdfrender.geometry.lattice import Lattice
+from sdfrender.geometry.mesh_files import load_mesh
+from sdfrender.io.lattices import load_lattice
+from sdfrender.report.model import load_colored
+from sdfrender.view.cameras import Cameras
 
 VIEWS = "views.safetensors"  # of a run: what `save_views` writes
 WHAT = "the views of a run"

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from sdfrender.meshes.colors import colored_glb
 from sdfrender.errors import InputError
 from sdfrender.geometry.lattice import Lattice
-from sdfrender.meshes.mesh import extract_mesh
+from sdfrender.meshes.colors import colored_glb
+from sdfrender.meshes.extraction import extract_mesh
 from sdfrender.report.model import vertex_colors
 from sdfrender.report.turntable import display_frame
 from sdfrender.viewer import PORT, need_viser

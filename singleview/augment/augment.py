@@ -15,15 +15,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sdfrender import Lattice, render
-from singleview.data.dataset import Dataset
-from singleview.data.objects import Split
-from singleview.augment.warps import (  
+from singleview.augment.warps import (
     WarpSettings,
     join_lattices,
     random_warp,
     surface_points,
     warp_lattice,
 )
+from singleview.data.dataset import Dataset
+from singleview.data.objects import Split
 
 VIEWS = 4  # of each made-up object
 MADE = ("images", "silhouettes", "values", "sides")  # what there is of it

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from sdfrender.geometry.trilinear import grid_points, vertex_gradients
+from sdfrender.geometry.grid import grid_points
+from sdfrender.geometry.trilinear import vertex_gradients
 from singleview.augment.symmetry import X, Z
 
 

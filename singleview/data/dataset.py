@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sdfrender.view.cameras import Cameras
 from sdfrender.errors import InputError
-from sdfrender.geometry.lattice import UNIT_BOX
+from sdfrender.geometry.grid import UNIT_BOX
+from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import Lighting
 from singleview.data.objects import Objects, Split, category_of
 
@@ -96,7 +95,8 @@ class Dataset(Objects):
         lighting: the light that made the images with albedo 1, or None where it is not known.
         values: `[N, R, R, R]` float16 true signed distances over `bounds`, or None.
         occupancy: `[N, n, n, n]` bool samples over `bounds`, vertex-centred, or None.
-        sides: `[N]` axis along which left and right lie, see `singleview.augment.symmetry`; None: x.
+        sides: `[N]` axis along which left and right lie, see
+            `singleview.augment.symmetry`; None: x.
 
     Raises:
         InputError: no objects.
@@ -214,26 +214,6 @@ class Dataset(Objects):
             cameras,
             cameras[: len(lists[0])] if same else None,
         )
-
-
-def open_dataset(path: Path, image_size: int | None = None) -> Dataset:
-    """Read a dataset; the layout is recognised by the files in the folder.
-
-    `dataset.json`: what `singleview render-dataset` writes. `*_images.npz`: Neural Mesh Renderer
-    and SoftRas. `CLASS/OBJECT/cameras.npz`, or `…/img_choy2016/cameras.npz`: DVR and Occupancy
-    Networks.
-
-    Args:
-        path: the folder.
-        image_size: pixels on a side to average the images down to. Default: as stored.
-
-    Raises:
-        InputError: no such folder, no layout that is known, or a file that is missing, damaged or
-            does not fit the others. It names the file.
-    """
-    from singleview.data.layouts.layouts import read_dataset
-
-    return read_dataset(Path(path), image_size)
 
 
 def to_bytes(x: Tensor) -> Tensor:

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from sdfrender.view.cameras import Cameras
 from sdfrender.errors import InputError
+from sdfrender.geometry.grid import grid_points
 from sdfrender.geometry.lattice import Lattice
-from sdfrender.geometry.trilinear import grid_points
+from sdfrender.view.cameras import Cameras
 
 Floats = NDArray[np.float32]
 

@@ -12,8 +12,9 @@ import torch
 import trimesh
 
 from sdfrender.errors import InputError
-from sdfrender.meshes.mesh import EXTENSIONS, Doubles, load_mesh
+from sdfrender.files.extensions import MESHES
 from sdfrender.files.tables import read_table
+from sdfrender.geometry.mesh_files import Doubles, load_mesh
 from singleview.data.objects import LONGEST_SIDE, SPLITS, Split, category_of
 
 ALIGNMENT = "alignment.json"
@@ -66,9 +67,9 @@ def find_meshes(
             raise InputError(f"{alignment}: need the path of a mesh below {folder}, got {key!r}")
     sources: dict[str, Source] = {}
     for category, group in groups.items():
-        meshes = [p for p in sorted(group.iterdir()) if p.suffix.lower() in EXTENSIONS]
+        meshes = [p for p in sorted(group.iterdir()) if p.suffix.lower() in MESHES]
         if not meshes:
-            raise InputError(f"{group}: need a mesh ({' '.join(EXTENSIONS)}), it has none")
+            raise InputError(f"{group}: need a mesh ({' '.join(MESHES)}), it has none")
         for path in meshes:
             name = f"{category}/{path.stem}"
             if name in sources:

@@ -10,7 +10,6 @@ Positions are kept as float16; occupancy is that of the rounded positions.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -63,31 +62,6 @@ class Samples(Objects):
             if len(positions) != N or positions.shape[:2] != others.shape[:2]:
                 raise ValueError(f"samples: need {N} objects, got {tuple(positions.shape)} "
                                  f"and {tuple(others.shape)}")  # fmt: skip
-
-
-def open_samples(path: Path) -> Samples:
-    """Read samples; the layout is recognised by the files in the folder.
-
-    `samples.json`: what `singleview sample-points` writes. `CLASS/OBJECT/points.npz`: Occupancy
-    Networks and DVR.
-
-    Raises:
-        InputError: no such folder, no layout that is known, or a file that is missing, damaged or
-            does not fit the others. It names the file.
-    """
-    from singleview.data.layouts.onet import has_onet, read_onet
-    from singleview.data.shards import MANIFEST, read_shards
-
-    if not path.is_dir():
-        raise InputError(f"{path}: need a folder of samples, there is no such folder")
-    if (path / MANIFEST).is_file():
-        return read_shards(path)
-    if has_onet(path):
-        return read_onet(path)
-    raise InputError(
-        f"{path}: need samples of occupancy: {MANIFEST} or CLASS/OBJECT/points.npz "
-        "(write them with singleview sample-points)"
-    )
 
 
 def voxels(solid: Tensor, resolution: int) -> Tensor:

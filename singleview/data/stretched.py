@@ -9,9 +9,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sdfrender.errors import InputError
+from sdfrender.geometry.grid import grid_points
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.rendering.render import render
-from sdfrender.geometry.trilinear import grid_points
 from singleview.data.dataset import Dataset, to_bytes
 from singleview.data.objects import LONGEST_SIDE
 

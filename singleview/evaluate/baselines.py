@@ -15,8 +15,8 @@ from torch import Tensor
 
 from sdfrender.geometry.lattice import Lattice
 from singleview.data.dataset import Dataset, Item
-from singleview.data.meshes import by_category
 from singleview.data.hull import visual_hull
+from singleview.data.meshes import by_category
 from singleview.measures.shapes import RESOLUTIONS, inside, occupancy_iou, true_inside
 
 HULL_RESOLUTION = 64

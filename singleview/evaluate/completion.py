@@ -29,25 +29,25 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sdfrender import Cameras, InputError, extract_mesh
-from sdfrender.meshes.mise import mise
 from sdfrender.files.atomic import atomic_write, write_bytes, write_json
-from sdfrender.latent.field import LatentField
-from sdfrender.geometry.lattice import UNIT_BOX
-from sdfrender.meshes.mesh import Doubles
-from sdfrender.meshes.metrics import squared_chamfer
 from sdfrender.files.pngs import write_png
+from sdfrender.geometry.grid import UNIT_BOX
+from sdfrender.geometry.mesh_files import Doubles
+from sdfrender.latent.field import LatentField
+from sdfrender.meshes.metrics import squared_chamfer
+from sdfrender.meshes.mise import mise
 from sdfrender.rendering.raytrace import raytrace
 from sdfrender.report.plot import COLORS, figure
-from singleview.predict.complete import depth_picture
-from singleview.predict.completion import CompletionSettings, complete
-from singleview.pictures.contact_sheet import encode_srgb
+from singleview.data.hull import visual_hull
 from singleview.data.meshes import canonical_mesh, find_meshes, protocol_split
 from singleview.data.objects import Split
 from singleview.data.samples import BOX
-from singleview.predict.depth_view import DepthView
 from singleview.evaluate.deepsdf import NEAREST_SAMPLES, Numbers, ball, nearest, surface_numbers
-from singleview.data.hull import visual_hull
-from singleview.pictures.shape_pictures import LIGHT
+from singleview.measures.shape_pictures import LIGHT
+from singleview.pictures.contact_sheet import encode_srgb
+from singleview.predict.complete import depth_picture
+from singleview.predict.completion import CompletionSettings, complete
+from singleview.predict.depth_view import DepthView
 
 COARSE, LEVELS = 48, 1  # cells of the grid that completions are extracted from: 96³
 MEASURES = ("chamfer", "earth_mover", "accuracy", "completion", "cosine")

@@ -1,7 +1,8 @@
 """`singleview evaluate` for DeepSDF: known shapes, unknown shapes, and how much is copied.
 
 Of a shape that a network knows the code is stored. That of another is found from samples of its
-distance, by Levenberg-Marquardt (`singleview.models.latent`), and with `--adam` by the paper's Adam too.
+distance, by Levenberg-Marquardt (`singleview.models.latent`), and with `--adam` by the paper's
+Adam too.
 
 Definitions, the same for every method. Lengths are in units in which the true mesh, the middle of
 its box at the origin, touches the unit ball, as in the paper:
@@ -30,21 +31,21 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sdfrender import InputError
-from sdfrender.meshes.mise import mise
 from sdfrender.latent.field import LatentField
-from sdfrender.meshes.metrics import (  
+from sdfrender.meshes.metrics import (
     earth_mover,
     mesh_accuracy,
     mesh_completion,
     mesh_cosine,
     squared_chamfer,
 )
-from singleview.training.checkpoint import load_model
+from sdfrender.meshes.mise import mise
 from singleview.data.distances import Distances, is_warped, open_distances
 from singleview.data.meshes import by_category, canonical_mesh, find_meshes
 from singleview.data.samples import BOX
-from singleview.models.latent import adam_code, energy_of, find_code
 from singleview.models import AutoDecoder
+from singleview.models.latent import adam_code, energy_of, find_code
+from singleview.training.checkpoint import load_model
 
 Numbers: TypeAlias = dict[str, float]
 MEASURES = (
@@ -78,8 +79,8 @@ def evaluate_deepsdf(config: Any) -> dict[str, Any]:
         config: an `EvaluateConfig`; `meshes` is needed.
 
     Returns:
-        As `singleview.evaluate.evaluate.evaluate`, with the measures of this module, their medians under
-        `medians`, and the names of the `known` objects.
+        As `singleview.evaluate.evaluate.evaluate`, with the measures of this module, their medians
+        under `medians`, and the names of the `known` objects.
 
     Raises:
         InputError: weights, samples or meshes that cannot be used.

@@ -13,18 +13,18 @@ import tyro
 from torch import Tensor
 from tqdm import tqdm
 
-from sdfrender.cli import Flag
 from sdfrender.errors import InputError
 from sdfrender.geometry.lattice import Lattice
-from singleview.evaluate.baselines import Method, baselines
-from singleview.training.checkpoint import load_model
-from singleview.data.dataset import Dataset, Item, open_dataset
+from sdfrender.options import Flag
+from singleview.data.dataset import Dataset, Item
 from singleview.data.meshes import by_category
 from singleview.data.objects import SPLITS, Split
+from singleview.data.open import open_dataset
 from singleview.data.stretched import stretched_copies
+from singleview.evaluate.baselines import Method, baselines
 from singleview.evaluate.deepsdf import evaluate_deepsdf
 from singleview.evaluate.occupancy import evaluate_occupancy
-from singleview.measures.shapes import (  
+from singleview.measures.shapes import (
     RESOLUTIONS,
     inside,
     occupancy_iou,
@@ -34,6 +34,7 @@ from singleview.measures.shapes import (
     true_mesh,
 )
 from singleview.models import AutoDecoder, OccupancyNetwork
+from singleview.training.checkpoint import load_model
 
 Numbers: TypeAlias = dict[str, float]
 MEASURES = (*(f"iou_{R}" for R in RESOLUTIONS), "chamfer", "normal_consistency", "silhouette_iou")

@@ -26,18 +26,19 @@ from tqdm import tqdm
 
 from sdfrender import InputError
 from sdfrender.meshes.metrics import chamfer, nearest_samples
-from singleview.evaluate.baselines import picture_features
-from singleview.training.checkpoint import load_model
-from singleview.data.dataset import Dataset, open_dataset
+from singleview.data.dataset import Dataset
 from singleview.data.meshes import by_category, canonical_mesh, find_meshes
 from singleview.data.objects import LONGEST_SIDE
-from singleview.data.samples import Samples, open_samples, voxel_at
-from singleview.training.learners.occupancy import code_of
-from singleview.models import OccupancyNetwork
-from singleview.models.occupancy import Input, logit
-from singleview.data.observations import Observer, same_objects
+from singleview.data.open import open_dataset, open_samples
+from singleview.data.samples import Samples, voxel_at
+from singleview.evaluate.baselines import picture_features
 from singleview.measures.occupancy import THRESHOLDS, logits_at
+from singleview.models import OccupancyNetwork
+from singleview.models.observations import Observer, same_objects
+from singleview.models.occupancy import Input, logit
 from singleview.predict.occupancy import OccupancyPredictor
+from singleview.training.checkpoint import load_model
+from singleview.training.learners.occupancy import code_of
 
 Numbers: TypeAlias = dict[str, float]
 MEASURES = ("iou", "chamfer_tenths", "chamfer", "normal_consistency")

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from sdfrender.meshes.mise import Extraction, mise
 from singleview.data.samples import BOX
+from singleview.measures.shape_pictures import draw_fields
 from singleview.models.encoders import Code
 from singleview.models.occupancy import OccupancyNetwork, logit
-from singleview.pictures.shape_pictures import draw_fields
 
 THRESHOLDS = tuple(round(0.05 * n, 2) for n in range(1, 20))
 CHUNK = 1 << 14

@@ -15,11 +15,11 @@ import torch
 import trimesh
 from torch import Tensor
 
-from sdfrender.view.cameras import Cameras
 from sdfrender.geometry.lattice import Lattice
-from sdfrender.meshes.mesh import extract_mesh
+from sdfrender.meshes.extraction import extract_mesh
 from sdfrender.meshes.metrics import chamfer, normal_consistency, silhouette_iou
 from sdfrender.rendering.render import render
+from sdfrender.view.cameras import Cameras
 from singleview.data.dataset import Dataset, Item
 
 RESOLUTIONS = (32, 64)  # at which IoU is reported

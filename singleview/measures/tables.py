@@ -63,7 +63,7 @@ def caption(result: dict[str, Any]) -> str:
 
 
 def table_rows(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Headings, and a row of texts per method, of what `singleview.evaluate.evaluate.evaluate` returns."""
+    """Headings, and a row of texts per method, of what `evaluate` returns."""
     if "known" in result:
         rows = [
             [method["name"], *(number(method.get(key)) for key in DEEPSDF)]

@@ -15,16 +15,16 @@ from torch.nn.functional import interpolate
 from tqdm import tqdm
 
 from sdfrender import Cameras, InputError, Lattice, render, save_lattice, save_mesh
-from sdfrender.meshes.mise import mise
 from sdfrender.files.atomic import atomic_write, write_json
-from sdfrender.latent.field import LatentField
-from sdfrender.meshes.mesh import keep_bodies
 from sdfrender.files.pngs import write_png
-from singleview.predict.completion import CompletionSettings, complete, depth_noise
-from singleview.pictures.contact_sheet import encode_srgb
+from sdfrender.latent.field import LatentField
+from sdfrender.meshes.extraction import keep_bodies
+from sdfrender.meshes.mise import mise
 from singleview.data.samples import BOX
+from singleview.measures.shape_pictures import LIGHT
+from singleview.pictures.contact_sheet import encode_srgb
+from singleview.predict.completion import CompletionSettings, complete, depth_noise
 from singleview.predict.depth_view import DepthView, load_depth
-from singleview.pictures.shape_pictures import LIGHT
 
 COARSE = 48  # cells that the surface is looked for in
 VIEWS = 4  # from all around, of a sheet

@@ -21,9 +21,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sdfrender import InputError
-from sdfrender.rendering.field_render import box_interval
 from sdfrender.latent.field import LatentField
-from sdfrender.latent.fit import (  
+from sdfrender.latent.fit import (
     LatentFit,
     LatentFitSettings,
     Term,
@@ -33,6 +32,7 @@ from sdfrender.latent.fit import (
     outside_term,
     total,
 )
+from sdfrender.rendering.field_render import box_interval
 from sdfrender.view.noise import picture_noise
 from singleview.data.samples import BOX
 from singleview.predict.depth_view import DepthView

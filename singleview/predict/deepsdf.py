@@ -13,14 +13,16 @@ import trimesh
 from torch import Tensor
 
 from sdfrender import InputError, Lattice, save_lattice, save_mesh
-from sdfrender.meshes.mise import mise
 from sdfrender.files.atomic import write_json
+from sdfrender.files.extensions import MESHES
+from sdfrender.geometry.mesh_distance import signed_distances
+from sdfrender.geometry.mesh_files import load_mesh
 from sdfrender.latent.field import LONGEST_SIDE, LatentField
-from sdfrender.meshes.mesh import EXTENSIONS, load_mesh, signed_distances
+from sdfrender.meshes.mise import mise
 from sdfrender.meshes.refine import refine_mesh, simplify_mesh
 from singleview.config import PredictConfig
-from singleview.data.distances import points_around
 from singleview.data.samples import BOX
+from singleview.from_meshes.sample_distances import points_around
 from singleview.models.latent import find_code
 
 POINTS = 8192  # around a mesh, that its code is found from
@@ -93,9 +95,9 @@ def read_shape(field: LatentField, path: Path, clamp: float, seed: int) -> Named
     """
     if path.as_posix() in field.names:
         return Named(path.as_posix().replace("/", "-"), field.code_of(path.as_posix()))
-    if path.suffix.lower() not in EXTENSIONS:
+    if path.suffix.lower() not in MESHES:
         known = ", ".join(field.names[:5])
-        raise InputError(f"{path}: need a mesh ({' '.join(EXTENSIONS)}) or the name of a known "
+        raise InputError(f"{path}: need a mesh ({' '.join(MESHES)}) or the name of a known "
                          f"shape ({known}, …)")  # fmt: skip
     mesh = load_mesh(path)
     low, high = mesh.bounds

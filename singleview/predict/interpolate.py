@@ -14,24 +14,25 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sdfrender import Cameras, InputError, save_mesh
-from sdfrender.cli import Flag
-from sdfrender.meshes.mise import mise
-from sdfrender.rendering.field_render import TraceSettings, render_field
 from sdfrender.files.atomic import atomic_write, read_bytes
+from sdfrender.files.extensions import MESHES
 from sdfrender.files.images import area_average
-from sdfrender.latent.field import LatentField
-from sdfrender.meshes.mesh import EXTENSIONS, signed_distances
 from sdfrender.files.pngs import write_png
 from sdfrender.files.tensors import expect
-from singleview.predict.completion import complete
-from singleview.pictures.contact_sheet import encode_srgb
-from singleview.data.distances import points_around
+from sdfrender.geometry.mesh_distance import signed_distances
+from sdfrender.latent.field import LatentField
+from sdfrender.meshes.mise import mise
+from sdfrender.options import Flag
+from sdfrender.rendering.field_render import TraceSettings, render_field
 from singleview.data.meshes import Source, canonical_mesh
 from singleview.data.samples import BOX
+from singleview.from_meshes.sample_distances import points_around
+from singleview.measures.shape_pictures import LIGHT
+from singleview.models.latent import find_code
+from singleview.pictures.contact_sheet import encode_srgb
+from singleview.predict.completion import complete
 from singleview.predict.depth_view import EXTENSIONS as DEPTHS
 from singleview.predict.depth_view import load_depth
-from singleview.models.latent import find_code
-from singleview.pictures.shape_pictures import LIGHT
 
 POINTS = 8192  # of a mesh, to find its code
 SAMPLES = 2  # rays along each side of a pixel
@@ -141,13 +142,13 @@ def code_of(field: LatentField, text: str, seed: int = 0) -> Tensor:
         return read_code(path, field)
     if kind in DEPTHS:
         return complete(field, load_depth(path)).code
-    if kind in EXTENSIONS:
+    if kind in MESHES:
         mesh = canonical_mesh(Source(path.stem, path, np.eye(3)))
         points = points_around(mesh, POINTS, np.random.default_rng(seed))
         distances = torch.from_numpy(signed_distances(mesh, points)).float()
         return find_code(field, torch.from_numpy(points).float(), distances, CLAMP).code
     known = ", ".join(field.names[:5]) or "none"
-    files = ", ".join((".json", *DEPTHS, *EXTENSIONS))
+    files = ", ".join((".json", *DEPTHS, *MESHES))
     raise InputError(f"{text}: need a known shape ({known}, …) or a file, one of {files}")
 
 

@@ -17,15 +17,16 @@ from torch import Tensor
 
 from sdfrender import InputError, Lattice, save_lattice, save_mesh
 from sdfrender.files.atomic import write_json
-from sdfrender.meshes.mesh import EXTENSIONS, load_mesh
+from sdfrender.files.extensions import MESHES
+from sdfrender.files.tensors import expect
+from sdfrender.geometry.mesh_files import load_mesh
 from sdfrender.io.cameras import read_arrays
 from sdfrender.meshes.refine import refine_mesh, simplify_mesh
-from sdfrender.files.tensors import expect
 from singleview.config import PredictConfig
 from singleview.data.objects import LONGEST_SIDE
+from singleview.measures.occupancy import extract
 from singleview.models.encoders import Code
 from singleview.models.occupancy import OccupancyNetwork
-from singleview.measures.occupancy import extract
 from singleview.pictures.input_pictures import load_picture, resize
 
 LEVELS = 2  # 32³ to 128³, as in the paper
@@ -214,9 +215,9 @@ def _points(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
         return read_arrays(path, ("points",))["points"].astype(np.float64)
     if path.suffix.lower() == ".ply" and not _has_faces(path):
         return np.asarray(_load_ply(path).vertices, dtype=np.float64)
-    if path.suffix.lower() in EXTENSIONS:
+    if path.suffix.lower() in MESHES:
         return np.asarray(load_mesh(path).sample(20_000, seed=0), dtype=np.float64)
-    raise InputError(f"{path}: need a cloud: .npz with 'points', or {' '.join(EXTENSIONS)}")
+    raise InputError(f"{path}: need a cloud: .npz with 'points', or {' '.join(MESHES)}")
 
 
 def _load_ply(path: Path) -> Any:

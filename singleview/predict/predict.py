@@ -27,16 +27,16 @@ from sdfrender import (
     save_mesh,
 )
 from sdfrender.files.atomic import atomic_write
-from sdfrender.geometry.lattice import UNIT_BOX
-from sdfrender.meshes.mesh import keep_bodies
 from sdfrender.files.pngs import write_png
 from sdfrender.files.tensors import expect
-from singleview.training.checkpoint import load_model
+from sdfrender.geometry.grid import UNIT_BOX
+from sdfrender.meshes.extraction import keep_bodies
 from singleview.config import PredictConfig
-from singleview.pictures.contact_sheet import encode_srgb
 from singleview.models import AutoDecoder, OccupancyNetwork, Paper
 from singleview.models.small import IMAGE_SIZE, Small
+from singleview.pictures.contact_sheet import encode_srgb
 from singleview.pictures.input_pictures import load_picture, resize
+from singleview.training.checkpoint import load_model
 from singleview.training.refine import RefineSettings, Rig, refine
 from singleview.training.validate import lattices
 

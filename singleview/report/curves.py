@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sdfrender.report.plot import COLORS, INK, STYLES, figure, svg
 from sdfrender.files.tensors import expect
+from sdfrender.report.plot import COLORS, INK, STYLES, figure, svg
 
 Floats = NDArray[np.float64]
 

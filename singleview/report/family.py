@@ -11,8 +11,8 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from sdfrender import Cameras, InputError, Lattice
-from sdfrender.meshes.mise import mise
 from sdfrender.latent.field import LatentField
+from sdfrender.meshes.mise import mise
 from sdfrender.report.turntable import in_clay
 from singleview.data.distances import Distances, is_warped
 from singleview.data.objects import Split

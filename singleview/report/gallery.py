@@ -6,36 +6,30 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from sdfrender import Cameras, InputError, Lattice
-from sdfrender.latent.field import LatentField
 from sdfrender.report.pictures import for_display
 from sdfrender.report.turntable import in_clay
-from singleview.training.checkpoint import load_model
-from singleview.data.dataset import Dataset, open_dataset
-from singleview.data.distances import open_distances
+from singleview.data.dataset import Dataset
 from singleview.data.objects import Split
-from singleview.data.samples import HALF_BOX, open_samples
+from singleview.data.samples import HALF_BOX
 from singleview.evaluate.evaluate import spread_views
-from singleview.training.learners.occupancy import code_of
-from singleview.measures.shapes import (  
+from singleview.measures.occupancy import iou_at, logits_at
+from singleview.measures.shapes import (
     RESOLUTIONS,
     inside,
     occupancy_iou,
     rendered_silhouette_iou,
     true_inside,
 )
-from singleview.models import OccupancyNetwork
-from singleview.data.observations import Observer, same_objects
-from singleview.measures.occupancy import iou_at, logits_at
+from singleview.models.observations import Observer
 from singleview.predict.occupancy import OccupancyPredictor
-from singleview.predict.predict import Predictor, load_predictor
+from singleview.predict.predict import Predictor
 from singleview.report.dots import draw_points
+from singleview.training.learners.occupancy import code_of
 
 SIDES, SIZE = 3, 160  # pictures of each shape, their width and height in pixels
 POINTS = 20_000  # of each object at which occupancy is judged
@@ -200,63 +194,3 @@ class Points(Gallery):
         samples, cameras = self.observer.samples, self.sides(i)
         points, normals = samples.surface[i].float(), samples.normals[i].float()
         return torch.stack([draw_points(points, normals, cameras[k]) for k in range(len(cameras))])
-
-
-def open_gallery(
-    run: Path, settings: dict[str, Any], split: Split | None, views: int, refine: bool = True
-) -> Gallery:
-    """The objects that a run's report shows.
-
-    Args:
-        run: the run's folder, with weights.
-        settings: those of its `config.json`.
-        split: of the objects. Default: test if there is one, else val, else train.
-        views: observations of each object that are judged.
-        refine: see `load_predictor`.
-
-    Raises:
-        InputError: no weights, or objects that cannot be read or judged.
-    """
-    folder = Path(settings["dataset"])
-    if settings.get("model") == "deepsdf":
-        from singleview.report.family import Family
-
-        distances = open_distances(folder)
-        split = _split(distances.splits, split)
-        return Family(LatentField.load(run), distances.split(split), split)
-    model, about = load_model(run)
-    if isinstance(model, OccupancyNetwork):
-        return _points(OccupancyPredictor.of(model, about, run), about, folder, split, views)
-    dataset = open_dataset(folder, settings.get("image_size"))
-    split = _split(dataset.splits, split)
-    return Pictures(load_predictor(run, refine), dataset.split(split), split, views)
-
-
-def _points(
-    predictor: OccupancyPredictor,
-    about: dict[str, Any],
-    folder: Path,
-    split: Split | None,
-    views: int,
-) -> Points:
-    kind = predictor.model.shape.input
-    samples, pictures = open_samples(folder), None
-    if kind == "image":
-        pictures, samples = same_objects(open_dataset(folder), samples)
-    split = "train" if kind == "index" else _split(samples.splits, split)
-    observer = Observer(
-        kind,
-        samples.split(split),
-        None if pictures is None else pictures.split(split),
-        predictor.cloud,
-        float(about["observations"]["noise"]),
-        predictor.voxels,
-    )
-    return Points(predictor, observer, split, views)
-
-
-def _split(splits: Sequence[Split], wanted: Split | None) -> Split:
-    if wanted is not None:
-        return wanted
-    order: tuple[Split, ...] = ("test", "val", "train")
-    return next(split for split in order if split in splits)

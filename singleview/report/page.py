@@ -16,15 +16,16 @@ from tqdm import tqdm
 
 from sdfrender import InputError, extract_mesh
 from sdfrender.files.atomic import atomic_write, read_bytes
-from sdfrender.meshes.mesh import keep_bodies
+from sdfrender.files.tensors import expect, need_file
+from sdfrender.meshes.extraction import keep_bodies
 from sdfrender.report.model import Model, pack_model, stills
 from sdfrender.report.page import fill
 from sdfrender.report.pictures import data_address
-from sdfrender.files.tensors import expect, need_file
 from singleview.data.objects import Split
 from singleview.report.curves import loss_plot, read_table, score_distribution, score_plot
 from singleview.report.family import Family, strips
-from singleview.report.gallery import Gallery, Guess, open_gallery
+from singleview.report.galleries import open_gallery
+from singleview.report.gallery import Gallery, Guess
 
 FOLDER = Path(__file__).parent
 SHOWN = 40  # objects with pictures: the worst and the best, if there are more

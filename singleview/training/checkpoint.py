@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from sdfrender import InputError
+from sdfrender.files.tensors import expect, load_tensors, need_file, save_tensors
 from sdfrender.latent import field as latent_field
 from sdfrender.latent.field import LatentField
-from sdfrender.files.tensors import expect, load_tensors, need_file, save_tensors
 from singleview.models import AutoDecoder, Model, build_model
 from singleview.run_folder import RunFolder
 from singleview.training.state import State

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from sdfrender import Cameras, Lattice, Lighting, render
 from sdfrender.geometry import energies
-from sdfrender.geometry.trilinear import grid_points
+from sdfrender.geometry.grid import grid_points
 from singleview.data.dataset import Dataset, Views
 
 

@@ -21,13 +21,13 @@ import torch
 from torch import Tensor
 
 from sdfrender import Cameras, Lattice, Lighting, render
-from sdfrender.geometry.lattice import UNIT_BOX
+from sdfrender.geometry.grid import UNIT_BOX
 from sdfrender.io.lights import lighting_from_table
 from sdfrender.io.scene_writer import lighting_to_dict
-from singleview.training.batches import Sampler
 from singleview.data.dataset import Dataset, unit
-from singleview.training.losses import soft_iou
 from singleview.models.small import Small, object_mask
+from singleview.training.batches import Sampler
+from singleview.training.losses import soft_iou
 
 LEARN_STEPS, LEARN_BATCH, LEARN_RATE = 600, 256, 3e-3
 

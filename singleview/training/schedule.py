@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass, replace
 
 from singleview.config import TrainConfig
-from singleview.training.losses import Weights
 from singleview.models.sdfdiff import Paper
 from singleview.models.small import Small
+from singleview.training.losses import Weights
 
 WARM_UP = 0.01  # part of the training in which the learning rate rises
 FINAL_RATE = 0.02  # the last learning rate over the first

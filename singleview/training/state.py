@@ -13,8 +13,8 @@ from torch import Tensor
 
 from sdfrender.errors import InputError
 from singleview.config import TrainConfig
-from singleview.training.distributed import Job
 from singleview.models import Model
+from singleview.training.distributed import Job
 from singleview.training.schedule import Now
 
 MAX_GRADIENT = 1.0  # norm to which gradients are cut

@@ -13,9 +13,9 @@ from torch.nn.functional import interpolate
 from sdfrender import Lattice, render
 from sdfrender.files.atomic import atomic_write
 from sdfrender.files.pngs import write_png
-from singleview.pictures.contact_sheet import encode_srgb
-from singleview.data.dataset import Dataset
 from singleview.augment.symmetry import agreeing
+from singleview.data.dataset import Dataset
+from singleview.pictures.contact_sheet import encode_srgb
 
 Network: TypeAlias = Callable[[Tensor], Tensor]  # images [B, H, W, C] to values [B, R, R, R]
 CHUNK = 48  # pictures that go through the network together

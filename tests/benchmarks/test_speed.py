@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from sdfrender.bench.candidates import by_name, engines
+from sdfrender.bench.candidates import engines
 from sdfrender.bench.measure import (
     Measured,
     Row,
@@ -21,6 +21,7 @@ from sdfrender.bench.measure import (
     measure,
     ratio,
 )
+from sdfrender.bench.peers import by_name
 from sdfrender.bench.processes import measure_memory, measure_start
 from sdfrender.bench.workloads import WORKLOADS, creature, fit_into_box, make_scene
 from sdfrender.rendering.render import ENGINES

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from multiview.photo.appearance import Appearance
-from multiview.results.evaluate import ViewScore, predict
 from multiview.photo.targets import Targets
+from multiview.results.evaluate import ViewScore, predict
 from multiview.results.report.pictures import difference
 from multiview.scenes import Scene
 from sdfrender import Lattice

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from multiview.hull import bounds_from_masks, outside_cone, search_cube
-from sdfrender.view.cameras import Cameras
 from sdfrender.errors import InputError
 from sdfrender.geometry.lattice import Lattice
+from sdfrender.view.cameras import Cameras
 
 Mask = NDArray[np.bool_]
 

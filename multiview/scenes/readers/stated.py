@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from sdfrender.errors import InputError
-from sdfrender.io.lights import lighting_from_table
 from sdfrender.files.tables import Table, numbers, only_keys, shown
+from sdfrender.io.lights import lighting_from_table
 
 
 def read_stated(file: Path, table: Table) -> dict[str, Any]:

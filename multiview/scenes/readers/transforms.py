@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from multiview.scenes.distortion import Lens
-from multiview.scenes.scene import Array, Description, View, short_names
 from multiview.scenes.readers.stated import read_stated
+from multiview.scenes.scene import Array, Description, View, short_names
 from sdfrender.errors import InputError
 from sdfrender.files.images import find_image, image_mode
 from sdfrender.files.tables import Table, number, numbers, read_table, shown

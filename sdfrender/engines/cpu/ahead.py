@@ -24,17 +24,17 @@ from numba import typeof
 
 from sdfrender.engines.cpu.backward.backward_view import pull_back
 from sdfrender.engines.cpu.forward.forward_view import render_rows, walk
-from sdfrender.engines.common.lane_steps import (  
+from sdfrender.engines.cpu.forward.raster import draw_hits, draw_marks
+from sdfrender.kernels.lane_steps import (
     find_light,
     find_normals,
     find_places,
     polish,
     read_cell,
 )
-from sdfrender.engines.cpu.forward.raster import draw_hits, draw_marks
-from sdfrender.engines.common.ray_walk import EVENT
-from sdfrender.engines.common.trilinear_cell import Grid
-from sdfrender.engines.common.view import View
+from sdfrender.kernels.ray_walk import EVENT
+from sdfrender.kernels.trilinear_cell import Grid
+from sdfrender.kernels.view import View
 
 COMPILE_ALONE = "SDFRENDER_COMPILE_ALONE"  # set it, and no second process is started
 Work = list[tuple[Any, tuple[Any, ...]]]  # functions, and arguments of the right types
@@ -46,7 +46,7 @@ gc.disable()
 package = types.ModuleType("sdfrender")
 package.__path__ = sys.argv[1:2]
 sys.modules["sdfrender"] = package
-from sdfrender.engines import ahead
+from sdfrender.engines.cpu import ahead
 ahead.help_out(gradient=sys.argv[2] == "gradient")
 """
 

@@ -16,14 +16,14 @@ import numpy as np
 from sdfrender.engines.cpu import ahead
 from sdfrender.engines.cpu.backward.backward_view import pull_back
 from sdfrender.engines.cpu.forward.forward_view import render_rows
-from sdfrender.engines.common.light_terms import INTENSITY
 from sdfrender.engines.cpu.forward.near_cells import NearCells, find_near_cells
-from sdfrender.engines.common.padding import add_unpadded, slabs
 from sdfrender.engines.cpu.forward.raster import draw, raster_numbers
 from sdfrender.engines.cpu.forward.raster_tile import LANES
-from sdfrender.engines.common.ray_walk import EVENT
-from sdfrender.engines.common.threads import run_all
-from sdfrender.engines.common.trilinear_cell import Grid, numbers
+from sdfrender.kernels.light_terms import INTENSITY
+from sdfrender.kernels.padding import add_unpadded, slabs
+from sdfrender.kernels.ray_walk import EVENT
+from sdfrender.kernels.threads import run_all
+from sdfrender.kernels.trilinear_cell import Grid, numbers
 
 BANDS = 3  # per thread, so that no thread waits long for another
 NEAR_PLANE = 1e-2  # the raster draws boxes that are in front of this, in units of their size

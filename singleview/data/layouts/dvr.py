@@ -25,22 +25,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from sdfrender.view.cameras import Cameras
 from sdfrender.errors import InputError
 from sdfrender.files.images import find_images, read_image, srgb_to_linear
-from sdfrender.geometry.lattice import UNIT_BOX
-from sdfrender.io.cameras import (  
+from sdfrender.geometry.grid import UNIT_BOX
+from sdfrender.io.cameras import (
     Doubles,
     camera_matrices,
     camera_to_world,
     ndc_to_pixels,
     read_arrays,
 )
-from singleview.data.layouts.classes import class_name
+from sdfrender.view.cameras import Cameras
 from singleview.data.dataset import Dataset
+from singleview.data.hull import visual_hull
+from singleview.data.layouts.classes import class_name
 from singleview.data.meshes import protocol_split
 from singleview.data.objects import LONGEST_SIDE, SPLITS, Split
-from singleview.data.hull import visual_hull
 
 Floats = NDArray[np.float32]
 

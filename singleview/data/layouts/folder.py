@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from sdfrender.view.cameras import Cameras
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import one_line, write_bytes, write_json
-from sdfrender.geometry.lattice import UNIT_BOX
-from sdfrender.io.lights import lighting_from_table
-from sdfrender.view.lighting import Lighting
-from sdfrender.io.cameras import read_arrays
-from sdfrender.io.scene_writer import lighting_to_dict
 from sdfrender.files.tables import read_table
+from sdfrender.geometry.grid import UNIT_BOX
+from sdfrender.io.cameras import read_arrays
+from sdfrender.io.lights import lighting_from_table
+from sdfrender.io.scene_writer import lighting_to_dict
+from sdfrender.view.cameras import Cameras
+from sdfrender.view.lighting import Lighting
 from singleview.data.dataset import Dataset, to_bytes
 from singleview.data.objects import SPLITS, Split
 

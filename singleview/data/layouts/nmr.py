@@ -22,11 +22,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sdfrender.view.cameras import Cameras
 from sdfrender.errors import InputError
 from sdfrender.io.cameras import read_arrays
-from singleview.data.layouts.classes import class_name
+from sdfrender.view.cameras import Cameras
 from singleview.data.dataset import Dataset
+from singleview.data.layouts.classes import class_name
 from singleview.data.objects import SPLITS, Split
 
 VIEWS = 24

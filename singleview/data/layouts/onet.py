@@ -5,8 +5,8 @@
     DIR/CLASS/OBJECT/pointcloud.npz  `points` `[S, 3]` of the surface and `normals`
     DIR/CLASS/train.lst …            the names of the objects of a split, one a line
 
-The frame is that of `singleview.data.layouts.dvr`: the cube times 1.5. Objects are cut to the fewest points
-that any of them has.
+The frame is that of `singleview.data.layouts.dvr`: the cube times 1.5. Objects are cut to the
+fewest points that any of them has.
 """
 
 from __future__ import annotations

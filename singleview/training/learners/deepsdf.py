@@ -14,13 +14,13 @@ from sdfrender.latent.field import PAPER, FieldShape
 from singleview.config import TrainConfig
 from singleview.data.distances import Distances, is_warped, open_distances
 from singleview.data.objects import category_of
-from singleview.training.distributed import Job
-from singleview.models.latent import clamped_error, find_code
-from singleview.training.learners.learner import Learner
+from singleview.measures.shape_pictures import draw_fields
 from singleview.models import Model
 from singleview.models.deepsdf import AutoDecoder
+from singleview.models.latent import clamped_error, find_code
+from singleview.training.distributed import Job
+from singleview.training.learners.learner import Learner
 from singleview.training.schedule import Now
-from singleview.pictures.shape_pictures import draw_fields
 from singleview.training.state import Clock
 
 HELD_BACK = 4096  # points of each object that are not learned from, but judged

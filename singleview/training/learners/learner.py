@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from singleview.config import TrainConfig
-from singleview.training.distributed import Job
 from singleview.models import Model
 from singleview.run_folder import RunFolder
+from singleview.training.distributed import Job
 from singleview.training.schedule import Now, schedule
 from singleview.training.state import Clock
 

@@ -13,25 +13,26 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from sdfrender.errors import InputError
-from singleview.training.batches import REAL_SHARE, jitter
+from singleview.augment.symmetry import GRID, mirror_signs, side_axes
+from singleview.augment.warps import WarpSettings, random_warp, sample
 from singleview.config import TrainConfig
-from singleview.data.dataset import Dataset, open_dataset, unit
+from singleview.data.dataset import Dataset, unit
 from singleview.data.objects import LONGEST_SIDE
-from singleview.data.samples import HALF_BOX, Samples, open_samples, voxels
-from singleview.training.distributed import Job
-from singleview.training.learners.learner import Learner
+from singleview.data.open import open_dataset, open_samples
+from singleview.data.samples import HALF_BOX, Samples, voxels
+from singleview.measures.occupancy import best_threshold, draw_objects, logits_at
 from singleview.models import Model
 from singleview.models.encoders import Code
+from singleview.models.observations import Observer, pick, same_objects
 from singleview.models.occupancy import OccupancyNetwork, paper_shape, small_shape
-from singleview.data.observations import Observer, pick, same_objects
-from singleview.measures.occupancy import best_threshold, draw_objects, logits_at
-from singleview.training.prepare import SHAPE_RESOLUTION, can_make_up, made_up_objects
 from singleview.run_folder import RunFolder
+from singleview.training.batches import REAL_SHARE, jitter
+from singleview.training.distributed import Job
+from singleview.training.learners.learner import Learner
+from singleview.training.prepare import SHAPE_RESOLUTION, can_make_up, made_up_objects
 from singleview.training.schedule import Now
 from singleview.training.state import Clock
-from singleview.augment.symmetry import GRID, mirror_signs, side_axes
 from singleview.training.validate import resized
-from singleview.augment.warps import WarpSettings, random_warp, sample
 
 GLANCE, LOOK = 8_000, 20_000  # points of an object in a validation, and in the last judgement
 MADE_UP_RESOLUTION = 40  # of the lattices of made-up objects

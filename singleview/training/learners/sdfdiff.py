@@ -11,19 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from sdfrender import Lattice, Lighting, Rendering, render
-from singleview.training.batches import Sampler, Step
+from singleview.augment.symmetry import mirrored
 from singleview.config import TrainConfig
-from singleview.data.dataset import Dataset, open_dataset
+from singleview.data.dataset import Dataset
+from singleview.data.open import open_dataset
+from singleview.models import Model, Paper, Small, build_sdfdiff
+from singleview.run_folder import RunFolder
+from singleview.training.batches import Sampler, Step
 from singleview.training.distributed import Job
 from singleview.training.learners.learner import Learner
 from singleview.training.losses import Losses, Weights, image_losses, regularisers, shape_loss
-from singleview.models import Model, Paper, Small, build_sdfdiff
 from singleview.training.prepare import check_dataset, prepare
 from singleview.training.refine import Rig, teach_cameras
-from singleview.run_folder import RunFolder
 from singleview.training.schedule import Now, enter_stage
 from singleview.training.state import Clock
-from singleview.augment.symmetry import mirrored
 from singleview.training.validate import draw_predictions, validate
 
 MAX_ANCHORS = 256

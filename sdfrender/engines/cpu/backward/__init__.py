@@ -1,4 +1,4 @@
 """Gradients of the CPU engine: cotangents of pixels pulled back to vertices, light and cameras.
 
-It imports `engines.common` and `forward`.
+It imports `kernels` and `forward`.
 """

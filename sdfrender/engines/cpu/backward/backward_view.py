@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numba import boolean, float64, int64
 
-from sdfrender.engines.common.adjoint import (  
+from sdfrender.engines.cpu.forward.forward_view import see_events
+from sdfrender.kernels.adjoint import (
     V_A,
     V_AXIS,
     V_FOCAL,
@@ -20,9 +21,8 @@ from sdfrender.engines.common.adjoint import (
     point_adjoint,
     point_stencil,
 )
-from sdfrender.engines.common.compiled import inlined, kernel, scalar
-from sdfrender.engines.cpu.forward.forward_view import see_events
-from sdfrender.engines.common.lane_steps import (  
+from sdfrender.kernels.compiled import inlined, kernel, scalar
+from sdfrender.kernels.lane_steps import (
     CELL,
     COSINE,
     DX,
@@ -60,11 +60,11 @@ from sdfrender.engines.common.lane_steps import (
     pull_points,
     read_cell,
 )
-from sdfrender.engines.common.light_terms import INTENSITY, irradiance
-from sdfrender.engines.common.ray_walk import ALONE, CAP, CROSSING, MOST_EVENTS, OPAQUE
-from sdfrender.engines.common.surface_point import albedo_at, surface_point
-from sdfrender.engines.common.trilinear_cell import Grid, Vector, add_to_stencil, grid_of
-from sdfrender.engines.common.view import View, direction, pixel_ray, view_of
+from sdfrender.kernels.light_terms import INTENSITY, irradiance
+from sdfrender.kernels.ray_walk import ALONE, CAP, CROSSING, MOST_EVENTS, OPAQUE
+from sdfrender.kernels.surface_point import albedo_at, surface_point
+from sdfrender.kernels.trilinear_cell import Grid, Vector, add_to_stencil, grid_of
+from sdfrender.kernels.view import View, direction, pixel_ray, view_of
 
 
 @kernel

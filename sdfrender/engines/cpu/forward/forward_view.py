@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numba import boolean, float64, int64
 
-from sdfrender.engines.common.compiled import inlined, kernel, scalar
-from sdfrender.engines.common.lane_steps import (  
+from sdfrender.engines.cpu.forward.raster_tile import FAR
+from sdfrender.kernels.compiled import inlined, kernel, scalar
+from sdfrender.kernels.lane_steps import (
     CELL,
     COSINE,
     DEEP,
@@ -36,9 +37,8 @@ from sdfrender.engines.common.lane_steps import (
     polish,
     read_cell,
 )
-from sdfrender.engines.common.light_terms import INTENSITY, irradiance
-from sdfrender.engines.cpu.forward.raster_tile import FAR
-from sdfrender.engines.common.ray_walk import (  
+from sdfrender.kernels.light_terms import INTENSITY, irradiance
+from sdfrender.kernels.ray_walk import (
     ALONE,
     CAP,
     CROSSING,
@@ -46,8 +46,8 @@ from sdfrender.engines.common.ray_walk import (
     box_interval,
     find_events,
 )
-from sdfrender.engines.common.surface_point import albedo_at, coverage_at, surface_point
-from sdfrender.engines.common.trilinear_cell import (  
+from sdfrender.kernels.surface_point import albedo_at, coverage_at, surface_point
+from sdfrender.kernels.trilinear_cell import (
     Grid,
     Vector,
     blend,
@@ -56,7 +56,7 @@ from sdfrender.engines.common.trilinear_cell import (
     in_cells,
     locate,
 )
-from sdfrender.engines.common.view import View, pixel_ray, view_of
+from sdfrender.kernels.view import View, pixel_ray, view_of
 
 CELLS_AHEAD = 6  # looked at before a walk
 NUDGE = 1e-6  # into the next cell, in units of the spacing

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from sdfrender.engines.common.compiled import kernel, lane_kernel, scalar
-from sdfrender.engines.common.padding import pad, slabs
-from sdfrender.engines.common.ray_walk import BLOCK
-from sdfrender.engines.common.threads import run_all
-from sdfrender.engines.common.trilinear_cell import Corners, Grid, corners, grid_of, numbers
+from sdfrender.kernels.compiled import kernel, lane_kernel, scalar
+from sdfrender.kernels.padding import pad, slabs
+from sdfrender.kernels.ray_walk import BLOCK
+from sdfrender.kernels.threads import run_all
+from sdfrender.kernels.trilinear_cell import Corners, Grid, corners, grid_of, numbers
 
 # Columns of a cell's record, float32.
 CELL = 0  # 3: i, j, k

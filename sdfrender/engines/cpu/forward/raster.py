@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numba import float32 as f32
 
-from sdfrender.engines.common.compiled import inlined_lanes, lane_kernel
 from sdfrender.engines.cpu.forward.near_cells import BOX, LOW, SLOPES
-from sdfrender.engines.cpu.forward.raster_tile import (  
+from sdfrender.engines.cpu.forward.raster_tile import (
     FAR,
     LANES,
     Box,
@@ -26,6 +25,7 @@ from sdfrender.engines.cpu.forward.raster_tile import (
     scratch,
     tile_rays,
 )
+from sdfrender.kernels.compiled import inlined_lanes, lane_kernel
 
 # A view's numbers, float32: D, Du, Dv, U, and the rows of the matrix that takes `c − U` to
 # (u z, v z, z).

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numba import float32 as f32
 
-from sdfrender.engines.common.compiled import inlined_lanes, lanes
 from sdfrender.engines.cpu.forward.near_cells import CUBIC, HUGE, SLOPES
+from sdfrender.kernels.compiled import inlined_lanes, lanes
 
 Float: TypeAlias = Any  # float32: a wider number would widen all that it meets
 Corner = tuple[Float, Float, Float]

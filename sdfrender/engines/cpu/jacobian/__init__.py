@@ -1,4 +1,4 @@
 """The Jacobian of the CPU engine as local terms of pixels: J v, Jᵀ r and the diagonal of JᵀJ.
 
-It imports `engines.common` and `forward`.
+It imports `kernels` and `forward`.
 """

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from sdfrender.engines.common.compiled import inlined, kernel, lane_kernel
-from sdfrender.engines.common.trilinear_cell import (  
+from sdfrender.kernels.compiled import inlined, kernel, lane_kernel
+from sdfrender.kernels.trilinear_cell import (
     Corners,
     Stencil,
     add_to_stencil,

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numba import boolean, int64
 
-from sdfrender.engines.common.adjoint import albedo_adjoint
-from sdfrender.engines.common.compiled import kernel, scalar
-from sdfrender.engines.common.lane_steps import (  
+from sdfrender.engines.cpu.jacobian.linear_pixel import at_border, fill_pixel, put_place
+from sdfrender.kernels.adjoint import albedo_adjoint
+from sdfrender.kernels.compiled import kernel, scalar
+from sdfrender.kernels.lane_steps import (
     CELL,
     DX,
     DY,
@@ -44,12 +45,11 @@ from sdfrender.engines.common.lane_steps import (
     pull_points,
     read_cell,
 )
-from sdfrender.engines.common.light_terms import INTENSITY, irradiance
-from sdfrender.engines.cpu.jacobian.linear_pixel import at_border, fill_pixel, put_place
-from sdfrender.engines.common.ray_walk import ALONE, CAP, MOST_EVENTS, OPAQUE
-from sdfrender.engines.common.surface_point import albedo_at, is_graze
-from sdfrender.engines.common.trilinear_cell import Grid, grid_of
-from sdfrender.engines.common.view import View, view_of
+from sdfrender.kernels.light_terms import INTENSITY, irradiance
+from sdfrender.kernels.ray_walk import ALONE, CAP, MOST_EVENTS, OPAQUE
+from sdfrender.kernels.surface_point import albedo_at, is_graze
+from sdfrender.kernels.trilinear_cell import Grid, grid_of
+from sdfrender.kernels.view import View, view_of
 
 
 @kernel

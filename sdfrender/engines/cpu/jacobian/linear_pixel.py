@@ -6,12 +6,12 @@ from typing import Any
 
 from numba import float64, int64
 
-from sdfrender.engines.common.adjoint import albedo_adjoint, light_adjoint, point_adjoint
-from sdfrender.engines.common.compiled import inlined, scalar
 from sdfrender.engines.cpu.forward.forward_view import see_events
-from sdfrender.engines.common.light_terms import irradiance
-from sdfrender.engines.common.ray_walk import CAP, OPAQUE
-from sdfrender.engines.common.surface_point import (  
+from sdfrender.kernels.adjoint import albedo_adjoint, light_adjoint, point_adjoint
+from sdfrender.kernels.compiled import inlined, scalar
+from sdfrender.kernels.light_terms import irradiance
+from sdfrender.kernels.ray_walk import CAP, OPAQUE
+from sdfrender.kernels.surface_point import (
     Place,
     Point,
     albedo_at,
@@ -20,7 +20,7 @@ from sdfrender.engines.common.surface_point import (
     place,
     vertex_differences,
 )
-from sdfrender.engines.common.trilinear_cell import (  
+from sdfrender.kernels.trilinear_cell import (
     Corners,
     Grid,
     Vector,
@@ -28,7 +28,7 @@ from sdfrender.engines.common.trilinear_cell import (
     weight_slopes,
     weights,
 )
-from sdfrender.engines.common.view import View, pixel_ray
+from sdfrender.kernels.view import View, pixel_ray
 
 
 @scalar

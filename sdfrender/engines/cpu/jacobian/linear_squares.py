@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sdfrender.engines.common.compiled import inlined, kernel, scalar
 from sdfrender.engines.cpu.jacobian.linear_apply import lane_weights
-from sdfrender.engines.common.trilinear_cell import (  
+from sdfrender.kernels.compiled import inlined, kernel, scalar
+from sdfrender.kernels.trilinear_cell import (
     Grid,
     Stencil,
     add_to_corners,

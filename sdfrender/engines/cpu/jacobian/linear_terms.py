@@ -18,14 +18,14 @@ import numpy as np
 
 from sdfrender.engines.cpu.engine import MOST_SUMS, Part, Scene, Traced, split
 from sdfrender.engines.cpu.jacobian.linear_apply import LANES
-from sdfrender.engines.cpu.jacobian.linear_fill import (  
+from sdfrender.engines.cpu.jacobian.linear_fill import (
     count_terms,
     fill_terms,
     lay_out,
     repeat_pixels,
 )
-from sdfrender.engines.common.threads import run_all
-from sdfrender.engines.common.trilinear_cell import numbers
+from sdfrender.kernels.threads import run_all
+from sdfrender.kernels.trilinear_cell import numbers
 
 PLACE = 3  # rows of a surface term before its coefficients: x, y, z
 

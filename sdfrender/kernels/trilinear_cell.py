@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numba import float64, uint64
 
-from sdfrender.engines.common.compiled import inlined
+from sdfrender.kernels.compiled import inlined
 
 Vector = tuple[float, float, float]
 Corners = tuple[float, float, float, float, float, float, float, float]

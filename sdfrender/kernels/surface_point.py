@@ -1,7 +1,8 @@
 """One event on the surface: its ray, its cell, its normal, its coverage, and how it moves.
 
-The scalar twin of `sdfrender.rendering.shade`, with the derivatives written out. `t` is the event's distance,
-`g` the derivative of φ inside the cell, `G` the normal field (blended central differences).
+The scalar twin of `sdfrender.rendering.shade`, with the derivatives written out. `t` is the
+event's distance, `g` the derivative of φ inside the cell, `G` the normal field (blended central
+differences).
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from typing import Any, NamedTuple
 
 from numba import float64, int64
 
-from sdfrender.engines.common.compiled import inlined
-from sdfrender.engines.common.ray_walk import CAP, CROSSING, FACE
-from sdfrender.engines.common.trilinear_cell import (  
+from sdfrender.kernels.compiled import inlined
+from sdfrender.kernels.ray_walk import CAP, CROSSING, FACE
+from sdfrender.kernels.trilinear_cell import (
     Corners,
     Grid,
     Vector,

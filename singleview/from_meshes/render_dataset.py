@@ -18,14 +18,13 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from sdfrender.view.cameras import Cameras
 from sdfrender.errors import InputError
-from sdfrender.geometry.lattice import UNIT_BOX
-from sdfrender.view.lighting import Directional, Headlight, Lighting
-from sdfrender.meshes.mesh import mesh_to_lattice
+from sdfrender.geometry.grid import UNIT_BOX
+from sdfrender.geometry.lattice import Lattice
 from sdfrender.rendering.raytrace import raytrace
-from singleview.pictures.contact_sheet import write_contact_sheet
-from singleview.data.layouts.folder import (  
+from sdfrender.view.cameras import Cameras
+from sdfrender.view.lighting import Directional, Headlight, Lighting
+from singleview.data.layouts.folder import (
     MANIFEST,
     Manifest,
     manifest_to_dict,
@@ -43,7 +42,8 @@ from singleview.data.meshes import (
     find_meshes,
     split_by,
 )
-from singleview.data.rigs import Rig, rig_cameras
+from singleview.from_meshes.rigs import Rig, rig_cameras
+from singleview.pictures.contact_sheet import write_contact_sheet
 
 # A soft light from the camera and some from the upper right; white surfaces stay at most 1.
 LIGHT = Lighting(
@@ -132,7 +132,7 @@ def render_object(source: Source, file: Path, cameras: Cameras, config: RenderDa
     seen = raytrace(
         mesh, cameras, lighting=LIGHT, albedo=[ALBEDO], supersampling=config.supersampling
     )
-    lattice = mesh_to_lattice(mesh, (config.resolution,) * 3, UNIT_BOX)
+    lattice = Lattice.from_mesh(mesh, (config.resolution,) * 3, UNIT_BOX)
     write_object(file, seen.images, seen.silhouettes, lattice.values)
     return source.name
 

@@ -12,8 +12,8 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
+from sdfrender.kernels.compiled import kernel
 from sdfrender.view.cameras import Cameras
-from sdfrender.engines.common.compiled import kernel
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from sdfrender.engines.common.compiled import inlined
-from sdfrender.engines.common.trilinear_cell import Vector
+from sdfrender.kernels.compiled import inlined
+from sdfrender.kernels.trilinear_cell import Vector
 
 AMBIENT, HEADLIGHT, FALLOFF, DIRECTIONAL = 0, 1, 2, 3
 SH = 4  # and the 8 after it

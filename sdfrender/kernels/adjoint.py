@@ -1,6 +1,7 @@
 """The derivatives of one event, transposed: from what it shows back to what it depends on.
 
-`v_x` is the derivative of the loss in `x`. The moving parts are those of `sdfrender.rendering.shade`:
+`v_x` is the derivative of the loss in `x`. The moving parts are those of
+`sdfrender.rendering.shade`:
     a hit       dt = −dφ / slope
     a graze     dt = −dh / (t φ''), h = t g·d − φ
     on a face   dt = −(dx)_axis / d_axis
@@ -11,16 +12,16 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sdfrender.engines.common.compiled import inlined
-from sdfrender.engines.common.light_terms import (  
+from sdfrender.kernels.compiled import inlined
+from sdfrender.kernels.light_terms import (
     DIRECTION,
     INTENSITY,
     kind_and_direction,
     term,
     term_slopes,
 )
-from sdfrender.engines.common.ray_walk import CAP
-from sdfrender.engines.common.surface_point import (  
+from sdfrender.kernels.ray_walk import CAP
+from sdfrender.kernels.surface_point import (
     MIN_CURVATURE,
     ONE_STEP,
     Place,
@@ -35,7 +36,7 @@ from sdfrender.engines.common.surface_point import (
     second_derivatives,
     slope_at_hit,
 )
-from sdfrender.engines.common.trilinear_cell import (  
+from sdfrender.kernels.trilinear_cell import (
     Grid,
     Stencil,
     Vector,

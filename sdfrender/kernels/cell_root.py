@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 
-from sdfrender.engines.common.compiled import inlined, scalar
-from sdfrender.engines.common.trilinear_cell import Corners
+from sdfrender.kernels.compiled import inlined, scalar
+from sdfrender.kernels.trilinear_cell import Corners
 
 Cubic = tuple[float, float, float, float]
 STEPS = 40  # safeguarded, so this bounds the bisection; 5 or 6 are typical

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from sdfrender.engines.common.compiled import lane_kernel
-from sdfrender.engines.common.threads import run_all
+from sdfrender.kernels.compiled import lane_kernel
+from sdfrender.kernels.threads import run_all
 
 
 def pad(values: Any, threads: int) -> Any:

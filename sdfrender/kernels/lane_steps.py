@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numba import float64, uint64
 
-from sdfrender.engines.common.adjoint import point_adjoint
-from sdfrender.engines.common.compiled import inlined, inlined_lanes, shared
-from sdfrender.engines.common.light_terms import INTENSITY, kind_and_direction, term, term_slopes
-from sdfrender.engines.common.ray_walk import CROSSING, OPAQUE
-from sdfrender.engines.common.surface_point import Place, Point, locate_along, normal_at
-from sdfrender.engines.common.trilinear_cell import (  
+from sdfrender.kernels.adjoint import point_adjoint
+from sdfrender.kernels.compiled import inlined, inlined_lanes, shared
+from sdfrender.kernels.light_terms import INTENSITY, kind_and_direction, term, term_slopes
+from sdfrender.kernels.ray_walk import CROSSING, OPAQUE
+from sdfrender.kernels.surface_point import Place, Point, locate_along, normal_at
+from sdfrender.kernels.trilinear_cell import (
     ONE,
     TWO,
     Corners,
@@ -28,7 +28,7 @@ from sdfrender.engines.common.trilinear_cell import (
     blend,
     blend_gradient,
 )
-from sdfrender.engines.common.view import View, direction
+from sdfrender.kernels.view import View, direction
 
 LANES = 16
 # Where the rows of `w` begin.

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sdfrender.engines.common.compiled import kernel
-from sdfrender.engines.common.padding import add_unpadded, pad
+from sdfrender.kernels.compiled import kernel
+from sdfrender.kernels.padding import add_unpadded, pad
 
 
 def sweep(values: Any, spacing: Any, width: float) -> tuple[float, float, Any, Any]:

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 
 from sdfrender import Cameras, Directional, Headlight, InputError, Lattice, Lighting, render
-from sdfrender.meshes.mise import Field, mise
 from sdfrender.files.atomic import atomic_write
 from sdfrender.files.pngs import write_png
-from singleview.pictures.contact_sheet import encode_srgb
+from sdfrender.meshes.mise import Field, mise
 from singleview.data.samples import BOX
+from singleview.pictures.contact_sheet import encode_srgb
 
 LIGHT = Lighting(headlight=Headlight(0.7), directional=(Directional((0.3, 0.8, 0.5), 0.3),))
 SHOWN, SHOWN_VIEWS, SHOWN_SIZE = 3, 4, 96

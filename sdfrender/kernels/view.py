@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from sdfrender.engines.common.compiled import inlined
-from sdfrender.engines.common.trilinear_cell import Vector
+from sdfrender.kernels.compiled import inlined
+from sdfrender.kernels.trilinear_cell import Vector
 
 
 class View(NamedTuple):

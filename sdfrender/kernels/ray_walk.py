@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numba import boolean
 
-from sdfrender.engines.common import cell_root as cubic
-from sdfrender.engines.common.compiled import scalar
-from sdfrender.engines.common.trilinear_cell import Grid, Vector, corners
+from sdfrender.kernels import cell_root as cubic
+from sdfrender.kernels.compiled import scalar
+from sdfrender.kernels.trilinear_cell import Grid, Vector, corners
 
 # Flags of an event, and which of them it has when the ray only grazes inside a cell: none.
 CROSSING = 1  # φ becomes ≤ 0 in it

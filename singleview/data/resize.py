@@ -1,38 +1,15 @@
-"""Which layout a dataset folder has, and its images at the size asked for."""
+"""A dataset's images at another size."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from sdfrender.view.cameras import Cameras
 from sdfrender.errors import InputError
+from sdfrender.view.cameras import Cameras
 from singleview.data.dataset import Dataset
-from singleview.data.layouts.dvr import has_dvr, read_dvr
-from singleview.data.layouts.folder import MANIFEST, read_folder
-from singleview.data.layouts.nmr import has_nmr, read_nmr
-
-
-def read_dataset(folder: Path, image_size: int | None) -> Dataset:
-    """Read the dataset in `folder`; see `singleview.data.dataset.open_dataset`."""
-    if image_size is not None and image_size < 8:
-        raise InputError(f"image_size: need at least 8 pixels, got {image_size}")
-    if not folder.is_dir():
-        raise InputError(f"{folder}: need the folder of a dataset, there is no such folder")
-    if (folder / MANIFEST).is_file():
-        dataset = read_folder(folder)
-    elif has_nmr(folder):
-        dataset = read_nmr(folder)
-    elif has_dvr(folder):
-        dataset = read_dvr(folder)
-    else:
-        raise InputError(
-            f"{folder}: need a dataset: {MANIFEST}, *_images.npz or CLASS/OBJECT/cameras.npz"
-        )
-    return resized(dataset, image_size)
 
 
 def resized(dataset: Dataset, size: int | None) -> Dataset:

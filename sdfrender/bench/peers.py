@@ -1,0 +1,19 @@
+"""Other ways to render, beside which the engines are timed."""
+
+from __future__ import annotations
+
+from sdfrender.bench import compiled_peer, mitsuba_peer
+from sdfrender.bench.candidates import Candidate, engines
+
+
+def peers() -> list[Candidate]:
+    """Other ways to do it, which may need packages that are not here."""
+    return [
+        Candidate("torch.compile", ("hits",), compiled_peer.open_session, baseline=True),
+        Candidate("mitsuba sdfgrid", ("hits",), mitsuba_peer.open_session),
+    ]
+
+
+def by_name(name: str) -> Candidate:
+    """The engine or peer of that name."""
+    return next(c for c in [*engines(), *peers()] if c.name == name)

@@ -1,0 +1,115 @@
+"""Triangle meshes from and to files, and as arrays.
+
+A mesh is a `trimesh.Trimesh`, counter-clockwise from outside, in the frame and units of what it
+came from. Nothing here is differentiable.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import trimesh
+from numpy.typing import NDArray
+
+from sdfrender.errors import InputError
+from sdfrender.files.atomic import one_line, read_bytes, write_bytes
+from sdfrender.files.extensions import MESHES
+
+StrPath: TypeAlias = str | os.PathLike[str]
+Doubles: TypeAlias = NDArray[np.float64]
+Indices: TypeAlias = NDArray[np.int64]
+
+
+def load_mesh(path: StrPath) -> trimesh.Trimesh:
+    """Read the triangles of a mesh file; the parts of a scene are put together.
+
+    Vertices that a format stores once per texture coordinate, normal or triangle are joined where
+    their positions are equal, so that a closed surface is a closed mesh. Materials are not read.
+
+    Args:
+        path: `.obj`, `.ply`, `.glb`, `.stl` or `.off`.
+
+    Raises:
+        InputError: no such file, unknown extension, unreadable, no triangles, or vertices that are
+            not finite.
+    """
+    path = Path(path)
+    kind = _extension(path)
+    data = read_bytes(path)
+    try:
+        scene = trimesh.load_scene(
+            io.BytesIO(data), file_type=kind[1:], process=False, skip_materials=True
+        )
+        loaded = scene.to_mesh()
+    except Exception as error:  # trimesh's readers raise whatever their parsing runs into
+        raise InputError(f"{path}: not a readable {kind} mesh: {one_line(error)}") from None
+    try:
+        verts, faces = mesh_arrays(loaded)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    mesh = trimesh.Trimesh(*drop_unused(verts, faces), process=False)
+    if not mesh.is_watertight:
+        mesh = trimesh.Trimesh(*merge_exact(verts, faces), process=False)
+    return mesh
+
+
+def save_mesh(path: StrPath, mesh: trimesh.Trimesh) -> None:
+    """Write a mesh's triangles; the extension chooses the format. A file is replaced whole.
+
+    Coordinates are stored in float32 (`.ply`, `.glb`, `.stl`) or with 8 decimals or more (`.obj`,
+    `.off`).
+
+    Raises:
+        InputError: unknown extension, missing folder, or a mesh without triangles.
+    """
+    path = Path(path)
+    kind = _extension(path)
+    verts, faces = mesh_arrays(mesh)
+    data = trimesh.Trimesh(verts, faces, process=False).export(file_type=kind[1:])
+    write_bytes(path, data.encode() if isinstance(data, str) else bytes(data))
+
+
+def _extension(path: Path) -> str:
+    if path.suffix.lower() not in MESHES:
+        raise InputError(f"{path}: unknown extension {path.suffix!r}, need one of {[*MESHES]}")
+    return path.suffix.lower()
+
+
+# ---------------------------------------------------------------------- arrays
+
+
+def mesh_arrays(mesh: trimesh.Trimesh) -> tuple[Doubles, Indices]:
+    """Vertices `[V, 3]` and faces `[F, 3]`, as libigl wants them.
+
+    Raises:
+        InputError: no triangles, a face that names a missing vertex, or coordinates that are not
+            finite.
+    """
+    verts = np.ascontiguousarray(mesh.vertices, dtype=np.float64)
+    faces = np.ascontiguousarray(mesh.faces, dtype=np.int64)
+    if len(faces) == 0:
+        raise InputError("mesh: need at least one triangle, got none")
+    if faces.min() < 0 or faces.max() >= len(verts):
+        raise InputError(f"mesh: a face names vertex {faces.max()} of {len(verts)}")
+    if not np.isfinite(verts).all():
+        bad = int((~np.isfinite(verts)).any(1).argmax())
+        raise InputError(f"mesh: need finite coordinates, vertex {bad} is {verts[bad].tolist()}")
+    return verts, faces
+
+
+def merge_exact(verts: Doubles, faces: Indices) -> tuple[Doubles, Indices]:
+    """Join vertices at equal positions and drop the triangles that this makes degenerate."""
+    unique, ids = np.unique(verts + 0.0, axis=0, return_inverse=True)  # + 0.0: -0.0 is 0.0
+    faces = ids.reshape(-1)[faces]
+    a, b, c = faces.T
+    return drop_unused(unique, faces[(a != b) & (b != c) & (c != a)])
+
+
+def drop_unused(verts: Doubles, faces: Indices) -> tuple[Doubles, Indices]:
+    """The vertices that some triangle uses, in their order, and the triangles renumbered."""
+    used, ids = np.unique(faces, return_inverse=True)
+    return verts[used], ids.reshape(-1, 3)

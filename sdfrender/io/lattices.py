@@ -1,0 +1,157 @@
+"""Lattices on disk.
+
+`.safetensors` (ours): tensors `values` and `bounds`, the conventions as metadata. Exact.
+`.npz`: arrays `values` and `bounds`. Exact.
+`.sdf` (SDFGen text): `nx ny nz`, box minimum, spacing, then the values, x fastest. In float32.
+
+Nothing here reads or writes pickles. Bad files raise `InputError`.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdfrender.errors import InputError
+from sdfrender.files.atomic import StrPath, one_line, read_bytes, write_bytes
+from sdfrender.geometry.lattice import Lattice
+
+METADATA = {
+    "format": "sdfrender.lattice",
+    "version": "1",
+    "layout": "values[i,j,k] at bounds[0] + (i,j,k)*spacing, negative inside, world units",
+}
+
+
+def save_lattice(path: StrPath, lattice: Lattice) -> None:
+    """Write a lattice; the extension chooses the format. An existing file is replaced whole.
+
+    Args:
+        path: ends in `.safetensors`, `.npz` or `.sdf`; its folder must exist.
+        lattice: `.sdf` takes a single lattice whose spacing is the same along all axes.
+
+    Raises:
+        InputError: unknown extension, missing folder, or a lattice that `.sdf` cannot hold.
+    """
+    path = Path(path)
+    encode = _by_extension(
+        path, {".safetensors": _encode_safetensors, ".npz": _encode_npz, ".sdf": _encode_sdf}
+    )
+    write_bytes(path, encode(path, lattice))
+
+
+def load_lattice(path: StrPath) -> Lattice:
+    """Read a lattice that `save_lattice` or SDFGen wrote, on the CPU.
+
+    Raises:
+        InputError: no such file, unknown extension, or contents that are no lattice: truncated,
+            other keys, a wrong count of values, NaN or infinity, an empty box.
+    """
+    path = Path(path)
+    decode = _by_extension(
+        path, {".safetensors": _decode_safetensors, ".npz": _decode_npz, ".sdf": _decode_sdf}
+    )
+    values, bounds = decode(path, read_bytes(path))
+    try:
+        return Lattice(values, bounds)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: {one_line(error)}") from None
+
+
+def _encode_safetensors(path: Path, lattice: Lattice) -> bytes:
+    from safetensors.torch import save
+
+    tensors = {"values": lattice.values, "bounds": lattice.bounds}
+    return save({k: x.detach().cpu().clone().contiguous() for k, x in tensors.items()}, METADATA)
+
+
+def _decode_safetensors(path: Path, data: bytes) -> tuple[Tensor, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors = load(data)
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: not a readable safetensors file: {one_line(error)}") from None
+    _need_keys(path, tensors)
+    return tensors["values"], tensors["bounds"]
+
+
+def _encode_npz(path: Path, lattice: Lattice) -> bytes:
+    buffer = io.BytesIO()
+    tensors = [x.detach().cpu() for x in (lattice.values, lattice.bounds)]
+    # numpy has no bfloat16
+    values, bounds = (x.float() if x.dtype == torch.bfloat16 else x for x in tensors)
+    np.savez(buffer, values=values.numpy(), bounds=bounds.numpy())
+    return buffer.getvalue()
+
+
+def _decode_npz(path: Path, data: bytes) -> tuple[Tensor, Tensor]:
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            _need_keys(path, arrays)
+            values, bounds = arrays["values"], arrays["bounds"]
+        return torch.from_numpy(values), torch.from_numpy(bounds)
+    except InputError:
+        raise
+    except (ValueError, TypeError, AttributeError, OSError, EOFError, NotImplementedError,
+            MemoryError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+        raise InputError(f"{path}: not a readable npz file: {one_line(error)}") from None
+
+
+def _encode_sdf(path: Path, lattice: Lattice) -> bytes:
+    spacing = lattice.spacing.double()
+    h = float(spacing.mean())
+    if lattice.values.ndim != 3:
+        raise InputError(f"{path}: .sdf holds one lattice, got a batch of {lattice.batch}")
+    if float((spacing - h).abs().max()) > 1e-4 * h:
+        raise InputError(f"{path}: .sdf needs one spacing for all axes, got {spacing.tolist()}")
+    digits = 9  # give a float32 back bit for bit
+    low = " ".join(f"{x:.{digits}g}" for x in lattice.bounds[0].tolist())
+    flat = lattice.values.detach().cpu().double().permute(2, 1, 0).flatten().tolist()
+    lines = [" ".join(map(str, lattice.resolution)), low, f"{h:.{digits}g}"]
+    return "\n".join([*lines, *(f"{x:.{digits}g}" for x in flat), ""]).encode("ascii")
+
+
+def _decode_sdf(path: Path, data: bytes) -> tuple[Tensor, Tensor]:
+    words = data.split()
+    if len(words) < 7:
+        raise InputError(f"{path}: .sdf needs a header of 7 numbers, got {len(words)} words")
+    try:
+        X, Y, Z = (int(word) for word in words[:3])
+    except ValueError:
+        raise InputError(f"{path}: .sdf starts with 3 whole numbers, got {words[:3]}") from None
+    if min(X, Y, Z) < 2 or len(words) - 7 != X * Y * Z:
+        raise InputError(
+            f"{path}: a {X}×{Y}×{Z} .sdf needs at least 2 samples an axis and {X * Y * Z} values, "
+            f"got {len(words) - 7} values"
+        )
+    try:
+        numbers = np.array(words[3:], dtype="S").astype(np.float64)
+    except ValueError as error:
+        raise InputError(f"{path}: .sdf holds numbers only: {one_line(error)}") from None
+    low, h, values = numbers[:3], numbers[3], numbers[4:]
+    high = low + h * (np.array([X, Y, Z]) - 1)
+    cube = values.reshape(Z, Y, X).transpose(2, 1, 0).astype(np.float32, order="C")
+    return torch.from_numpy(cube), torch.from_numpy(np.stack((low, high)))
+
+
+def _need_keys(path: Path, found: Mapping[str, object]) -> None:
+    keys = set(found)
+    if keys != {"values", "bounds"}:
+        raise InputError(f"{path}: need exactly 'values' and 'bounds', got {sorted(keys)}")
+
+
+def _by_extension(path: Path, formats: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
+    chosen = formats.get(path.suffix.lower())
+    if chosen is None:
+        raise InputError(f"{path}: unknown extension {path.suffix!r}, need one of {[*formats]}")
+    return chosen

@@ -1,0 +1,65 @@
+"""Samples on disk: what `singleview sample-points` writes.
+
+    DIR/samples.json              what there is: objects with their split and shard, settings
+    DIR/samples_000.safetensors   the arrays of up to 20 objects, as NAME/ARRAY
+
+Arrays: `points`, `near`, `surface`, `normals` `[n, 3]` float16; `inside`, `near_inside` as bits.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdfrender.errors import InputError
+from sdfrender.files.tables import read_table
+from sdfrender.files.tensors import expect
+from singleview.data.samples import Samples
+from singleview.data.shards import load_shards, need_format
+
+MANIFEST = "samples.json"
+FORMAT = "singleview.samples"
+POSITIONS, BITS = ("points", "near", "surface", "normals"), ("inside", "near_inside")
+
+
+def read_shards(folder: Path) -> Samples:
+    """Read what `sample_points` wrote.
+
+    Raises:
+        InputError: a manifest or a shard that is missing, damaged or does not fit.
+    """
+    manifest = read_table(folder / MANIFEST)
+    with expect(folder / MANIFEST, "a list of samples"):
+        need_format(folder / MANIFEST, manifest, FORMAT)
+        objects = [(str(o["name"]), o["split"], int(o["shard"])) for o in manifest["objects"]]
+        counts = {key: int(manifest["settings"][key]) for key in ("points", "near", "surface")}
+    numbers = sorted({shard for _, _, shard in objects})
+    stored = load_shards([shard_file(folder, number) for number in numbers], "a shard of samples")
+    arrays: dict[str, Tensor] = {}
+    for key in (*POSITIONS, *BITS):
+        wanted = [f"{name}/{key}" for name, _, _ in objects]
+        missing = [w for w in wanted if w not in stored]
+        if missing:
+            raise InputError(f"{folder}: need the array {missing[0]!r} in its shards")
+        with expect(folder, "samples that fit its samples.json"):
+            arrays[key] = torch.stack([stored.pop(w) for w in wanted])
+            if key in BITS:
+                count = counts["near" if key == "near_inside" else "points"]
+                arrays[key] = _unpack(arrays[key], count)
+            elif not bool(arrays[key].isfinite().all()):
+                raise InputError(f"{folder}: need finite numbers in {key!r}, got NaN or infinity")
+    names, splits, _ = zip(*objects, strict=True)
+    return Samples(tuple(names), tuple(splits), **arrays)
+
+
+def _unpack(bits: Tensor, count: int) -> Tensor:
+    """`[N, bytes]` to `[N, count]` bool, first bit first."""
+    return torch.from_numpy(np.unpackbits(bits.numpy(), axis=1, count=count)).bool()
+
+
+def shard_file(folder: Path, number: int) -> Path:
+    """The file of a shard."""
+    return folder / f"samples_{number:03d}.safetensors"
