@@ -12,7 +12,8 @@ from hypothesis import given, settings
 
 from sdfrender.errors import InputError
 from sdfrender.geometry.lattice import Lattice
-from sdfrender.geometry.mesh_files import EXTENSIONS, load_mesh, merge_exact, save_mesh
+from sdfrender.files.extensions import MESHES
+from sdfrender.geometry.mesh_files import load_mesh, merge_exact, save_mesh
 from sdfrender.geometry.primitives import box, difference, sphere, torus, union
 from sdfrender.meshes.extraction import SEPARATION, extract_mesh, keep_bodies
 
@@ -259,7 +260,7 @@ def test_bad_boxes_and_resolutions_are_refused() -> None:
 # ---------------------------------------------------------------------- files
 
 
-@pytest.mark.parametrize("extension", EXTENSIONS)
+@pytest.mark.parametrize("extension", MESHES)
 def test_files_keep_the_mesh(tmp_path: Path, extension: str) -> None:
     rng = np.random.default_rng(0)
     values = torch.from_numpy(rng.integers(-1, 2, (7, 8, 9)).astype(np.float32))
