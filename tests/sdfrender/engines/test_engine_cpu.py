@@ -23,7 +23,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numba.core.dispatcher import Dispatcher
-from test_render import off_centre, rough
+from odd_scenes import off_centre, rough
 from torch import Tensor
 
 import sdfrender as sr

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
+import places
 import pytest
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from sdfrender.errors import InputError
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.view.cameras import Cameras
 
-DATA = Path(__file__).parents[1].parent / "shared" / "data"
+DATA = places.DATA
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not there")
 
 CENTER, RADIUS = (0.2, -0.1, 0.15), 0.6

@@ -9,6 +9,7 @@ from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
+import places
 import pytest
 import torch
 from scene_folders import (
@@ -28,7 +29,7 @@ from scene_folders import (
 from multiview.scenes import load_scene
 from sdfrender.view.lighting import Headlight
 
-DATA = Path(__file__).parents[1].parent / "shared" / "data"
+DATA = places.DATA
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not there")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import places
 import pytest
 import tiny
 import torch
@@ -233,7 +234,7 @@ def test_it_has_its_own_order_of_views(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 # ---------------------------------------------------------------------- the released example
 
-BUNNY = Path(__file__).parent.parent.parent / "shared" / "data" / "sdfdiff" / "bunny.sdf"
+BUNNY = places.DATA / "sdfdiff" / "bunny.sdf"
 
 
 @pytest.mark.skipif(not BUNNY.is_file(), reason="needs the released bunny.sdf in ../shared/data")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import places
 import pytest
 import torch
 from safetensors.torch import save
@@ -17,7 +18,7 @@ from sdfrender.files.atomic import atomic_write, write_csv, write_json
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.io.lattices import load_lattice, save_lattice
 
-BUNNY = Path(__file__).parents[2] / "shared" / "data" / "sdfdiff" / "bunny.sdf"
+BUNNY = places.DATA / "sdfdiff" / "bunny.sdf"
 BOUNDS = torch.tensor([[-1.0, 0.1, -3.0], [0.25, 2.0, 1.0]])
 
 

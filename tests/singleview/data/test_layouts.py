@@ -5,6 +5,7 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
+import places
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from singleview.data.layouts.nmr import nmr_cameras
 from singleview.data.open import open_dataset
 from singleview.measures.shapes import occupancy_iou, true_inside
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+SHARED = places.DATA
 # No symmetry: an L with a foot.
 SHAPE = union(
     box((0.2, 0.7, 0.2), (-0.3, 0.0, 0.1)),

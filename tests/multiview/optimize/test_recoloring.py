@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from newton_problems import BAND, COLORED, WEIGHTS, ball, photographs, with_sh
 from numpy.typing import NDArray
-from test_gauss_newton import BAND, COLORED, WEIGHTS, ball, photographs, with_sh
 
 from multiview.optimize.energy import pixel_weights, residuals
 from multiview.optimize.gauss_newton import GaussNewton

@@ -10,6 +10,7 @@ from typing import Any
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from refusals import refused
 from scene_folders import (
     HEIGHT,
     IDENTITY,
@@ -22,19 +23,6 @@ from scene_folders import (
     write_middlebury,
     write_transforms,
 )
-
-from multiview.scenes import load_scene
-from sdfrender.errors import InputError
-
-
-def refused(path: Path, *needles: str, train_views: str | None = None, **options: Any) -> None:
-    """Loading must raise InputError, in one line that contains all of `needles`."""
-    with pytest.raises(InputError) as caught:
-        load_scene(path, train_views, **options)
-    message = str(caught.value)
-    assert "\n" not in message
-    for needle in needles:
-        assert needle in message, message
 
 
 def test_no_scene_there(tmp_path: Path) -> None:

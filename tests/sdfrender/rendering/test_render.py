@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numba
 import numpy as np
+import places
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odd_scenes import off_centre, rough
 from torch import Tensor
 
 import sdfrender as sr
@@ -19,16 +20,7 @@ from sdfrender import primitives as sdf
 ENGINES = ("cpu", "reference")
 # The compiled engine has two ways to find hits: a raster in float32, a walk in float64.
 ENGINES_AND_DTYPES = [("cpu", torch.float32), ("cpu", torch.float64), ("reference", torch.float64)]
-BUNNY = Path(__file__).parents[2] / "shared" / "data" / "sdfdiff" / "bunny.sdf"
-
-
-def off_centre(cameras: sr.Cameras) -> sr.Cameras:
-    """Different focal lengths, a principal point away from the middle."""
-    Ks = cameras.Ks.clone()
-    Ks[:, 0, 0] *= 1.15
-    Ks[:, 0, 2] += 4.3
-    Ks[:, 1, 2] -= 3.1
-    return sr.Cameras(cameras.c2w, Ks, cameras.width, cameras.height)
+BUNNY = places.DATA / "sdfdiff" / "bunny.sdf"
 
 
 def brute_force(lattice: sr.Lattice, cameras: sr.Cameras) -> Tensor:
@@ -122,14 +114,6 @@ def _root_between(values, size, o, d, left, right):
                 hi = s
         return left + hi * (right - left)
     return -1.0
-
-
-def rough(resolution: tuple[int, int, int], seed: int, strength: float = 0.15) -> sr.Lattice:
-    """A lattice that is far from a distance field, in a box with three different sides."""
-    bounds = torch.tensor([[-1.0, -1.2, -0.8], [1.1, 1.0, 0.9]], dtype=torch.float64)
-    base = sr.Lattice.from_function(sdf.sphere(0.6), resolution, bounds, torch.float64)
-    noise = torch.randn(resolution, generator=torch.Generator().manual_seed(seed)).double()
-    return base.with_values(3 * base.values + strength * noise)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -11,8 +11,8 @@ import trimesh
 from hypothesis import given, settings
 
 from sdfrender.errors import InputError
-from sdfrender.geometry.lattice import Lattice
 from sdfrender.files.extensions import MESHES
+from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.mesh_files import load_mesh, merge_exact, save_mesh
 from sdfrender.geometry.primitives import box, difference, sphere, torus, union
 from sdfrender.meshes.extraction import SEPARATION, extract_mesh, keep_bodies

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import places
 import pytest
 import scene_layouts
 import tiny
@@ -13,7 +14,7 @@ import torch
 from multiview.scenes import load_scene
 from sdfrender import load_mesh, metrics
 
-DATA = Path(__file__).parents[1].parent / "shared" / "data"
+DATA = places.DATA
 
 
 @pytest.fixture(scope="module")

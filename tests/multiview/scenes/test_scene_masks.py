@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import places
 import pytest
 import tiny
 import torch
@@ -26,7 +27,7 @@ from sdfrender.files.pngs import read_png, write_png
 from sdfrender.geometry.primitives import torus
 from sdfrender.io.scene_writer import RenderedScene, write_scene
 
-DATA = Path(__file__).parents[1].parent / "shared" / "data"
+DATA = places.DATA
 DINO = DATA / "middlebury" / "dinoSparseRing"
 needs_dino = pytest.mark.skipif(not DINO.is_dir(), reason="../shared/data is not there")
 

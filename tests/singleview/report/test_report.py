@@ -12,6 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import places
 import pytest
 import torch
 from occupancy_tiny import train_occupancy, write_samples
@@ -87,7 +88,7 @@ def test_the_surface_of_a_ball_from_distances_around_it() -> None:
 
 def all_knowing(dataset: Dataset) -> Predictor:
     """A predictor that finds the true shape of a picture."""
-    model, about = load_model(Path(__file__).parents[1] / "assets" / "singleview")
+    model, about = load_model(places.ROOT / "assets" / "singleview")
     predictor = Predictor(model, about)  # type: ignore[arg-type]
     assert dataset.values is not None
 

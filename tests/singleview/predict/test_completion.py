@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import places
 import pytest
 import torch
 import trimesh
@@ -255,7 +256,7 @@ def test_depths_of_dvr(tmp_path: Path) -> None:
         load_depth(folder / "depth" / "0001.exr")
 
 
-BENCH = Path(__file__).parents[2] / "shared" / "data" / "shapenet_bench" / "02828884"
+BENCH = places.DATA / "shapenet_bench" / "02828884"
 
 
 @pytest.mark.skipif(not BENCH.is_dir(), reason="needs ../shared/data/shapenet_bench")

@@ -12,7 +12,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import scene_layouts
-from test_scene_input import refused
+from refusals import refused
 
 from multiview.scenes import load_scene
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
+import places
 import pytest
 import torch
 
@@ -17,7 +17,7 @@ from multiview.scenes import load_scene
 from sdfrender import Cameras, Headlight, Lattice, Lighting, render
 from sdfrender.view.noise import picture_noise
 
-DATA = Path(__file__).parents[1].parent / "shared" / "data"
+DATA = places.DATA
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not there")
 
 

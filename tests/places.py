@@ -1,0 +1,6 @@
+"""Where the project is, and the data that tests may use and skip without."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT.parent / "shared" / "data"
