@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -19,6 +18,7 @@ from multiview.recipes import (
     from_sphere,
 )
 from sdfrender.errors import InputError
+from sdfrender.system import processors
 
 Start = Literal["hull", "sphere"]
 Preset = Literal["best", "fast", "adam", "sdfdiff"]
@@ -97,14 +97,14 @@ class FitConfig:
 
     @property
     def num_threads(self) -> int:
-        """Of the renderer: by default all cores at hand, but one for first-order methods.
+        """Of the renderer: by default all processors at hand, but one for first-order methods.
 
         Their many short steps in torch are many times slower on two threads than on one when
         another program wants the cores.
         """
         if self.threads is not None:
             return self.threads
-        return 1 if self.preset in ("adam", "sdfdiff") else os.cpu_count() or 1
+        return 1 if self.preset in ("adam", "sdfdiff") else processors()
 
     def recipe(self, photographs: bool = False) -> Recipe:
         """The preset's recipe with the choices made here.

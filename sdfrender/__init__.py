@@ -9,6 +9,8 @@ asks an engine of `engines` and returns images and their derivatives; `meshes` t
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sdfrender import openmp as openmp  # before anything imports torch
+
 __version__ = "0.1.0"
 
 __all__ = [

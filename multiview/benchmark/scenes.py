@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -30,6 +29,7 @@ from sdfrender import Cameras, InputError, Lighting, load_mesh
 from sdfrender.files.atomic import read_bytes
 from sdfrender.io.scene_writer import RenderedScene, write_scene
 from sdfrender.rendering.raytrace import raytrace
+from sdfrender.system import processors
 from sdfrender.view.lighting import Directional, Headlight
 
 LONGEST_SIDE = 1.5
@@ -172,7 +172,7 @@ def trace_views(
     """Images `[N, H, W, C]` and silhouettes `[N, H, W]`, several views at a time."""
     images: list[Tensor] = [torch.zeros(0)] * len(cameras)
     silhouettes = list(images)
-    workers = min(len(os.sched_getaffinity(0)), len(cameras))
+    workers = min(processors(), len(cameras))
     # Fresh processes: torch's threads do not survive a fork.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         views = {pool.submit(_trace, traced, cameras[n], lights[n]): n for n in range(len(cameras))}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +40,7 @@ from sdfrender.files.tensors import expect
 from sdfrender.meshes.atlas import need_xatlas
 from sdfrender.meshes.extraction import keep_bodies
 from sdfrender.report.turntable import display_frame
+from sdfrender.system import peak_memory
 
 LEAST_IOU = 0.8  # silhouettes that agree less well than this are worth a warning
 WORST = 5  # views that a warning names
@@ -135,17 +135,17 @@ def summarize(state: Fit, scores: Scores) -> dict[str, Any]:
     """What the run cost and how well its views fit; groups without views are absent."""
     return {
         "seconds": round(state.seconds, 2),
-        "peak_memory_mb": round(state.peak_memory_mb or peak_memory(), 1),
+        "peak_memory_mb": state.peak_memory_mb or peak_memory_mb(),
         "resolution": list(state.lattice.resolution),
         "views": {"train": len(state.scene.train), "held_out": len(state.scene.held_out)},
         **{group: mean_scores(of_views) for group, of_views in scores.items()},
     }
 
 
-def peak_memory() -> float:
-    """The most memory that this process has held, in MB."""
-    units = 1024 * 1024 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units
+def peak_memory_mb() -> float | None:
+    """The most memory that this process has held, MiB; None where the system does not tell."""
+    peak = peak_memory()
+    return None if peak is None else round(peak / 2**20, 1)
 
 
 def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
@@ -246,4 +246,6 @@ def read_metrics(file: Path) -> dict[str, Any]:
     """The `metrics.json` of a run: what it cost is not measured again."""
     with expect(file, "the metrics of a run"):
         found = dict(json.loads(read_bytes(file)))
-        return {**found, **{key: float(found[key]) for key in ("seconds", "peak_memory_mb")}}
+        peak = found["peak_memory_mb"]
+        cost = {"seconds": float(found["seconds"])}
+        return {**found, **cost, "peak_memory_mb": None if peak is None else float(peak)}

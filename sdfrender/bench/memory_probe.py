@@ -17,6 +17,7 @@ from sdfrender.bench.candidates import TASKS, Cotangents, Task, Unavailable
 from sdfrender.bench.peers import by_name
 from sdfrender.bench.workloads import BOX, Scene, Workload, place_cameras
 from sdfrender.geometry.lattice import Lattice
+from sdfrender.system import peak_memory
 
 
 def main(name: str, task: Task, inputs: str, views: int, size: int) -> None:
@@ -56,10 +57,10 @@ def peak_mb() -> float:
     measured = _status("VmHWM")
     if measured:
         return measured
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    peak = peak_memory()
+    if peak is None:
+        raise Unavailable("need a system that tells how much memory a process has held")
+    return peak / 1e6
 
 
 def reset_peak() -> None:

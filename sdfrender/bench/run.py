@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from typing import Any
 
@@ -23,6 +22,7 @@ from sdfrender.errors import InputError
 from sdfrender.geometry.mesh_files import load_mesh
 from sdfrender.kernels.torch_threads import torch_threads
 from sdfrender.rendering.render import ENGINES
+from sdfrender.system import processors
 
 
 def run(config: BenchConfig) -> None:
@@ -49,7 +49,7 @@ def bench(config: BenchConfig) -> dict[str, Any]:
         raise InputError(f"--threads: need at least 1, got {config.threads}")
     entries = _entries(config)
     mesh = fit_into_box(load_shape(config))
-    threads = config.threads or os.cpu_count() or 1
+    threads = config.threads or processors()
     starting = [] if config.quick else [name for name in ENGINES if name != "auto"]
     turns = len(entries) * (config.repeats + (1 if config.quick else 2))
     total = len(works) * turns + len(starting)

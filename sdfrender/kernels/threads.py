@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 from threading import local
 from typing import Any, TypeVar
+
+from sdfrender.system import after_fork
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -52,4 +53,4 @@ def _helpers(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="sdfrender")
 
 
-os.register_at_fork(after_in_child=_helpers.cache_clear)  # threads stay behind
+after_fork(_helpers.cache_clear)  # threads stay behind

@@ -6,7 +6,6 @@ take turns, so that a busy machine slows them alike.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -25,6 +24,7 @@ from sdfrender.bench.peers import by_name
 from sdfrender.bench.processes import measure_memory, measure_start
 from sdfrender.bench.workloads import WORKLOADS, creature, fit_into_box, make_scene
 from sdfrender.rendering.render import ENGINES
+from sdfrender.system import processors
 
 ENGINE = "cpu"
 REPEATS = 5
@@ -36,7 +36,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module", autouse=True)
 def all_cores() -> Iterator[int]:
-    before, cores = torch.get_num_threads(), os.cpu_count() or 1
+    before, cores = torch.get_num_threads(), processors()
     torch.set_num_threads(cores)
     yield cores
     torch.set_num_threads(before)

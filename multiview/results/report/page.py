@@ -93,9 +93,10 @@ def _sentence(summary: dict[str, Any]) -> str:
     grid = "×".join(str(n) for n in summary["resolution"])
     views = summary["views"]
     held = f" and {views['held_out']} held out" if views["held_out"] else ""
+    peak = summary["peak_memory_mb"]
+    memory = "" if peak is None else f", {peak / 1000:.1f} GB of memory"
     return (
-        f"{views['train']} views fitted{held}, lattice {grid}, {summary['seconds']:.0f} s, "
-        f"{summary['peak_memory_mb'] / 1000:.1f} GB of memory."
+        f"{views['train']} views fitted{held}, lattice {grid}, {summary['seconds']:.0f} s{memory}."
     )
 
 

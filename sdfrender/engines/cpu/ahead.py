@@ -35,6 +35,7 @@ from sdfrender.kernels.lane_steps import (
 from sdfrender.kernels.ray_walk import EVENT
 from sdfrender.kernels.trilinear_cell import Grid
 from sdfrender.kernels.view import View
+from sdfrender.system import processors
 
 COMPILE_ALONE = "SDFRENDER_COMPILE_ALONE"  # set it, and no second process is started
 Work = list[tuple[Any, tuple[Any, ...]]]  # functions, and arguments of the right types
@@ -166,14 +167,7 @@ def _wanted() -> bool:
         return False
     source, cache = Path(kernel.py_func.__code__.co_filename), Path(kernel.stats.cache_path)
     kept = [file.stat().st_mtime for file in cache.glob(f"{source.stem}.render_rows-*.nbi")]
-    return _several_processors() and max(kept, default=0.0) < source.stat().st_mtime
-
-
-def _several_processors() -> bool:
-    """Whether this process may use more than one."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0)) > 1
-    return (os.cpu_count() or 1) > 1
+    return processors() > 1 and max(kept, default=0.0) < source.stat().st_mtime
 
 
 def _stop() -> None:
