@@ -57,7 +57,11 @@ def _directional(stated: object, where: str) -> Directional:
     to_light = numbers(light.get("to_light"), [(3,)], f"{where}: 'to_light'")
     if not to_light.any():
         raise InputError(f"{where}: 'to_light' needs a direction, got 0 0 0")
-    return Directional(tuple(to_light.tolist()), _intensity(light, "intensity", 1.0, where))
+    intensity = _intensity(light, "intensity", 1.0, where)
+    try:
+        return Directional(tuple(to_light.tolist()), intensity)
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def _sh(stated: object, where: str) -> torch.Tensor:

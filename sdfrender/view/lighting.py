@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 Intensity = float | Tensor  # a number, or [C] per colour channel
+SHORTEST = 1e-18  # length of a direction: the square of a shorter one is zero in float32
 
 
 @dataclass(frozen=True)
@@ -22,18 +23,43 @@ class Headlight:
 
     With `falloff` it is divided by the squared distance from eye to point (SDFDiff's light is
     `Headlight(10.0, falloff=True)`).
+
+    Raises:
+        ValueError: an intensity that is not a finite number or finite `[C]`.
     """
 
     intensity: Intensity = 1.0
     falloff: bool = False
 
+    def __post_init__(self) -> None:
+        _check_intensity("intensity", self.intensity)
+
 
 @dataclass(frozen=True)
 class Directional:
-    """A light at infinity: `intensity · max(0, n·l)` with `l` = `to_light`, normalised here."""
+    """A light at infinity: `intensity · max(0, n·l)` with `l` = `to_light`, normalised here.
+
+    Raises:
+        ValueError: `to_light` is not three finite numbers of a length that can be normalised, or
+            an intensity is not a finite number or finite `[C]`.
+    """
 
     to_light: Tensor | Sequence[float]
     intensity: Intensity = 1.0
+
+    def __post_init__(self) -> None:
+        to_light = _numbers("to_light", self.to_light, "a direction of three finite numbers")
+        length = float(to_light.norm())
+        if to_light.shape != (3,) or not math.isfinite(length):
+            raise ValueError(
+                f"to_light: need a direction of three finite numbers, got {self.to_light}"
+            )
+        if not SHORTEST <= length <= 1 / SHORTEST:
+            raise ValueError(
+                f"to_light: need a direction of a length from {SHORTEST:g} to {1 / SHORTEST:g}, "
+                f"got {self.to_light}"
+            )
+        _check_intensity("intensity", self.intensity)
 
 
 @dataclass(frozen=True)
@@ -48,6 +74,9 @@ class Lighting:
             `[N, 9, C]` for a light that is another one for each of N cameras. The sum is not
             clamped, so that it stays linear in the coefficients.
 
+    Raises:
+        ValueError: numbers that are not finite, or a shape that does not fit.
+
     Worked value: `Lighting(ambient=0.2, headlight=Headlight(0.8))` gives 1.0 where the surface
     faces the eye and 0.2 where it is seen edge-on.
     """
@@ -58,10 +87,13 @@ class Lighting:
     sh: Tensor | None = None
 
     def __post_init__(self) -> None:
+        _check_intensity("ambient", self.ambient)
         if self.sh is not None:
             shape = tuple(self.sh.shape)
             if (shape[-2:-1] != (9,) and shape != (9,)) or len(shape) > 3:
                 raise ValueError(f"sh: need [9], [9, C] or [N, 9, C] coefficients, got {shape}")
+            if not bool(torch.isfinite(self.sh.detach()).all()):
+                raise ValueError(f"sh: need finite coefficients, got {self.sh.detach()}")
 
     @property
     def varies(self) -> bool:
@@ -153,6 +185,24 @@ def _spread(count: int) -> Tensor:
     turn = math.pi * (3 - math.sqrt(5)) * k
     r = (1 - z * z).sqrt()
     return torch.stack((r * turn.cos(), r * turn.sin(), z), -1)
+
+
+def _check_intensity(name: str, intensity: Intensity) -> None:
+    """Raise ValueError unless it is a finite number, or finite `[C]`."""
+    rule = "a finite number, or one for each channel"
+    numbers = _numbers(name, intensity, rule)
+    if numbers.ndim > 1 or not numbers.numel() or not bool(torch.isfinite(numbers).all()):
+        raise ValueError(f"{name}: need {rule}, got {intensity}")
+
+
+def _numbers(name: str, given: Tensor | Sequence[float] | float, rule: str) -> Tensor:
+    """What was given as a floating-point tensor, without derivatives."""
+    if isinstance(given, Tensor):
+        return given.detach() if given.is_floating_point() else given.float()
+    try:
+        return torch.as_tensor(given, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{name}: need {rule}, got {given!r}") from None
 
 
 def channels(intensity: Intensity, like: Tensor) -> Tensor:

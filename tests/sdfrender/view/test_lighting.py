@@ -172,3 +172,73 @@ def test_derivatives_of_a_turned_light() -> None:
     sh = lights(1)[0].requires_grad_()
     rotations = cameras().c2w[:, :3, :3].double().requires_grad_()
     assert torch.autograd.gradcheck(turned_sh, (sh, rotations))
+
+
+# ---------------------------------------------------------------------- what a light may be
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    "to_light",
+    [
+        (0, 0, 0),
+        torch.zeros(3),
+        (NAN, 0, 1),
+        torch.tensor([0.0, INF, 1.0]),
+        (1, 2),
+        (1, 2, 3, 4),
+        [[0, 0, 1]],
+        2.0,
+        "up",
+        (1e-30, 0, 0),  # its square is zero in float32
+        (1e30, 0, 0),
+        torch.zeros(3, dtype=torch.int64),
+    ],
+    ids=str,
+)
+def test_a_direction_that_is_none_is_refused(to_light: Any) -> None:
+    with pytest.raises(ValueError, match=r"^to_light: need a direction of .*, got ") as caught:
+        sr.Directional(to_light)
+    assert str(to_light) in str(caught.value)
+
+
+@pytest.mark.parametrize("intensity", [NAN, INF, torch.tensor([1.0, NAN]), torch.ones(1, 3),
+                                       torch.zeros(0), "bright", None], ids=str)  # fmt: skip
+def test_an_intensity_that_is_none_is_refused(intensity: Any) -> None:
+    rule = "need a finite number, or one for each channel, got "
+    with pytest.raises(ValueError, match=f"^intensity: {rule}"):
+        sr.Headlight(intensity)
+    with pytest.raises(ValueError, match=f"^intensity: {rule}"):
+        sr.Directional((0, 0, 1), intensity)
+    with pytest.raises(ValueError, match=f"^ambient: {rule}"):
+        sr.Lighting(intensity)
+
+
+def test_coefficients_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^sh: need finite coefficients, got "):
+        sr.Lighting(sh=torch.full((9, 3), NAN))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("length", [1e-15, 1e-3, 1, 7, 1e15])
+def test_only_where_a_light_is_matters_not_how_far(length: float, dtype: torch.dtype) -> None:
+    up = torch.tensor([[0.0, 0.6, 0.8]], dtype=dtype)
+    whole = sr.Lighting(headlight=None, directional=[sr.Directional((0, 3 * length, 4 * length))])
+    out = whole.shade(up, up, torch.ones(1, dtype=dtype))
+    torch.testing.assert_close(out, torch.ones(1, 1, dtype=dtype))
+    values = sr.Lattice.sphere(0.5, resolution=9, dtype=dtype)
+    seen = [sr.render(values, cameras(), lighting=whole, engine=engine)
+            for engine in ("cpu", "reference")]  # fmt: skip
+    assert seen[0].images.isfinite().all()
+    torch.testing.assert_close(seen[0].images, seen[1].images, atol=1e-5, rtol=0)
+
+
+def test_lights_of_whole_numbers_and_of_tensors_with_gradients() -> None:
+    direction = torch.tensor([0.0, 1.0, 2.0], requires_grad=True)
+    strength = torch.tensor([1.0, 0.0, -1.0], requires_grad=True)
+    light = sr.Lighting(0, sr.Headlight(1), [sr.Directional(direction, strength)])
+    seen = sr.render(sr.Lattice.sphere(0.5, resolution=9), cameras(), lighting=light)
+    seen.images.square().sum().backward()  # type: ignore[no-untyped-call]
+    assert direction.grad is not None
+    assert strength.grad is not None
