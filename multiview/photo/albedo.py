@@ -52,7 +52,8 @@ def solve_albedo(
         colors: `[P, C]` what was seen.
         smoothness: ρ, in pixels: how many of them a difference of neighbours counts.
         start: `[X, Y, Z, C]`, where to start from.
-        rest: `[C]`, a₀; also the albedo where there is no surface near.
+        rest: `[C]`, a₀; also the albedo where there is no surface near, and in channels that no
+            light falls in.
 
     Returns:
         `[X, Y, Z, C]`.
@@ -68,10 +69,13 @@ def solve_albedo(
     unknown[ids] = np.arange(M, dtype=np.int32)
 
     # One weight for all channels, so that they share a matrix: exact for white light.
-    brightness = light.mean(-1)
-    seen = (brightness > DARK) & (light > DARK / 2).all(-1)
+    lit = lit_channels(light)
+    if not lit.any():
+        return out.reshape(start.shape)
+    brightness = light[:, lit].mean(-1)
+    seen = (brightness > DARK) & (light[:, lit] > DARK / 2).all(-1)
     s = brightness[seen].numpy()
-    ratio = (colors[seen] / light[seen]).contiguous().numpy()
+    ratio = torch.where(lit, colors[seen] / light[seen], rest).contiguous().numpy()
     index = ((points[seen] - lattice.bounds[0]) / lattice.spacing).contiguous().numpy()
     A, b = _normal_equations(index, s, ratio, unknown.reshape(distance.shape), M)
     matrix = _stencil_matrix(A, ids, unknown, distance.shape)
@@ -87,6 +91,20 @@ def solve_albedo(
     x, _ = cg(operator, b.ravel(), x0, rtol=TOLERANCE, maxiter=ITERATIONS, M=jacobi)
     out[torch.from_numpy(ids)] = torch.from_numpy(x.reshape(M, C).astype(np.float32))
     return out.reshape(*lattice.values.shape, C)
+
+
+def lit_channels(light: Tensor) -> Tensor:
+    """`[C]` bool: in which channels of `[P, C]` enough light falls for colours to be told."""
+    return (light > DARK / 2).any(0)
+
+
+def with_unlit(color: Tensor, lit: Tensor) -> Tensor:
+    """A colour `[C]`, grey in channels without light: the mean of the others, 1 if there are none.
+
+    What is seen there is black whatever the albedo.
+    """
+    grey = color[lit].mean() if lit.any() else color.new_ones(())
+    return torch.where(lit, color, grey)
 
 
 def _normal_equations(

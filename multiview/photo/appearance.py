@@ -20,7 +20,15 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from multiview.photo.albedo import DARK, packed, resampled, solve_albedo, unpacked
+from multiview.photo.albedo import (
+    DARK,
+    lit_channels,
+    packed,
+    resampled,
+    solve_albedo,
+    unpacked,
+    with_unlit,
+)
 from multiview.photo.lens import LensEstimate, blur, blur_
 from multiview.photo.targets import Targets
 from multiview.photo.unknown_light import FIXED_TO, FixedTo, UnknownLight
@@ -35,6 +43,7 @@ SMOOTHNESS_AFTER = 0.02  # when the surface is done
 LIGHT_PIXELS = 200_000  # are enough for 9 coefficients
 ALBEDO_PIXELS = 2_000_000
 MEETINGS = 3  # rounds of reweighting
+UNLIT = 1e-3  # of the light of the brightest channel: of less, no colour can be told
 
 
 @dataclass(frozen=True)
@@ -222,9 +231,10 @@ class Appearance:
             return
         hits = hits.some(ALBEDO_PIXELS)
         light = self._light(hits)
-        self.rest = hits.colors.mean(0) / light.mean(0).clamp(min=DARK)
-        start = self.albedo_on(lattice)
         light = light.expand_as(hits.colors)
+        mean = hits.colors.mean(0) / light.mean(0).clamp(min=DARK)
+        self.rest = with_unlit(mean, lit_channels(light))
+        start = self.albedo_on(lattice)
         self.albedo = solve_albedo(
             lattice, hits.points, light, hits.colors, smoothness, start, self.rest
         )
@@ -266,8 +276,10 @@ class Appearance:
     def _best_color(self, hits: Hits) -> Tensor:
         """The one albedo `[C]` that fits best under a known light."""
         light, weights = hits.light.double(), self._robust_weights(hits)
-        color = (weights * light * hits.colors).sum(0) / (weights * light**2).sum(0)
-        return color.float().clamp(min=1e-3)
+        strength = (weights * light**2).sum(0)
+        lit = strength > UNLIT**2 * strength.max()
+        color = (weights * light * hits.colors).sum(0) / torch.where(lit, strength, 1)
+        return with_unlit(color.float().clamp(min=1e-3), lit)
 
     def albedo_on(self, lattice: Lattice) -> Tensor:
         """The albedo at the vertices of a lattice of the same box: `[X, Y, Z, C]`."""

@@ -85,6 +85,17 @@ def test_what_the_dark_hides_is_not_made_up() -> None:
     assert torch.equal(nobody, REST.expand(*BALL.resolution, -1))
 
 
+def test_a_channel_without_light_leaves_the_others_alone() -> None:
+    points, light, colors = seen(400)
+    found = solved(points, light * torch.tensor([1.0, 0.0]), colors * torch.tensor([1.0, 0.0]))
+    alone = solved(points, light, colors)[..., 0]  # solved together, to the solver's tolerance
+    torch.testing.assert_close(found[..., 0], alone, atol=2e-3, rtol=0)
+    unlit = REST[1].expand(BALL.resolution)
+    torch.testing.assert_close(found[..., 1], unlit, atol=5e-3, rtol=0)
+    night = solved(points, 0 * light, 0 * colors)
+    assert torch.equal(night, REST.expand(*BALL.resolution, -1))
+
+
 def test_a_lattice_without_a_surface_gets_the_resting_colour() -> None:
     empty = Lattice(torch.full((4, 5, 6), 9.0), BOX)
     points, light, colors = seen()

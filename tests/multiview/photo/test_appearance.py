@@ -79,6 +79,29 @@ def test_an_albedo_under_a_known_light_is_recovered(albedo: list[float]) -> None
     assert look.lighting(BLANK) is KNOWN
 
 
+@pytest.mark.parametrize("model", ["constant", "albedo"])
+@pytest.mark.parametrize("lit", [(True, False, True), (False, True, False), (False, False, False)])
+def test_a_known_light_without_a_channel_tells_the_others(
+    model: Model, lit: tuple[bool, ...]
+) -> None:
+    """A red lamp: what it does not show is grey, and nothing is divided by nothing."""
+    color = torch.tensor([0.8, 0.5, 0.25])
+    shining, on = torch.tensor(lit).float(), torch.tensor(lit)
+    known = Lighting(
+        0.2 * shining, Headlight(0.5 * shining), [Directional((0, 1, 0), 0.3 * shining)]
+    )
+    look = Appearance(3, known, model=model)
+    targets = photographed(known, color)
+    learn(look, targets, passes=3)  # without and with reweighting, from one colour and from many
+    expected = torch.where(on, color, color[on].mean() if on.any() else 1.0)
+    surface = look.albedo[None]
+    if model == "albedo":
+        surface = look.albedo[BALL.values.abs() < BALL.spacing.max()]
+    torch.testing.assert_close(surface, expected.expand_as(surface), atol=0.03, rtol=0)
+    assert torch.isfinite(look.albedo).all()
+    torch.testing.assert_close(rendered(look).images, targets.images, atol=0.03, rtol=0)
+
+
 @pytest.mark.parametrize("known", [None, KNOWN])
 def test_a_few_wrong_pixels_hardly_matter(known: Lighting | None) -> None:
     """5% of the pixels are as bright as a highlight: the reweighted solve leaves them out."""
