@@ -77,7 +77,7 @@ class Method(Protocol):
         """Take up the state that an earlier run saved."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Position:
     """Where a run was when its checkpoint was written."""
 
@@ -86,7 +86,7 @@ class Position:
     tensors: dict[str, Tensor]
 
 
-@dataclass
+@dataclass(eq=False)
 class Fit:
     """A fit: its state while it runs, and what is left at the end."""
 

@@ -30,7 +30,7 @@ Floats = NDArray[np.float32] | NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Outline:
     """A silhouette's edge.
 

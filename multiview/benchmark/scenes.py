@@ -158,7 +158,7 @@ def well_spread(views: int) -> list[int]:
 # ---------------------------------------------------------------------- pixels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Traced:
     """What is ray traced: a mesh, and its albedo (a number or `[V, C]`)."""
 

@@ -24,7 +24,7 @@ from sdfrender.geometry import energies
 CARVE_BELOW = 0.02  # a pixel whose silhouette is less must be empty
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Terms:
     """The energy's parts. Per view: `[n]`; of the lattice: `[]`."""
 

@@ -31,7 +31,7 @@ LIKELY_LENS = (0.03, 0.02, 0.02)  # the same of focal length (a fraction) and pr
 NOISE = 0.5  # of pixels, against which the likely corrections count
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Corrections:
     """How the N training views' cameras were moved.
 

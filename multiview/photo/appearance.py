@@ -46,7 +46,7 @@ MEETINGS = 3  # rounds of reweighting
 UNLIT = 1e-3  # of the light of the brightest channel: of less, no colour can be told
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Hits:
     """Pixels whose colour is that of one point of the surface: P of them.
 

@@ -18,7 +18,7 @@ from sdfrender.view.noise import picture_noise
 FEWEST = 100  # pixels that tell a noise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Targets:
     """N views at one image size.
 

@@ -31,7 +31,7 @@ TINY = 1e-9  # of pixels: nothing at all has a solution too
 HELD = 0.03  # what draws the light of a view to that of all (τ), of the mean curvature of a view
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class UnknownLight:
     """What is thought of the light so far.
 

@@ -33,7 +33,7 @@ EASE, RAISE = 0.3, 5.0  # of λ after a step that succeeded, and after one that 
 LARGEST_STEP = 0.35  # of the code in standard deviations of the family, and of log s
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Likely:
     """What codes and placements are likely: a Gaussian.
 

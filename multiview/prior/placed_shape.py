@@ -22,7 +22,7 @@ from sdfrender.latent.field import CHUNK, LatentField
 PLACEMENT = 7  # unknowns of a placement
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Placement:
     """Where the canonical frame is in the scene.
 
@@ -72,7 +72,7 @@ class Placement:
         return cls(*(torch.tensor(found[k]) for k in ("rotation", "scale", "center")))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PlacedShape:
     """A code of a family, placed in a scene.
 

@@ -25,7 +25,7 @@ SOURCES: tuple[Source, ...] = get_args(Source)
 OPAQUE = 0.999  # an alpha channel above this everywhere says nothing
 
 
-@dataclass
+@dataclass(eq=False)
 class Pixels:
     """What `Scene` holds per pixel; shapes and meaning as there.
 

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 ColorSpace = Literal["linear", "srgb", "as stored"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """N posed views of one object; tensors are float32 on the CPU.
 
@@ -65,7 +65,7 @@ class Scene:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
     """One view as its camera file gives it, converted to our conventions.
 
@@ -92,7 +92,7 @@ class View:
     lens: Lens | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Description:
     """All that a scene's files state beside the pixels.
 

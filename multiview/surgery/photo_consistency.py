@@ -40,7 +40,7 @@ SLOPE = 0.15  # cosine; views that see the surface flatter than this say nothing
 CHUNK = 512  # points for a thread at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Looks:
     """The ways in which a point of the surface may look: one for each normal.
 

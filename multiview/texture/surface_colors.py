@@ -39,7 +39,7 @@ HOLD = 1e-6  # weight of the mean colour in that of an unseen vertex
 PART = 2**18  # points whose colours are averaged at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SurfacePoints:
     """P points of a surface: positions and unit outward normals `[P, 3]`, world frame."""
 

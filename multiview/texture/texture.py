@@ -34,7 +34,7 @@ SUPERSAMPLING = 3  # rays per pixel side of a measurement
 MEASURED = 16  # views of a group that a measurement renders, at most
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TexturedMesh:
     """A mesh and its texture `[H, W, C]`, in the values of the scene's images."""
 

@@ -26,7 +26,7 @@ class Unavailable(Exception):
     """A candidate cannot run here; the message says why, in one line."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cotangents:
     """Derivatives of a loss in the outputs of a rendering, the same for every candidate.
 
@@ -56,7 +56,7 @@ class Cotangents:
         return cls(normal(1), normal(1)[..., 0], (hit * normal(1))[..., 0], hit * normal(3))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Seen:
     """What a candidate answered, to be compared with the others.
 

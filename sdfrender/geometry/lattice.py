@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdfrender.equality import EqualByValue
 from sdfrender.geometry.grid import UNIT_BOX, Resolution, grid_points, samples_per_axis
 from sdfrender.geometry.primitives import sphere
 from sdfrender.geometry.redistance import redistanced
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     import trimesh
 
 
-@dataclass(frozen=True)
-class Lattice:
+@dataclass(frozen=True, eq=False)
+class Lattice(EqualByValue):
     """Signed distances on a regular grid of vertices, interpolated trilinearly.
 
     Args:

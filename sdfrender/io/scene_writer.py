@@ -34,7 +34,7 @@ from sdfrender.view.lighting import Intensity, Lighting
 FLIP_YZ = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RenderedScene:
     """N views of a known surface.
 

@@ -22,7 +22,7 @@ STIFF = 0.02  # |r| / clamp below which the curvature of an absolute residual gr
 LEAST_DAMPING, MOST_DAMPING = 1e-6, 1e4  # at the latter no step lowers the energy
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Quadratic:
     """An energy around a code: `E(z + d) ≈ energy + gradient · d + ½ dᵀ hessian d`.
 
@@ -68,7 +68,7 @@ class LatentFitSettings:
     patience: int = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LatentFit:
     """A code that was found.
 

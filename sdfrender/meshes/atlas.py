@@ -26,7 +26,7 @@ Ints = NDArray[np.int64]
 GAP = 4  # texels between charts, for filters that look beyond a chart's edge
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Atlas:
     """Where the triangles of a mesh lie in a texture.
 

@@ -280,7 +280,7 @@ def _difference(images: Tensor, reference: Tensor) -> Tensor:
 # ---------------------------------------------------------------------- from samples to numbers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Match:
     """Samples of one mesh against the nearest points of the other: `[S]` each."""
 

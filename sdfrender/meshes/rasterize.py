@@ -23,7 +23,7 @@ Ints = NDArray[np.int64]
 NEAREST = 1e-6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fragments:
     """What the pixels of one image see first.
 

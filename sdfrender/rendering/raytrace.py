@@ -34,7 +34,7 @@ SPHERE_MARGIN = 1e-6
 SMALLEST_AREA = 1e-300
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MeshImages:
     """What N cameras see of a mesh.
 
@@ -114,7 +114,7 @@ def raytrace(
     return MeshImages(images, silhouettes, depths)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Hits:
     """The P rays that hit, and where.
 

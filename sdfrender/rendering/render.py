@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sdfrender.equality import EqualByValue
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.rendering.ops import render_pixels
 from sdfrender.rendering.reference_pixels import reference_pixels
@@ -19,8 +20,8 @@ ENGINES = ("auto", "cpu", "reference")
 MAX_EVENTS = 4  # events composited per ray
 
 
-@dataclass(frozen=True)
-class Rendering:
+@dataclass(frozen=True, eq=False)
+class Rendering(EqualByValue):
     """What `render` returns. For a batch of B lattices each tensor has a leading `[B]`.
 
     Args:

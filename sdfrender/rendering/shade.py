@@ -23,7 +23,7 @@ from sdfrender.geometry.trilinear import gather_corners, vertex_gradients
 from sdfrender.kernels.surface_point import MIN_CURVATURE, MIN_SLOPE
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rays:
     """R rays of one lattice batch, differentiable in the camera.
 
@@ -48,7 +48,7 @@ class Rays:
         return self.o.requires_grad or self.d.requires_grad or self.footprints.requires_grad
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Surface:
     """Surface points of E events, attached to the lattice and the camera.
 
@@ -213,7 +213,7 @@ def value_at(lattice: Lattice, rays: Rays, t: Tensor) -> Tensor:
     return sample(field, index, rays.lattice_ids)[:, 0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cell:
     """The cell around each of E points and where the point is in it; all of it differentiable.
 

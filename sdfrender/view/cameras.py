@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sdfrender.equality import EqualByValue
 
-@dataclass(frozen=True)
-class Cameras:
+
+@dataclass(frozen=True, eq=False)
+class Cameras(EqualByValue):
     """N pinhole cameras that share one image size.
 
     Args:

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from sdfrender.equality import EqualByValue
+
 Intensity = float | Tensor  # a number, or [C] per colour channel
 SHORTEST = 1e-18  # length of a direction: the square of a shorter one is zero in float32
 
 
-@dataclass(frozen=True)
-class Headlight:
+@dataclass(frozen=True, eq=False)
+class Headlight(EqualByValue):
     """A point light at the eye: `intensity · max(0, n·v)`, `v` towards the eye.
 
     With `falloff` it is divided by the squared distance from eye to point (SDFDiff's light is
@@ -35,8 +37,8 @@ class Headlight:
         _check_intensity("intensity", self.intensity)
 
 
-@dataclass(frozen=True)
-class Directional:
+@dataclass(frozen=True, eq=False)
+class Directional(EqualByValue):
     """A light at infinity: `intensity · max(0, n·l)` with `l` = `to_light`, normalised here.
 
     Raises:
@@ -62,8 +64,8 @@ class Directional:
         _check_intensity("intensity", self.intensity)
 
 
-@dataclass(frozen=True)
-class Lighting:
+@dataclass(frozen=True, eq=False)
+class Lighting(EqualByValue):
     """A sum of lights in the world frame.
 
     Args:

@@ -22,7 +22,7 @@ VIEWS = "views.safetensors"  # of a run: what `save_views` writes
 WHAT = "the views of a run"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Views:
     """N cameras with small pictures.
 
@@ -39,7 +39,7 @@ class Views:
     pictures: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Errors:
     """How far each vertex of a mesh is off.
 

@@ -40,7 +40,7 @@ class WarpSettings:
     """Probability of joining two shapes of a category."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Warp:
     """One warp, as what it does from the new shape to the old one and back.
 

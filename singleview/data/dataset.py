@@ -22,7 +22,7 @@ from sdfrender.view.lighting import Lighting
 from singleview.data.objects import Objects, Split, category_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Views:
     """What an object shows.
 
@@ -37,7 +37,7 @@ class Views:
     cameras: Cameras
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Item:
     """One object.
 
@@ -58,7 +58,7 @@ class Item:
     occupancy: Tensor | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Batch:
     """k views of each of B objects, for a training step.
 
@@ -80,7 +80,7 @@ class Batch:
     shared_cameras: Cameras | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset(Objects):
     """N objects with V views each.
 

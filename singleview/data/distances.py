@@ -31,7 +31,7 @@ FORMAT = "singleview.distances"
 WARPED = "~"  # between the name of an object and the number of a warped copy
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Distances(Objects):
     """N objects as points with signed distances.
 

@@ -25,7 +25,7 @@ TEST_POSITIONS = (3, 8, 13, 18)
 VAL_POSITIONS = (2, 12)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
     """A mesh file and what becomes of it.
 

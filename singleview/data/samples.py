@@ -22,7 +22,7 @@ HALF_BOX = 0.5 * LONGEST_SIDE * (1 + PADDING)
 BOX = ((-HALF_BOX,) * 3, (HALF_BOX,) * 3)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Samples(Objects):
     """N objects as points.
 

@@ -45,7 +45,7 @@ MEASURES = ("iou", "chamfer_tenths", "chamfer", "normal_consistency")
 CLOUD = 2000  # points of a surface that clouds are compared with
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Guess:
     """What a method says of one object.
 

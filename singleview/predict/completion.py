@@ -79,7 +79,7 @@ class CompletionSettings:
                 raise InputError(f"{option}: need {rule}, got {getattr(self, name)}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """What a depth image says of a shape, canonical frame.
 

@@ -29,7 +29,7 @@ POINTS = 8192  # around a mesh, that its code is found from
 COARSE = 48  # cells of the grid that surfaces are extracted from, before they are halved
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Named:
     """A shape: a name for its folder, the code, and the way back to its own frame."""
 

@@ -28,7 +28,7 @@ FAR = 1e6  # a depth beyond which nothing is there
 EXTENSIONS = (".npz", ".exr")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DepthView:
     """A depth image in the canonical frame.
 

@@ -67,7 +67,7 @@ class Family(Gallery):
         return torch.stack([draw_points(points, normals, cameras[k]) for k in range(len(cameras))])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Strip:
     """The way from one known shape to another: `[STEPS, H, W, 4]` for a screen, with alpha."""
 

@@ -36,7 +36,7 @@ POINTS = 20_000  # of each object at which occupancy is judged
 LEVELS = 1  # of MISE: 64³ is enough for pictures
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Guess:
     """What a network makes of one object.
 

@@ -20,7 +20,7 @@ SOME = 2000  # made-up shapes that a decoder may start from
 SHIFT = 1  # pixels that the inputs may be moved
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """B objects of one step: pictures to predict from, and pictures to compare with.
 

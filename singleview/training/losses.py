@@ -32,7 +32,7 @@ class Weights:
     """Half width of the regularisers' band, in cells."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Losses:
     """The terms, each `[]`; zero where a term does not apply."""
 

@@ -28,7 +28,7 @@ LEAST_KNOWN = 0.01  # of the picture: less background than this says nothing
 SHARES = (0.001, 0.95)  # least and largest part of the picture that is taken for an object
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Background:
     """A picture's background.
 

@@ -28,7 +28,7 @@ AGREE = 0.8  # of a mask that the others' hull must hold
 ALONE = 0.1  # of the hull: a view that alone carves away less than this is not to blame
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Carving:
     """Which view carves away which sample of a box.
 

@@ -53,14 +53,14 @@ MODELS = {
 REFUSED = {7: "FOV", 10: "THIN_PRISM_FISHEYE", 11: "RAD_TAN_THIN_PRISM_FISHEYE"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Camera:
     size: tuple[int, int]
     K: Array
     lens: Lens | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Image:
     name: str
     camera: int

@@ -30,7 +30,7 @@ NEAR_PLANE = 1e-2  # the raster draws boxes that are in front of this, in units 
 MOST_SUMS = 1 << 29  # bytes for one sum of derivatives per thread
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """What is rendered, as arrays.
 
@@ -79,7 +79,7 @@ class Scene:
         return self.lights[n % len(self.lights)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Found:
     """Events of some rows of one view."""
 

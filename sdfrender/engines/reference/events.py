@@ -16,7 +16,7 @@ from torch import Tensor
 from sdfrender.engines.reference.traversal import Segments
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Events:
     """E events of R rays. `t` are distances along the ray, in world units.
 

@@ -15,7 +15,7 @@ LONGEST_SKIP = 24  # cells
 WORTH_COPYING = 0.75  # rays are copied together when no more than this fraction of them goes on
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segments:
     """The parts of rays inside cells that matter.
 

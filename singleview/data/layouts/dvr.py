@@ -51,7 +51,7 @@ SLACK = 1.0  # pixels; a quarter of a cell of the lattice
 WHITE = 245 / 255
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Object:
     """One object's arrays: pictures `[V, H, W, 3]` and masks `[V, H, W]` uint8, cameras, values."""
 

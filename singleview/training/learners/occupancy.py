@@ -41,7 +41,7 @@ BOX_POINTS = 2000  # of the surface, whose box says how large a warped object is
 SEEDS = 3  # observations of each object in the last judgement
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OccupancyStep:
     """B objects: observations `[B, …]` or None, points `[B, P, 3]`, inside `[B, P]` bool."""
 

@@ -29,7 +29,7 @@ HUGE = np.float32(1e30)
 TOUCH = np.float32(1e-5)  # of the smallest corner: a cell this little below zero may hold surface
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NearCells:
     """One lattice, made ready for its views.
 

@@ -30,7 +30,7 @@ from sdfrender.kernels.trilinear_cell import numbers
 PLACE = 3  # rows of a surface term before its coefficients: x, y, z
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Terms:
     """Terms of some pixels of one lattice; no two lists share a pixel.
 
