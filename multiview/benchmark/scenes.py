@@ -28,6 +28,7 @@ from multiview.photo.unknown_light import FixedTo
 from sdfrender import Cameras, InputError, Lighting, load_mesh
 from sdfrender.files.atomic import read_bytes
 from sdfrender.io.scene_writer import RenderedScene, write_scene
+from sdfrender.kernels.torch_threads import torch_threads
 from sdfrender.rendering.raytrace import raytrace
 from sdfrender.system import processors
 from sdfrender.view.lighting import Directional, Headlight
@@ -184,9 +185,11 @@ def trace_views(
 
 def _trace(traced: Traced, camera: Cameras, light: Lighting) -> tuple[np.ndarray, np.ndarray]:
     """One view, as arrays: tensors would be shared through files that outlive the process."""
-    torch.set_num_threads(1)
     albedo = torch.as_tensor(traced.albedo)
-    seen = raytrace(traced.mesh, camera, lighting=light, albedo=albedo, supersampling=SUPERSAMPLING)
+    with torch_threads(1):
+        seen = raytrace(
+            traced.mesh, camera, lighting=light, albedo=albedo, supersampling=SUPERSAMPLING
+        )
     return seen.images[0].numpy(), seen.silhouettes[0].numpy()
 
 

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from sdfrender.errors import InputError
 from sdfrender.geometry.grid import UNIT_BOX
 from sdfrender.geometry.lattice import Lattice
+from sdfrender.kernels.torch_threads import torch_threads
 from sdfrender.rendering.raytrace import raytrace
 from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import Directional, Headlight, Lighting
@@ -120,20 +121,20 @@ def render_object(source: Source, file: Path, cameras: Cameras, config: RenderDa
     Raises:
         InputError: a mesh that cannot be read, or that leaves the picture.
     """
-    torch.set_num_threads(1)
-    mesh = canonical_mesh(source)
-    uv, _ = cameras.project(torch.from_numpy(mesh.vertices).float())  # (V, P, 2)
-    outside = ((uv < 0) | (uv > config.size)).any(-1).any(-1)
-    if bool(outside.any()):
-        raise InputError(
-            f"{source.path}: need an object that the pictures hold, it leaves view "
-            f"{int(outside.int().argmax())} of --cameras {config.cameras}: leave it out"
+    with torch_threads(1):
+        mesh = canonical_mesh(source)
+        uv, _ = cameras.project(torch.from_numpy(mesh.vertices).float())  # (V, P, 2)
+        outside = ((uv < 0) | (uv > config.size)).any(-1).any(-1)
+        if bool(outside.any()):
+            raise InputError(
+                f"{source.path}: need an object that the pictures hold, it leaves view "
+                f"{int(outside.int().argmax())} of --cameras {config.cameras}: leave it out"
+            )
+        seen = raytrace(
+            mesh, cameras, lighting=LIGHT, albedo=[ALBEDO], supersampling=config.supersampling
         )
-    seen = raytrace(
-        mesh, cameras, lighting=LIGHT, albedo=[ALBEDO], supersampling=config.supersampling
-    )
-    lattice = Lattice.from_mesh(mesh, (config.resolution,) * 3, UNIT_BOX)
-    write_object(file, seen.images, seen.silhouettes, lattice.values)
+        lattice = Lattice.from_mesh(mesh, (config.resolution,) * 3, UNIT_BOX)
+        write_object(file, seen.images, seen.silhouettes, lattice.values)
     return source.name
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -118,16 +118,27 @@ def join(device: str, batch: int) -> Iterator[Job]:
     def told_to_end(*_: Any) -> None:
         raise lost
 
-    signal.signal(signal.SIGTERM, told_to_end)  # what torchrun sends those that are left
+    with _on_sigterm(told_to_end):  # what torchrun sends those that are left
+        try:
+            yield job
+        except RuntimeError as error:
+            if not _lost(error):
+                raise
+            raise lost from None
+        finally:
+            with _on_sigterm(signal.SIG_IGN):  # it is ending already
+                dist.destroy_process_group()
+
+
+@contextmanager
+def _on_sigterm(handler: Callable[..., Any] | signal.Handlers) -> Iterator[None]:
+    """Inside, a process that is told to end does this; afterwards what it did before."""
+    before = signal.signal(signal.SIGTERM, handler)
     try:
-        yield job
-    except RuntimeError as error:
-        if not _lost(error):
-            raise
-        raise lost from None
+        yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending: nothing may cut its words off
-        dist.destroy_process_group()
+        # None: the handler was not one of Python's, which cannot put it back
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def _lost(error: RuntimeError) -> bool:

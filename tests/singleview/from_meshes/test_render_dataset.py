@@ -5,6 +5,7 @@ import math
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -117,6 +118,23 @@ def test_a_finished_object_is_not_rendered_again(folder: Path, meshes: Path) -> 
         names = again.files
     assert names == ["images", "silhouettes", "values"]
     assert len(lost.read_bytes()) == len(bytes_before)
+
+
+def test_torch_works_on_as_many_threads_as_before(meshes: Path, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    config = RenderDatasetConfig(meshes, tmp_path / "out", **QUICK)  # type: ignore[arg-type]
+    try:
+        torch.set_num_threads(3)
+        render_dataset(config)
+        assert torch.get_num_threads() == 3
+        broken = patch(
+            "singleview.from_meshes.render_dataset.raytrace", side_effect=InputError("no")
+        )
+        with broken, pytest.raises(InputError):
+            render_dataset(replace(config, out=tmp_path / "other"))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_other_settings_need_another_folder(folder: Path, meshes: Path) -> None:
