@@ -56,6 +56,12 @@ def working_memory() -> int:
     return max(LEAST_WORKING, min(int(WORKING_SHARE * free), MOST_WORKING))
 
 
+def pieces(count: int, bytes_each: int) -> list[slice]:
+    """`range(count)` in slices, in order, of as many as `working_memory` holds; at least one."""
+    size = max(1, working_memory() // max(bytes_each, 1))
+    return [slice(first, min(first + size, count)) for first in range(0, count, size)]
+
+
 def after_fork(callback: Callable[[], object]) -> None:
     """Have a process that was forked from this one call this first, where processes fork."""
     if hasattr(os, "register_at_fork"):

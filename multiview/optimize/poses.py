@@ -23,12 +23,14 @@ from multiview.photo.targets import Targets
 from multiview.recipes import Weights
 from multiview.scenes import Scene
 from sdfrender import Cameras, Lattice
+from sdfrender.system import pieces
 
 DIFFERENCE = 0.25  # pixels that a central difference moves the picture by
 LARGEST_STEP = 2.0  # pixels
 SPREAD = math.radians(1.0)  # of corrections that are likely: an angle, and a fraction of distance
 LIKELY_LENS = (0.03, 0.02, 0.02)  # the same of focal length (a fraction) and principal point (of W)
 NOISE = 0.5  # of pixels, against which the likely corrections count
+BYTES = 32 * 4  # per residual: 9 derivatives twice, images and what they are made of; float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,38 +107,32 @@ def refine_cameras(
     distances = (given.centers - corrections.center).norm(dim=-1)
     pixel = targets.pixel_sizes(lattice)  # (N,)
     radius = 0.25 * float((lattice.bounds[1] - lattice.bounds[0]).norm())
-    N = len(given)
     units = torch.cat(((pixel / radius)[:, None].expand(-1, 3), pixel[:, None].expand(-1, 3)), 1)
     lens_units = torch.tensor([float((pixel / radius).mean()), *2 * (1 / given.width,)])
-
-    def weighted_residuals(at: Corrections) -> Tensor:  # (N, R)
-        moved = replace(targets, cameras=at.apply(given))
-        out = appearance.render(lattice, moved)
-        r_color, r_silhouette = residuals(moved, out, appearance)
-        w_color, w_silhouette = pixel_weights(lattice, targets, appearance, weights)
-        color = r_color * (w_color[..., None] / r_color.shape[-1]).sqrt()
-        return torch.cat((color.flatten(1), (r_silhouette * w_silhouette.sqrt()).flatten(1)), 1)
+    moved = [corrections.apply(given)]  # and then there and back along each unknown
+    for step in torch.eye(9)[: 9 if intrinsics else 6] * DIFFERENCE:  # in pixels
+        for s in (step, -step):
+            moved.append(corrections.moved(s[:6] * units, s[6:] * lens_units).apply(given))
 
     with torch.no_grad():
-        r = weighted_residuals(corrections)
-        columns = []
-        for k in range(9 if intrinsics else 6):  # in pixels
-            step, lens = torch.zeros(N, 6), torch.zeros(3)
-            if k < 6:
-                step[:, k] = DIFFERENCE * units[:, k]
-            else:
-                lens[k - 6] = DIFFERENCE * lens_units[k - 6]
-            ahead = weighted_residuals(corrections.moved(step, lens))
-            behind = weighted_residuals(corrections.moved(-step, -lens))
-            columns.append((ahead - behind) / (2 * DIFFERENCE))
-        J = torch.stack(columns, -1)  # (N, R, 6 or 9)
+        at_once = targets.silhouettes[0].numel() * (targets.images.shape[-1] + 1) * BYTES
+        equations = [
+            _normal_equations(
+                lattice,
+                targets[range(len(given))[part]],
+                [cameras[part] for cameras in moved],
+                appearance,
+                weights,
+            )
+            for part in pieces(len(given), at_once)
+        ]
+        H, g = (torch.cat(x) for x in zip(*equations, strict=True))
         now = torch.cat((corrections.rotations, corrections.translations), 1) / units
         likely = torch.cat(
             (torch.full_like(units[:, :3], SPREAD), SPREAD * distances[:, None].expand(-1, 3)), 1
         )
         cells = (pixel / lattice.spacing.max())[:, None] ** 2
         prior = (cells * (NOISE * units / likely) ** 2).double()  # (N, 6)
-        H, g = (J.mT @ J).double(), (J.mT @ r[..., None]).double()
         A, b = H[:, :6, :6] + torch.diag_embed(prior), g[:, :6] + (prior * now)[..., None]
         lens = torch.zeros(3)
         if intrinsics:
@@ -153,6 +149,43 @@ def refine_cameras(
         x = -torch.linalg.solve(A, b)[..., 0].float()
         x = x.clamp(-LARGEST_STEP, LARGEST_STEP) * units
     return without_common_motion(corrections.moved(x, lens), given)
+
+
+def _normal_equations(
+    lattice: Lattice,
+    targets: Targets,
+    moved: list[Cameras],
+    appearance: Appearance,
+    weights: Weights,
+) -> tuple[Tensor, Tensor]:
+    """`Jᵀ J` `[n, K, K]` and `Jᵀ r` `[n, K, 1]` of each of some views, float64.
+
+    Args:
+        lattice: as for `refine_cameras`, as are all that follow.
+        targets: n views.
+        moved: `[1 + 2 K]` their cameras: where they are, then there and back along each unknown.
+        appearance: held fixed.
+        weights: of the energy.
+    """
+    w_color, w_silhouette = pixel_weights(lattice, targets, appearance, weights)
+
+    def weighted_residuals(cameras: Cameras) -> Tensor:  # (n, R)
+        seen = replace(targets, cameras=cameras)
+        out = appearance.render(lattice, seen)
+        r_color, r_silhouette = residuals(seen, out, appearance)
+        color = r_color * (w_color[..., None] / r_color.shape[-1]).sqrt()
+        return torch.cat((color.flatten(1), (r_silhouette * w_silhouette.sqrt()).flatten(1)), 1)
+
+    r = weighted_residuals(moved[0])
+    columns = [
+        (weighted_residuals(ahead) - weighted_residuals(behind)) / (2 * DIFFERENCE)
+        for ahead, behind in zip(moved[1::2], moved[2::2], strict=True)
+    ]
+    J = torch.stack(columns, -1)  # (n, R, K)
+    # View by view: then it does not matter which others are in the same piece.
+    squares = [(x.mT @ x, x.mT @ y[:, None]) for x, y in zip(J, r, strict=True)]
+    H, g = (torch.stack(x).double() for x in zip(*squares, strict=True))
+    return H, g
 
 
 def without_common_motion(corrections: Corrections, cameras: Cameras) -> Corrections:

@@ -64,10 +64,18 @@ class Hits:
     colors: Tensor
     rendered: Tensor
 
-    def some(self, count: int) -> Hits:
-        """At most `count` of them, spread evenly."""
-        step = math.ceil(len(self.points) / count)
-        return Hits(*(x[::step] for x in vars(self).values())) if step > 1 else self
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @classmethod
+    def some(cls, observed: list[Hits], count: int) -> Hits:
+        """At most `count` of all that were observed, spread evenly; the others are not copied."""
+        step = max(1, math.ceil(sum(map(len, observed)) / count))
+        parts, first = [], 0
+        for hits in observed:
+            parts.append([x[first::step] for x in vars(hits).values()])
+            first = (first - len(hits)) % step
+        return cls(*map(torch.cat, zip(*parts, strict=True)))
 
 
 class Appearance:
@@ -212,24 +220,24 @@ class Appearance:
             smoothness: ρ of the albedo, in pixels: how many of them a difference of neighbours
                 counts.
         """
-        fields = zip(*(vars(h).values() for h in self._hits), strict=True)
-        if self._lattice is not None and any(len(h.points) for h in self._hits):
-            self._solve(Hits(*map(torch.cat, fields)), self._lattice, smoothness)
+        if self._lattice is not None and any(map(len, self._hits)):
+            self._solve(self._hits, self._lattice, smoothness)
             self._solved = True
         self.forget(self.remembered)
 
-    def _solve(self, hits: Hits, lattice: Lattice, smoothness: float) -> None:
+    def _solve(self, observed: list[Hits], lattice: Lattice, smoothness: float) -> None:
         if self.lens:
             self.blur = self._lens.best()
         if self.model == "constant":
             self.albedo = torch.ones(self.channels)
         if self.known is None and self.model != "radiance":
-            self.light = self.light.fitted(*self._light_pixels(hits.some(LIGHT_PIXELS)))
+            hits = Hits.some(observed, LIGHT_PIXELS)
+            self.light = self.light.fitted(*self._light_pixels(hits))
         if self.model == "constant":
             if self.known is not None:
-                self.albedo = self._best_color(hits)
+                self.albedo = self._best_color(observed)
             return
-        hits = hits.some(ALBEDO_PIXELS)
+        hits = Hits.some(observed, ALBEDO_PIXELS)
         light = self._light(hits)
         light = light.expand_as(hits.colors)
         mean = hits.colors.mean(0) / light.mean(0).clamp(min=DARK)
@@ -273,12 +281,15 @@ class Appearance:
                 hits = self._hits_of(self.render(lattice, targets), targets)
             self.light = self.light.met(*self._light_pixels(hits))
 
-    def _best_color(self, hits: Hits) -> Tensor:
+    def _best_color(self, observed: list[Hits]) -> Tensor:
         """The one albedo `[C]` that fits best under a known light."""
-        light, weights = hits.light.double(), self._robust_weights(hits)
-        strength = (weights * light**2).sum(0)
+        strength = shown = torch.zeros(self.channels, dtype=torch.float64)
+        for hits in observed:
+            light, weights = hits.light.double(), self._robust_weights(hits)
+            strength = strength + (weights * light**2).sum(0)
+            shown = shown + (weights * light * hits.colors).sum(0)
         lit = strength > UNLIT**2 * strength.max()
-        color = (weights * light * hits.colors).sum(0) / torch.where(lit, strength, 1)
+        color = shown / torch.where(lit, strength, 1)
         return with_unlit(color.float().clamp(min=1e-3), lit)
 
     def albedo_on(self, lattice: Lattice) -> Tensor:

@@ -23,7 +23,8 @@ class Pixels(torch.autograd.Function):
     def forward(ctx: Any, scene: cpu.Scene, *inputs: Tensor) -> tuple[Tensor, ...]:
         """`inputs` are the tensors whose arrays `scene` holds."""
         ctx.save_for_backward(*inputs)  # so that a change before `backward` is noticed
-        traced, pixels = cpu.render(scene, gradient=any(ctx.needs_input_grad))
+        wanted = any(ctx.needs_input_grad)
+        traced, pixels = cpu.render(scene, gradient=wanted, keep=wanted)
         out = tuple(torch.from_numpy(x) for x in pixels)
         ctx.scene, ctx.traced = scene, traced
         ctx.set_materialize_grads(False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from threading import local
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from sdfrender.kernels.padding import add_unpadded, slabs
 from sdfrender.kernels.ray_walk import EVENT
 from sdfrender.kernels.threads import run_all
 from sdfrender.kernels.trilinear_cell import Grid, numbers
+from sdfrender.system import working_memory
 
 BANDS = 3  # per thread, so that no thread waits long for another
 NEAR_PLANE = 1e-2  # the raster draws boxes that are in front of this, in units of their size
@@ -118,12 +120,13 @@ class Pixels(NamedTuple):
     hits: Any
 
 
-def render(scene: Scene, gradient: bool = False) -> tuple[Traced, Pixels]:
+def render(scene: Scene, gradient: bool = False, keep: bool = True) -> tuple[Traced, Pixels]:
     """Events and images of every lattice from every view.
 
     Args:
         scene: what is rendered.
         gradient: `pull` will follow.
+        keep: the events, which take more memory than the images; otherwise none are returned.
     """
     grid, B, N, P = scene.grid, len(scene.values), len(scene.views), scene.width * scene.height
     dtype, C = scene.values.dtype, scene.lights.shape[-1] - INTENSITY
@@ -141,30 +144,35 @@ def render(scene: Scene, gradient: bool = False) -> tuple[Traced, Pixels]:
         np.zeros((B, N, P), np.bool_),
     )
 
-    rows_at_most = max(band.stop - band.start for band in bands)  # bands differ by a row of tiles
-    most = rows_at_most * scene.width * (scene.most if scene.coverage else 1)
-    events = np.zeros((len(work), most), EVENT)  # what is not written takes no memory
-
+    per_row = scene.width * (scene.most if scene.coverage else 1)  # events at most
+    fitting = working_memory() // (scene.threads * per_row * EVENT.itemsize)
+    fitting = max(fitting // 4 * 4, 4)  # rows whose events a thread has room for
+    room = min(fitting, max(band.stop - band.start for band in bands)) * per_row
+    thread = local()
     nothing = np.zeros((0, LANES), np.float32)
 
     def rows(task: int) -> Found:
-        b, n, part = work[task]
-        view, c = scene.views[n], cells[b]
-        tiles = marks = nothing
-        if drawn[n]:
-            seen = raster_numbers(
-                view[:9].reshape(3, 3), (view[9:12] - scene.lo) / scene.h, scene.h
-            )
-            half_pixel = 0.5 / view[15] if scene.coverage else None
-            tiles, marks = draw(
-                c.records, c.surface, seen, half_pixel, scene.width, part.start, part.stop
-            )
-        count = render_rows(
-            c.padded, c.block_low, c.caps, size, scene.view_numbers(n), tiles, marks, drawn[n],
-            part.start, part.stop, scene.coverage, scene.most, scene.lights_of(n), scene.albedo,
-            events[task], *(x[b, n] for x in out),
-        )  # fmt: skip
-        return Found(b, n, events[task], count)
+        if not hasattr(thread, "events"):
+            thread.events = np.zeros(room, EVENT)
+        b, n, band = work[task]
+        view, c, found = scene.views[n], cells[b], []
+        half_pixel = 0.5 / view[15] if scene.coverage else None
+        seen = raster_numbers(view[:9].reshape(3, 3), (view[9:12] - scene.lo) / scene.h, scene.h)
+        for start in range(band.start, band.stop, fitting):
+            stop = min(start + fitting, band.stop)
+            tiles = marks = nothing
+            if drawn[n]:
+                tiles, marks = draw(
+                    c.records, c.surface, seen, half_pixel, scene.width, start, stop
+                )
+            count = render_rows(
+                c.padded, c.block_low, c.caps, size, scene.view_numbers(n), tiles, marks, drawn[n],
+                start, stop, scene.coverage, scene.most, scene.lights_of(n), scene.albedo,
+                thread.events, *(x[b, n] for x in out),
+            )  # fmt: skip
+            found.append(thread.events[: count if keep else 0].copy())
+        events = found[0] if len(found) == 1 else np.concatenate(found)
+        return Found(b, n, events, len(events))
 
     found = run_all(rows, range(len(work)), scene.threads)
     shape = (B, N, scene.height, scene.width)
