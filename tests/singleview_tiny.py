@@ -10,6 +10,7 @@ import trimesh
 from sdfrender import Lattice, render
 from sdfrender.geometry.mesh_files import save_mesh
 from sdfrender.geometry.primitives import SDF, box, capsule
+from singleview.augment.augment import made_up_dataset, make_up_group, view_groups
 from singleview.data.dataset import Dataset, to_bytes
 from singleview.data.objects import Split
 from singleview.from_meshes.render_dataset import LIGHT
@@ -57,3 +58,16 @@ def write_meshes(folder: Path, count: int = 3) -> Path:
         brick.apply_translation((5.0, 0.0, 1.0))
         save_mesh(folder / "brick" / f"{i}.ply", brick)
     return folder
+
+
+def make_up(dataset: Dataset, count: int, resolution: int, seed: int) -> list[Dataset]:
+    """About `count` made-up objects, as datasets of those that are seen from the same cameras."""
+    assert dataset.values is not None
+    generator = torch.Generator().manual_seed(seed)
+    groups, shapes = view_groups(dataset.views, generator), dataset.values.float()
+    made = []
+    for views in groups:
+        size = max(1, round(count / len(groups)))
+        parts = make_up_group(dataset, shapes, views, size, resolution, generator)
+        made.append(made_up_dataset(dataset, parts, views))
+    return made

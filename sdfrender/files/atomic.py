@@ -5,13 +5,11 @@ A file is written beside its place, flushed to disk, and put there in one step.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
@@ -57,21 +55,6 @@ def write_bytes(path: StrPath, data: bytes) -> None:
 def write_json(path: StrPath, data: object) -> None:
     """Write JSON atomically; NaN and infinity, which JSON does not have, become null."""
     write_bytes(path, (json.dumps(_finite(data), indent=2, allow_nan=False) + "\n").encode())
-
-
-def write_csv(path: StrPath, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write rows atomically under the keys of the first one.
-
-    Raises:
-        ValueError: no rows, or a row with a key that the first one lacks.
-    """
-    if not rows:
-        raise ValueError("rows: need at least one, to name the columns")
-    text = io.StringIO()
-    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    write_bytes(path, text.getvalue().encode())
 
 
 def read_bytes(path: StrPath) -> bytes:

@@ -129,12 +129,6 @@ def total(terms: Sequence[Term], code: Tensor) -> Quadratic:
     return first
 
 
-def best_start(terms: Sequence[Term], starts: Tensor) -> Tensor:
-    """The one of `starts` `[S, C]` with the least energy."""
-    energies = [total(terms, code).energy for code in starts]
-    return starts[min(range(len(energies)), key=energies.__getitem__)]
-
-
 # ---------------------------------------------------------------------- terms
 
 

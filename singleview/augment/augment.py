@@ -12,7 +12,6 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from sdfrender import Lattice, render
 from singleview.augment.warps import (
@@ -78,29 +77,6 @@ def made_up_dataset(dataset: Dataset, made: Mapping[str, Tensor], views: list[in
         values=made["values"],
         sides=made["sides"],
     )
-
-
-def make_up(
-    dataset: Dataset, shapes: Tensor, count: int, resolution: int, seed: int = 0, quiet: bool = True
-) -> list[Dataset]:
-    """About `count` made-up objects, as datasets of those that are seen from the same cameras.
-
-    Args:
-        dataset: N training objects with shared cameras and a known light.
-        shapes: `[N, R, R, R]` a lattice of each, over [-1, 1]³.
-        count: objects to make up.
-        resolution: of the lattices that are kept.
-        seed: of the deformations and of the choice of views.
-        quiet: no progress bar.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    groups = view_groups(dataset.views, generator)
-    per_group = max(1, round(count / len(groups)))
-    made = []
-    for views in tqdm(groups, desc="making up objects", disable=quiet):
-        parts = make_up_group(dataset, shapes, views, per_group, resolution, generator)
-        made.append(made_up_dataset(dataset, parts, views))
-    return made
 
 
 def view_groups(views: int, generator: torch.Generator, rounds: int = 4) -> list[list[int]]:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.spatial import KDTree
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -228,11 +227,3 @@ def free_space(view: DepthView, count: int, margin: float, generator: torch.Gene
     share = torch.rand(count, generator=generator)
     at = torch.lerp(near[chosen], end[chosen], share)
     return rays_o[chosen] + at[:, None] * rays_d[chosen]
-
-
-def seen_points(view: DepthView) -> NDArray[np.float64]:
-    """`[P, 3]` what was seen, in the input's own frame."""
-    points: NDArray[np.float64] = view.points().double().numpy() * view.scale + np.array(
-        view.center
-    )
-    return points

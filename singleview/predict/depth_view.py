@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdfrender import Cameras, InputError
-from sdfrender.files.atomic import atomic_write, read_bytes
+from sdfrender.files.atomic import read_bytes
 from sdfrender.io.cameras import camera_matrices, camera_to_world, ndc_to_pixels, read_arrays
 from singleview.data.objects import LONGEST_SIDE
 
@@ -79,17 +79,6 @@ def load_depth(path: Path) -> DepthView:
     if int(view.seen.sum()) < 16:
         raise InputError(f"{path}: need an object, {int(view.seen.sum())} pixels have a depth")
     return view
-
-
-def save_depth(path: Path, view: DepthView) -> None:
-    """Write a depth image as npz, in the canonical frame."""
-    with atomic_write(path) as partial:
-        np.savez(
-            partial,
-            depths=view.depths.numpy(),
-            K=view.camera.Ks[0].numpy(),
-            c2w=view.camera.c2w[0].numpy(),
-        )
 
 
 def _read_npz(path: Path) -> DepthView:

@@ -20,12 +20,11 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import grid_sample
-from tqdm import tqdm
 
 from sdfrender import Cameras, Lattice, Lighting, render
 from sdfrender.geometry import energies
 from sdfrender.geometry.grid import grid_points
-from singleview.data.dataset import Dataset, Views
+from singleview.data.dataset import Views
 
 
 @dataclass(frozen=True)
@@ -59,29 +58,6 @@ class FitRecipe:
     laplacian: float = 0.0015
     band: float = 3.2
     """Half width of the regularisers' band, in cells."""
-
-
-def fit_lattices(
-    dataset: Dataset, recipe: FitRecipe | None = None, seed: int = 0, quiet: bool = True
-) -> Tensor:
-    """Fit every object of a dataset to its images.
-
-    Args:
-        dataset: N objects; only images, silhouettes, cameras and light are read.
-        recipe: how.
-        seed: of the order of the views.
-        quiet: no progress bar.
-
-    Returns:
-        `[N, R, R, R]` signed distances over `dataset.bounds`, R of the last level.
-    """
-    recipe = recipe or FitRecipe()
-    fitted = []
-    for i in tqdm(range(len(dataset)), desc="fitting", unit="object", disable=quiet):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + i)
-        views = dataset[i].views
-        fitted.append(fit_lattice(views, dataset.lighting, dataset.bounds, recipe, generator))
-    return torch.stack(fitted)
 
 
 def fit_lattice(

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save
 
 from sdfrender.errors import InputError
-from sdfrender.files.atomic import atomic_write, write_csv, write_json
+from sdfrender.files.atomic import atomic_write, write_json
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.io.lattices import load_lattice, save_lattice
 
@@ -226,14 +226,3 @@ def test_json_is_strict(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_json(path, {"psnr": math.inf, "n": [1, math.nan, (2.5, "x")], "none": None})
     assert json.loads(path.read_text()) == {"psnr": None, "n": [1, None, [2.5, "x"]], "none": None}
-
-
-def test_csv_has_the_columns_of_the_first_row(tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    write_csv(path, [{"step": 0, "loss": 0.5}, {"step": 1, "loss": 0.25}])
-    assert path.read_bytes() == b"step,loss\n0,0.5\n1,0.25\n"
-    with pytest.raises(ValueError, match="at least one"):
-        write_csv(path, [])
-    with pytest.raises(ValueError, match="extra"):
-        write_csv(path, [{"step": 0}, {"step": 1, "extra": 2}])
-    assert path.read_bytes() == b"step,loss\n0,0.5\n1,0.25\n"

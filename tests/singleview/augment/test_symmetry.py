@@ -4,11 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from singleview_tiny import tiny_dataset
+from singleview_tiny import make_up, tiny_dataset
 
 from sdfrender import Cameras, Lattice, render
 from sdfrender.geometry.primitives import capsule
-from singleview.augment import augment
 from singleview.augment.symmetry import X, Z, agreeing, mirror_signs, mirrored, side_axes
 from singleview.augment.warps import Warp, WarpSettings, random_warp
 from singleview.config import TrainConfig
@@ -84,7 +83,7 @@ def test_steps_and_made_up_objects_know_their_axis() -> None:
     step = Sampler(TrainConfig(Path("x"), Path("y"), batch=16), dataset).draw(ONE)
     assert step.sides.tolist() == [Z] * 16
     assert dataset.values is not None
-    made = augment.make_up(dataset, dataset.values.float(), 4, 20, seed=1)
+    made = make_up(dataset, 4, 20, seed=1)
     assert all(part.side_axes.tolist() == [Z] * len(part) for part in made)
 
     def network(images: torch.Tensor) -> torch.Tensor:

@@ -162,6 +162,12 @@ def test_settings_matter(view: DepthView) -> None:
         CompletionSettings(offset=0.2)
 
 
+def save_depth(file: Path, view: DepthView) -> None:
+    """As `load_depth` reads it, in the canonical frame."""
+    K, c2w = view.camera.Ks[0].numpy(), view.camera.c2w[0].numpy()
+    np.savez(file, depths=view.depths.numpy(), K=K, c2w=c2w)
+
+
 def test_complete_writes_a_folder_in_the_inputs_frame(
     view: DepthView, weights: Path, tmp_path: Path
 ) -> None:

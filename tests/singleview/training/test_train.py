@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import pytest
 import torch
-from singleview_tiny import tiny_dataset
+from singleview_tiny import make_up, tiny_dataset
 from tiny_training import read_rows, train_tiny, write_dataset
 
 from sdfrender import Cameras, InputError, Lattice, render
@@ -216,7 +216,7 @@ def test_a_warp_without_range_changes_nothing() -> None:
 def test_made_up_objects_show_the_shapes_they_have() -> None:
     dataset = tiny_dataset(resolution=24).split("train")
     assert dataset.values is not None
-    made = augment.make_up(dataset, dataset.values.float(), 4, 20, seed=1)
+    made = make_up(dataset, 4, 20, seed=1)
     assert sum(len(m) for m in made) >= 4
     for part in made:
         assert part.views == min(augment.VIEWS, dataset.views)
