@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MODULES = {"metrics", "primitives"}  # the promised names that are modules
 
 # What each name is, as a line; twice, so that what the first reading imports cannot change it.

@@ -13,7 +13,7 @@ import pytest
 
 from sdfrender import system
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 # Windows has none of these; macOS has no affinity mask and no /proc.
 ELSEWHERE = """
