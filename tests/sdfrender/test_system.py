@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from multiview.results.report.page import _sentence
+from multiview.results.results import read_metrics
 from sdfrender import system
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +49,8 @@ for package in ("sdfrender", "multiview", "singleview"):
 import sdfrender as sr
 from multiview.config import FitConfig
 from multiview.results import peak_memory_mb
+from multiview.report.page import _sentence
+from multiview.results import read_metrics
 from sdfrender import system
 from sdfrender.bench.machine import describe
 from sdfrender.engines import ahead
@@ -188,3 +192,13 @@ def test_the_number_of_torchs_threads_is_the_users() -> None:
     ask = "import torch; torch.set_num_threads(3); import sdfrender, multiview, singleview; "
     run = [sys.executable, "-c", ask + "print(torch.get_num_threads())"]
     assert subprocess.run(run, capture_output=True, text=True, check=True, cwd=ROOT).stdout == "3\n"
+
+
+def test_a_run_whose_memory_nobody_told_is_read_and_reported(tmp_path: Path) -> None:
+    cost = {"seconds": 3, "peak_memory_mb": None}
+    (tmp_path / "metrics.json").write_text(json.dumps(cost))
+    found = read_metrics(tmp_path / "metrics.json")
+    assert found == {"seconds": 3.0, "peak_memory_mb": None}
+    summary = {**found, "resolution": [8, 9, 7], "views": {"train": 4, "held_out": 0}}
+    assert _sentence(summary) == "4 views fitted, lattice 8×9×7, 3 s."
+    assert _sentence({**summary, "peak_memory_mb": 1500.0}).endswith(" 3 s, 1.5 GB of memory.")
