@@ -48,13 +48,13 @@ for package in ("sdfrender", "multiview", "singleview"):
 
 import sdfrender as sr
 from multiview.config import FitConfig
-from multiview.results import peak_memory_mb
-from multiview.report.page import _sentence
-from multiview.results import read_metrics
+from multiview.results.results import peak_memory_mb
+from multiview.results.report.page import _sentence
+from multiview.results.results import read_metrics
 from sdfrender import system
 from sdfrender.bench.machine import describe
-from sdfrender.engines import ahead
-from sdfrender.engines.threads import run_all
+from sdfrender.engines.cpu import ahead
+from sdfrender.kernels.threads import run_all
 torch.set_num_threads(2)
 seen = sr.render(sr.Lattice.sphere(0.5, resolution=8), sr.Cameras.look_at([[0.0, 0.0, 3.0]]))
 describe(1)
