@@ -91,7 +91,7 @@ def fill_pixel(
             m += 1
             if moves:
                 D = (d[0] * grid.ih[0], d[1] * grid.ih[1], d[2] * grid.ih[2])
-                _put_weights(corner_table, k, weight_slopes(q.x, q.y, q.z, D[0], D[1], D[2]))
+                put_weights(corner_table, k, weight_slopes(q.x, q.y, q.z, D[0], D[1], D[2]))
                 for c in range(C):
                     corner_table[k, 8 + c] = of(motion[c])
                 corner_cells[k], corner_pixels[k] = p, pixel
@@ -102,7 +102,7 @@ def fill_pixel(
             alpha, _ = coverage_at(v, grid, o, d, footprint, t_min)
             if 0 <= alpha <= 1:
                 q, s = place(grid, o, d, t_min), -clear[n] / (t_min * footprint)
-                _put_weights(corner_table, k, weights(q.x, q.y, q.z))
+                put_weights(corner_table, k, weights(q.x, q.y, q.z))
                 for c in range(C):
                     corner_table[k, 8 + c] = of(s * (colors[n, c] - behind[c]))
                 corner_table[k, 8 + C] = of(s * clear_behind)
@@ -146,7 +146,8 @@ def at_border(grid: Grid, p: int) -> bool:
 
 
 @inlined
-def _put_weights(table: Any, k: int, w: Corners) -> None:
+def put_weights(table: Any, k: int, w: Corners) -> None:
+    """The weights of corner term k."""
     of = table.dtype.type
     for n in range(8):
         table[k, n] = of(w[n])

@@ -17,15 +17,26 @@ from typing import Any
 import numpy as np
 
 from sdfrender.engines.cpu.engine import MOST_SUMS, Part, Scene, Traced, split
-from sdfrender.engines.cpu.jacobian.linear_apply import LANES
+from sdfrender.engines.cpu.jacobian.linear_apply import (
+    LANES,
+    pull_corners,
+    pull_surface,
+    push_corners,
+    push_surface,
+)
 from sdfrender.engines.cpu.jacobian.linear_fill import (
     count_terms,
     fill_terms,
     lay_out,
     repeat_pixels,
 )
+from sdfrender.engines.cpu.jacobian.linear_squares import (
+    square_corners,
+    square_mixed,
+    square_surface,
+)
 from sdfrender.kernels.threads import run_all
-from sdfrender.kernels.trilinear_cell import numbers
+from sdfrender.kernels.trilinear_cell import Grid, numbers
 
 PLACE = 3  # rows of a surface term before its coefficients: x, y, z
 
@@ -61,10 +72,42 @@ class Terms:
     mixed: Any
     count: int
 
+    def push(self, v: Any, grid: Grid, images: Any, silhouettes: Any) -> None:
+        """Add `J v` to `images` `[N H W, C]` and `silhouettes` `[N H W]`; v is padded."""
+        steps = (grid.sx, grid.sy)
+        push_surface(*self._surface, v, *steps, images)
+        push_corners(*self._corners, v, *steps, images, silhouettes)
+
+    def pull(self, images: Any, silhouettes: Any, grid: Grid, g: Any) -> None:
+        """Add the transpose of `push` to `g`, a padded lattice."""
+        steps = (grid.sx, grid.sy)
+        pull_surface(*self._surface, images, *steps, g)
+        pull_corners(*self._corners, images, silhouettes, *steps, g)
+
+    def square(self, images: Any, silhouettes: Any, exact: bool, grid: Grid, g: Any) -> None:
+        """Add the diagonal of `Jᵀ W J` to `g`, a padded lattice, for the weights W in the images.
+
+        Without `exact` as if each term had a row to itself.
+        """
+        steps, mixed = (grid.sx, grid.sy), self.mixed if exact else self.mixed[:0]
+        square_surface(*self._surface, mixed, images, *steps, g)
+        if not exact:
+            square_corners(*self._corners, images, silhouettes, *steps, g)
+            padded = g.reshape(grid.X + 2, grid.Y + 2, grid.Z + 2)
+            padded[[0, -1]] = padded[:, [0, -1]] = padded[:, :, [0, -1]] = 0
+            return
+        row = np.zeros(len(g), np.float64)
+        square_mixed(
+            *self._surface, *self._corners, mixed, images, silhouettes, numbers(grid), row, g
+        )
+
     @property
-    def nbytes(self) -> int:
-        """Bytes of all arrays."""
-        return sum(x.nbytes for x in vars(self).values() if isinstance(x, np.ndarray))
+    def _surface(self) -> tuple[Any, Any, Any, Any]:
+        return self.cells, self.starts, self.pixels, self.table
+
+    @property
+    def _corners(self) -> tuple[Any, Any, Any]:
+        return self.corner_cells, self.corner_pixels, self.corner_table
 
 
 def linear_terms(scene: Scene, traced: Traced, background: Any) -> list[Terms]:
@@ -75,20 +118,43 @@ def linear_terms(scene: Scene, traced: Traced, background: Any) -> list[Terms]:
         traced: its events.
         background: `[1, C]` or `[N H W, C]`, what lies behind everything.
     """
+    work = shares(scene, traced)
+    return run_all(lambda x: _terms(scene, traced, background, *x), work, scene.threads)
+
+
+def shares(scene: Scene, traced: Traced) -> list[tuple[int, Part]]:
+    """Lattices and events, one share per lattice and thread."""
     padded_bytes = traced.cells[0].padded.nbytes
     parts = max(1, min(scene.threads, MOST_SUMS // padded_bytes))
-    work = [
+    return [
         (b, part)
         for b in range(len(scene.values))
         for part in split([f for f in traced.found if f.lattice == b], parts)
     ]
-    return run_all(lambda x: _terms(scene, traced, background, *x), work, scene.threads)
+
+
+def index_type(scene: Scene, v: Any) -> Any:
+    """What indices of terms, pixels and cells of the padded lattice v are kept in."""
+    terms = 2 * len(scene.views) * scene.width * scene.height * scene.most
+    return np.int32 if terms < 1 << 31 > len(v) else np.int64
+
+
+def lay_out_cells(ends: Any, index: Any) -> tuple[Any, Any, int, int]:
+    """`cells` and `starts` of terms, how many there are, and how many with those of zeros.
+
+    Args:
+        ends: counts of terms in each cell; where its first one goes, afterwards.
+        index: type of the cells.
+    """
+    cells = np.flatnonzero(ends).astype(index)
+    count, starts = int(ends[cells].sum()), np.zeros(len(cells) + 1, np.uint64)
+    return cells, starts, count, lay_out(cells, int(LANES), starts, ends)
 
 
 def _terms(scene: Scene, traced: Traced, background: Any, lattice: int, part: Part) -> Terms:
     grid, v = numbers(scene.grid), traced.cells[lattice].padded
     C, P = background.shape[1], scene.width * scene.height
-    index = np.int32 if 2 * len(scene.views) * P * scene.most < 1 << 31 > len(v) else np.int64
+    index = index_type(scene, v)
     total = sum(end - begin for _, begin, end in part)
 
     at = np.zeros(total, index)  # cell of each event
@@ -99,10 +165,7 @@ def _terms(scene: Scene, traced: Traced, background: Any, lattice: int, part: Pa
             grid, scene.view_numbers(found.view), found.events, begin, end, at[events:], ends
         )
         events += end - begin
-    cells = np.flatnonzero(ends).astype(index)
-    count = int(ends[cells].sum())
-    starts = np.zeros(len(cells) + 1, np.uint64)
-    size = lay_out(cells, int(LANES), starts, ends)
+    cells, starts, count, size = lay_out_cells(ends, index)
 
     pixels = np.zeros(size, np.uint32 if index == np.int32 else np.uint64)
     table = np.zeros((PLACE + 4 * C, size), v.dtype)
