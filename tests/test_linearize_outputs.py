@@ -175,7 +175,8 @@ def test_nothing_is_kept_for_what_is_not_asked_for() -> None:
     assert depths.num_terms == normals.num_terms == hits
     both = linearize(s, "depths", "normals")
     assert both.num_terms == 2 * hits
-    assert normals.memory < both.memory < depths.memory + normals.memory
+    extra = both.memory - normals.memory  # one rate a term: the rest they have in common
+    assert 8 * hits <= extra < 0.4 * depths.memory
     assert "depths, normals" in repr(both)
 
 

@@ -67,7 +67,7 @@ class DepthTerms:
         cells: as in `Terms`, as are the next two.
         starts: where the terms of each cell begin.
         pixels: of the terms.
-        places: `[3, S]` in the cell.
+        places: `[3, S]` in the cell; further rows are not read.
         rates: `[S]` r.
         count: terms, without those of zeros.
     """
@@ -135,7 +135,7 @@ def _terms(
     repeat_pixels(cells, starts, ends, pixels)
     none, no_table = np.zeros(0, index), np.zeros((0, 8 + 3 + 1), v.dtype)
     return (
-        DepthTerms(lattice, cells, starts, pixels, table[:PLACE], rates, count),
+        DepthTerms(lattice, cells, starts, pixels, table, rates, count),
         Terms(lattice, cells, starts, pixels, table, none, none, no_table, mixed[:m].copy(), count),
     )
 

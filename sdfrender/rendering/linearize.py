@@ -37,7 +37,8 @@ class Linearization:
     """`J = ∂outputs / ∂values` at one lattice, for the cameras and light given.
 
     The outputs are those asked for, by default images and silhouettes. Depths and normals are those
-    of the first hit: rows of pixels without one are zero, and what is given for them is not read.
+    of the first hit: rows of pixels without one, or with one on a face of the box, are zero, and
+    what is given for them is not read.
 
     Nothing here is differentiable. All tensors have the lattice's dtype. Results are bitwise the
     same every time for one number of threads, and to rounding for another.
@@ -214,9 +215,11 @@ class Linearization:
             array = self._array(name, x, like.shape)
             arrays[name] = array.reshape(B, P, *like.shape[3 + self._batched :])
         if "images" in arrays or "silhouettes" in arrays:
-            C = self.rendering.images.shape[-1] if "images" in self.outputs else 0
-            arrays.setdefault("images", np.zeros((B, P, C), s.values.dtype))
-            arrays.setdefault("silhouettes", np.zeros((B, P), s.values.dtype))
+            if "images" not in arrays:
+                C = self.rendering.images.shape[-1] if "images" in self.outputs else 0
+                arrays["images"] = np.zeros((B, P, C), s.values.dtype)
+            if "silhouettes" not in arrays:
+                arrays["silhouettes"] = np.zeros((B, P), s.values.dtype)
         return Rows(*(arrays.get(name) for name in OUTPUTS))
 
     def _array(self, name: str, x: Tensor, shape: tuple[int, ...]) -> Any:
@@ -240,7 +243,7 @@ def linearize(
     reattach: str = "implicit",
     outputs: Sequence[str] = ("images", "silhouettes"),
 ) -> Linearization:
-    """Render, and keep the derivative of images and silhouettes in `lattice.values`.
+    """Render, and keep the derivative of the outputs, images and silhouettes, in `lattice.values`.
 
     The derivative is that of `render(engine="cpu")`: no derivatives in cameras, light, albedo and
     background. With `coverage=False` silhouettes are constant.
