@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdfrender.engines.coverage_terms import coverage_terms
 from sdfrender.engines.cpu import engine as cpu
+from sdfrender.engines.cpu.jacobian.coverage_terms import coverage_terms
+from sdfrender.engines.cpu.jacobian.hit_terms import hit_terms
+from sdfrender.engines.cpu.jacobian.linear_shares import Rows, Share
 from sdfrender.engines.cpu.jacobian.linear_terms import Terms, linear_terms
-from sdfrender.engines.hit_terms import hit_terms
-from sdfrender.engines.linear_shares import Rows, Share
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.kernels.light_terms import INTENSITY
 from sdfrender.kernels.padding import add_unpadded, pad

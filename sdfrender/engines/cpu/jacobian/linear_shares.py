@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sdfrender.engines.cpu.jacobian.hit_terms import DepthTerms
 from sdfrender.engines.cpu.jacobian.linear_terms import Terms
-from sdfrender.engines.hit_terms import DepthTerms
 
 
 class Rows(NamedTuple):

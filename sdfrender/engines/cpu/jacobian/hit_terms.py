@@ -15,6 +15,7 @@ import numpy as np
 from numba import boolean, int64
 
 from sdfrender.engines.cpu.engine import Part, Scene, Traced
+from sdfrender.engines.cpu.jacobian.depth_apply import pull_depths, push_depths
 from sdfrender.engines.cpu.jacobian.linear_fill import count_terms, repeat_pixels
 from sdfrender.engines.cpu.jacobian.linear_pixel import at_border, put_place
 from sdfrender.engines.cpu.jacobian.linear_terms import (
@@ -24,7 +25,6 @@ from sdfrender.engines.cpu.jacobian.linear_terms import (
     lay_out_cells,
     shares,
 )
-from sdfrender.engines.depth_apply import pull_depths, push_depths
 from sdfrender.kernels.compiled import inlined, kernel, scalar
 from sdfrender.kernels.lane_steps import (
     CELL,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_linearize import NAMES, STEP, Scene, noise, scene, views
+from linearize_scenes import NAMES, STEP, Scene, noise, scene, views
 from torch import Tensor
 
 import sdfrender as sr
