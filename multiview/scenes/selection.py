@@ -10,13 +10,13 @@ from pathlib import PurePosixPath
 from multiview.scenes.scene import View
 from sdfrender.errors import InputError
 
-_SLICE = re.compile(r"(-?\d*):(-?\d*)(?::(-?\d*))?")
+_SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::(-?\d+)?)?")
 
 
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:
     """Sorting key that puts `r_2` before `r_10`."""
     parts = re.findall(r"\d+|\D+", name)
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in parts)
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
 
 
 def split_views(
@@ -83,7 +83,7 @@ def _select_one(part: str, names: Sequence[str]) -> list[int]:
         if step == 0:
             raise InputError(f"train views: need a slice with a step other than 0, got '{part}'")
         return list(range(len(names))[start:stop:step])
-    wanted = (part, str(PurePosixPath(part).with_suffix(""))) if part else ()
+    wanted = (part, part.removesuffix(PurePosixPath(part).suffix)) if part else ()
     return [
         i
         for i, name in enumerate(names)

@@ -57,7 +57,7 @@ def camera_matrices(path: Path, kinds: Sequence[str], count: int) -> dict[str, l
             small or not finite.
     """
     arrays = read_arrays(path)
-    stated = sum(key.removeprefix(f"{kinds[0]}_").isdigit() for key in arrays)
+    stated = sum(key.removeprefix(f"{kinds[0]}_").isdecimal() for key in arrays)
     if stated != count:
         raise InputError(f"{path}: need {count} cameras as there are images, got {stated}")
     return {kind: [_matrix(path, arrays, f"{kind}_{i}") for i in range(count)] for kind in kinds}

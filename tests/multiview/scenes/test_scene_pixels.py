@@ -19,6 +19,7 @@ from scene_folders import (
 from multiview.scenes import load_scene
 from multiview.scenes.masks.masks import threshold_silhouette
 from multiview.scenes.selection import natural_key, select
+from sdfrender.errors import InputError
 from sdfrender.files.images import area_average, read_image
 from sdfrender.files.pngs import write_png
 
@@ -141,10 +142,25 @@ def test_natural_order() -> None:
         ("b.png", [1]),
         ("[ab],c", [0, 1, 2]),
         ("*", [0, 1, 2, 3, 4, 5]),
+        (":", [0, 1, 2, 3, 4, 5]),
+        ("::", [0, 1, 2, 3, 4, 5]),
     ],
 )
 def test_selection(selection: str, picked: list[int]) -> None:
     assert select(selection, ["a", "b", "c", "d", "e", "f"]) == picked
+
+
+def test_digits_that_are_no_numbers_are_letters() -> None:
+    """`"²".isdigit()` is true, and `int("²")` raises."""
+    names = ["r_10²", "r_2²", "①", "r_२"]
+    assert sorted(names, key=natural_key) == ["r_२", "r_2²", "r_10²", "①"]
+    assert select("r_2²", names) == [1]
+
+
+@pytest.mark.parametrize("selection", ["1²", "-:", ":-", "::-", "1²:", ".", "/", ".."])
+def test_a_selection_that_names_nothing(selection: str) -> None:
+    with pytest.raises(InputError, match="picks none of the 2 views"):
+        select(selection, ["a", "b"])
 
 
 def test_views_not_selected_are_held_out_and_sorted(tmp_path: Path) -> None:
