@@ -185,11 +185,16 @@ class RunFolder:
         return load_tensors(self.path / "appearance.safetensors", "the appearance of a run")[0]
 
 
-def holds_run(config: FitConfig) -> bool:
-    """Whether `config.out` holds a run, finished or not, with these settings and this recipe."""
+def holds_run(config: FitConfig, photographs: bool) -> bool:
+    """Whether `config.out` holds a run, finished or not, with these settings and this recipe.
+
+    Args:
+        config: the settings.
+        photographs: see `FitConfig.recipe`.
+    """
     try:
         run = RunFolder(replace(config, resume=True))
-        need_same(run.path, run._recipe, _recipe_of(config), ())
+        need_same(run.path, run._recipe, _recipe_of(config, photographs), ())
     except InputError:
         return False
     return True

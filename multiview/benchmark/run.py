@@ -175,7 +175,9 @@ def measure_mesh(config: BenchmarkConfig, name: str, file: Path, fitter: Fitter)
     }
     for resolution in config.resolutions:
         folder = runs / f"{config.preset}-{config.init}-{resolution}-{config.seed}"
-        found = finished_run(config.fit_config(scene, folder, resolution), config.again, fitter)
+        settings = config.fit_config(scene, folder, resolution)
+        # The lamps of a painted scene are not stated.
+        found = finished_run(settings, config.paint, config.again, fitter)
         row["runs"][str(resolution)] = {
             **found,
             "topology": asdict(Topology.of(load_mesh(folder / "mesh.ply"))),
@@ -203,16 +205,24 @@ def hull_chamfer(scene: Path, config: BenchmarkConfig, file: Path) -> float:
 # ---------------------------------------------------------------------- one fit
 
 
-def finished_run(config: FitConfig, again: bool, fitter: Fitter) -> dict[str, Any]:
+def finished_run(
+    config: FitConfig, photographs: bool, again: bool, fitter: Fitter
+) -> dict[str, Any]:
     """The metrics of a run with these settings: found, or finished, or made.
 
     A run that was interrupted goes on; one with other settings or another recipe is replaced.
+
+    Args:
+        config: the settings.
+        photographs: the light is not known, which changes the recipe; see `FitConfig.recipe`.
+        again: make it also where it is found.
+        fitter: see `benchmark`.
 
     Raises:
         InputError: the fit could not be done, or was interrupted.
     """
     going_on = replace(config, resume=True)
-    resumable = not again and holds_run(going_on)
+    resumable = not again and holds_run(going_on, photographs)
     if resumable:
         found = _metrics(config.out)
         if found is not None:

@@ -331,6 +331,18 @@ def test_nothing_is_done_twice(torus_file: Path, tmp_path: Path, fits: Fits) -> 
         assert not any(c.resume for c in fits.configs)
 
 
+def test_fits_under_an_unknown_light_are_not_done_twice(
+    torus_file: Path, tmp_path: Path, fits: Fits
+) -> None:
+    """Their recipe is another one: see `FitConfig.recipe`."""
+    config = settings(torus_file, tmp_path, resolutions=(12,), paint=True, preset="fast")
+    with patch.dict(RECIPES, {"fast": lambda _: tiny.QUICK["fast"]}):
+        first = benchmark(config, fits)
+        assert "error" not in first["meshes"][0]
+        assert benchmark(config, fits) == first
+        assert len(fits.configs) == 1
+
+
 def test_a_run_that_was_cut_short_goes_on(torus_file: Path, tmp_path: Path, fits: Fits) -> None:
     config = settings(torus_file, tmp_path, resolutions=(12,))
     with (
