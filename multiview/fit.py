@@ -61,6 +61,11 @@ def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
         need_xatlas()
     family = LatentField.load(config.prior) if config.prior else None
     scene = load_run_scene(config)
+    if config.refine_cameras and len(scene.train) < 2:
+        raise InputError(
+            f"--refine-cameras: need at least 2 views to fit, got {len(scene.train)}: a shape can "
+            "follow whatever way a single camera is moved"
+        )
     known = choose_light(config.light, scene)
     if known is not None:
         scene = with_channels(scene, known.num_channels)

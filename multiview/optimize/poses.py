@@ -189,11 +189,16 @@ def _normal_equations(
 
 
 def without_common_motion(corrections: Corrections, cameras: Cameras) -> Corrections:
-    """The same but for a motion, and a change of distance, that all views have in common."""
+    """The same but for a motion, and a change of distance, that all views have in common.
+
+    Cameras that all stand in one place have no distances from each other that could change. A
+    single camera shares everything with itself: it keeps no correction.
+    """
     rotations = corrections.rotations - corrections.rotations.mean(0)
     translations = corrections.translations - corrections.translations.mean(0)
     arms = cameras.centers - cameras.centers.mean(0)
-    stretch = (translations * arms).sum() / (arms * arms).sum()
+    room = (arms * arms).sum()
+    stretch = (translations * arms).sum() / room if room > 0 else 0.0
     return replace(corrections, rotations=rotations, translations=translations - stretch * arms)
 
 

@@ -93,6 +93,21 @@ def test_what_all_views_share_is_taken_out() -> None:
     torch.testing.assert_close(left.translations, torch.zeros(7, 3), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(("count", "apart"), [(1, 1.0), (2, 0.0), (3, 0.0), (2, 1.0)])
+def test_few_cameras_or_all_in_one_place_are_corrected_by_numbers(count: int, apart: float) -> None:
+    """One camera has no distance to another, nor have those that turn about one point."""
+    truth = photographs(count)
+    c2w = truth.cameras.c2w.clone()
+    c2w[:, :3, 3] = c2w[:1, :3, 3] + apart * (c2w[:, :3, 3] - c2w[:1, :3, 3])
+    given = replace(truth, cameras=Cameras(c2w, truth.cameras.Ks, 61, 47))
+    found = Corrections.none(count, tiny.true_lattice())
+    look = Appearance(1, tiny.LIGHT)
+    found = refine_cameras(found, tiny.true_lattice(), given, look, WEIGHTS, True)
+    for moved in (found.rotations, found.translations, found.intrinsics):
+        assert bool(moved.isfinite().all())
+    torch.testing.assert_close(found.rotations.mean(0), torch.zeros(3), atol=1e-6, rtol=0)
+
+
 def test_disturbed_cameras_are_found_again() -> None:
     truth = photographs()
     wrong = disturbance(truth.cameras)

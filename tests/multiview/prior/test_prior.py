@@ -221,6 +221,8 @@ def test_one_view_needs_a_box(scene: Path, weights: Path, tmp_path: Path) -> Non
         fit_bench(scene / "no_box.json", tmp_path / "none", **one)
     with pytest.raises(InputError, match="need at least 2, got 1"):
         fit_bench(scene, tmp_path / "none", train_views="view_000")
+    with pytest.raises(InputError, match="--refine-cameras: need at least 2 views to fit, got 1"):
+        fit_bench(scene, tmp_path / "none", refine_cameras=True, **one)
     assert not (tmp_path / "none").exists()
     fit_bench(scene, tmp_path / "one", **one)
     assert chamfer(tmp_path / "one") < 0.05
