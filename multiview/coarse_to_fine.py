@@ -25,6 +25,7 @@ from multiview.photo.appearance import SMOOTHNESS_AFTER, Appearance
 from multiview.photo.choose_appearance import decide
 from multiview.photo.exposure import estimate_gains, exposed, relative
 from multiview.photo.targets import Targets
+from multiview.photo.turns import take_turns
 from multiview.recipes import (
     AdamRecipe,
     Level,
@@ -136,6 +137,9 @@ def optimize(
         )
         for level in recipe.levels
     ]
+    groups = None  # of the cameras as they were given: the same at all levels, and when resumed
+    if isinstance(recipe, NewtonRecipe):
+        groups = take_turns(targets.cameras, state.lattice.bounds.mean(0), recipe.views)
     bar = progress_bar(recipe.levels, pyramid, quiet)
     method: Method | None = None
 
@@ -158,7 +162,7 @@ def optimize(
         if isinstance(recipe, NewtonRecipe) and finer and not resuming:
             state.lattice = open_concavities(state.lattice, given, state.appearance)
         before = method
-        method = choose_method(state, recipe, level, given, losses, generator)
+        method = choose_method(state, recipe, level, given, losses, generator, groups)
         if isinstance(method, GaussNewton) and isinstance(before, GaussNewton):
             method.follow(before)
         first = 0
@@ -256,6 +260,7 @@ def choose_method(
     targets: Targets,
     losses: Tensor,
     generator: torch.Generator,
+    groups: list[list[int]] | None = None,
 ) -> Method:
     """The recipe's method, at one level."""
     if isinstance(recipe, AdamRecipe):
@@ -266,7 +271,7 @@ def choose_method(
         assert isinstance(level, SdfDiffLevel)
         return SdfDiff(state.lattice, targets, state.appearance, recipe, level)
     assert isinstance(level, NewtonLevel)
-    return GaussNewton(state.lattice, targets, state.appearance, recipe, level, state.hold)
+    return GaussNewton(state.lattice, targets, state.appearance, recipe, level, state.hold, groups)
 
 
 def progress_bar(levels: Sequence[Level], pyramid: Sequence[Targets], quiet: bool) -> Bar:

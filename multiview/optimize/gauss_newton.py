@@ -43,6 +43,7 @@ class GaussNewton:
         recipe: weights of the energy, least damping, most views of a step.
         level: settings of the level, among them the weight of smoothness.
         hold: a likely shape to stay near, if there is one.
+        groups: the views of each turn; default: shared out by `take_turns`.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class GaussNewton:
         recipe: NewtonRecipe,
         level: NewtonLevel,
         hold: Hold | None = None,
+        groups: list[list[int]] | None = None,
     ) -> None:
         self.lattice, self.hold = lattice, hold
         self.targets, self.appearance, self.level = targets, appearance, level
@@ -61,7 +63,8 @@ class GaussNewton:
         smoothness = level.laplacian * smoothness_under_noise(targets, lattice)
         self.weights = replace(recipe.weights, laplacian=smoothness)
         self.least_damping, self.iterations = recipe.least_damping, recipe.iterations
-        self.groups = take_turns(targets.cameras, lattice.bounds.mean(0), recipe.views)
+        middle = lattice.bounds.mean(0)
+        self.groups = groups or take_turns(targets.cameras, middle, recipe.views)
         self.damping, self.energies = 1.0, [float("inf")] * len(self.groups)
         self.settled, self.turn, self.shown = False, 0, False
         appearance.remembered = len(self.groups) - 1

@@ -29,20 +29,22 @@ def take_turns(cameras: Cameras, middle: Tensor, most: int) -> list[list[int]]:
     Returns:
         The numbers of the cameras of each group, ascending; one group if all fit.
     """
-    N = len(cameras)
-    groups: list[list[int]] = [[] for _ in range(math.ceil(N / most))]
+    N, count = len(cameras), math.ceil(len(cameras) / most)
+    if count == 1:
+        return [list(range(N))]
     directions = torch.nn.functional.normalize(cameras.centers - middle, dim=-1)
-    apart = (directions[:, None] - directions).norm(dim=-1)  # (N, N)
-    left, nearest = set(range(N)), torch.full((N,), math.inf)
-    while left:
-        camera = max(sorted(left), key=lambda n: float(nearest[n]))
-        left.remove(camera)
-        nearest = torch.minimum(nearest, apart[camera])
-        smallest = min(map(len, groups))
-        open_ones = [views for views in groups if len(views) == smallest]
-        max(open_ones, key=lambda v: _nearest(apart[camera], v)).append(camera)
-    return [sorted(views) for views in groups]
-
-
-def _nearest(distances: Tensor, views: list[int]) -> float:
-    return float(distances[views].min()) if views else math.inf
+    nearest = torch.full((N,), math.inf)  # of the cameras that were taken; -1 once taken itself
+    nearest_of = torch.full((count, N), math.inf)  # of the cameras of each group
+    group_of = torch.zeros(N, dtype=torch.int64)
+    closed = torch.zeros(count, dtype=torch.bool)
+    for taken in range(N):
+        if taken % count == 0:  # all groups are of one size
+            closed[:] = False
+        camera = int(nearest.argmax())
+        group = int(nearest_of[:, camera].masked_fill(closed, -1.0).argmax())
+        closed[group], group_of[camera] = True, group
+        apart = (directions - directions[camera]).norm(dim=-1)  # (N,)
+        nearest_of[group] = torch.minimum(nearest_of[group], apart)
+        nearest = torch.minimum(nearest, apart)
+        nearest[camera] = -1.0
+    return [(group_of == group).nonzero()[:, 0].tolist() for group in range(count)]

@@ -35,6 +35,37 @@ def test_every_camera_has_its_turn(count: int, most: int) -> None:
     assert len(groups) == -(-count // most)
 
 
+def in_turns(cameras: Cameras, middle: torch.Tensor, most: int) -> list[list[int]]:
+    """The twin of `take_turns`: word for word what it says."""
+    directions = torch.nn.functional.normalize(cameras.centers - middle, dim=-1)
+    apart = (directions[:, None] - directions).norm(dim=-1)
+    groups: list[list[int]] = [[] for _ in range(-(-len(cameras) // most))]
+    taken: list[int] = []
+
+    def farness(camera: int, others: list[int]) -> float:
+        return float(apart[camera, others].min()) if others else torch.inf
+
+    while len(taken) < len(cameras):
+        left = [n for n in range(len(cameras)) if n not in taken]
+        camera = max(left, key=lambda n: farness(n, taken))
+        taken.append(camera)
+        smallest = min(map(len, groups))
+        max(
+            (group for group in groups if len(group) == smallest),
+            key=lambda group: farness(camera, group),
+        ).append(camera)
+    return [sorted(group) for group in groups]
+
+
+@pytest.mark.parametrize("most", [1, 4, 11, 40])
+def test_cameras_are_taken_farthest_first(most: int) -> None:
+    scattered = tiny.ring(41)
+    twice = scattered[[*range(20), *range(20)]]  # each view is there twice, at no distance
+    for cameras in (scattered, twice, Cameras.orbit(37)):
+        middle = torch.tensor([9.0, -2.5, 4.0])
+        assert take_turns(cameras, middle, most) == in_turns(cameras, middle, most)
+
+
 def test_every_group_sees_all_sides() -> None:
     """Cameras that a video would have: one beside the other."""
     cameras = Cameras.orbit(96)
