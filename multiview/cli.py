@@ -209,7 +209,8 @@ def evaluate(
 
     Args:
         run_folder: The run folder.
-        mesh: Reference mesh in the scene's frame. Default: the one the scene states, if any.
+        mesh: Reference mesh in the scene's frame. Default: the one that was given the last time,
+            else the one the scene states, if any.
         as_json: Print metrics.json to the terminal instead of a summary.
     """
     from multiview.results.results import evaluate_run

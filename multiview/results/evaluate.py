@@ -21,8 +21,9 @@ class ViewScore:
     """How close one rendering comes to its photograph.
 
     Args:
-        psnr: of the colour inside the mask, dB.
-        psnr_full: of the whole image over black, dB.
+        psnr: of the colour inside the mask, dB; NaN where it covers no pixel by more than half, as
+            of an object that is thinner than a pixel.
+        psnr_full: of the whole image over black, dB; NaN where no pixel's colour counts.
         ssim: of the whole image over black; None below 11 pixels on a side.
         silhouette_iou: of the silhouettes at ½.
     """
@@ -58,10 +59,10 @@ def predict(
 def score_view(image: Tensor, silhouette: Tensor, targets: Targets, view: int) -> ViewScore:
     """Compare one view's rendering with its photograph."""
     mask, photograph = targets.silhouettes[view], targets.images[view]
-    known = targets.image_weights[view] > 0.5
+    known, inside = targets.image_weights[view] > 0.5, mask > 0.5
     large = min(known.shape) >= SSIM_WINDOW
     return ViewScore(
-        psnr=metrics.psnr(image, photograph, mask=mask > 0.5),
+        psnr=metrics.psnr(image, photograph, mask=inside) if inside.any() else math.nan,
         psnr_full=metrics.psnr(image, photograph, mask=known) if known.any() else math.nan,
         ssim=metrics.ssim(image * known[..., None], photograph * known[..., None])
         if large
@@ -71,6 +72,11 @@ def score_view(image: Tensor, silhouette: Tensor, targets: Targets, view: int) -
 
 
 def mean_scores(scores: list[ViewScore]) -> dict[str, float]:
-    """Means over views, as `metrics.json` has them."""
+    """Means over the views that have the score, as `metrics.json` has them; NaN where none has."""
     by_name = {name: [getattr(s, name) for s in scores] for name in NAMES}
-    return {name: sum(x) / len(x) for name, x in by_name.items() if None not in x}
+    return {name: _mean(x) for name, x in by_name.items() if None not in x}
+
+
+def _mean(numbers: list[float]) -> float:
+    known = [x for x in numbers if not math.isnan(x)]
+    return sum(known) / len(known) if known else math.nan

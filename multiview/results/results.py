@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,7 @@ from sdfrender.report.turntable import display_frame
 from sdfrender.system import peak_memory
 
 LEAST_IOU = 0.8  # silhouettes that agree less well than this are worth a warning
+KEPT = ("reference", "reference_mesh", "texture")  # taken over, not measured again
 WORST = 5  # views that a warning names
 
 Scores = dict[str, list[ViewScore]]  # "train" and "held_out"
@@ -71,7 +74,8 @@ def save_results(
     texture = None
     if run.config.texture:
         texture = save_texture(run.path, mesh, state.scene, None, FACES, quiet)
-    summary = measure(state, mesh, run, reference, texture)
+    kept: dict[str, Any] = {} if texture is None else {"texture": texture}
+    summary = measure(state, mesh, run, reference, kept)
     frame = display_frame(state.scene.cameras)
     write_film(run.path, stages(run, state.lattice), frame)
     return summary
@@ -87,9 +91,17 @@ def measure(
     mesh: trimesh.Trimesh,
     run: RunFolder,
     reference: trimesh.Trimesh | None,
-    texture: dict[str, Any] | None = None,
+    kept: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Score the views and the mesh; write `metrics.json` and the report."""
+    """Score the views and the mesh; write `metrics.json` and the report.
+
+    Args:
+        state: the fit as it ended.
+        mesh: its surface.
+        run: where to write.
+        reference: what to compare the mesh with.
+        kept: groups of `metrics.json` that are not measured here.
+    """
     scores = {
         group: score_views(state.lattice, state.appearance, Targets.of(state.scene, views))
         for group, views in (("train", state.scene.train), ("held_out", state.scene.held_out))
@@ -98,8 +110,7 @@ def measure(
     summary = summarize(state, scores)
     if reference is not None:
         summary["reference"] = metrics.compare_meshes(mesh, reference)
-    if texture is not None:
-        summary["texture"] = texture
+    summary |= {key: kept[key] for key in KEPT if key in kept}
     if state.interrupted:
         summary["interrupted"] = True
     found = doubts(state.scene, scores["train"])
@@ -117,18 +128,33 @@ def measure(
 
 def doubts(scene: Scene, scores: list[ViewScore]) -> list[str]:
     """Why a result should not be trusted."""
+    found = []
+    thin = [
+        scene.names[view]
+        for view, score in zip(scene.train, scores, strict=True)
+        if math.isnan(score.psnr)
+    ]
+    if thin:
+        found.append(
+            "the object covers no pixel by more than half, and has no PSNR inside its mask, in "
+            f"{len(thin)} of {len(scores)} views ({_some(thin)}): load larger images with "
+            "--image-size if there are"
+        )
     wrong = [
         f"{scene.names[view]} ({score.silhouette_iou:.2f})"
         for view, score in zip(scene.train, scores, strict=True)
         if not score.silhouette_iou > LEAST_IOU
     ]
-    if not wrong:
-        return []
-    more = ", …" if len(wrong) > WORST else ""
-    return [
-        "no shape has all these silhouettes: masks or cameras contradict each other in "
-        f"{len(wrong)} of {len(scores)} views (IoU): {', '.join(wrong[:WORST])}{more}"
-    ]
+    if wrong:
+        found.append(
+            "no shape has all these silhouettes: masks or cameras contradict each other in "
+            f"{len(wrong)} of {len(scores)} views (IoU): {_some(wrong)}"
+        )
+    return found
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:WORST]) + (", …" if len(names) > WORST else "")
 
 
 def summarize(state: Fit, scores: Scores) -> dict[str, Any]:
@@ -153,10 +179,12 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
 
     Args:
         folder: the run folder.
-        mesh: reference mesh in the scene's frame; default: the one that the scene states.
+        mesh: reference mesh in the scene's frame. Default: the one that the run was last compared
+            with, else the one that the scene states. When that one has gone, its figures stay, with
+            a warning.
 
     Raises:
-        InputError: no such run, or its scene has gone.
+        InputError: no such run or mesh, or its scene has gone.
     """
     config = read_config(folder)
     lattice = load_lattice(folder / "lattice.safetensors")
@@ -165,8 +193,20 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
     scene = with_channels(scene_of(config), colors["albedo"].shape[-1])
     appearance = Appearance(scene.images.shape[-1], choose_light(config.light, scene))
     appearance.restore(colors)
-    reference = mesh or scene.mesh
     before = read_metrics(folder / "metrics.json")
+    kept = {key: before[key] for key in KEPT[1:] if key in before}
+    if mesh is not None:
+        kept["reference_mesh"] = str(mesh.resolve())
+    elif "reference_mesh" in kept and not Path(kept["reference_mesh"]).is_file():
+        print(
+            f"warning: {kept['reference_mesh']}: the reference mesh has gone; metrics.json keeps "
+            "what it gave (to compare with another: multiview evaluate RUN --mesh MESH)",
+            file=sys.stderr,
+        )
+        kept["reference"] = before.get("reference")
+    reference = None
+    if "reference" not in kept:
+        reference = Path(kept["reference_mesh"]) if "reference_mesh" in kept else scene.mesh
     state = Fit(
         scene,
         lattice,
@@ -176,7 +216,7 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
         peak_memory_mb=before["peak_memory_mb"],
     )
     loaded = load_mesh(reference) if reference else None
-    return measure(state, surface(lattice), run, loaded, before.get("texture"))
+    return measure(state, surface(lattice), run, loaded, kept)
 
 
 def texture_run(folder: Path, size: int | None, faces: int, quiet: bool = False) -> dict[str, Any]:

@@ -1037,14 +1037,25 @@ def test_evaluate_against_another_mesh(
 
 
 def test_evaluate_with_a_mesh_where_the_scene_has_none(
-    torus_scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    torus_scene: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     bare(torus_scene, tmp_path / "bare")
     monkeypatch.chdir(tmp_path)
     assert "reference" not in tiny.fit_tiny(Path("bare"), tmp_path / "run", tiny.QUICK["adam"])
     monkeypatch.chdir(tmp_path / "run")  # the scene is found from anywhere
-    summary = evaluate_run(tmp_path / "run", torus_scene / "mesh.ply")
+    truth = Path(shutil.copy(torus_scene / "mesh.ply", tmp_path / "truth.ply"))
+    summary = evaluate_run(tmp_path / "run", Path("..") / "truth.ply")
     assert list(summary["reference"]) == REFERENCE
+    monkeypatch.chdir(tmp_path)
+    assert evaluate_run(tmp_path / "run", None) == summary  # the mesh is remembered
+    truth.unlink()
+    capsys.readouterr()
+    assert evaluate_run(tmp_path / "run", None) == summary  # or what it gave
+    assert f"{truth}: the reference mesh has gone" in capsys.readouterr().err
+    assert read_json(tmp_path / "run" / "metrics.json") == summary
 
 
 def test_a_table_for_people(
