@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -41,7 +41,7 @@ from multiview.recipes import (
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
 from multiview.surgery.concavities import open_concavities
-from multiview.surgery.floaters import remove_floaters
+from multiview.surgery.floaters import Removed, remove_floaters
 from multiview.surgery.handles import remove_thin_handles
 from sdfrender import Lattice
 
@@ -100,6 +100,7 @@ class Fit:
     peak_memory_mb: float | None = None  # of a run that is measured again
     corrections: Corrections | None = None  # of the training views' cameras, if they are refined
     hold: Hold | None = None  # a likely shape to stay near
+    removed: list[Removed] = field(default_factory=list)  # small bodies that nothing asked for
     gains: Tensor | None = None  # `[N, C]` exposures of the training views, if they differ
 
 
@@ -202,7 +203,9 @@ def optimize(
                 run.save_snapshot(state.lattice, state.updates)
         state.lattice = method.lattice
         if not isinstance(recipe, SdfDiffRecipe):
-            state.lattice = remove_floaters(state.lattice.redistance())
+            seen = corrected(state, level_targets)
+            state.lattice, gone = remove_floaters(state.lattice.redistance(), seen)
+            state.removed += gone
             if level is recipe.levels[-1]:
                 state.lattice = remove_thin_handles(state.lattice)
                 if isinstance(method, GaussNewton):  # what is seen was fitted to the shape before
@@ -334,7 +337,12 @@ def save_checkpoint(
         tensors["intrinsics"] = state.corrections.intrinsics
     if state.gains is not None:
         tensors["gains"] = state.gains
-    progress = {"position": position, "updates": state.updates, "seconds": state.seconds}
+    progress = {
+        "position": position,
+        "updates": state.updates,
+        "seconds": state.seconds,
+        "removed": [asdict(body) for body in state.removed],
+    }
     run.save_checkpoint(tensors, progress)
 
 
@@ -358,6 +366,7 @@ def restore(
     if state.gains is not None:
         state.gains = tensors["gains"]
     state.updates, state.seconds = progress["updates"], progress["seconds"]
+    state.removed = [Removed(**body) for body in progress.get("removed", ())]
     run.truncate_log(state.updates)
     level, passes = progress["position"]
     return Position(level, passes, tensors)

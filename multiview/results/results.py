@@ -27,6 +27,7 @@ from multiview.results.textured_files import save_photographed, save_texture
 from multiview.results.viewed import save_viewed
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene, load_scene
+from multiview.surgery import floaters
 from multiview.surgery.floaters import remove_floaters
 from multiview.texture.texture import FACES
 from sdfrender import (
@@ -40,12 +41,11 @@ from sdfrender import (
 from sdfrender.files.atomic import read_bytes, write_json
 from sdfrender.files.tensors import expect
 from sdfrender.meshes.atlas import need_xatlas
-from sdfrender.meshes.extraction import keep_bodies
 from sdfrender.report.turntable import display_frame
 from sdfrender.system import peak_memory
 
 LEAST_IOU = 0.8  # silhouettes that agree less well than this are worth a warning
-KEPT = ("reference", "reference_mesh", "texture")  # taken over, not measured again
+KEPT = ("reference", "reference_mesh", "texture", "removed")  # taken over, not measured again
 WORST = 5  # views that a warning names
 
 Scores = dict[str, list[ViewScore]]  # "train" and "held_out"
@@ -55,7 +55,6 @@ def save_results(
     state: Fit, run: RunFolder, reference: trimesh.Trimesh | None, quiet: bool = True
 ) -> dict[str, Any]:
     """Write lattice, meshes, light, metrics, report and film; returns the metrics."""
-    state.lattice = remove_floaters(state.lattice.redistance())
     if state.corrections is not None:
         moved = poses.description(state.corrections, state.scene)
         write_json(run.path / "cameras.json", moved)
@@ -64,6 +63,9 @@ def save_results(
         gains = exposure.all_gains(state.gains, state.lattice, state.appearance, state.scene)
         write_json(run.path / "exposures.json", exposure.description(gains, state.scene))
         state.scene = exposure.on_scene(gains, state.scene)
+    targets = Targets.of(state.scene, state.scene.train)
+    state.lattice, gone = remove_floaters(state.lattice.redistance(), targets)
+    state.removed += gone
     if state.scene.held_out:
         state.appearance.meet(state.lattice, Targets.of(state.scene, state.scene.held_out))
     save_lattice(run.path / "lattice.safetensors", state.lattice)
@@ -75,6 +77,8 @@ def save_results(
     if run.config.texture:
         texture = save_texture(run.path, mesh, state.scene, None, FACES, quiet)
     kept: dict[str, Any] = {} if texture is None else {"texture": texture}
+    if state.removed:
+        kept["removed"] = floaters.summary(state.removed)
     summary = measure(state, mesh, run, reference, kept)
     frame = display_frame(state.scene.cameras)
     write_film(run.path, stages(run, state.lattice), frame)
@@ -82,8 +86,8 @@ def save_results(
 
 
 def surface(lattice: Lattice) -> trimesh.Trimesh:
-    """The run's mesh: closed, outward, world units, no crumbs."""
-    return keep_bodies(extract_mesh(lattice))
+    """The run's mesh: closed, outward, world units; all bodies of the lattice."""
+    return extract_mesh(lattice)
 
 
 def measure(
@@ -114,6 +118,8 @@ def measure(
     if state.interrupted:
         summary["interrupted"] = True
     found = doubts(state.scene, scores["train"])
+    if "removed" in kept:
+        found.append(floaters.warning(kept["removed"]))
     if not set(state.scene.masks) <= {"file", "alpha"}:  # some were made by a recipe
         summary["masks"] = dict(state.scene.masks)
     if found or state.scene.warnings:

@@ -1,38 +1,163 @@
-"""Take out what no photograph asked for: debris outside the object and bubbles inside it."""
+"""Take out what no photograph asked for: debris outside the object and bubbles inside it.
+
+Small bodies are debris unless the masks of several views ask for them: objects of several parts are
+real. What is taken out is told.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
+from torch import Tensor
 
-from sdfrender import Lattice
+from multiview.photo.targets import Targets
+from sdfrender import Lattice, render
 
 FACES = ndimage.generate_binary_structure(3, 1)
+FRACTION = 0.02  # of the largest body's volume, below which a body needs masks that ask for it
+SEVERAL = 2  # views whose masks have to ask for a body
+FEWEST = 3  # pixels that only this body can explain, for a view to have a say
+PIXELS_PER_CELL = 2.0  # of the views that are asked: a body of one vertex covers a few pixels
+PART = 8  # views that are rendered at a time
 
 
-def remove_floaters(lattice: Lattice, fraction: float = 0.02) -> Lattice:
-    """Keep the bodies with at least `fraction` of the largest one's volume, and fill hidden voids.
+@dataclass(frozen=True)
+class Removed:
+    """A body that was taken out.
 
-    A body is a face-connected set of vertices inside the surface. A void is a set of vertices
-    outside it from which the faces of the box cannot be reached; no camera outside sees it.
-    Not differentiable. The surface of what is kept does not move.
+    Args:
+        center: `[3]` world units.
+        volume: as a fraction of the largest body's.
+        views_for: views in which only this body explains most of the mask where it is seen alone.
+        views_against: views in which it is seen alone, and the mask is empty there.
+    """
+
+    center: tuple[float, float, float]
+    volume: float
+    views_for: int
+    views_against: int
+
+
+def remove_floaters(
+    lattice: Lattice, targets: Targets | None = None, fraction: float = FRACTION
+) -> tuple[Lattice, list[Removed]]:
+    """Keep large bodies and those that masks ask for, and fill hidden voids.
+
+    A body is a face-connected set of vertices inside the surface. It is kept if it has at least
+    `fraction` of the largest one's volume, or if it alone explains what the masks of `SEVERAL`
+    views show, and more views speak for it than against it. A void is a set of vertices outside the
+    surface from which the faces of the box cannot be reached; no camera outside sees it. Not
+    differentiable. The surface of what is kept does not move.
 
     Args:
         lattice: one lattice.
+        targets: the views with their masks. Without them small bodies go.
         fraction: of the largest body's number of vertices.
+
+    Returns:
+        The lattice, the same object if nothing was taken out, and the bodies that were.
     """
     values = lattice.values.detach()
     inside = (values < 0).cpu().numpy()
     bodies, count = ndimage.label(inside, FACES)
     sizes = np.bincount(bodies.ravel(), minlength=count + 1)
     sizes[0] = 0
-    debris = inside & (sizes < fraction * sizes.max())[bodies]
+    small = np.flatnonzero((sizes > 0) & (sizes < fraction * sizes.max(initial=0)))
+    says = np.zeros((len(small), 2), np.int64)
+    if targets is not None and len(small):
+        says = _says(lattice, bodies, small, targets)
+    kept = (says[:, 0] >= SEVERAL) & (says[:, 0] > says[:, 1])
+    gone, said = small[~kept], says[~kept]
     voids = ndimage.binary_fill_holes(inside, FACES) & ~inside
-    if not debris.any() and not voids.any():
-        return lattice
+    if not len(gone) and not voids.any():
+        return lattice, []
     cell = float(lattice.spacing.max())
-    gone, filled = (torch.from_numpy(m).to(values.device) for m in (debris, voids))
-    values = torch.where(gone, values.abs().clamp(min=cell), values)
-    values = torch.where(filled, -values.abs().clamp(min=cell), values)
-    return lattice.with_values(values).redistance()
+    cleared = _without(lattice, np.isin(bodies, gone)).values
+    filled = torch.from_numpy(voids).to(values.device)
+    cleared = torch.where(filled, -values.abs().clamp(min=cell), cleared)
+    middles = np.array(ndimage.center_of_mass(inside, bodies, gone)).reshape(-1, 3)
+    centers = lattice.bounds[0].cpu().numpy() + middles * lattice.spacing.cpu().numpy()
+    removed = [
+        Removed((float(x), float(y), float(z)), float(sizes[n] / sizes.max()), int(a), int(b))
+        for (x, y, z), n, (a, b) in zip(centers, gone, said, strict=True)
+    ]
+    return lattice.with_values(cleared).redistance(), removed
+
+
+def summary(removed: Sequence[Removed]) -> dict[str, object]:
+    """What was taken out, as `metrics.json` has it: how many bodies, and the largest of them."""
+    largest = max(removed, key=lambda body: body.volume)
+    return {
+        "bodies": len(removed),
+        "largest_volume": largest.volume,
+        "largest_center": list(largest.center),
+        "seen_in_one_mask": sum(body.views_for > 0 for body in removed),
+    }
+
+
+def warning(found: dict[str, object]) -> str:
+    """What `summary` found, in a sentence, with what to do."""
+    several = found["bodies"] != 1
+    where = ", ".join(f"{x:.4g}" for x in np.asarray(found["largest_center"]).tolist())
+    return (
+        f"{found['bodies']} small {'bodies were' if several else 'body was'} taken out, as the "
+        f"masks of fewer than {SEVERAL} views ask for {'them' if several else 'it'}; the largest "
+        f"has {100 * float(str(found['largest_volume'])):.2g} % of the object's volume, at "
+        f"({where}): if it is real, its masks are wrong or its views too few"
+    )
+
+
+def _without(lattice: Lattice, gone: NDArray[np.bool_]) -> Lattice:
+    """The lattice with some of its inner vertices outside."""
+    values, cell = lattice.values.detach(), float(lattice.spacing.max())
+    where = torch.from_numpy(gone).to(values.device)
+    return lattice.with_values(torch.where(where, values.abs().clamp(min=cell), values))
+
+
+def _says(
+    lattice: Lattice, bodies: NDArray[np.int32], small: NDArray[np.int64], targets: Targets
+) -> NDArray[np.int64]:
+    """How many views speak for each of the small bodies, and against it: `[S, 2]`.
+
+    A view speaks of a body where it sees it and none of the large ones, and its mask is known: for
+    it if the mask is full in most of these pixels, else against it.
+    """
+    views = targets.for_lattice(lattice, PIXELS_PER_CELL)
+    large = _without(lattice, np.isin(bodies, small))
+    number = np.zeros(bodies.max() + 1, np.int64)
+    number[small] = 1 + np.arange(len(small))
+    labels, says = torch.from_numpy(number[bodies]), np.zeros((len(small), 2), np.int64)
+    for start in range(0, len(views.cameras), PART):
+        some = views[range(start, min(start + PART, len(views.cameras)))]
+        with torch.no_grad():
+            seen, others = render(lattice, some.cameras), render(large, some.cameras).silhouettes
+        alone = seen.hit_mask & (others < 0.5) & (some.silhouette_weights > 0.5)
+        body = _deepest_label(lattice, labels, some.cameras.unproject(seen.depths, alone))
+        view = alone.nonzero()[:, 0]
+        full = some.silhouettes[alone] > 0.5
+        shape = (len(some.cameras), len(small) + 1)
+        shown, asked = (
+            np.bincount((view * shape[1] + body)[chosen].numpy(), minlength=shape[0] * shape[1])
+            .reshape(shape)[:, 1:]  # those of no small body are at 0
+            for chosen in (torch.ones_like(full), full)
+        )  # fmt: skip
+        speaks = shown >= FEWEST
+        says[:, 0] += (speaks & (2 * asked >= shown)).sum(0)
+        says[:, 1] += (speaks & (2 * asked < shown)).sum(0)
+    return says
+
+
+def _deepest_label(lattice: Lattice, labels: Tensor, points: Tensor) -> Tensor:
+    """The label `[P]` of the deepest vertex of the cell that each of `points` `[P, 3]` is in."""
+    last = torch.tensor(lattice.resolution) - 2
+    cell = ((points - lattice.bounds[0]) / lattice.spacing).floor().long()
+    cell = torch.minimum(cell.clamp(min=0), last)
+    corners = torch.cartesian_prod(*[torch.arange(2)] * 3)  # (8, 3)
+    X, Y, Z = (cell[:, None] + corners).unbind(-1)  # (P, 8)
+    deepest = lattice.values.detach()[X, Y, Z].argmin(1, keepdim=True)
+    return labels[X, Y, Z].gather(1, deepest)[:, 0]

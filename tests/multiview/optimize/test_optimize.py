@@ -439,7 +439,9 @@ def two_balls(crumb: float) -> tuple[Callable[[Tensor], Tensor], Callable[[Tenso
 def test_floaters_go_and_the_rest_stays_bitwise() -> None:
     clean, dirty = (Lattice.from_function(f, (41, 40, 39)) for f in two_balls(0.12))
     assert float(dirty.sample(torch.full((3,), 0.75))) < 0 < float(dirty.sample(-torch.ones(3) / 5))
-    cleaned = remove_floaters(dirty)
+    cleaned, (debris,) = remove_floaters(dirty)
+    assert debris.center == pytest.approx((0.75, 0.75, 0.75), abs=0.03)
+    assert debris.volume == pytest.approx((0.12 / 0.55) ** 3, rel=0.15)
     # Outside of the cavity, whose inside no longer shows a surface, it is the ball's own field.
     expected = clean.redistance().values
     outer = expected > -0.15
@@ -450,14 +452,61 @@ def test_floaters_go_and_the_rest_stays_bitwise() -> None:
 
 def test_a_clean_lattice_is_left_alone() -> None:
     lattice = tiny.true_lattice(16)
-    assert remove_floaters(lattice) is lattice  # its hole is no void: it reaches the box
+    assert remove_floaters(lattice)[0] is lattice  # its hole is no void: it reaches the box
 
 
 def test_a_body_of_some_size_is_kept() -> None:
     dirty = Lattice.from_function(two_balls(0.25)[1], 40)  # a tenth of the ball's volume
     corner = torch.full((3,), 0.75)
-    assert float(remove_floaters(dirty).sample(corner)) < 0
-    assert float(remove_floaters(dirty, fraction=0.3).sample(corner)) > 0
+    assert float(remove_floaters(dirty)[0].sample(corner)) < 0
+    assert float(remove_floaters(dirty, fraction=0.3)[0].sample(corner)) > 0
+
+
+def views_of(lattice: Lattice, count: int) -> Targets:
+    """Silhouettes from around the origin, off-centre."""
+    cameras = tiny.ring(count, 71, 53)
+    c2w = cameras.c2w.clone()
+    c2w[:, :3, 3] = (c2w[:, :3, 3] - torch.tensor(tiny.CENTER)) * 1.6 / tiny.SCALE
+    cameras = Cameras(c2w, cameras.Ks, 71, 53)
+    out = render(lattice, cameras)
+    ones = torch.ones_like(out.silhouettes)
+    return Targets(cameras, out.images, out.silhouettes, ones, ones)
+
+
+@pytest.mark.parametrize("shape", [(41, 40, 39), (24, 30, 27)])
+def test_a_small_body_that_masks_ask_for_is_kept(shape: tuple[int, int, int]) -> None:
+    """Two true bodies, a crumb that no mask shows and a ghost that others explain as well."""
+    true_part = sphere(0.12, (0.75, 0.75, 0.75))
+    ball = sphere(0.5, (-0.2, -0.2, -0.2))
+    crumb, ghost = sphere(0.1, (0.8, -0.7, 0.6)), sphere(0.1, (-0.2, -0.2, 0.8))
+
+    def together(*parts: Callable[[Tensor], Tensor]) -> Lattice:
+        return Lattice.from_function(lambda p: torch.stack([f(p) for f in parts]).amin(0), shape)
+
+    truth = together(ball, true_part)
+    targets = views_of(truth, 5)
+    same, removed = remove_floaters(truth, targets)
+    assert same is truth
+    assert removed == []
+    cleaned, removed = remove_floaters(together(ball, true_part, crumb), targets)
+    assert torch.equal(cleaned.values < 0, truth.values < 0)
+    (told,) = removed
+    assert told.center == pytest.approx((0.8, -0.7, 0.6), abs=0.05)
+    assert told.views_for <= 1
+    assert told.views_against >= 3
+    # Before the ball in some views, beside it and outside the masks in others.
+    assert len(remove_floaters(together(ball, ghost), targets)[1]) == 1
+    # Seen nowhere but before the large ball: nothing asks for it.
+    views = targets[[int((targets.cameras.centers @ torch.tensor([0.0, 0.0, 1.0])).argmax())]]
+    assert len(remove_floaters(together(ball, ghost), views)[1]) == 1
+    # Masks that say nothing keep nothing.
+    unknown = replace(targets, silhouette_weights=torch.zeros_like(targets.silhouettes))
+    assert len(remove_floaters(truth, unknown)[1]) == 1
+    # The mask of a single view is not enough.
+    one = targets.silhouettes * (torch.arange(5) == 2)[:, None, None]
+    without = views_of(together(ball), 5).silhouettes
+    doubted = replace(targets, silhouettes=torch.maximum(one, without))
+    assert [body.views_for for body in remove_floaters(truth, doubted)[1]] == [1]
 
 
 # ---------------------------------------------------------------------- the optimiser
