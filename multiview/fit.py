@@ -18,10 +18,11 @@ from multiview.photo.targets import Targets
 from multiview.prior.start import start_from_prior
 from multiview.recipes import SdfDiffRecipe
 from multiview.results.live import watching
-from multiview.results.results import load_run_scene, save_results, with_channels
+from multiview.results.results import load_run_scene, placed, save_results, with_channels
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
 from sdfrender import InputError, Lattice, load_mesh, save_lattice
+from sdfrender.far import moved
 from sdfrender.files.scalars import need_tensorboard
 from sdfrender.kernels.torch_threads import torch_threads
 from sdfrender.latent.field import LatentField
@@ -76,10 +77,10 @@ def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
         fixed_to=ESTIMATED.get(config.light, "scene"),
         views=len(scene.names),
     )
-    reference = load_mesh(scene.mesh) if scene.mesh else None
+    reference = moved(load_mesh(scene.mesh), -scene.offset) if scene.mesh else None
     targets = Targets.of(scene, scene.train)
     run = RunFolder(config)
-    bounds = scene_bounds(config, targets, scene.bounds)
+    bounds = scene_bounds(config, targets, scene)
     state = Fit(scene, initial_lattice(config, targets, bounds), appearance)
     if config.refine_cameras:
         state.corrections = Corrections.none(len(scene.train), state.lattice)
@@ -95,7 +96,7 @@ def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
                 start_from_prior(state, family, targets, run, quiet)
             start = run.path / "checkpoints" / "start.safetensors"
             if not start.exists():
-                save_lattice(start, state.lattice)
+                save_lattice(start, placed(state.lattice, scene.offset))
             optimize(state, config, targets, run, quiet, watcher.after_update)
         except KeyboardInterrupt:
             state.interrupted = True
@@ -106,15 +107,27 @@ def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
 
 def tell_masks(scene: Scene) -> None:
     """Where the silhouettes come from, and what is doubtful about them."""
+    if scene.is_far:
+        offset = ", ".join(f"{x:.10g}" for x in scene.offset)
+        print(
+            f"cameras: far from the origin, fitted about ({offset}); results are in the scene's "
+            "own frame, in float64 where the format has it",
+            file=sys.stderr,
+        )
     print("masks:", ", ".join(f"{k} {v:g}" for k, v in scene.masks.items()), file=sys.stderr)
     for text in scene.warnings:
         print(f"warning: {text}", file=sys.stderr)
 
 
-def scene_bounds(config: FitConfig, targets: Targets, bounds: Tensor | None) -> Tensor:
-    """The box of the fit `[2, 3]`: the one asked for, the scene's own, or from the masks."""
+def scene_bounds(config: FitConfig, targets: Targets, scene: Scene) -> Tensor:
+    """The box of the fit `[2, 3]`: the one asked for, the scene's own, or from the masks.
+
+    It is about the scene's offset, which the one asked for is not.
+    """
+    bounds = scene.bounds
     if config.bounds is not None:
-        bounds = torch.tensor(config.bounds, dtype=torch.float32).reshape(2, 3)
+        box = torch.tensor(config.bounds, dtype=torch.float64).reshape(2, 3)
+        bounds = (box - torch.from_numpy(scene.offset)).float()
         if not bool((bounds[1] > bounds[0]).all() and bounds.isfinite().all()):
             raise InputError(f"--bounds: need min x y z, then a larger max x y z: {config.bounds}")
     if bounds is not None:

@@ -23,6 +23,7 @@ from multiview.photo.targets import Targets
 from multiview.recipes import Weights
 from multiview.scenes import Scene
 from sdfrender import Cameras, Lattice
+from sdfrender.far import Doubles
 from sdfrender.system import pieces
 
 DIFFERENCE = 0.25  # pixels that a central difference moves the picture by
@@ -232,16 +233,17 @@ def description(corrections: Corrections, scene: Scene) -> dict[str, Any]:
         "principal_point": [right, down],
         "focal_percent": 100 * math.expm1(log_focal),
     }
-    return {"center": corrections.center.tolist(), "lens": lens, "views": views}
+    center = corrections.center.double().numpy() + scene.offset
+    return {"center": center.tolist(), "lens": lens, "views": views}
 
 
-def from_description(found: dict[str, Any]) -> Corrections:
-    """What `description` was made of."""
+def from_description(found: dict[str, Any], offset: Doubles) -> Corrections:
+    """What `description` was made of, about the scene's `offset` `[3]`."""
     views = found["views"].values()
     return Corrections(
         torch.tensor([view["rotation"] for view in views]),
         torch.tensor([view["translation"] for view in views]),
-        torch.tensor(found["center"]),
+        (torch.tensor(found["center"], dtype=torch.float64) - torch.from_numpy(offset)).float(),
         torch.tensor([found["lens"]["log_focal"], *found["lens"]["principal_point"]]),
     )
 

@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import torch
 
 from multiview.coarse_to_fine import Fit
@@ -15,6 +16,7 @@ from multiview.prior.placed_shape import PlacedShape, Placement
 from multiview.prior.search import Found, search
 from multiview.run_folder import RunFolder
 from sdfrender import extract_mesh, save_mesh
+from sdfrender.far import Doubles, moved
 from sdfrender.files.atomic import read_bytes, write_json
 from sdfrender.files.tensors import expect
 from sdfrender.geometry.grid import samples_per_axis
@@ -35,35 +37,39 @@ def start_from_prior(
     Raises:
         InputError: no shape of the family can be seen in the views.
     """
-    config, bounds = run.config, state.lattice.bounds
+    config, bounds, offset = run.config, state.lattice.bounds, state.scene.offset
     file = run.path / "prior.json"
     if config.resume and file.exists():
         with expect(file, "the prior's shape of a run"):
-            shape = from_description(json.loads(read_bytes(file)), family)
+            shape = from_description(json.loads(read_bytes(file)), family, offset)
     else:
         found = search(family, targets, state.appearance, bounds, config.prior_up, quiet=quiet)
         shape = found.shape
-        write_json(file, description(found))
+        write_json(file, description(found, offset))
     grid = samples_per_axis(config.resolution, bounds)
     likely = shape.lattice(bounds, grid).redistance()
-    save_mesh(run.path / MESH, keep_bodies(extract_mesh(likely)))
+    save_mesh(run.path / MESH, moved(keep_bodies(extract_mesh(likely)), offset))
     state.lattice, state.hold = likely, Hold(likely, config.prior_hold)
 
 
-def description(found: Found) -> dict[str, Any]:
-    """As JSON."""
+def description(found: Found, offset: Doubles) -> dict[str, Any]:
+    """As JSON, in the scene's own frame: `offset` `[3]` is added to the place."""
+    placement = found.shape.placement.description()
+    placement["center"] = (np.array(placement["center"], np.float64) + offset).tolist()
     return {
         "start": found.start,
         "heading_deg": math.degrees(found.heading),
         "energy": found.energy,
         "code": found.shape.code.tolist(),
-        "placement": found.shape.placement.description(),
+        "placement": placement,
     }
 
 
-def from_description(found: dict[str, Any], family: LatentField) -> PlacedShape:
-    """The shape that `description` was made of."""
+def from_description(found: dict[str, Any], family: LatentField, offset: Doubles) -> PlacedShape:
+    """The shape that `description` was made of, about `offset`."""
     code = torch.tensor(found["code"])
     if code.shape != (family.shape.code,):
         raise ValueError(f"a code of {len(code)} numbers for a family of {family.shape.code}")
-    return PlacedShape(family, code, Placement.from_description(found["placement"]))
+    placement = dict(found["placement"])
+    placement["center"] = (np.array(placement["center"], np.float64) - offset).tolist()
+    return PlacedShape(family, code, Placement.from_description(placement))

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 import trimesh
 
 from multiview.coarse_to_fine import Fit
@@ -38,6 +39,7 @@ from sdfrender import (
     metrics,
     save_lattice,
 )
+from sdfrender.far import Doubles, moved
 from sdfrender.files.atomic import read_bytes, write_json
 from sdfrender.files.tensors import expect
 from sdfrender.meshes.atlas import need_xatlas
@@ -56,8 +58,8 @@ def save_results(
 ) -> dict[str, Any]:
     """Write lattice, meshes, light, metrics, report and film; returns the metrics."""
     if state.corrections is not None:
-        moved = poses.description(state.corrections, state.scene)
-        write_json(run.path / "cameras.json", moved)
+        told = poses.description(state.corrections, state.scene)
+        write_json(run.path / "cameras.json", told)
         state.scene = poses.on_scene(state.corrections, state.scene)
     if state.gains is not None:
         gains = exposure.all_gains(state.gains, state.lattice, state.appearance, state.scene)
@@ -68,7 +70,8 @@ def save_results(
     state.removed += gone
     if state.scene.held_out:
         state.appearance.meet(state.lattice, Targets.of(state.scene, state.scene.held_out))
-    save_lattice(run.path / "lattice.safetensors", state.lattice)
+    offset = state.scene.offset
+    save_lattice(run.path / "lattice.safetensors", placed(state.lattice, offset))
     mesh = surface(state.lattice)
     save_photographed(run.path, mesh, state.scene, quiet)
     write_json(run.path / "appearance.json", state.appearance.description())
@@ -78,16 +81,26 @@ def save_results(
         texture = save_texture(run.path, mesh, state.scene, None, FACES, quiet)
     kept: dict[str, Any] = {} if texture is None else {"texture": texture}
     if state.removed:
-        kept["removed"] = floaters.summary(state.removed)
+        kept["removed"] = floaters.summary(state.removed, offset)
     summary = measure(state, mesh, run, reference, kept)
     frame = display_frame(state.scene.cameras)
-    write_film(run.path, stages(run, state.lattice), frame)
+    write_film(run.path, stages(run, state.lattice, offset), frame)
     return summary
 
 
 def surface(lattice: Lattice) -> trimesh.Trimesh:
     """The run's mesh: closed, outward, world units; all bodies of the lattice."""
     return extract_mesh(lattice)
+
+
+def placed(lattice: Lattice, offset: Doubles) -> Lattice:
+    """A lattice with its box moved by `offset` `[3]`, in float64; itself if that is zero.
+
+    Where it is near the origin then, its box comes back in the dtype of its values.
+    """
+    if not offset.any():
+        return lattice
+    return Lattice(lattice.values, lattice.bounds.double() + torch.from_numpy(offset))
 
 
 def measure(
@@ -101,9 +114,9 @@ def measure(
 
     Args:
         state: the fit as it ended.
-        mesh: its surface.
+        mesh: its surface, about the scene's offset.
         run: where to write.
-        reference: what to compare the mesh with.
+        reference: what to compare the mesh with, about the same offset.
         kept: groups of `metrics.json` that are not measured here.
     """
     scores = {
@@ -119,7 +132,7 @@ def measure(
         summary["interrupted"] = True
     found = doubts(state.scene, scores["train"])
     if "removed" in kept:
-        found.append(floaters.warning(kept["removed"]))
+        found += floaters.warnings(kept["removed"])
     if not set(state.scene.masks) <= {"file", "alpha"}:  # some were made by a recipe
         summary["masks"] = dict(state.scene.masks)
     if found or state.scene.warnings:
@@ -193,10 +206,11 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
         InputError: no such run or mesh, or its scene has gone.
     """
     config = read_config(folder)
-    lattice = load_lattice(folder / "lattice.safetensors")
+    stored = load_lattice(folder / "lattice.safetensors")
     run = RunFolder(config)
     colors = run.load_appearance()
     scene = with_channels(scene_of(config), colors["albedo"].shape[-1])
+    lattice = placed(stored, -scene.offset)
     appearance = Appearance(scene.images.shape[-1], choose_light(config.light, scene))
     appearance.restore(colors)
     before = read_metrics(folder / "metrics.json")
@@ -221,7 +235,7 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
         interrupted=before.get("interrupted", False),
         peak_memory_mb=before["peak_memory_mb"],
     )
-    loaded = load_mesh(reference) if reference else None
+    loaded = moved(load_mesh(reference), -scene.offset) if reference else None
     return measure(state, surface(lattice), run, loaded, kept)
 
 
@@ -237,8 +251,9 @@ def texture_run(folder: Path, size: int | None, faces: int, quiet: bool = False)
     need_xatlas()
     config = read_config(folder)
     before = read_metrics(folder / "metrics.json")
-    lattice = load_lattice(folder / "lattice.safetensors")
+    stored = load_lattice(folder / "lattice.safetensors")
     scene = scene_of(config)
+    lattice = placed(stored, -scene.offset)
     texture = save_texture(folder, surface(lattice), scene, size, faces, quiet)
     write_json(folder / "metrics.json", {**before, "texture": texture})
     return texture
@@ -250,8 +265,8 @@ def scene_of(config: FitConfig) -> Scene:
     if config.refine_cameras:
         file = config.out / "cameras.json"
         with expect(file, "the cameras of a run"):
-            moved = poses.from_description(json.loads(read_bytes(file)))
-            scene = poses.on_scene(moved, scene)
+            corrections = poses.from_description(json.loads(read_bytes(file)), scene.offset)
+            scene = poses.on_scene(corrections, scene)
     if config.exposure == "per-view":
         file = config.out / "exposures.json"
         with expect(file, "the exposures of a run"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from multiview.results.report.views import displayed
 from multiview.scenes import Scene
 from multiview.texture.surface_colors import vertex_colors
 from multiview.texture.texture import bake, compare_with_vertex_colors
+from sdfrender.far import moved
 from sdfrender.meshes.colors import save_colored_mesh, save_textured_mesh
 
 
@@ -22,7 +24,7 @@ def save_photographed(folder: Path, mesh: trimesh.Trimesh, scene: Scene, quiet: 
     with tqdm(total=len(targets.cameras), desc="colours", disable=quiet, leave=False) as bar:
         colors = displayed(scene, vertex_colors(mesh, targets, lambda: bar.update(1)))
     for name in ("mesh.ply", "mesh.glb"):
-        save_colored_mesh(folder / name, mesh, colors)
+        save_colored_mesh(folder / name, moved(mesh, scene.offset), colors)
 
 
 def save_texture(
@@ -31,7 +33,8 @@ def save_texture(
     """Write `textured.glb`; returns its size and how close it comes to the photographs."""
     textured = bake(mesh, Targets.of(scene, scene.train), size, faces, quiet)
     atlas = textured.atlas
-    save_textured_mesh(folder / "textured.glb", atlas, displayed(scene, textured.texture))
+    in_place = replace(atlas, mesh=moved(atlas.mesh, scene.offset))
+    save_textured_mesh(folder / "textured.glb", in_place, displayed(scene, textured.texture))
     return {
         "size": [atlas.width, atlas.height],
         "faces": len(atlas.faces),

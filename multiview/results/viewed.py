@@ -39,7 +39,7 @@ def save_viewed(
         if reference is None
         else distances(mesh, reference)
     )
-    save_views(folder / VIEWS, views_of(scene), errors)
+    save_views(folder / VIEWS, views_of(scene), errors, scene.offset)
 
 
 def views_of(scene: Scene) -> Views:

@@ -22,9 +22,10 @@ from multiview.scenes.readers.colmap import colmap_file, read_colmap
 from multiview.scenes.readers.middlebury import read_middlebury
 from multiview.scenes.readers.npz import npz_file, read_npz
 from multiview.scenes.readers.transforms import read_transforms
-from multiview.scenes.scene import Description, Scene, View
+from multiview.scenes.scene import Array, Description, Scene, View
 from multiview.scenes.selection import split_views
 from sdfrender.errors import InputError
+from sdfrender.far import far_offset
 from sdfrender.view.cameras import Cameras
 
 __all__ = ["Scene", "load_scene"]
@@ -71,7 +72,8 @@ def load_scene(
         least_views: to fit, with masks.
 
     Returns:
-        The scene, float32 on the CPU.
+        The scene, float32 on the CPU. One that is far from the origin, as in the metres of a map,
+        comes about an offset of its own.
 
     Raises:
         InputError: whatever is wrong with the input; see the readers.
@@ -82,6 +84,7 @@ def load_scene(
         raise InputError(f"mask threshold: need a fraction between 0 and 1, got {mask_threshold}")
     scene = _with_masks(_describe(Path(path)))
     _check_names(scene)
+    scene, offset = _near_the_origin(scene)
     has_test_split = any(view.test for view in scene.views)
     views, train, held_out = split_views(scene.views, train_views, has_test_split, least_views)
     cameras = _cameras(scene, views)
@@ -117,6 +120,7 @@ def load_scene(
         mesh=scene.mesh,
         masks=_masks_told(pixels, threshold, recipe),
         warnings=tuple(warnings),
+        offset=offset,
     )
 
 
@@ -179,6 +183,23 @@ def _masks_told(
         told |= {"threshold_level": threshold} if threshold is not None else dict(recipe)
         told |= {"closing_radius": CLOSING_RADIUS, "pocket_radius": POCKET_RADIUS}
     return told
+
+
+def _near_the_origin(scene: Description) -> tuple[Description, Array]:
+    """The scene about an offset `[3]`, so that float32 holds its cameras; the box in float32."""
+    places = np.stack([view.c2w[:3, 3] for view in scene.views])
+    if scene.bounds is not None:
+        places = np.concatenate((places, scene.bounds.numpy()))
+    offset = far_offset(places) if np.isfinite(places).all() else np.zeros(3)
+    bounds = None
+    if scene.bounds is not None:
+        bounds = (scene.bounds - torch.from_numpy(offset)).float()
+    views = []
+    for view in scene.views:
+        c2w = view.c2w.copy()
+        c2w[:3, 3] -= offset
+        views.append(replace(view, c2w=c2w))
+    return replace(scene, views=views, bounds=bounds), offset
 
 
 def _check_names(scene: Description) -> None:

@@ -35,10 +35,11 @@ class Scene:
             A view without any mask has 0 throughout.
         image_weights: `[N, H, W]` the fraction of the pixel whose colour counts: 0 where an
             ignore-mask of the scene says so or a lens showed nothing, else 1.
-        cameras: N views, OpenCV axes, pixel centres at +0.5, the scene's own world units.
+        cameras: N views, OpenCV axes, pixel centres at +0.5, the scene's own world units, about
+            `offset`.
         train: positions of the views to fit.
         held_out: positions of the views to evaluate on; none of them is in `train`.
-        bounds: `[2, 3]` world box, if the scene states it.
+        bounds: `[2, 3]` world box about `offset`, if the scene states it.
         lighting: the light, if the scene states it.
         color_space: what the scene states about its files.
         mesh: ground truth beside the scene, if the scene states it.
@@ -46,6 +47,8 @@ class Scene:
             the background or nowhere, and the parameters of the recipe that made them (radii as
             fractions of the longest side of the image).
         warnings: what is doubtful about the scene, a sentence each.
+        offset: `[3]` float64, what was taken from all positions so that float32 holds them; added
+            again to whatever is written. Zero unless the scene is far from the origin.
     """
 
     name: str
@@ -63,6 +66,12 @@ class Scene:
     mesh: Path | None = None
     masks: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    offset: Array = field(default_factory=lambda: np.zeros(3))
+
+    @property
+    def is_far(self) -> bool:
+        """Whether there is an offset."""
+        return bool(self.offset.any())
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +111,7 @@ class Description:
         views: in the file's order.
         mask_threshold: fraction of full scale above which a pixel is object, when nothing else
             says where the object is.
-        bounds, lighting, color_space, mesh: as in `Scene`.
+        bounds, lighting, color_space, mesh: as in `Scene`, the box in float64.
     """
 
     file: Path

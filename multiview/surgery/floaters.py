@@ -6,8 +6,9 @@ real. What is taken out is told.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from multiview.photo.targets import Targets
 from sdfrender import Lattice, render
+from sdfrender.far import Doubles
 
 FACES = ndimage.generate_binary_structure(3, 1)
 FRACTION = 0.02  # of the largest body's volume, below which a body needs masks that ask for it
@@ -89,27 +91,39 @@ def remove_floaters(
     return lattice.with_values(cleared).redistance(), removed
 
 
-def summary(removed: Sequence[Removed]) -> dict[str, object]:
-    """What was taken out, as `metrics.json` has it: how many bodies, and the largest of them."""
-    largest = max(removed, key=lambda body: body.volume)
+def summary(removed: Sequence[Removed], offset: Doubles) -> dict[str, Any]:
+    """What was taken out, as `metrics.json` has it.
+
+    Args:
+        removed: the bodies, at least one.
+        offset: `[3]` added to their centres.
+
+    Returns:
+        `bodies`, how many; `asked_for`, how many of them the mask of a single view asked for; and
+        of the largest of these, or of all if there are none, `largest_volume`, as a fraction of the
+        largest body's, and `largest_center`.
+    """
+    asked = [body for body in removed if body.views_for]
+    largest = max(asked or removed, key=lambda body: body.volume)
     return {
         "bodies": len(removed),
+        "asked_for": len(asked),
         "largest_volume": largest.volume,
-        "largest_center": list(largest.center),
-        "seen_in_one_mask": sum(body.views_for > 0 for body in removed),
+        "largest_center": (np.array(largest.center) + offset).tolist(),
     }
 
 
-def warning(found: dict[str, object]) -> str:
-    """What `summary` found, in a sentence, with what to do."""
-    several = found["bodies"] != 1
-    where = ", ".join(f"{x:.4g}" for x in np.asarray(found["largest_center"]).tolist())
-    return (
-        f"{found['bodies']} small {'bodies were' if several else 'body was'} taken out, as the "
-        f"masks of fewer than {SEVERAL} views ask for {'them' if several else 'it'}; the largest "
-        f"has {100 * float(str(found['largest_volume'])):.2g} % of the object's volume, at "
-        f"({where}): if it is real, its masks are wrong or its views too few"
-    )
+def warnings(found: Mapping[str, Any]) -> list[str]:
+    """What is doubtful about what `summary` found: bodies that one mask asked for, not several."""
+    if not found["asked_for"]:
+        return []
+    where = ", ".join(f"{x:.10g}" for x in found["largest_center"])
+    return [
+        f"small bodies were taken out that the masks of fewer than {SEVERAL} views ask for, or "
+        f"that as many contradict: {found['asked_for']}, the largest with "
+        f"{100 * found['largest_volume']:.2g} % of the object's volume at ({where}); if they are "
+        "real, look at the masks there, or add views"
+    ]
 
 
 def _without(lattice: Lattice, gone: NDArray[np.bool_]) -> Lattice:

@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 from tqdm import tqdm
 
 from sdfrender.errors import InputError
+from sdfrender.far import far_offset, moved
 from sdfrender.files.extensions import LATTICES
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.mesh_files import load_mesh
@@ -124,7 +125,7 @@ def render_scene(config: RenderConfig) -> RenderedScene:
     """
     _check(config)
     check_replaceable(config.out, config.force)
-    mesh, bounds, view = _open_shape(config)
+    mesh, bounds, view, offset = _open_shape(config)
     cameras = place_cameras(config, mesh.vertices)
     seen = [view(cameras[n]) for n in tqdm(range(len(cameras)), desc="rendering", unit="view")]
     images, silhouettes = (torch.cat(parts) for parts in zip(*seen, strict=True))
@@ -136,6 +137,7 @@ def render_scene(config: RenderConfig) -> RenderedScene:
         bounds,
         mesh,
         held_out=range(config.views, len(cameras)),
+        offset=offset,
     )
     write_scene(config.out, scene, bits=config.bits, force=config.force)
     return scene
@@ -166,8 +168,11 @@ def _check(config: RenderConfig) -> None:
         )
 
 
-def _open_shape(config: RenderConfig) -> tuple[trimesh.Trimesh, Tensor, Renderer]:
-    """The true surface, the `[2, 3]` box to reconstruct it in, and how to see it."""
+def _open_shape(config: RenderConfig) -> tuple[trimesh.Trimesh, Tensor, Renderer, Doubles]:
+    """The true surface, the `[2, 3]` box to reconstruct it in, how to see it, and its offset.
+
+    All of them are near the origin; the offset `[3]` takes them to where the shape is.
+    """
     path, lighting = config.shape, LIGHTS[config.light]
     if path.suffix.lower() in LATTICES:
         lattice = load_lattice(path)
@@ -178,7 +183,11 @@ def _open_shape(config: RenderConfig) -> tuple[trimesh.Trimesh, Tensor, Renderer
             mesh = extract_mesh(lattice)
         except ValueError as error:  # no surface, or several lattices
             raise InputError(f"{path}: {error}") from None
-        return mesh, lattice.bounds, _lattice_renderer(config, lattice, lighting)
+        offset = far_offset(np.asarray(mesh.vertices))
+        if offset.any():
+            mesh = moved(mesh, -offset)
+            lattice = Lattice(lattice.values, lattice.bounds - torch.from_numpy(offset))
+        return mesh, lattice.bounds, _lattice_renderer(config, lattice, lighting), offset
     mesh = load_mesh(path)
     if mesh.is_empty or mesh.extents.max() == 0:
         raise InputError(f"{path}: all vertices are in one place, there is nothing to see")
@@ -187,7 +196,9 @@ def _open_shape(config: RenderConfig) -> tuple[trimesh.Trimesh, Tensor, Renderer
     if config.size is not None:
         s, middle = _fit_to(config.size, torch.from_numpy(mesh.bounds.copy()))
         mesh = trimesh.Trimesh((mesh.vertices - middle.numpy()) * s, mesh.faces, process=False)
-    return mesh, _padded_bounds(mesh), _mesh_renderer(config, mesh, lighting)
+    offset = far_offset(np.asarray(mesh.vertices))
+    mesh = moved(mesh, -offset)
+    return mesh, _padded_bounds(mesh), _mesh_renderer(config, mesh, lighting), offset
 
 
 def _fit_to(size: float, bounds: Tensor) -> tuple[float, Tensor]:

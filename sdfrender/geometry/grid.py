@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sdfrender.far import is_far
+
 Resolution = int | Sequence[int]
 UNIT_BOX = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 
@@ -33,3 +35,12 @@ def samples_per_axis(resolution: Resolution, bounds: Tensor) -> tuple[int, int, 
             raise ValueError(f"resolution: need one number or three of at least 2: {resolution}")
         X, Y, Z = (int(n) for n in resolution)
     return X, Y, Z
+
+
+def box_as_kept(bounds: Tensor | Sequence[Sequence[float]], dtype: torch.dtype) -> Tensor:
+    """A box in `dtype`, or in float64 where float32 does not hold it."""
+    if isinstance(bounds, Tensor) and bounds.dtype in (dtype, torch.float32):
+        return bounds.to(dtype)  # what was rounded before is not known any more
+    exact = torch.as_tensor(bounds, dtype=torch.float64)
+    finite = exact.shape == (2, 3) and bool(exact.isfinite().all())
+    return exact if finite and is_far(exact.detach().cpu().numpy()) else exact.to(dtype)

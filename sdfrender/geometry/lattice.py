@@ -21,7 +21,13 @@ import torch
 from torch import Tensor
 
 from sdfrender.equality import EqualByValue
-from sdfrender.geometry.grid import UNIT_BOX, Resolution, grid_points, samples_per_axis
+from sdfrender.geometry.grid import (
+    UNIT_BOX,
+    Resolution,
+    box_as_kept,
+    grid_points,
+    samples_per_axis,
+)
 from sdfrender.geometry.primitives import sphere
 from sdfrender.geometry.redistance import redistanced
 from sdfrender.geometry.trilinear import interpolate, vertex_gradients
@@ -36,7 +42,9 @@ class Lattice(EqualByValue):
 
     Args:
         values: `[X, Y, Z]` or `[B, X, Y, Z]` floating point, world units, negative inside.
-        bounds: `[2, 3]` world positions of the first and the last vertex. Sides may differ.
+        bounds: `[2, 3]` world positions of the first and the last vertex. Sides may differ. They
+            are kept in the dtype of `values`, but in float64 far from the origin, where float32
+            does not hold them (`sdfrender.far`).
 
     Raises:
         TypeError: `values` is not a floating-point tensor.
@@ -57,7 +65,7 @@ class Lattice(EqualByValue):
                 "values: need [X, Y, Z] or [B, X, Y, Z] with at least 2 samples along each axis, "
                 f"got {tuple(self.values.shape)}"
             )
-        bounds = torch.as_tensor(self.bounds, dtype=self.values.dtype, device=self.values.device)
+        bounds = box_as_kept(self.bounds, self.values.dtype).to(self.values.device)
         if bounds.shape != (2, 3) or not bool((bounds[1] > bounds[0]).all()):
             raise ValueError(f"bounds: need [2, 3] with max > min on each axis, got {self.bounds}")
         if not all_finite(self.values.detach()):
@@ -95,7 +103,7 @@ class Lattice(EqualByValue):
     def to(self, target: torch.device | torch.dtype | str) -> Lattice:
         """Move to a device, or convert to a dtype."""
         values = self.values.to(target)
-        return Lattice(values, self.bounds.to(values))
+        return Lattice(values, self.bounds.to(values.device))
 
     # ------------------------------------------------------------------ interpolation
 
@@ -206,7 +214,7 @@ class Lattice(EqualByValue):
         `sdfrender.primitives` has functions to combine:
         `Lattice.from_function(union(sphere(0.4), torus(0.6, 0.1)), 96)`.
         """
-        box = torch.as_tensor(bounds, dtype=dtype)
+        box = box_as_kept(bounds, dtype)
         return cls(function(grid_points(samples_per_axis(resolution, box), box)).to(dtype), box)
 
     @classmethod

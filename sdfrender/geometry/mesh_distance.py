@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdfrender.errors import InputError
-from sdfrender.geometry.grid import Resolution, grid_points, samples_per_axis
+from sdfrender.far import far_offset
+from sdfrender.geometry.grid import Resolution, box_as_kept, grid_points, samples_per_axis
 from sdfrender.geometry.mesh_files import Doubles, Indices, mesh_arrays
 
 
@@ -49,7 +50,7 @@ def distances_on_grid(
         if box.shape != (2, 3) or not bool((box[1] > box[0]).all()):
             raise ValueError(f"bounds: need [2, 3] with max > min on each axis, got {box.tolist()}")
         axes = samples_per_axis(resolution, box)
-    box = box.float().double()  # as the lattice will store it
+    box = box_as_kept(box, torch.float32).double()  # as the lattice will store it
     grid = grid_points(axes, box)  # (X, Y, Z, 3)
     values = _signed_distances(verts, faces, grid.reshape(-1, 3).numpy())
     return torch.from_numpy(values).reshape(grid.shape[:3]).float(), box
@@ -74,8 +75,16 @@ def inside_mesh(mesh: trimesh.Trimesh, points: Doubles) -> NDArray[np.bool_]:
 
 
 def _inside(verts: Doubles, faces: Indices, points: Doubles) -> NDArray[np.bool_]:
+    return np.abs(winding_numbers(verts, faces, points)) > 0.5
+
+
+def winding_numbers(verts: Doubles, faces: Indices, points: Doubles) -> Doubles:
+    """Generalised winding numbers `[P]` at points `[P, 3]` (libigl, which computes in float32)."""
+    offset = far_offset(verts)
+    if offset.any():
+        verts, points = verts - offset, points - offset
     winding: Doubles = igl.fast_winding_number(verts, faces, points)
-    return np.abs(winding) > 0.5
+    return winding
 
 
 def _signed_distances(verts: Doubles, faces: Indices, points: Doubles) -> Doubles:

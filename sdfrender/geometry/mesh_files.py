@@ -16,6 +16,7 @@ import trimesh
 from numpy.typing import NDArray
 
 from sdfrender.errors import InputError
+from sdfrender.far import far_offset, is_far
 from sdfrender.files.atomic import one_line, read_bytes, write_bytes
 from sdfrender.files.extensions import MESHES
 
@@ -61,7 +62,9 @@ def save_mesh(path: StrPath, mesh: trimesh.Trimesh) -> None:
     """Write a mesh's triangles; the extension chooses the format. A file is replaced whole.
 
     Coordinates are stored in float32 (`.ply`, `.glb`, `.stl`) or with 8 decimals or more (`.obj`,
-    `.off`).
+    `.off`). Far from the origin, where float32 does not hold them (`sdfrender.far`), `.ply` has
+    doubles, `.stl` is text with all digits, and `.glb`, which knows nothing but float32, has them
+    about an offset that the mesh's node adds.
 
     Raises:
         InputError: unknown extension, missing folder, or a mesh without triangles.
@@ -69,8 +72,61 @@ def save_mesh(path: StrPath, mesh: trimesh.Trimesh) -> None:
     path = Path(path)
     kind = _extension(path)
     verts, faces = mesh_arrays(mesh)
-    data = trimesh.Trimesh(verts, faces, process=False).export(file_type=kind[1:])
+    plain = trimesh.Trimesh(verts, faces, process=False)
+    if kind == ".ply":
+        write_bytes(path, ply_bytes(verts, faces))
+        return
+    whole: trimesh.Trimesh | trimesh.Scene = placed_scene(plain) if kind == ".glb" else plain
+    text = kind == ".stl" and is_far(verts)
+    data = whole.export(file_type="stl_ascii" if text else kind[1:])
     write_bytes(path, data.encode() if isinstance(data, str) else bytes(data))
+
+
+def ply_bytes(verts: Doubles, faces: Indices, colors: NDArray[np.uint8] | None = None) -> bytes:
+    """A mesh as the contents of a binary `.ply` file; positions in double if they are far.
+
+    Args:
+        verts: `[V, 3]`.
+        faces: `[F, 3]`.
+        colors: `[V, 3]` of the vertices.
+    """
+    if not is_far(verts):
+        plain = trimesh.Trimesh(verts, faces, vertex_colors=colors, process=False)
+        data: bytes = trimesh.exchange.ply.export_ply(plain)
+        return data
+    channels = () if colors is None else ("red", "green", "blue", "alpha")
+    header = [
+        "ply",
+        "format binary_little_endian 1.0",
+        f"element vertex {len(verts)}",
+        *(f"property double {axis}" for axis in "xyz"),
+        *(f"property uchar {channel}" for channel in channels),
+        f"element face {len(faces)}",
+        "property list uchar int vertex_indices",
+        "end_header",
+        "",
+    ]
+    points = np.zeros(len(verts), [("position", "<f8", 3), ("color", "u1", (len(channels),))])
+    points["position"] = verts
+    if colors is not None:
+        points["color"] = np.pad(colors, ((0, 0), (0, 1)), constant_values=255)
+    corners = np.zeros(len(faces), [("count", "u1"), ("vertices", "<i4", 3)])
+    corners["count"], corners["vertices"] = 3, faces
+    return "\n".join(header).encode("ascii") + points.tobytes() + corners.tobytes()
+
+
+def placed_scene(mesh: trimesh.Trimesh) -> trimesh.Scene:
+    """A scene of one mesh whose vertices are near the origin, moved back by its node if need be."""
+    offset = far_offset(np.asarray(mesh.vertices, np.float64))
+    if not offset.any():
+        return trimesh.Scene(mesh)
+    near = mesh.copy()
+    near.apply_translation(-offset)
+    place = np.eye(4)
+    place[:3, 3] = offset
+    scene = trimesh.Scene()
+    scene.add_geometry(near, transform=place)
+    return scene
 
 
 def _extension(path: Path) -> str:

@@ -2,7 +2,8 @@
 
 `.safetensors` (ours): tensors `values` and `bounds`, the conventions as metadata. Exact.
 `.npz`: arrays `values` and `bounds`. Exact.
-`.sdf` (SDFGen text): `nx ny nz`, box minimum, spacing, then the values, x fastest. In float32.
+`.sdf` (SDFGen text): `nx ny nz`, box minimum, spacing, then the values, x fastest. In float32, the
+box with more digits where it is far from the origin (`sdfrender.far`).
 
 Nothing here reads or writes pickles. Bad files raise `InputError`.
 """
@@ -115,9 +116,10 @@ def _encode_sdf(path: Path, lattice: Lattice) -> bytes:
     if float((spacing - h).abs().max()) > 1e-4 * h:
         raise InputError(f"{path}: .sdf needs one spacing for all axes, got {spacing.tolist()}")
     digits = 9  # give a float32 back bit for bit
-    low = " ".join(f"{x:.{digits}g}" for x in lattice.bounds[0].tolist())
+    exact = digits if lattice.bounds.dtype == torch.float32 else 17
+    low = " ".join(f"{x:.{exact}g}" for x in lattice.bounds[0].tolist())
     flat = lattice.values.detach().cpu().double().permute(2, 1, 0).flatten().tolist()
-    lines = [" ".join(map(str, lattice.resolution)), low, f"{h:.{digits}g}"]
+    lines = [" ".join(map(str, lattice.resolution)), low, f"{h:.{exact}g}"]
     return "\n".join([*lines, *(f"{x:.{digits}g}" for x in flat), ""]).encode("ascii")
 
 

@@ -15,16 +15,18 @@ import json
 import shutil
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 import trimesh
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sdfrender.errors import InputError
+from sdfrender.far import moved
 from sdfrender.files.pngs import Pixels, write_png
 from sdfrender.geometry.mesh_files import save_mesh
 from sdfrender.view.cameras import Cameras
@@ -47,6 +49,7 @@ class RenderedScene:
         mesh: the surface.
         color_space: the space that `images` are in. Recorded; nothing is converted.
         held_out: numbers of the views kept for testing; the others are for training.
+        offset: `[3]` what takes cameras, box and mesh to where the scene says that they are.
 
     Raises:
         ValueError: shapes that do not belong together, or a held-out view that does not exist.
@@ -60,6 +63,7 @@ class RenderedScene:
     mesh: trimesh.Trimesh
     color_space: Literal["linear", "srgb"] = "linear"
     held_out: Sequence[int] = ()
+    offset: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
 
     def __post_init__(self) -> None:
         size = (len(self.cameras), self.cameras.height, self.cameras.width)
@@ -103,7 +107,7 @@ def write_scene(
             rgba, mask = straight_rgba(scene.images[n], scene.silhouettes[n], bits)
             write_png(staging / "images" / name, rgba)
             write_png(staging / "masks" / name, mask)
-        save_mesh(staging / "mesh.ply", scene.mesh)
+        save_mesh(staging / "mesh.ply", moved(scene.mesh, scene.offset))
         text = json.dumps(transforms(scene), indent=1, allow_nan=False)
         (staging / "transforms.json").write_text(text + "\n", encoding="utf-8")
         if folder.exists():
@@ -164,7 +168,9 @@ def transforms(scene: RenderedScene) -> dict[str, Any]:
         {"fl_x": K[0][0], "fl_y": K[1][1], "cx": K[0][2], "cy": K[1][2]} for K in Ks.tolist()
     ]
     shared = all(k == intrinsics[0] for k in intrinsics)
-    c2w = (cameras.c2w.detach().cpu().double() @ FLIP_YZ + 0.0).tolist()  # + 0.0: no "-0.0"
+    placed = cameras.c2w.detach().cpu().double().clone()
+    placed[:, :3, 3] += torch.from_numpy(scene.offset)
+    c2w = (placed @ FLIP_YZ + 0.0).tolist()  # + 0.0: no "-0.0"
     paths = [f"images/{name}" for name in _names(scene)]
     frames = [
         {"file_path": path, **({} if shared else k), "transform_matrix": matrix}
@@ -180,13 +186,19 @@ def transforms(scene: RenderedScene) -> dict[str, Any]:
         **(intrinsics[0] if shared else {}),
         "sdfrender": {
             "color_space": scene.color_space,
-            "bounds": scene.bounds.detach().cpu().tolist(),
+            "bounds": _placed_box(scene).tolist(),
             "mesh": "mesh.ply",
             **({"lighting": lighting_to_dict(scene.lighting)} if scene.lighting else {}),
         },
         **(splits if held_out else {}),
         "frames": frames,
     }
+
+
+def _placed_box(scene: RenderedScene) -> Tensor:
+    """`[2, 3]` where the scene says that it is."""
+    box = scene.bounds.detach().cpu()
+    return box.double() + torch.from_numpy(scene.offset) if scene.offset.any() else box
 
 
 def lighting_to_dict(lighting: Lighting) -> dict[str, object]:

@@ -2,7 +2,8 @@
 
 Colours are sRGB, as photographs store them, and show what was photographed, light and shadow
 included. So glTF files ask not to be lit once more (`KHR_materials_unlit`); a viewer that lights
-them anyway finds a rough material without reflections.
+them anyway finds a rough material without reflections. Far from the origin positions are stored as
+`sdfrender.save_mesh` says.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch import Tensor
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import write_bytes
 from sdfrender.files.images import srgb_to_linear
-from sdfrender.geometry.mesh_files import mesh_arrays
+from sdfrender.geometry.mesh_files import mesh_arrays, placed_scene, ply_bytes
 from sdfrender.meshes.atlas import Atlas
 
 StrPath = str | os.PathLike[str]
@@ -46,8 +47,7 @@ def save_colored_mesh(path: StrPath, mesh: trimesh.Trimesh, colors: Tensor) -> N
     if rgb.shape != (len(verts), 3):
         raise ValueError(f"colors: need [{len(verts)}, 1 or 3], got {tuple(colors.shape)}")
     if path.suffix.lower() == ".ply":
-        plain = trimesh.Trimesh(verts, faces, vertex_colors=_bytes(rgb), process=False)
-        write_bytes(path, trimesh.exchange.ply.export_ply(plain))
+        write_bytes(path, ply_bytes(verts, faces, _bytes(rgb)))
     elif path.suffix.lower() == ".glb":
         write_bytes(path, colored_glb(mesh, colors))
     else:
@@ -101,7 +101,7 @@ def save_textured_mesh(path: StrPath, atlas: Atlas, texture: Tensor) -> None:
 
 def _glb(mesh: trimesh.Trimesh, finish: Callable[[dict[str, Any]], None]) -> bytes:
     data: bytes = trimesh.exchange.gltf.export_glb(  # type: ignore[no-untyped-call]
-        trimesh.Scene(mesh), include_normals=True, tree_postprocessor=finish
+        placed_scene(mesh), include_normals=True, tree_postprocessor=finish
     )
     return data
 

@@ -17,7 +17,7 @@ import trimesh
 from torch import Tensor
 
 from sdfrender.errors import InputError
-from sdfrender.geometry.mesh_files import Doubles, mesh_arrays
+from sdfrender.geometry.mesh_files import Doubles, mesh_arrays, winding_numbers
 
 SAMPLES = 100_000
 
@@ -187,7 +187,7 @@ def volume_iou(
     pair = [mesh_arrays(mesh), mesh_arrays(reference)]
     corners = np.concatenate([verts[faces].reshape(-1, 3) for verts, faces in pair])
     points = np.random.default_rng(seed).uniform(corners.min(0), corners.max(0), (samples, 3))
-    a, b = (np.abs(igl.fast_winding_number(*arrays, points)) > 0.5 for arrays in pair)
+    a, b = (np.abs(winding_numbers(*arrays, points)) > 0.5 for arrays in pair)
     union = np.count_nonzero(a | b)
     return float(np.count_nonzero(a & b) / union) if union else float("nan")
 

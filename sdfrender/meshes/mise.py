@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdfrender.errors import InputError
-from sdfrender.geometry.grid import UNIT_BOX
+from sdfrender.geometry.grid import UNIT_BOX, box_as_kept
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.meshes.extraction import extract_mesh
 
@@ -99,10 +99,16 @@ def mise(
         chunk: points that are evaluated together.
 
     Raises:
-        ValueError: an empty box, fewer than one cell, or a field that returns another shape.
+        ValueError: an empty box, one so far from the origin that float32 does not hold it, fewer
+            than one cell, or a field that returns another shape.
         InputError: a value that is not finite, or no sample of the coarse grid inside.
     """
-    box = torch.as_tensor(bounds, dtype=torch.float32)
+    box = box_as_kept(bounds, torch.float32)
+    if box.dtype != torch.float32:
+        raise ValueError(
+            f"bounds: need a box near enough to the origin for points in float32, got "
+            f"{box.tolist()}: take an offset from the field's points and add it to the mesh"
+        )
     if box.shape != (2, 3) or not bool((box[1] > box[0]).all()):
         raise ValueError(f"bounds: need [2, 3] with max > min on each axis, got {box.tolist()}")
     if levels < 0 or chunk < 1:

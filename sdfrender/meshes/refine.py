@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sdfrender.errors import InputError
+from sdfrender.far import far_offset, is_far, moved
 from sdfrender.geometry.mesh_files import Indices, drop_unused, mesh_arrays
 from sdfrender.meshes.mise import Field
 
@@ -57,6 +58,9 @@ def simplify_mesh(mesh: trimesh.Trimesh, faces: int) -> trimesh.Trimesh:
     """
     if faces < 4:
         raise ValueError(f"faces: need at least 4, got {faces}")
+    offset = far_offset(mesh_arrays(mesh)[0])
+    if offset.any():  # the collapse is in float32
+        return moved(simplify_mesh(moved(mesh, -offset), faces), offset)
     verts, triangles = mesh_arrays(mesh)
     if len(triangles) <= faces:
         return trimesh.Trimesh(verts, triangles, process=False)
@@ -105,7 +109,8 @@ def refine_mesh(
 
     Args:
         mesh: near the surface, as extracted from the field; counter-clockwise from outside.
-        field: points `[P, 3]` float32 to values `[P]`, negative inside, differentiable.
+        field: points `[P, 3]` float32 (float64 so far from the origin that float32 does not hold
+            the mesh) to values `[P]`, negative inside, differentiable.
         gradient: ∇f, differentiable; for a lattice `lattice.gradient`, which is continuous.
             Default: by autograd, twice where the second-order term is differentiated.
         settings: of the descent.
@@ -123,7 +128,8 @@ def refine_mesh(
     size = float((start.max(0) - start.min(0)).max())
     edge = float(mesh.edges_unique_length.mean())
     faces = torch.from_numpy(triangles)
-    verts = torch.from_numpy(start).float().requires_grad_()
+    dtype = torch.float64 if is_far(start) else torch.float32
+    verts = torch.from_numpy(start).to(dtype).requires_grad_()
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.RMSprop([verts], lr=settings.rate * size)
     decay = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.1 ** (1 / settings.steps))
@@ -174,7 +180,7 @@ def points_on_faces(
     verts: Tensor, faces: Tensor, samples: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """`samples` points on each face, uniform by area, and the faces' normals: `[P, 3]` twice."""
-    u = torch.rand(samples, len(faces), 2, generator=generator)
+    u = torch.rand(samples, len(faces), 2, generator=generator).to(verts)
     root = u[..., :1].sqrt()
     weights = torch.cat((1 - root, root * (1 - u[..., 1:]), root * u[..., 1:]), -1)  # (S, F, 3)
     corners = verts[faces]  # (F, 3, 3)

@@ -26,7 +26,14 @@ from sdfrender.kernels.light_terms import INTENSITY
 from sdfrender.kernels.padding import add_unpadded, pad
 from sdfrender.kernels.threads import run_all
 from sdfrender.rendering.ops import make_scene
-from sdfrender.rendering.render import MAX_EVENTS, Rendering, check_arguments, over, rendering
+from sdfrender.rendering.render import (
+    MAX_EVENTS,
+    Rendering,
+    check_arguments,
+    near_the_origin,
+    over,
+    rendering,
+)
 from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import Lighting
 
@@ -269,6 +276,7 @@ def linearize(
     """
     outputs = _checked(outputs)
     check_arguments(lattice, albedo, "exact", reattach, "cpu", coverage)
+    lattice, cameras = near_the_origin(lattice, cameras)
     with torch.no_grad():
         lighting = lighting or Lighting()
         lighting.check_views(len(cameras))

@@ -64,7 +64,8 @@ def render(
 
     Args:
         lattice: `[X, Y, Z]` or `[B, X, Y, Z]` values.
-        cameras: N views; moved to the lattice's dtype and device.
+        cameras: N views; moved to the lattice's dtype and device. In float64 if the lattice is so
+            far from the origin that its bounds are.
         lighting: default `Lighting()`, a headlight of intensity 1; may be another for each camera.
         albedo: a number, `[C]`, or a lattice of colours `[X, Y, Z, C]` (any resolution, same box).
         background: a number, `[C]`, or images `[N, H, W, C]`.
@@ -85,6 +86,7 @@ def render(
     and colour 1.0 in the middle of the image.
     """
     check_arguments(lattice, albedo, tracer, reattach, engine, coverage)
+    lattice, cameras = near_the_origin(lattice, cameras)
     lighting = lighting or Lighting()
     lighting.check_views(len(cameras))
     if engine == "auto":
@@ -98,6 +100,26 @@ def render(
     colors, silhouettes, depths, normals, hit_mask = pixels
     images = over(colors, silhouettes, background, cameras)
     return rendering(lattice, images, silhouettes, depths, normals, hit_mask)
+
+
+def near_the_origin(lattice: Lattice, cameras: Cameras) -> tuple[Lattice, Cameras]:
+    """Both moved to the origin if the lattice is too far from it for its dtype; else the same.
+
+    Raises:
+        ValueError: cameras that are in float32 there.
+    """
+    if lattice.bounds.dtype == lattice.values.dtype:
+        return lattice, cameras
+    if cameras.c2w.dtype != lattice.bounds.dtype:
+        raise ValueError(
+            f"cameras: need c2w in float64 so far from the origin, got {cameras.c2w.dtype} "
+            f"(the lattice's box is {lattice.bounds.tolist()})"
+        )
+    middle = lattice.bounds.mean(0)
+    shift = torch.zeros(4, 4).to(middle)
+    shift[:3, 3] = middle
+    near = Cameras(cameras.c2w - shift.to(cameras.c2w), cameras.Ks, cameras.width, cameras.height)
+    return Lattice(lattice.values, lattice.bounds - middle), near
 
 
 def rendering(lattice: Lattice, *fields: Tensor) -> Rendering:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sdfrender.equality import EqualByValue
+from sdfrender.far import is_far
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,10 +154,14 @@ class Cameras(EqualByValue):
         height: int | None = None,
         fov: float = math.radians(40.0),
     ) -> Cameras:
-        """Cameras at `eyes` `[N, 3]` looking at `target`; `fov` is vertical, in radians."""
+        """Cameras at `eyes` `[N, 3]` looking at `target`; `fov` is vertical, in radians.
+
+        In float32, or in float64 so far from the origin that float32 does not hold them.
+        """
         height = height or width
         eye = torch.as_tensor(eyes, dtype=torch.float64)
-        forward = torch.as_tensor(target, dtype=torch.float64) - eye
+        aim = torch.as_tensor(target, dtype=torch.float64)
+        forward = aim - eye
         forward = forward / forward.norm(dim=-1, keepdim=True)
         ups = torch.as_tensor(up, dtype=torch.float64).expand_as(forward)
         # A camera that looks along `up` takes the next axis as its up.
@@ -170,7 +175,10 @@ class Cameras(EqualByValue):
         down = torch.linalg.cross(forward, right)
         c2w = torch.eye(4, dtype=torch.float64).repeat(len(eye), 1, 1)
         c2w[:, :3, :] = torch.stack((right, down, forward, eye), -1)
-        return cls(c2w.float(), _intrinsics(len(eye), width, height, fov), width, height)
+        Ks = _intrinsics(len(eye), width, height, fov)
+        if len(eye) and is_far(eye.detach().cpu().numpy(), float((aim - eye).norm(dim=-1).max())):
+            return cls(c2w, Ks.double(), width, height)
+        return cls(c2w.float(), Ks, width, height)
 
     @classmethod
     def orbit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,6 +10,7 @@ import trimesh
 from torch import Tensor
 
 from sdfrender.errors import InputError
+from sdfrender.far import Doubles, far_offset, moved
 from sdfrender.files.extensions import check_extension, is_lattice
 from sdfrender.files.tensors import expect, load_tensors, save_tensors
 from sdfrender.geometry.lattice import Lattice
@@ -73,14 +74,21 @@ class Exhibit:
     @property
     def bounds(self) -> Tensor:
         """`[2, 3]` world box of the surface."""
+        return self.box.float()
+
+    @property
+    def box(self) -> Tensor:
+        """The same with all the digits there are."""
         if self.lattice is not None:
-            return self.lattice.bounds.float()
+            return self.lattice.bounds
         assert self.mesh is not None
-        return torch.tensor(self.mesh.bounds.tolist())
+        return torch.tensor(self.mesh.bounds.tolist(), dtype=torch.float64)
 
 
 def load_exhibit(path: Path) -> Exhibit:
     """Read a mesh, a lattice, or a folder with `mesh.ply` or `lattice.safetensors` in it.
+
+    What is far from the origin is moved there.
 
     Raises:
         InputError: neither, or contents that cannot be read.
@@ -88,11 +96,28 @@ def load_exhibit(path: Path) -> Exhibit:
     if not path.exists():
         raise InputError(f"{path}: need a mesh, a lattice or a run folder, there is no such file")
     if path.is_dir():
-        return _load_folder(path)
+        return _near(_load_folder(path))
     check_extension(path)
     if is_lattice(path):
-        return Exhibit(path.name, lattice=_one(path, load_lattice(path)))
-    return Exhibit(path.name, mesh=load_mesh(path))
+        return _near(Exhibit(path.name, lattice=_one(path, load_lattice(path))))
+    return _near(Exhibit(path.name, mesh=load_mesh(path)))
+
+
+def _near(exhibit: Exhibit) -> Exhibit:
+    """All of it moved to the origin, if it is far from there: a page draws in float32."""
+    offset = far_offset(exhibit.box.double().numpy())
+    if not offset.any():
+        return exhibit
+    shift, lattice, views = torch.from_numpy(offset), exhibit.lattice, exhibit.views
+    if lattice is not None:
+        lattice = Lattice(lattice.values, lattice.bounds.double() - shift)
+    if views is not None:
+        c2w = views.cameras.c2w.double().clone()
+        c2w[:, :3, 3] -= shift
+        size = views.cameras.width, views.cameras.height
+        views = replace(views, cameras=Cameras(c2w.float(), views.cameras.Ks, *size))
+    mesh = None if exhibit.mesh is None else moved(exhibit.mesh, -offset)
+    return replace(exhibit, lattice=lattice, mesh=mesh, views=views)
 
 
 def _load_folder(folder: Path) -> Exhibit:
@@ -124,10 +149,23 @@ def _one(file: Path, lattice: Lattice) -> Lattice:
 # ---------------------------------------------------------------------- files
 
 
-def save_views(file: Path, views: Views, errors: Errors | None) -> None:
-    """Write the views of a run and the errors of its mesh."""
+def save_views(
+    file: Path, views: Views, errors: Errors | None, offset: Doubles | None = None
+) -> None:
+    """Write the views of a run and the errors of its mesh.
+
+    Args:
+        file: to write.
+        views: about `offset`.
+        errors: of the mesh, if any.
+        offset: `[3]` added to the cameras' positions, which are in float64 then if it is not zero.
+    """
+    c2w = views.cameras.c2w
+    if offset is not None and offset.any():
+        c2w = c2w.double().clone()
+        c2w[:, :3, 3] += torch.from_numpy(offset)
     tensors = {
-        "c2w": views.cameras.c2w,
+        "c2w": c2w,
         "Ks": views.cameras.Ks,
         "pictures": views.pictures,
         "fitted": torch.tensor(views.fitted),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+import torch
+
 from multiview.photo.appearance import Appearance
 from multiview.results.evaluate import predict
 from multiview.results.report.views import difference_of, picture_of, spread, thumbnail
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
 from sdfrender import Lattice, load_lattice
+from sdfrender.far import Doubles
 
 VIEWS = 3  # fixed ones, beside the worst
 PICTURE_SIZE = 320  # pixels along the longer side
@@ -53,9 +56,10 @@ class Forming:
     differences: list[str]
 
 
-def stages(run: RunFolder, result: Lattice) -> list[Stage]:
-    """From the start to the result, as far as the run kept them."""
-    start = load_lattice(run.path / "checkpoints" / "start.safetensors")
+def stages(run: RunFolder, result: Lattice, offset: Doubles) -> list[Stage]:
+    """From the start to the result, as far as the run kept them, about the scene's offset `[3]`."""
+    stored = load_lattice(run.path / "checkpoints" / "start.safetensors")
+    start = Lattice(stored.values, stored.bounds.double() - torch.from_numpy(offset))
     rows = {int(row["update"]): row for row in run.read_log()}
     between = []
     for update, lattice in run.load_snapshots():

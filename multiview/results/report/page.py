@@ -55,7 +55,7 @@ def write_report(
     config = json.loads((run.path / "config.json").read_text())
     log = run.read_log()
     frame = display_frame(scene.cameras)
-    moments = stages(run, lattice)
+    moments = stages(run, lattice, scene.offset)
     cards = view_cards(scene, moments[0].lattice, lattice, appearance, scores)
     worst = cards[0]
     films = forming(scene, appearance, moments, worst.index)

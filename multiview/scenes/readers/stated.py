@@ -42,7 +42,7 @@ def read_stated(file: Path, table: Table) -> dict[str, Any]:
         bounds = numbers(stated["bounds"], [(2, 3)], f"{where}: 'bounds'")
         if not (bounds[1] > bounds[0]).all():
             raise InputError(f"{where}: 'bounds' needs max > min, got {shown(bounds.tolist())}")
-        found["bounds"] = torch.tensor(bounds, dtype=torch.float32)
+        found["bounds"] = torch.tensor(bounds, dtype=torch.float64)
     if "mesh" in stated:
         mesh = file.parent / str(stated["mesh"])
         if not mesh.is_file():

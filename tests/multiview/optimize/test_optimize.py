@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -23,7 +24,7 @@ from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from multiview.recipes import Weights
 from multiview.scenes import Scene
-from multiview.surgery.floaters import remove_floaters
+from multiview.surgery.floaters import remove_floaters, summary, warnings
 from sdfrender import Cameras, Headlight, Lattice, Lighting, render
 from sdfrender.geometry.primitives import sphere, torus, union
 
@@ -506,7 +507,13 @@ def test_a_small_body_that_masks_ask_for_is_kept(shape: tuple[int, int, int]) ->
     one = targets.silhouettes * (torch.arange(5) == 2)[:, None, None]
     without = views_of(together(ball), 5).silhouettes
     doubted = replace(targets, silhouettes=torch.maximum(one, without))
-    assert [body.views_for for body in remove_floaters(truth, doubted)[1]] == [1]
+    removed = remove_floaters(truth, doubted)[1]
+    assert [body.views_for for body in removed] == [1]
+    assert warnings(summary([told], np.zeros(3))) == []
+    (text,) = warnings(summary([told, *removed], np.zeros(3)))
+    assert "fewer than 2 views" in text
+    assert f"{100 * removed[0].volume:.2g} % of the object's volume" in text
+    assert "at (0.7" in text
 
 
 # ---------------------------------------------------------------------- the optimiser

@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -199,7 +200,7 @@ def test_a_fit_with_disturbed_cameras(disturbed_scene: Path, tmp_path: Path) -> 
     assert refined["reference"]["chamfer_l1"] < 0.4 * plain["reference"]["chamfer_l1"]
     told = json.loads((tmp_path / "refined" / "cameras.json").read_text())
     assert not (tmp_path / "plain" / "cameras.json").exists()
-    found, scene = from_description(told), load_scene(disturbed_scene)
+    found, scene = from_description(told, np.zeros(3)), load_scene(disturbed_scene)
     assert list(told["views"]) == list(scene.names)
     assert error(found.apply(scene.cameras), TRUE) < 0.4 * error(scene.cameras, TRUE)
     again = description(found, scene)["views"]
