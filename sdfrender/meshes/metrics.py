@@ -17,7 +17,8 @@ import trimesh
 from torch import Tensor
 
 from sdfrender.errors import InputError
-from sdfrender.geometry.mesh_files import Doubles, mesh_arrays, winding_numbers
+from sdfrender.geometry.mesh_distance import winding_numbers
+from sdfrender.geometry.mesh_files import Doubles, mesh_arrays
 
 SAMPLES = 100_000
 

@@ -59,7 +59,7 @@ def test_offsets() -> None:
         assert not is_far(near)
 
 
-@pytest.mark.parametrize("extension", EXTENSIONS)
+@pytest.mark.parametrize("extension", MESHES)
 def test_mesh_files_hold_far_places(
     extension: str, far_mesh: trimesh.Trimesh, tmp_path: Path
 ) -> None:
