@@ -1,9 +1,11 @@
 """Gauss-Newton on the lattice: all views at once, or many in turns; a few dozen linear solves.
 
 Each step linearises the renderings at the lattice (`LeastSquares`), solves for the change of the
-vertices near the surface, and redistances. Damping follows the energy, as in Levenberg-Marquardt:
-`κ` asks for smooth steps and `ε` for small ones; both are multiplied by the same factor, which
-falls while steps succeed.
+vertices near the surface, and redistances. Damping follows the energy: `κ` asks for smooth steps
+and `ε` for small ones; both are multiplied by the same factor, which falls while steps succeed and
+is raised after one that did not. This is not Levenberg-Marquardt: a step that failed is not taken
+back. What it broke is mended by the next, more damped one, and colour, light and the views of other
+turns have gone on meanwhile, so that energies before and after a step are not of one problem.
 """
 
 from __future__ import annotations
