@@ -8,10 +8,13 @@ back. An offset is zero wherever float32 does, so that nothing changes there.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-import trimesh
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import trimesh
 
 Doubles = NDArray[np.float64]
 
