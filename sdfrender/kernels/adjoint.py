@@ -1,11 +1,7 @@
 """The derivatives of one event, transposed: from what it shows back to what it depends on.
 
-`v_x` is the derivative of the loss in `x`. The moving parts are those of
-`sdfrender.rendering.shade`:
-    a hit       dt = −dφ / slope
-    a graze     dt = −dh / (t φ''), h = t g·d − φ
-    on a face   dt = −(dx)_axis / d_axis
-and always `x = o + t d`, `n = G(x)/|G(x)|`, `α = ½ − φ/(t·footprint)` at the closest approach.
+`v_x` is the derivative of the loss in `x`. The moving parts are `dt` of `reattach`, and always
+`x = o + t d` and `n = G(x)/|G(x)|`; what covers a pixel in part is in `coverage`.
 """
 
 from __future__ import annotations
@@ -21,31 +17,16 @@ from sdfrender.kernels.light_terms import (
     term_slopes,
 )
 from sdfrender.kernels.ray_walk import CAP
-from sdfrender.kernels.surface_point import (
-    MIN_CURVATURE,
-    ONE_STEP,
-    Place,
-    Point,
-    albedo_corners,
-    albedo_place,
-    cell_gradient,
-    face_axis,
-    is_graze,
-    on_face,
-    place,
-    second_derivatives,
-    slope_at_hit,
-)
+from sdfrender.kernels.reattach import motion_adjoint
+from sdfrender.kernels.surface_point import Place, Point, albedo_corners, albedo_place
 from sdfrender.kernels.trilinear_cell import (
     Grid,
     Stencil,
     Vector,
     add_to_corners,
     add_to_stencil,
-    blend,
     blend_gradient,
     combine,
-    corners,
     stencil,
     weight_slopes,
     weights,
@@ -148,7 +129,7 @@ def point_adjoint(
         v_d: on the direction, at a fixed point.
         v_t: on the distance, not through the position.
     """
-    at, n, c, diff = point.at, point.n, point.corners, point.differences
+    at, n, diff = point.at, point.n, point.differences
     v_G = (0.0, 0.0, 0.0)
     if flags & CAP == 0:
         if point.length > 0:
@@ -165,30 +146,7 @@ def point_adjoint(
         v_x = (v_x[0] + gx * grid.ih[0], v_x[1] + gy * grid.ih[1], v_x[2] + gz * grid.ih[2])
     v_t += v_x[0] * d[0] + v_x[1] * d[1] + v_x[2] * d[2]
 
-    # dt in terms of φ, of its slope along the ray, and of the fixed point's motion with the ray
-    v_phi, v_slope = 0.0, 0.0
-    v_fixed = (0.0, 0.0, 0.0)
-    if on_face(flags):
-        axis = face_axis(grid, at, d)
-        s = -v_t / d[axis]
-        v_fixed = (s if axis == 0 else 0.0, s if axis == 1 else 0.0, s if axis == 2 else 0.0)
-    else:
-        g = cell_gradient(grid, c, at)
-        if is_graze(flags):
-            Hd, curvature = second_derivatives(grid, c, at, d)
-            v_h = -v_t / (t * max(curvature, MIN_CURVATURE / grid.h_min))
-            v_phi, v_slope = -v_h, v_h * t
-            v_fixed = (v_slope * Hd[0], v_slope * Hd[1], v_slope * Hd[2])
-            v_d = (v_d[0] + v_slope * g[0], v_d[1] + v_slope * g[1], v_d[2] + v_slope * g[2])
-        elif reattach == ONE_STEP:
-            v_phi = v_t
-        else:
-            v_phi = -v_t / slope_at_hit(g, d)
-        v_fixed = (
-            v_fixed[0] + v_phi * g[0],
-            v_fixed[1] + v_phi * g[1],
-            v_fixed[2] + v_phi * g[2],
-        )
+    v_phi, v_slope, v_fixed, v_d = motion_adjoint(grid, point, d, t, flags, reattach, v_t, v_d)
     v_o = (v_x[0] + v_fixed[0], v_x[1] + v_fixed[1], v_x[2] + v_fixed[2])
     v_d = (v_d[0] + t * v_o[0], v_d[1] + t * v_o[1], v_d[2] + t * v_o[2])
     return PointAdjoint(v_phi, v_slope, v_G, v_o, v_d)
@@ -215,35 +173,3 @@ def add_point(g: Any, grid: Grid, at: Place, d: Vector, a: PointAdjoint) -> None
             at.x, at.y, at.z, d[0] * grid.ih[0], d[1] * grid.ih[1], d[2] * grid.ih[2]
         )
         add_to_corners(g, at.p, grid.sx, grid.sy, slopes, a.v_slope)
-
-
-@inlined
-def coverage_adjoint(
-    v: Any, grid: Grid, o: Vector, d: Vector, footprint: float, t: float,
-    v_alpha: float, v_values: Any, camera: bool,
-) -> tuple[Vector, Vector, float]:  # fmt: skip
-    """Back through the coverage at distance `t`: `v_o`, `v_d` and `v_footprint`.
-
-    Adds to `v_values`; the rest is zero unless the camera is wanted.
-    """
-    at = place(grid, o, d, t)
-    c = corners(v, at.p, grid.sx, grid.sy)
-    phi = blend(c, at.x, at.y, at.z)
-    zero = (0.0, 0.0, 0.0)
-    alpha = 0.5 - phi / (t * footprint)
-    if not 0 <= alpha <= 1:
-        return zero, zero, 0.0
-    v_phi = -v_alpha / (t * footprint)
-    add_to_corners(v_values, at.p, grid.sx, grid.sy, weights(at.x, at.y, at.z), v_phi)
-    if not camera:
-        return zero, zero, 0.0
-    # a ∇φ with ∇φ·d = φ/t, see `shade.coverage`
-    g = cell_gradient(grid, c, at)
-    axis = face_axis(grid, at, d)
-    excess = (phi / t - (g[0] * d[0] + g[1] * d[1] + g[2] * d[2])) / d[axis]
-    v_o = (
-        v_phi * (g[0] + (excess if axis == 0 else 0.0)),
-        v_phi * (g[1] + (excess if axis == 1 else 0.0)),
-        v_phi * (g[2] + (excess if axis == 2 else 0.0)),
-    )
-    return v_o, (t * v_o[0], t * v_o[1], t * v_o[2]), v_alpha * phi / (t * footprint * footprint)

@@ -1,8 +1,7 @@
-"""One event on the surface: its ray, its cell, its normal, its coverage, and how it moves.
+"""One event on the surface: its cell, its normal, its albedo.
 
-The scalar twin of `sdfrender.rendering.shade`, with the derivatives written out. `t` is the
-event's distance, `g` the derivative of φ inside the cell, `G` the normal field (blended central
-differences).
+The scalar twin of `sdfrender.rendering.shade`. `t` is the event's distance, `G` the normal field
+(blended central differences).
 """
 
 from __future__ import annotations
@@ -13,24 +12,19 @@ from typing import Any, NamedTuple
 from numba import float64, int64
 
 from sdfrender.kernels.compiled import inlined
-from sdfrender.kernels.ray_walk import CAP, CROSSING, FACE
+from sdfrender.kernels.ray_walk import CAP
 from sdfrender.kernels.trilinear_cell import (
     Corners,
     Grid,
     Vector,
     blend,
     blend_gradient,
-    blend_hessian,
     corners,
     differences,
     dot,
     locate,
     weights,
 )
-
-IMPLICIT, ONE_STEP = 0, 1
-MIN_SLOPE = 0.15  # least |∇φ·d| / |∇φ| that a hit's motion is divided by
-MIN_CURVATURE = 0.05  # least φ'' · spacing along the ray that a graze's motion is divided by
 
 
 class Place(NamedTuple):
@@ -143,47 +137,6 @@ def cell_gradient(grid: Grid, c: Corners, at: Place) -> Vector:
     """`g`, world units."""
     gx, gy, gz = blend_gradient(c, at.x, at.y, at.z)
     return gx * grid.ih[0], gy * grid.ih[1], gz * grid.ih[2]
-
-
-@inlined
-def slope_at_hit(g: Vector, d: Vector) -> float:
-    """`g·d`, kept at or below `−MIN_SLOPE·|g|`; without a gradient the hit stays: `−inf`."""
-    length = math.sqrt(g[0] * g[0] + g[1] * g[1] + g[2] * g[2])
-    if length == 0:
-        return -math.inf
-    return min(g[0] * d[0] + g[1] * d[1] + g[2] * d[2], -MIN_SLOPE * length)
-
-
-@inlined
-def second_derivatives(grid: Grid, c: Corners, at: Place, d: Vector) -> tuple[Vector, float]:
-    """`H d`, with H the second derivatives of φ in the cell, and `d·H d`."""
-    xy, xz, yz = blend_hessian(c, at.x, at.y, at.z)
-    xy, xz = xy * (grid.ih[0] * grid.ih[1]), xz * (grid.ih[0] * grid.ih[2])
-    yz = yz * (grid.ih[1] * grid.ih[2])
-    hx, hy, hz = xy * d[1] + xz * d[2], xy * d[0] + yz * d[2], xz * d[0] + yz * d[1]
-    return (hx, hy, hz), hx * d[0] + hy * d[1] + hz * d[2]
-
-
-@inlined
-def is_graze(flags: int) -> bool:
-    """The event's point is a closest approach inside a cell."""
-    return flags & (CROSSING | CAP | FACE) == 0
-
-
-@inlined
-def on_face(flags: int) -> bool:
-    """The event's point stays on a face between cells, or on the box."""
-    return flags & CAP != 0 or (flags & CROSSING == 0 and flags & FACE != 0)
-
-
-@inlined
-def coverage_at(
-    v: Any, grid: Grid, o: Vector, d: Vector, footprint: float, t: float
-) -> tuple[float, float]:
-    """`½ − φ/(t·footprint)` at the closest approach, not yet clamped, and φ there."""
-    at = place(grid, o, d, t)
-    phi = blend(corners(v, at.p, grid.sx, grid.sy), at.x, at.y, at.z)
-    return 0.5 - phi / (t * footprint), phi
 
 
 @inlined

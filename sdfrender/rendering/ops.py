@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from sdfrender.engines.cpu import engine as cpu
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.kernels.light_terms import AMBIENT, DIRECTIONAL, FALLOFF, HEADLIGHT, SH
-from sdfrender.kernels.surface_point import IMPLICIT, ONE_STEP
+from sdfrender.kernels.reattach import IMPLICIT, ONE_STEP
 from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import Lighting, channels
 

@@ -16,12 +16,12 @@ from sdfrender.kernels.adjoint import (
     PointAdjoint,
     add_point,
     albedo_adjoint,
-    coverage_adjoint,
     light_adjoint,
     point_adjoint,
     point_stencil,
 )
 from sdfrender.kernels.compiled import inlined, kernel, scalar
+from sdfrender.kernels.coverage import coverage_adjoint
 from sdfrender.kernels.lane_steps import (
     CELL,
     COSINE,

@@ -14,6 +14,7 @@ from numba import boolean, float64, int64
 
 from sdfrender.engines.cpu.forward.raster_tile import FAR
 from sdfrender.kernels.compiled import inlined, kernel, scalar
+from sdfrender.kernels.coverage import coverage_at
 from sdfrender.kernels.lane_steps import (
     CELL,
     COSINE,
@@ -46,7 +47,7 @@ from sdfrender.kernels.ray_walk import (
     box_interval,
     find_events,
 )
-from sdfrender.kernels.surface_point import albedo_at, coverage_at, surface_point
+from sdfrender.kernels.surface_point import albedo_at, surface_point
 from sdfrender.kernels.trilinear_cell import (
     Grid,
     Vector,

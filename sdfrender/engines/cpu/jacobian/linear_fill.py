@@ -47,7 +47,8 @@ from sdfrender.kernels.lane_steps import (
 )
 from sdfrender.kernels.light_terms import INTENSITY, irradiance
 from sdfrender.kernels.ray_walk import ALONE, CAP, MOST_EVENTS, OPAQUE
-from sdfrender.kernels.surface_point import albedo_at, is_graze
+from sdfrender.kernels.reattach import is_graze
+from sdfrender.kernels.surface_point import albedo_at
 from sdfrender.kernels.trilinear_cell import Grid, grid_of
 from sdfrender.kernels.view import View, view_of
 

@@ -9,13 +9,13 @@ from numba import float64, int64
 from sdfrender.engines.cpu.forward.forward_view import see_events
 from sdfrender.kernels.adjoint import albedo_adjoint, light_adjoint, point_adjoint
 from sdfrender.kernels.compiled import inlined, scalar
+from sdfrender.kernels.coverage import coverage_at
 from sdfrender.kernels.light_terms import irradiance
 from sdfrender.kernels.ray_walk import CAP, OPAQUE
 from sdfrender.kernels.surface_point import (
     Place,
     Point,
     albedo_at,
-    coverage_at,
     normal_at,
     place,
     vertex_differences,

@@ -1,0 +1,54 @@
+"""Coverage: how much of its pixel an event covers, `α = ½ − φ/(t·footprint)`, and back through it.
+
+The scalar twin of `sdfrender.rendering.coverage`; `t` is the distance of the closest approach.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sdfrender.kernels.compiled import inlined
+from sdfrender.kernels.surface_point import cell_gradient, face_axis, place
+from sdfrender.kernels.trilinear_cell import Grid, Vector, add_to_corners, blend, corners, weights
+
+
+@inlined
+def coverage_at(
+    v: Any, grid: Grid, o: Vector, d: Vector, footprint: float, t: float
+) -> tuple[float, float]:
+    """`½ − φ/(t·footprint)` at the closest approach, not yet clamped, and φ there."""
+    at = place(grid, o, d, t)
+    phi = blend(corners(v, at.p, grid.sx, grid.sy), at.x, at.y, at.z)
+    return 0.5 - phi / (t * footprint), phi
+
+
+@inlined
+def coverage_adjoint(
+    v: Any, grid: Grid, o: Vector, d: Vector, footprint: float, t: float,
+    v_alpha: float, v_values: Any, camera: bool,
+) -> tuple[Vector, Vector, float]:  # fmt: skip
+    """Back through the coverage at distance `t`: `v_o`, `v_d` and `v_footprint`.
+
+    Adds to `v_values`; the rest is zero unless the camera is wanted.
+    """
+    at = place(grid, o, d, t)
+    c = corners(v, at.p, grid.sx, grid.sy)
+    phi = blend(c, at.x, at.y, at.z)
+    zero = (0.0, 0.0, 0.0)
+    alpha = 0.5 - phi / (t * footprint)
+    if not 0 <= alpha <= 1:
+        return zero, zero, 0.0
+    v_phi = -v_alpha / (t * footprint)
+    add_to_corners(v_values, at.p, grid.sx, grid.sy, weights(at.x, at.y, at.z), v_phi)
+    if not camera:
+        return zero, zero, 0.0
+    # a ∇φ with ∇φ·d = φ/t, see `rendering.coverage`
+    g = cell_gradient(grid, c, at)
+    axis = face_axis(grid, at, d)
+    excess = (phi / t - (g[0] * d[0] + g[1] * d[1] + g[2] * d[2])) / d[axis]
+    v_o = (
+        v_phi * (g[0] + (excess if axis == 0 else 0.0)),
+        v_phi * (g[1] + (excess if axis == 1 else 0.0)),
+        v_phi * (g[2] + (excess if axis == 2 else 0.0)),
+    )
+    return v_o, (t * v_o[0], t * v_o[1], t * v_o[2]), v_alpha * phi / (t * footprint * footprint)
