@@ -23,11 +23,11 @@ from multiview.photo.albedo import PULL, differences
 from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from sdfrender import Lattice, Rendering
-from sdfrender.engines.cpu.jacobian.linear_apply import lane_weights
 from sdfrender.geometry.trilinear import corner_offsets
 from sdfrender.kernels.compiled import kernel
 from sdfrender.kernels.padding import slabs
 from sdfrender.kernels.threads import run_all
+from sdfrender.kernels.trilinear_cell import lane_weights
 
 SMOOTHNESS = 0.02  # ρ of the albedo: less than what is taken up then has, so that it holds less
 

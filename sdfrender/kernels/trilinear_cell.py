@@ -176,6 +176,14 @@ def weights(x: float, y: float, z: float) -> Corners:
 
 
 @inlined
+def lane_weights(one: Any, x: Any, y: Any, z: Any) -> Corners:
+    """`weights` in the precision of the arguments, of which `one` is 1: float32 is not widened."""
+    X, Y, Z = one - x, one - y, one - z
+    a, b, c, d = X * Y, X * y, x * Y, x * y
+    return a * Z, a * z, b * Z, b * z, c * Z, c * z, d * Z, d * z
+
+
+@inlined
 def weight_slopes(x: float, y: float, z: float, u: float, v: float, w: float) -> Corners:
     """Derivative of each of the `weights` along `(u, v, w)`, in cell units."""
     X, Y, Z = 1 - x, 1 - y, 1 - z

@@ -27,6 +27,7 @@ from sdfrender import (
 )
 from sdfrender.commands.render import RenderConfig, render_scene
 from sdfrender.far import far_offset, is_far, moved
+from sdfrender.files.extensions import MESHES
 from sdfrender.geometry.mesh_distance import signed_distances
 from sdfrender.geometry.mesh_files import save_mesh
 from sdfrender.geometry.primitives import sphere

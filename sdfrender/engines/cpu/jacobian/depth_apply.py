@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from sdfrender.engines.cpu.jacobian.linear_apply import CHUNK, LANES, lane_samples, lane_weights
+from sdfrender.engines.cpu.jacobian.linear_apply import CHUNK, LANES, lane_samples
 from sdfrender.kernels.compiled import inlined, lane_kernel
-from sdfrender.kernels.trilinear_cell import Corners, add_to_corners, dot
+from sdfrender.kernels.trilinear_cell import Corners, add_to_corners, dot, lane_weights
 
 
 @lane_kernel

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from sdfrender.engines.cpu.jacobian.linear_apply import lane_weights
 from sdfrender.kernels.compiled import inlined, kernel, scalar
 from sdfrender.kernels.trilinear_cell import (
     Grid,
@@ -16,6 +15,7 @@ from sdfrender.kernels.trilinear_cell import (
     add_to_corners,
     add_to_stencil,
     grid_of,
+    lane_weights,
     stencil,
 )
 
