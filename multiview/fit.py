@@ -10,7 +10,6 @@ from torch import Tensor
 
 from multiview.coarse_to_fine import Fit, level_resolution, optimize
 from multiview.config import FitConfig
-from multiview.hull import bounds_from_masks, visual_hull
 from multiview.optimize.poses import Corrections
 from multiview.photo.appearance import Appearance
 from multiview.photo.known_light import ESTIMATED, choose_light
@@ -24,6 +23,8 @@ from multiview.scenes import Scene
 from sdfrender import InputError, Lattice, load_mesh, save_lattice
 from sdfrender.far import moved
 from sdfrender.files.scalars import need_tensorboard
+from sdfrender.hull.bounds import bounds_from_masks
+from sdfrender.hull.visual_hull import visual_hull
 from sdfrender.kernels.torch_threads import torch_threads
 from sdfrender.latent.field import LatentField
 from sdfrender.meshes.atlas import need_xatlas

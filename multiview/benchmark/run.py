@@ -18,12 +18,12 @@ from multiview.benchmark.scenes import SceneSpec, make_scene, well_spread
 from multiview.benchmark.table import Row, markdown
 from multiview.config import FitConfig, Preset, Start
 from multiview.fit import fit
-from multiview.hull import visual_hull
 from multiview.photo.unknown_light import FixedTo
 from multiview.run_folder import holds_run
 from multiview.scenes import load_scene
 from sdfrender import InputError, extract_mesh, load_mesh, metrics
 from sdfrender.files.atomic import one_line, read_bytes, write_bytes, write_json
+from sdfrender.hull.visual_hull import visual_hull
 
 HULL_RESOLUTION = 64
 Fitter = Callable[[FitConfig, bool], dict[str, Any]]

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from multiview.config import FitConfig
-from multiview.hull import visual_hull
 from multiview.photo.appearance import MODELS, Appearance, Model
 from multiview.photo.targets import Targets
 from multiview.photo.turns import take_turns
 from multiview.photo.unknown_light import FIXED_TO, FixedTo, UnknownLight
 from sdfrender import Lattice
+from sdfrender.hull.visual_hull import visual_hull
 
 HELD_BACK = 4  # every so many views
 ROUNDS = 3  # of light and albedo in turns

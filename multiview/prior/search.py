@@ -14,7 +14,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from multiview.config import Up
-from multiview.hull import visual_hull
 from multiview.optimize.normal_equations import LeastSquares
 from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
@@ -23,6 +22,7 @@ from multiview.prior.placed_shape import PlacedShape, Placement
 from multiview.recipes import Weights
 from sdfrender import InputError, Lattice
 from sdfrender.geometry.grid import UNIT_BOX, samples_per_axis
+from sdfrender.hull.visual_hull import visual_hull
 from sdfrender.latent.field import LONGEST_SIDE, LatentField
 
 CODES = 24  # known shapes that are tried, at most

@@ -27,7 +27,6 @@ from scene_folders import write_middlebury, write_transforms
 from multiview import cli, coarse_to_fine
 from multiview.coarse_to_fine import Fit
 from multiview.config import FitConfig
-from multiview.hull import visual_hull
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.greedy import Optimizer
 from multiview.photo.appearance import Appearance
@@ -47,6 +46,7 @@ from multiview.run_folder import COLUMNS
 from multiview.scenes import load_scene
 from sdfrender import InputError, Lattice, extract_mesh, load_lattice, load_mesh, metrics
 from sdfrender.geometry.mesh_files import save_mesh
+from sdfrender.hull.visual_hull import visual_hull
 from sdfrender.io.lattices import save_lattice
 
 FILES = {

@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from multiview.hull import bounds_from_masks, outline_distance, visual_hull
 from multiview.scenes import load_scene
 from sdfrender.errors import InputError
 from sdfrender.geometry.lattice import Lattice
+from sdfrender.hull.bounds import bounds_from_masks
+from sdfrender.hull.outlines import outline_distance
+from sdfrender.hull.visual_hull import visual_hull
 from sdfrender.view.cameras import Cameras
 
 DATA = places.DATA

@@ -15,9 +15,9 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from multiview.hull import bounds_from_masks, outside_cone, search_cube
 from sdfrender.errors import InputError
-from sdfrender.geometry.lattice import Lattice
+from sdfrender.hull.bounds import bounds_from_masks, search_cube
+from sdfrender.hull.carving import grid_to_carve, outside_cone
 from sdfrender.view.cameras import Cameras
 
 Mask = NDArray[np.bool_]
@@ -63,8 +63,7 @@ class Carving:
             box = _box(views, small, known) if bounds is None else bounds.float()
         except InputError:
             return None
-        grid = Lattice.from_function(lambda p: torch.zeros(p.shape[:-1]), RESOLUTION, box)
-        points = grid.vertices.reshape(-1, 3).numpy()
+        grid, points = grid_to_carve(RESOLUTION, box)
         spacing = float(grid.spacing.max())
         reach = 0.5 * float(grid.spacing.norm())
         outside = outside_cone(points, views, small, known, reach)

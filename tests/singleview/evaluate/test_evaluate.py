@@ -11,9 +11,10 @@ from singleview_tiny import RESOLUTION, VIEWS, tiny_dataset, write_meshes
 from sdfrender import Cameras, Lattice, extract_mesh, render
 from sdfrender.errors import InputError
 from sdfrender.geometry.primitives import box
+from sdfrender.hull.outlines import pixel_distance
 from singleview import cli
 from singleview.data.dataset import Dataset
-from singleview.data.hull import outline_distance, visual_hull
+from singleview.data.hull import visual_hull
 from singleview.data.stretched import stretched, stretched_copies
 from singleview.evaluate.baselines import (
     Method,
@@ -89,9 +90,9 @@ def test_a_silhouette_is_compared_from_each_camera() -> None:
 
 def test_the_outline_is_where_coverage_is_half() -> None:
     row = torch.tensor([[1.0, 1.0, 0.25, 0.0]]).numpy()
-    assert outline_distance(row)[0].tolist() == [-1.5, -0.5, 0.25, 1.5]
-    assert bool((outline_distance(0 * row) > 0).all())
-    assert bool((outline_distance(0 * row + 1) < 0).all())
+    assert pixel_distance(row)[0].tolist() == [-1.5, -0.5, 0.25, 1.5]
+    assert bool((pixel_distance(0 * row) > 0).all())
+    assert bool((pixel_distance(0 * row + 1) < 0).all())
 
 
 def test_the_hull_of_a_ball_is_a_ball() -> None:

@@ -27,7 +27,7 @@ NONE = np.uint64(0)
 
 
 @inlined
-def lanelane_samples(v: Any, p: int, sx: int, sy: int) -> Corners:
+def lane_samples(v: Any, p: int, sx: int, sy: int) -> Corners:
     """Values at the corners of a cell, in their own precision."""
     q = p + sx
     return v[p], v[p + 1], v[p + sy], v[p + sy + 1], v[q], v[q + 1], v[q + sy], v[q + sy + 1]
@@ -55,7 +55,7 @@ def push_surface(
     out = np.zeros(LANES, v.dtype)
     for n in range(len(cells)):
         p = cells[n]
-        phi = lanelane_samples(v, p, sx, sy)
+        phi = lane_samples(v, p, sx, sy)
         dx = differences(v, p, sx, sy, sx)
         dy = differences(v, p, sx, sy, sy)
         dz = differences(v, p, sx, sy, 1)
@@ -169,7 +169,7 @@ def push_corners(
     """
     C = images.shape[1]
     for k in range(len(cells)):
-        f = lanelane_samples(v, cells[k], sx, sy)
+        f = lane_samples(v, cells[k], sx, sy)
         s = (
             table[k, 0] * f[0] + table[k, 1] * f[1] + table[k, 2] * f[2] + table[k, 3] * f[3]
             + table[k, 4] * f[4] + table[k, 5] * f[5] + table[k, 6] * f[6] + table[k, 7] * f[7]
