@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from multiview.config import FitConfig
-from multiview.optimize.energy import Terms
+from multiview.optimize.energy import EnergyTerms
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.greedy import AdamPasses
 from multiview.optimize.hold import Hold
@@ -68,7 +68,7 @@ class Method(Protocol):
     def estimate_appearance(self) -> None:
         """Solve for colour and light before the first step."""
 
-    def run_pass(self, index: int) -> Iterator[tuple[list[int], Terms]]:
+    def run_pass(self, index: int) -> Iterator[tuple[list[int], EnergyTerms]]:
         """Pass `index` over the views; yields each update: its views, the terms before it."""
 
     def state(self) -> dict[str, Tensor]:
@@ -294,7 +294,7 @@ def progress_bar(levels: Sequence[Level], pyramid: Sequence[Targets], quiet: boo
 
 
 def _row(
-    state: Fit, level: int, index: int, targets: Targets, views: list[int], terms: Terms
+    state: Fit, level: int, index: int, targets: Targets, views: list[int], terms: EnergyTerms
 ) -> tuple[Any, ...]:
     """One row of `losses.csv`."""
     numbers = (terms.total, terms.color.sum(), terms.silhouette.sum(), terms.carve.sum())

@@ -1,7 +1,8 @@
 """Differentiable rendering of signed distance lattices.
 
-The way of the data: `geometry` (the lattice) and `view` (cameras, light) go into `rendering`, which
-asks an engine of `engines` and returns images and their derivatives; `meshes` takes surfaces out.
+The way of the data: `hull` carves a first shape out of silhouettes; `geometry` (the lattice) and
+`view` (cameras, light) go into `rendering`, which asks an engine of `engines` and returns images
+and their derivatives; `meshes` takes surfaces out.
 `files` and `io` read and write, `latent` has families of shapes, `commands`, `bench`, `viewer` and
 `report` are for people. Imports go down that way only; names of `__all__` load when they are used.
 """

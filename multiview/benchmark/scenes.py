@@ -89,7 +89,7 @@ def make_scene(mesh: Path, folder: Path, spec: SceneSpec, quiet: bool = False) -
     shape = normalized(load_mesh(mesh), mesh)
     cameras = benchmark_cameras(spec.image_size)
     held_out = range(len(cameras) - len(HELD_OUT), len(cameras))
-    traced = Traced(*painted(shape)) if spec.paint else Traced(shape)
+    traced = TracedMesh(*painted(shape)) if spec.paint else TracedMesh(shape)
     lights = lamps(spec.lamps, cameras) if spec.paint else [LIGHTING] * len(cameras)
     images, silhouettes = trace_views(traced, cameras, lights, mesh.stem, quiet)
     images = with_noise(images, silhouettes, spec, held_out)
@@ -160,7 +160,7 @@ def well_spread(views: int) -> list[int]:
 
 
 @dataclass(frozen=True, eq=False)
-class Traced:
+class TracedMesh:
     """What is ray traced: a mesh, and its albedo (a number or `[V, C]`)."""
 
     mesh: trimesh.Trimesh
@@ -168,7 +168,7 @@ class Traced:
 
 
 def trace_views(
-    traced: Traced, cameras: Cameras, lights: list[Lighting], name: str, quiet: bool
+    traced: TracedMesh, cameras: Cameras, lights: list[Lighting], name: str, quiet: bool
 ) -> tuple[Tensor, Tensor]:
     """Images `[N, H, W, C]` and silhouettes `[N, H, W]`, several views at a time."""
     images: list[Tensor] = [torch.zeros(0)] * len(cameras)
@@ -183,7 +183,7 @@ def trace_views(
     return torch.stack(images), torch.stack(silhouettes)
 
 
-def _trace(traced: Traced, camera: Cameras, light: Lighting) -> tuple[np.ndarray, np.ndarray]:
+def _trace(traced: TracedMesh, camera: Cameras, light: Lighting) -> tuple[np.ndarray, np.ndarray]:
     """One view, as arrays: tensors would be shared through files that outlive the process."""
     albedo = torch.as_tensor(traced.albedo)
     with torch_threads(1):

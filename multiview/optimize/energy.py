@@ -25,7 +25,7 @@ CARVE_BELOW = 0.02  # a pixel whose silhouette is less must be empty
 
 
 @dataclass(frozen=True, eq=False)
-class Terms:
+class EnergyTerms:
     """The energy's parts. Per view: `[n]`; of the lattice: `[]`."""
 
     color: Tensor
@@ -58,7 +58,7 @@ def energy(
     appearance: Appearance,
     weights: Weights,
     share: float,
-) -> tuple[Terms, Rendering]:
+) -> tuple[EnergyTerms, Rendering]:
     """Render the targets' views and compare.
 
     Args:
@@ -75,7 +75,7 @@ def energy(
     silhouette = w_silhouette * robust(r_silhouette, weights.mask_huber)
     cells_per_pixel = pixels_in_cells(lattice, targets) ** 2  # (n,)
     eikonal, laplacian = energies.regularizers(lattice, weights.band)
-    return Terms(
+    return EnergyTerms(
         color=color.sum((1, 2)),
         silhouette=silhouette.sum((1, 2)),
         carve=weights.carve * cells_per_pixel * carve(lattice, targets, out),

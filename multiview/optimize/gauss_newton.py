@@ -16,7 +16,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from multiview.optimize.energy import Terms
+from multiview.optimize.energy import EnergyTerms
 from multiview.optimize.hold import Hold
 from multiview.optimize.noise import smoothness_under_noise
 from multiview.optimize.normal_equations import LeastSquares
@@ -73,7 +73,7 @@ class GaussNewton:
         spacing = lattice.spacing
         self.reach = REACH * float(spacing.max() / spacing.min())  # of the smallest spacing
 
-    def iterate(self, turn: int = 0) -> Terms:
+    def iterate(self, turn: int = 0) -> EnergyTerms:
         """One step on the views whose turn it is; they stand for all. Returns the terms before."""
         targets = self._targets(turn)
         problem = LeastSquares(
@@ -103,7 +103,7 @@ class GaussNewton:
         self.lattice = self.lattice.with_values(moved).redistance(reach=self.reach)
         return problem.terms
 
-    def run_pass(self, index: int) -> Iterator[tuple[list[int], Terms]]:
+    def run_pass(self, index: int) -> Iterator[tuple[list[int], EnergyTerms]]:
         """One step on the views whose turn it is; colour and light remember the others."""
         turn, groups = self.turn, len(self.groups)
         if not self.shown:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from multiview.optimize.energy import Terms, energy
+from multiview.optimize.energy import EnergyTerms, energy
 from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from multiview.recipes import AdamRecipe, Weights
@@ -79,7 +79,7 @@ class Optimizer:
             k: tensors[k].clone() for k in ("step", "exp_avg", "exp_avg_sq")
         }
 
-    def terms(self, views: list[int]) -> Terms:
+    def terms(self, views: list[int]) -> EnergyTerms:
         """The energy's terms of some views; shows the rendering to the appearance."""
         chosen = self.targets[views]
         share = len(views) / len(self.targets.cameras)
@@ -88,7 +88,7 @@ class Optimizer:
         self.appearance.observe(out, chosen, lattice)
         return terms
 
-    def update(self, views: list[int]) -> Terms:
+    def update(self, views: list[int]) -> EnergyTerms:
         """One step of Adam on some views. Returns the terms before the step, detached."""
         self.adam.zero_grad()
         terms = self.terms(views)
@@ -99,7 +99,7 @@ class Optimizer:
             step = (self.values - before).clamp(-LARGEST_STEP, LARGEST_STEP)
             self.values.copy_(before + step)
             self.values.copy_(self.lattice.redistance().values / self.cell)
-        return Terms(**{k: v.detach() for k, v in vars(terms).items()})
+        return EnergyTerms(**{k: v.detach() for k, v in vars(terms).items()})
 
 
 class AdamPasses(Optimizer):
@@ -129,7 +129,7 @@ class AdamPasses(Optimizer):
         self.recipe, self.passes = recipe, passes
         self.losses, self.generator = losses, generator
 
-    def run_pass(self, index: int) -> Iterator[tuple[list[int], Terms]]:
+    def run_pass(self, index: int) -> Iterator[tuple[list[int], EnergyTerms]]:
         """Pass `index` over the views; yields each update."""
         self.set_rate(self.recipe.rate(index / self.passes))
         if self.recipe.schedule == "greedy":
@@ -137,7 +137,7 @@ class AdamPasses(Optimizer):
         return shuffled_pass(self, self.losses, self.recipe.batch, self.generator)
 
 
-def greedy_pass(optimizer: Optimizer, losses: Tensor) -> Iterator[tuple[list[int], Terms]]:
+def greedy_pass(optimizer: Optimizer, losses: Tensor) -> Iterator[tuple[list[int], EnergyTerms]]:
     """One pass over the views as in SDFDiff §5; yields each update.
 
     A view whose loss was above the average of the last pass is updated until it is below, at most
@@ -164,7 +164,7 @@ def greedy_pass(optimizer: Optimizer, losses: Tensor) -> Iterator[tuple[list[int
 
 def shuffled_pass(
     optimizer: Optimizer, losses: Tensor, batch: int, generator: torch.Generator
-) -> Iterator[tuple[list[int], Terms]]:
+) -> Iterator[tuple[list[int], EnergyTerms]]:
     """One pass over the views in random order, `batch` views to an update; yields each update."""
     order = torch.randperm(len(losses), generator=generator)
     for part in torch.split(order, batch):

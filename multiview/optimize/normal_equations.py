@@ -22,7 +22,7 @@ from torch import Tensor
 
 from multiview.optimize.band import Band
 from multiview.optimize.energy import (
-    Terms,
+    EnergyTerms,
     carve_points,
     pixel_weights,
     pixels_in_cells,
@@ -103,7 +103,7 @@ class LeastSquares:
             residual.append(off)
         self.rows = sparse.vstack(rows, format="csr")
         self.smoothness = weights.laplacian
-        self.terms = Terms(
+        self.terms = EnergyTerms(
             color=color.sum((1, 2, 3)),
             silhouette=silhouette.sum((1, 2)),
             carve=torch.from_numpy(weights.carve * per_view).float(),

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from multiview.optimize.energy import Terms
+from multiview.optimize.energy import EnergyTerms
 from multiview.optimize.greedy import Optimizer
 from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
@@ -68,7 +68,7 @@ class SdfDiff(Optimizer):
         before, now = self.sums.tolist()
         return math.isfinite(now) and now >= before - self.level.tolerance
 
-    def terms(self, views: list[int]) -> Terms:
+    def terms(self, views: list[int]) -> EnergyTerms:
         """The energy's terms of one view; shows its first rendering to the appearance."""
         (view,) = views
         lattice = Lattice(self.values * self.cell, self.bounds)
@@ -78,15 +78,15 @@ class SdfDiff(Optimizer):
             self.observed.add(view)
         return terms
 
-    def update(self, views: list[int]) -> Terms:
+    def update(self, views: list[int]) -> EnergyTerms:
         """One step of Adam on one view. Returns the terms before the step, detached."""
         self.adam.zero_grad()
         terms = self.terms(views)
         terms.total.backward()  # type: ignore[no-untyped-call]
         self.adam.step()
-        return Terms(**{k: v.detach() for k, v in vars(terms).items()})
+        return EnergyTerms(**{k: v.detach() for k, v in vars(terms).items()})
 
-    def run_pass(self, index: int) -> Iterator[tuple[list[int], Terms]]:
+    def run_pass(self, index: int) -> Iterator[tuple[list[int], EnergyTerms]]:
         """One pass over the views, whichever it is; yields each update.
 
         A view is updated until that raises its energy, `recipe.updates` times at most.
@@ -116,7 +116,7 @@ class SdfDiff(Optimizer):
 
 def energy(
     lattice: Lattice, targets: Targets, appearance: Appearance, recipe: SdfDiffRecipe
-) -> tuple[Terms, Rendering]:
+) -> tuple[EnergyTerms, Rendering]:
     """Render the targets' views and compare.
 
     Args:
@@ -140,7 +140,7 @@ def energy(
     weights = recipe.weights
     eikonal, laplacian = energies.regularizers(lattice, weights.band)
     none = torch.zeros(len(targets.cameras))
-    return Terms(
+    return EnergyTerms(
         color=count * (appearance.trust(targets) * r).sum((1, 2)),
         silhouette=none,
         carve=none,

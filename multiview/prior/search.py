@@ -56,7 +56,7 @@ LITTLE = 0.005  # of its energy; a step that gains less is the last of its rung
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What the search found.
 
     Args:
@@ -80,7 +80,7 @@ def search(
     up: Up = "y",
     weight: float = PRIOR,
     quiet: bool = True,
-) -> Found:
+) -> SearchResult:
     """Fit a code and its placement to posed views. Not differentiable.
 
     Args:
@@ -115,7 +115,7 @@ def search(
                 bar.update(rung.placing + rung.steps)
                 followed.append((fit.shape, fit.energy, name, heading))
             starts = sorted(followed, key=lambda found: found[1])
-    return Found(*starts[0])
+    return SearchResult(*starts[0])
 
 
 Start = tuple[PlacedShape, float, str, float]

@@ -13,7 +13,7 @@ from multiview.coarse_to_fine import Fit
 from multiview.optimize.hold import Hold
 from multiview.photo.targets import Targets
 from multiview.prior.placed_shape import PlacedShape, Placement
-from multiview.prior.search import Found, search
+from multiview.prior.search import SearchResult, search
 from multiview.run_folder import RunFolder
 from sdfrender import extract_mesh, save_mesh
 from sdfrender.far import Doubles, moved
@@ -52,7 +52,7 @@ def start_from_prior(
     state.lattice, state.hold = likely, Hold(likely, config.prior_hold)
 
 
-def description(found: Found, offset: Doubles) -> dict[str, Any]:
+def description(found: SearchResult, offset: Doubles) -> dict[str, Any]:
     """As JSON, in the scene's own frame: `offset` `[3]` is added to the place."""
     placement = found.shape.placement.description()
     placement["center"] = (np.array(placement["center"], np.float64) + offset).tolist()

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from sdfrender.bench.workloads import Scene
+from sdfrender.bench.workloads import BenchScene
 from sdfrender.rendering.render import ENGINES, Rendering, render
 
 Task = Literal["hits", "coverage"]  # one ray per pixel, or anti-aliased silhouettes too
@@ -97,7 +97,7 @@ class Candidate:
 
     name: str
     tasks: tuple[Task, ...]
-    open: Callable[[Scene, Task, Cotangents], Session]
+    open: Callable[[BenchScene, Task, Cotangents], Session]
     baseline: bool = False
 
 
@@ -115,7 +115,7 @@ class RenderSession:
     """`render` with some engine and tracer, with the light at the eye and albedo 1."""
 
     def __init__(
-        self, scene: Scene, task: Task, cotangents: Cotangents, engine: str, tracer: str
+        self, scene: BenchScene, task: Task, cotangents: Cotangents, engine: str, tracer: str
     ) -> None:
         self.scene, self.task, self.cotangents = scene, task, cotangents
         self.engine, self.tracer = engine, tracer
@@ -161,8 +161,8 @@ class RenderSession:
         return self.values.grad
 
 
-def _rendering(engine: str, tracer: str) -> Callable[[Scene, Task, Cotangents], Session]:
-    def open_session(scene: Scene, task: Task, cotangents: Cotangents) -> Session:
+def _rendering(engine: str, tracer: str) -> Callable[[BenchScene, Task, Cotangents], Session]:
+    def open_session(scene: BenchScene, task: Task, cotangents: Cotangents) -> Session:
         return RenderSession(scene, task, cotangents, engine, tracer)
 
     return open_session

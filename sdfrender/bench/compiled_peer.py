@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from sdfrender.bench.candidates import Cotangents, RenderSession, Session, Task, Unavailable
-from sdfrender.bench.workloads import Scene
+from sdfrender.bench.workloads import BenchScene
 from sdfrender.engines.reference import sphere_tracer
 from sdfrender.engines.reference.sphere_tracer import STEPS_AT_ONCE
 from sdfrender.rendering.render import Rendering
 
 
-def open_session(scene: Scene, task: Task, cotangents: Cotangents) -> Session:
+def open_session(scene: BenchScene, task: Task, cotangents: Cotangents) -> Session:
     """The steps compiled, for any number of rays.
 
     Raises:
@@ -38,7 +38,7 @@ def open_session(scene: Scene, task: Task, cotangents: Cotangents) -> Session:
 class CompiledSession(RenderSession):
     """The reference engine's sphere tracer with compiled steps."""
 
-    def __init__(self, scene: Scene, task: Task, cotangents: Cotangents) -> None:
+    def __init__(self, scene: BenchScene, task: Task, cotangents: Cotangents) -> None:
         super().__init__(scene, task, cotangents, "reference", "sphere")
         logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
         self.advance = torch.compile(advance, dynamic=True)

@@ -21,7 +21,7 @@ from sdfrender.bench.candidates import (
     Unavailable,
 )
 from sdfrender.bench.peers import by_name
-from sdfrender.bench.workloads import Scene
+from sdfrender.bench.workloads import BenchScene
 from sdfrender.rendering.render import render
 
 TURN = 0.5  # seconds
@@ -70,7 +70,7 @@ class Measured:
 
 
 def measure(
-    scene: Scene,
+    scene: BenchScene,
     hit_mask: Tensor,
     candidates: Sequence[tuple[Candidate, Task]],
     repeats: int,
@@ -117,15 +117,15 @@ def measure(
     return Measured(rows, unavailable)
 
 
-def exact_hits(scene: Scene) -> Tensor:
+def exact_hits(scene: BenchScene) -> Tensor:
     """`[N, H, W]` which rays meet the surface."""
     with torch.no_grad():
         return render(scene.lattice, scene.cameras, coverage=False, engine="reference").hit_mask
 
 
-def truth(scene: Scene, task: Task, cotangents: Cotangents) -> Seen:
+def truth(scene: BenchScene, task: Task, cotangents: Cotangents) -> Seen:
     """What the reference engine answers in float64."""
-    wide = Scene(scene.lattice.to(torch.float64), scene.cameras)
+    wide = BenchScene(scene.lattice.to(torch.float64), scene.cameras)
     derivatives = Cotangents(**{name: x.double() for name, x in vars(cotangents).items()})
     return by_name(BASELINE).open(wide, task, derivatives).seen()
 
@@ -144,7 +144,7 @@ def seconds(run: Callable[[], None]) -> float:
     return statistics.median(times)
 
 
-def compare(seen: Seen, exact: Seen, scene: Scene) -> Agreement:
+def compare(seen: Seen, exact: Seen, scene: BenchScene) -> Agreement:
     """How far `seen` is from `exact`."""
     both = seen.hit_mask & exact.hit_mask
     error = (seen.depths[both] - exact.depths[both]).abs() / float(scene.lattice.spacing.min())

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from sdfrender.bench.candidates import TASKS, Cotangents, Task, Unavailable
 from sdfrender.bench.peers import by_name
-from sdfrender.bench.workloads import BOX, Scene, Workload, place_cameras
+from sdfrender.bench.workloads import BOX, BenchScene, Workload, place_cameras
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.system import peak_memory
 
@@ -28,7 +28,7 @@ def main(name: str, task: Task, inputs: str, views: int, size: int) -> None:
     cameras = place_cameras(Workload("", lattice.resolution[0], views, size))
     cotangents = Cotangents.random(tensors["hit_mask"])
     _warm_up(name, task)
-    session = candidate.open(Scene(lattice, cameras), task, cotangents)
+    session = candidate.open(BenchScene(lattice, cameras), task, cotangents)
     reset_peak()
     before = resident_mb()
     session.forward_backward()
@@ -38,7 +38,7 @@ def main(name: str, task: Task, inputs: str, views: int, size: int) -> None:
 
 def _warm_up(name: str, task: Task) -> None:
     """Import and compile all that is imported or compiled on first use."""
-    scene = Scene(Lattice.sphere(0.5, resolution=8), place_cameras(Workload("", 8, 1, 8)))
+    scene = BenchScene(Lattice.sphere(0.5, resolution=8), place_cameras(Workload("", 8, 1, 8)))
     cotangents = Cotangents.random(torch.ones(1, 8, 8, dtype=torch.bool))
     by_name(name).open(scene, task, cotangents).forward_backward()
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from sdfrender.bench.candidates import Cotangents, Seen, Session, Task, Unavailable
-from sdfrender.bench.workloads import BOX, Scene
+from sdfrender.bench.workloads import BOX, BenchScene
 
 VARIANT = "llvm_ad_rgb"
 LIBRARY = "DRJIT_LIBLLVM_PATH"
@@ -34,7 +34,7 @@ drjit.sync_thread()
 """
 
 
-def open_session(scene: Scene, task: Task, cotangents: Cotangents) -> Session:
+def open_session(scene: BenchScene, task: Task, cotangents: Cotangents) -> Session:
     """Mitsuba with the scene loaded.
 
     Raises:
@@ -60,7 +60,7 @@ def open_session(scene: Scene, task: Task, cotangents: Cotangents) -> Session:
 class MitsubaSession:
     """An `sdfgrid` scaled to the box, and the rays of all views in one batch."""
 
-    def __init__(self, scene: Scene, cotangents: Cotangents) -> None:
+    def __init__(self, scene: BenchScene, cotangents: Cotangents) -> None:
         self.mi: Any = importlib.import_module("mitsuba")
         self.dr: Any = importlib.import_module("drjit")
         mi, dr = self.mi, self.dr

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sdfrender.bench.candidates import Candidate, Task
-from sdfrender.bench.workloads import Scene
+from sdfrender.bench.workloads import BenchScene
 
 HERE = Path(__file__).parent
 
@@ -69,7 +69,7 @@ class Memory:
 
 
 def measure_memory(
-    scene: Scene, hit_mask: Tensor, candidate: Candidate, task: Task, threads: int
+    scene: BenchScene, hit_mask: Tensor, candidate: Candidate, task: Task, threads: int
 ) -> Memory:
     """The memory of one forward and backward."""
     with tempfile.TemporaryDirectory() as folder:

@@ -58,16 +58,16 @@ WORKLOADS = {
 
 
 @dataclass(frozen=True)
-class Scene:
+class BenchScene:
     """A lattice and the cameras that see it, in float32."""
 
     lattice: Lattice
     cameras: Cameras
 
 
-def make_scene(work: Workload, mesh: trimesh.Trimesh) -> Scene:
+def make_scene(work: Workload, mesh: trimesh.Trimesh) -> BenchScene:
     """The scene of a workload; `mesh` lies in the box, as from `fit_into_box`."""
-    return Scene(lattice_near(mesh, work.resolution), place_cameras(work))
+    return BenchScene(lattice_near(mesh, work.resolution), place_cameras(work))
 
 
 def place_cameras(work: Workload) -> Cameras:

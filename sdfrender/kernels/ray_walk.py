@@ -1,4 +1,4 @@
-"""What one ray meets, cell by cell: the scalar twin of `traversal.py`, `events.py` and `cubic.py`.
+"""What one ray meets, cell by cell: the scalar twin of the reference engine.
 
 All in float64. `U` and `D` are the ray's origin and direction in vertex indices per unit of t.
 """

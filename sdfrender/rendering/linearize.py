@@ -58,7 +58,11 @@ class Linearization:
     """
 
     def __init__(
-        self, rendering: Rendering, scene: cpu.Scene, outputs: tuple[str, ...], shares: list[Share]
+        self,
+        rendering: Rendering,
+        scene: cpu.SceneArrays,
+        outputs: tuple[str, ...],
+        shares: list[Share],
     ) -> None:
         self.rendering, self.outputs = rendering, outputs
         self.num_terms = sum(terms.count for share in shares for terms in share.lists)
@@ -314,7 +318,7 @@ def _sizes(background: float | Tensor, cameras: Cameras) -> tuple[int, ...]:
     return (1,)
 
 
-def _with_channels(scene: cpu.Scene, C: int) -> cpu.Scene:
+def _with_channels(scene: cpu.SceneArrays, C: int) -> cpu.SceneArrays:
     """The same scene with one channel repeated C times, as a coloured background asks for."""
     L, K, columns = scene.lights.shape
     if columns - INTENSITY == C:

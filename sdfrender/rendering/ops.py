@@ -16,11 +16,11 @@ from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import Lighting, channels
 
 
-class Pixels(torch.autograd.Function):
+class RenderPixels(torch.autograd.Function):
     """Premultiplied colours, silhouettes, depths, normals and hits of a scene."""
 
     @staticmethod
-    def forward(ctx: Any, scene: cpu.Scene, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, scene: cpu.SceneArrays, *inputs: Tensor) -> tuple[Tensor, ...]:
         """`inputs` are the tensors whose arrays `scene` holds."""
         ctx.save_for_backward(*inputs)  # so that a change before `backward` is noticed
         wanted = any(ctx.needs_input_grad)
@@ -59,7 +59,7 @@ def render_pixels(
     Differentiable once in the lattice's values, the cameras, the light and the albedo.
     """
     inputs, scene = make_scene(lattice, cameras, lighting, albedo, coverage, reattach, max_events)
-    out: tuple[Tensor, ...] = Pixels.apply(scene, *inputs)  # type: ignore[no-untyped-call]
+    out: tuple[Tensor, ...] = RenderPixels.apply(scene, *inputs)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -71,7 +71,7 @@ def make_scene(
     coverage: bool,
     reattach: str,
     max_events: int,
-) -> tuple[tuple[Tensor, ...], cpu.Scene]:
+) -> tuple[tuple[Tensor, ...], cpu.SceneArrays]:
     """The tensors that gradients flow to, and the same as arrays.
 
     Returns:
@@ -83,7 +83,7 @@ def make_scene(
     # float32 spacing moves the far side of the lattice by more than hits are exact to
     bounds = lattice.bounds.double()
     spacing = (bounds[1] - bounds[0]) / (torch.tensor(lattice.resolution) - 1)
-    scene = cpu.Scene(
+    scene = cpu.SceneArrays(
         values=arrays[0],
         lo=bounds[0].numpy(),
         h=spacing.numpy(),
@@ -101,7 +101,7 @@ def make_scene(
 
 
 def pack_views(cameras: Cameras) -> Tensor:
-    """`[N, 16]` float64: what takes a pixel to its ray, see `engines.view.View`."""
+    """`[N, 16]` float64: what takes a pixel to its ray, see `kernels.view.View`."""
     c2w, Ks = cameras.c2w.to("cpu", torch.float64), cameras.Ks.to("cpu", torch.float64)
     A = c2w[:, :3, :3] @ torch.linalg.inv(Ks)
     focal = (Ks[:, 0, 0] * Ks[:, 1, 1]).sqrt()
@@ -109,7 +109,7 @@ def pack_views(cameras: Cameras) -> Tensor:
 
 
 def pack_light(lighting: Lighting, albedo: float | Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Lights as rows, see `engines.light_terms`, and the albedo lattice.
+    """Lights as rows, see `kernels.light_terms`, and the albedo lattice.
 
     A constant albedo goes into the intensities.
 

@@ -115,7 +115,7 @@ def raytrace(
 
 
 @dataclass(frozen=True, eq=False)
-class Hits:
+class MeshHits:
     """The P rays that hit, and where.
 
     Args:
@@ -161,7 +161,7 @@ class MeshTracer:
         self.embree = EmbreeIntersector()
         self.embree.init(np.asfortranarray(unit, np.float32), np.asfortranarray(self.faces, "i4"))
 
-    def first_hits(self, rays_o: Floats, rays_d: Floats) -> Hits:
+    def first_hits(self, rays_o: Floats, rays_d: Floats) -> MeshHits:
         """Trace R rays.
 
         Args:
@@ -194,9 +194,9 @@ class MeshTracer:
         corners = self.faces[faces]
         points = np.einsum("pk,pkc->pc", weights, self.verts[corners])
         t = ((points - rays_o[rays]) * rays_d[rays]).sum(1)
-        return Hits(rays, faces, corners, weights, t)
+        return MeshHits(rays, faces, corners, weights, t)
 
-    def face_normals(self, hits: Hits) -> Floats:
+    def face_normals(self, hits: MeshHits) -> Floats:
         """`[P, 3]` outward normals of the triangles hit, not normalised."""
         a, b, c = self.verts[hits.corners].transpose(1, 0, 2)
         return np.asarray(np.cross(b - a, c - a))

@@ -24,7 +24,7 @@ Rendering = tuple[Tensor, Tensor]  # image `[H, W, C]`, silhouette `[H, W]`
 
 
 @dataclass(frozen=True)
-class Look:
+class ViewPictures:
     """How one view is shown: `data:` addresses of its pictures, their size in pixels."""
 
     width: int
@@ -44,7 +44,7 @@ class ViewCard:
     group: str  # "fitted" or "held out"
     score: ViewScore
     why: str
-    look: Look
+    look: ViewPictures
 
     @property
     def badness(self) -> tuple[float, float]:
@@ -76,7 +76,7 @@ def view_cards(
 
 def large_look(
     scene: Scene, view: int, start: Lattice, lattice: Lattice, appearance: Appearance
-) -> Look:
+) -> ViewPictures:
     """One view, larger."""
     targets = thumbnail(scene, view, LARGE_SIZE)
     return _look(scene, targets, start, lattice, appearance)[0]
@@ -113,10 +113,10 @@ def difference_of(rendering: Rendering, targets: Targets) -> str:
 
 def _look(
     scene: Scene, targets: Targets, start: Lattice, lattice: Lattice, appearance: Appearance
-) -> tuple[Look, Rendering]:
+) -> tuple[ViewPictures, Rendering]:
     before = predict(start, appearance, targets, 0)
     after = predict(lattice, appearance, targets, 0)
-    look = Look(
+    look = ViewPictures(
         targets.cameras.width,
         targets.cameras.height,
         photograph=picture_of(scene, targets.images[0], targets.silhouettes[0]),

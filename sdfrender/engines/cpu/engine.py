@@ -33,7 +33,7 @@ MOST_SUMS = 1 << 29  # bytes for one sum of derivatives per thread
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class SceneArrays:
     """What is rendered, as arrays.
 
     Args:
@@ -82,7 +82,7 @@ class Scene:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class RowEvents:
     """Events of some rows of one view."""
 
     lattice: int
@@ -91,7 +91,7 @@ class Found:
     count: int
 
 
-Part = list[tuple[Found, int, int]]  # events from one place up to another
+Part = list[tuple[RowEvents, int, int]]  # events from one place up to another
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,10 @@ class Traced:
     """Where everything is: what the forward pass leaves for the backward pass."""
 
     cells: list[NearCells]
-    found: list[Found]
+    found: list[RowEvents]
 
 
-class Pixels(NamedTuple):
+class ImageArrays(NamedTuple):
     """Images of B lattices from N views.
 
     Args:
@@ -120,7 +120,9 @@ class Pixels(NamedTuple):
     hits: Any
 
 
-def render(scene: Scene, gradient: bool = False, keep: bool = True) -> tuple[Traced, Pixels]:
+def render(
+    scene: SceneArrays, gradient: bool = False, keep: bool = True
+) -> tuple[Traced, ImageArrays]:
     """Events and images of every lattice from every view.
 
     Args:
@@ -151,7 +153,7 @@ def render(scene: Scene, gradient: bool = False, keep: bool = True) -> tuple[Tra
     thread = local()
     nothing = np.zeros((0, LANES), np.float32)
 
-    def rows(task: int) -> Found:
+    def rows(task: int) -> RowEvents:
         if not hasattr(thread, "events"):
             thread.events = np.zeros(room, EVENT)
         b, n, band = work[task]
@@ -172,11 +174,11 @@ def render(scene: Scene, gradient: bool = False, keep: bool = True) -> tuple[Tra
             )  # fmt: skip
             found.append(thread.events[: count if keep else 0].copy())
         events = found[0] if len(found) == 1 else np.concatenate(found)
-        return Found(b, n, events, len(events))
+        return RowEvents(b, n, events, len(events))
 
     found = run_all(rows, range(len(work)), scene.threads)
     shape = (B, N, scene.height, scene.width)
-    return Traced(cells, found), Pixels(*[x.reshape(*shape, *x.shape[3:]) for x in out])
+    return Traced(cells, found), ImageArrays(*[x.reshape(*shape, *x.shape[3:]) for x in out])
 
 
 class Gradients(NamedTuple):
@@ -196,7 +198,7 @@ class Gradients(NamedTuple):
 
 
 def pull(
-    scene: Scene, traced: Traced, seen: Sequence[Any | None], light: bool, camera: bool
+    scene: SceneArrays, traced: Traced, seen: Sequence[Any | None], light: bool, camera: bool
 ) -> Gradients:
     """Derivatives of the loss from those in the images.
 
@@ -255,7 +257,7 @@ def pull(
     return out
 
 
-def split(found: list[Found], parts: int) -> list[Part]:
+def split(found: list[RowEvents], parts: int) -> list[Part]:
     """Deal events to `parts` lists, about as many to each, whole pixels only."""
     total = sum(f.count for f in found)
     out: list[Part] = []
@@ -271,7 +273,7 @@ def split(found: list[Found], parts: int) -> list[Part]:
     return out
 
 
-def _whole(found: Found, event: int) -> int:
+def _whole(found: RowEvents, event: int) -> int:
     """The first event of a pixel at or after `event`, within the list."""
     event = min(max(event, 0), found.count)
     pixels = found.events["pixel"]
@@ -287,7 +289,7 @@ def _bands(height: int, views: int, threads: int) -> list[slice]:
     return [slice(4 * s.start, min(4 * s.stop, height)) for s in tiles]
 
 
-def _drawn_and_reach(scene: Scene) -> tuple[list[bool], float]:
+def _drawn_and_reach(scene: SceneArrays) -> tuple[list[bool], float]:
     """Which views are drawn, and half the size of a pixel where it is largest in the box.
 
     A view is drawn if the whole box is in front of the camera. The reach is that of grazes.

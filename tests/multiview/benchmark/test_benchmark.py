@@ -479,7 +479,7 @@ def test_the_command(
 def test_the_pixels_do_not_depend_on_the_processes(torus_file: Path) -> None:
     """The one test with processes of their own."""
     mesh, cameras = scenes.normalized(load_mesh(torus_file), torus_file), Cameras.cube(3.2, width=8)
-    traced, lights = scenes.Traced(mesh), [scenes.LIGHTING] * 3
+    traced, lights = scenes.TracedMesh(mesh), [scenes.LIGHTING] * 3
     here = scenes.trace_views(traced, cameras[:3], lights, "ring", quiet=True)
     with patch.object(scenes, "ProcessPoolExecutor", ProcessPoolExecutor):
         there = scenes.trace_views(traced, cameras[:3], lights, "ring", quiet=True)

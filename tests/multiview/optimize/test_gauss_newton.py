@@ -29,7 +29,7 @@ from torch.autograd.functional import jacobian
 
 from multiview.optimize import gauss_newton
 from multiview.optimize.band import Band
-from multiview.optimize.energy import Terms, carve_points, energy, robust, robust_weights
+from multiview.optimize.energy import EnergyTerms, carve_points, energy, robust, robust_weights
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.normal_equations import LeastSquares
 from multiview.photo.appearance import Appearance
@@ -53,13 +53,15 @@ def problem(
 
 def half_gradient(
     lattice: Lattice, targets: Targets, look: Appearance, weights: Weights
-) -> tuple[Tensor, Terms]:
+) -> tuple[Tensor, EnergyTerms]:
     """Half the derivative of the energy in the lattice's values in cells, and the terms."""
     cell = float(lattice.spacing.max())
     values = (lattice.values / cell).requires_grad_()
     terms, _ = energy(lattice.with_values(values * cell), targets, look, weights, 1.0)
     (derivative,) = torch.autograd.grad(terms.total, values)
-    return derivative / 2, Terms(**{name: term.detach() for name, term in vars(terms).items()})
+    return derivative / 2, EnergyTerms(
+        **{name: term.detach() for name, term in vars(terms).items()}
+    )
 
 
 every_problem = pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import tiny
 import torch
 from torch import Tensor
 
-from multiview.optimize.energy import Terms, energy
+from multiview.optimize.energy import EnergyTerms, energy
 from multiview.optimize.greedy import (
     LARGEST_STEP,
     UPDATES_ABOVE,
@@ -76,11 +76,11 @@ class Script:
         self.losses = [iter(x) for x in losses]
         self.visited: list[list[int]] = []
 
-    def update(self, views: list[int]) -> Terms:
+    def update(self, views: list[int]) -> EnergyTerms:
         self.visited.append(views)
         color = torch.tensor([next(self.losses[v]) for v in views])
         none = torch.zeros(())
-        return Terms(color, torch.zeros_like(color), torch.full_like(color, 7.0), none, none)
+        return EnergyTerms(color, torch.zeros_like(color), torch.full_like(color, 7.0), none, none)
 
 
 def turns(script: list[list[float]], before: list[float]) -> tuple[list[int], list[float]]:
@@ -261,7 +261,7 @@ def evaluate(
     lattice: Lattice,
     targets: Targets,
     weights: Weights = DATA_ONLY,
-) -> Terms:
+) -> EnergyTerms:
     return energy(lattice, targets, known_light(), weights, 1.0)[0]
 
 
@@ -301,7 +301,7 @@ def test_batches_add_up_to_all_views(photos: Targets) -> None:
 def test_units_do_not_matter(photos: Targets) -> None:
     """The same world in millimetres has the same energy."""
 
-    def in_units(s: float) -> Terms:
+    def in_units(s: float) -> EnergyTerms:
         lattice = disc()
         c2w = photos.cameras.c2w.clone()
         c2w[:, :3, 3] *= s
@@ -333,7 +333,7 @@ def test_ignored_pixels_do_not_matter(photos: Targets) -> None:
     kept = torch.where(ignored, 0.0, 1.0)
     noise = torch.rand(photos.images.shape, generator=torch.Generator().manual_seed(1))
 
-    def gradient(images: Tensor, silhouettes: Tensor) -> tuple[Terms, Tensor]:
+    def gradient(images: Tensor, silhouettes: Tensor) -> tuple[EnergyTerms, Tensor]:
         lattice = disc()
         lattice.values.requires_grad_()
         targets = Targets(photos.cameras, images, silhouettes, kept, kept)
@@ -384,7 +384,7 @@ def test_what_is_outside_the_frame_does_not_matter() -> None:
 
 
 def test_a_frame_is_the_sum_of_its_halves(photos: Targets) -> None:
-    def half(first: int, last: int) -> Terms:
+    def half(first: int, last: int) -> EnergyTerms:
         Ks = photos.cameras.Ks.clone()
         Ks[:, 0, 2] -= first
         cameras = Cameras(photos.cameras.c2w, Ks, last - first, tiny.HEIGHT)

@@ -308,7 +308,7 @@ def test_an_error_is_explained() -> None:
 
 
 def test_views_without_a_figure_come_last() -> None:
-    looks = views.Look(1, 1, "", "", "", "")
+    looks = views.ViewPictures(1, 1, "", "", "", "")
     cards = [
         views.ViewCard(k, "", "fitted", ViewScore(1.0, psnr, None, iou), "", looks)
         for k, (psnr, iou) in enumerate(

@@ -20,7 +20,7 @@ from sdfrender.bench.candidates import TASKS, Candidate, Cotangents, Seen, Unava
 from sdfrender.bench.config import BenchConfig
 from sdfrender.bench.report import numbers_of, ratio
 from sdfrender.bench.run import bench
-from sdfrender.bench.workloads import WORKLOADS, Scene, Workload
+from sdfrender.bench.workloads import WORKLOADS, BenchScene, Workload
 from sdfrender.errors import InputError
 from sdfrender.geometry.mesh_files import save_mesh
 from sdfrender.rendering.render import ENGINES
@@ -49,8 +49,8 @@ def ball(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def scene() -> Scene:
-    return Scene(Lattice.sphere(0.6, resolution=12), workloads.place_cameras(TINY))
+def scene() -> BenchScene:
+    return BenchScene(Lattice.sphere(0.6, resolution=12), workloads.place_cameras(TINY))
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
@@ -99,7 +99,7 @@ def test_every_engine_is_a_candidate() -> None:
     assert names[2:] == [name for name in ENGINES if name not in ("auto", "reference")]
 
 
-def test_the_exact_candidate_agrees_with_the_truth(scene: Scene) -> None:
+def test_the_exact_candidate_agrees_with_the_truth(scene: BenchScene) -> None:
     hits = measure.exact_hits(scene)
     exact, sphere = engines()[:2]
     turns: list[str] = []
@@ -117,7 +117,7 @@ def test_the_exact_candidate_agrees_with_the_truth(scene: Scene) -> None:
         assert min(row.forward + row.forward_backward) > 0
 
 
-def test_cotangents_are_zero_where_rays_miss(scene: Scene) -> None:
+def test_cotangents_are_zero_where_rays_miss(scene: BenchScene) -> None:
     hits = measure.exact_hits(scene)
     loss = Cotangents.random(hits)
     assert bool((loss.depths[~hits] == 0).all())
@@ -128,7 +128,7 @@ def test_cotangents_are_zero_where_rays_miss(scene: Scene) -> None:
 def test_disagreement_is_measured() -> None:
     hits = torch.tensor([[[True, True], [False, True]]])
     depths = torch.tensor([[[1.0, 2.0], [torch.inf, 3.0]]])
-    grid = Scene(Lattice.sphere(resolution=3), workloads.place_cameras(TINY))  # spacing 1
+    grid = BenchScene(Lattice.sphere(resolution=3), workloads.place_cameras(TINY))  # spacing 1
     exact = Seen(hits, depths, torch.tensor([3.0, 4.0]))
     other = Seen(hits.clone(), depths + 0.25, torch.tensor([3.0, 3.0]))
     other.hit_mask[0, 0, 0] = False
@@ -152,7 +152,7 @@ def test_speedups_are_of_the_same_round() -> None:
     assert numbers[2]["mrays_per_s"] == 0.5
 
 
-def test_a_candidate_that_cannot_run_is_listed_with_its_reason(scene: Scene) -> None:
+def test_a_candidate_that_cannot_run_is_listed_with_its_reason(scene: BenchScene) -> None:
     def refuse(*_: object) -> Any:
         raise Unavailable("no such thing here")
 
@@ -166,7 +166,7 @@ def test_a_candidate_that_cannot_run_is_listed_with_its_reason(scene: Scene) -> 
 
 
 def test_mitsuba_is_unavailable_where_it_is_not_installed(
-    monkeypatch: pytest.MonkeyPatch, scene: Scene
+    monkeypatch: pytest.MonkeyPatch, scene: BenchScene
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(Unavailable, match="pip install mitsuba"):
@@ -174,7 +174,7 @@ def test_mitsuba_is_unavailable_where_it_is_not_installed(
 
 
 def test_mitsuba_is_tried_in_a_process_of_its_own(
-    monkeypatch: pytest.MonkeyPatch, scene: Scene
+    monkeypatch: pytest.MonkeyPatch, scene: BenchScene
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     monkeypatch.setenv(mitsuba_peer.LIBRARY, "nothing.so")
@@ -183,7 +183,9 @@ def test_mitsuba_is_tried_in_a_process_of_its_own(
         mitsuba_peer.open_session(scene, "hits", no_cotangents())
 
 
-def test_a_compiler_that_fails_is_a_reason(monkeypatch: pytest.MonkeyPatch, scene: Scene) -> None:
+def test_a_compiler_that_fails_is_a_reason(
+    monkeypatch: pytest.MonkeyPatch, scene: BenchScene
+) -> None:
     def broken(*_: object, **__: object) -> Any:
         raise RuntimeError("no C++ compiler\nand a long trace")
 
@@ -193,7 +195,7 @@ def test_a_compiler_that_fails_is_a_reason(monkeypatch: pytest.MonkeyPatch, scen
 
 
 def test_the_steps_to_compile_are_those_of_the_tracer(
-    monkeypatch: pytest.MonkeyPatch, scene: Scene
+    monkeypatch: pytest.MonkeyPatch, scene: BenchScene
 ) -> None:
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
     hits = measure.exact_hits(scene)
@@ -211,7 +213,7 @@ def no_cotangents() -> Cotangents:
 # ---------------------------------------------------------------------- new processes
 
 
-def test_memory_is_that_of_one_run(scene: Scene) -> None:
+def test_memory_is_that_of_one_run(scene: BenchScene) -> None:
     hits = measure.exact_hits(scene)
     exact = peers.by_name("torch exact")
     memory = processes.measure_memory(scene, hits, exact, "hits", 1)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import float64, int64
 
-from sdfrender.engines.cpu.engine import Part, Scene, Traced
+from sdfrender.engines.cpu.engine import Part, SceneArrays, Traced
 from sdfrender.engines.cpu.jacobian.linear_pixel import put_weights
 from sdfrender.engines.cpu.jacobian.linear_terms import PLACE, Terms, index_type, shares
 from sdfrender.kernels.compiled import kernel
@@ -21,12 +21,12 @@ from sdfrender.kernels.trilinear_cell import grid_of, numbers, weights
 from sdfrender.kernels.view import pixel_ray, view_of
 
 
-def coverage_terms(scene: Scene, traced: Traced) -> list[Terms]:
+def coverage_terms(scene: SceneArrays, traced: Traced) -> list[Terms]:
     """The terms of silhouettes, in one list per lattice and thread; no channel has any."""
     return run_all(lambda x: _terms(scene, traced, *x), shares(scene, traced), scene.threads)
 
 
-def _terms(scene: Scene, traced: Traced, lattice: int, part: Part) -> Terms:
+def _terms(scene: SceneArrays, traced: Traced, lattice: int, part: Part) -> Terms:
     grid, v = numbers(scene.grid), traced.cells[lattice].padded
     P, index = scene.width * scene.height, index_type(scene, v)
     events = [_not_alone(found.events[begin:end]) for found, begin, end in part]

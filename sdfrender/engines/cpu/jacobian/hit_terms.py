@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import boolean, int64
 
-from sdfrender.engines.cpu.engine import Part, Scene, Traced
+from sdfrender.engines.cpu.engine import Part, SceneArrays, Traced
 from sdfrender.engines.cpu.jacobian.depth_apply import pull_depths, push_depths
 from sdfrender.engines.cpu.jacobian.linear_fill import count_terms, repeat_pixels
 from sdfrender.engines.cpu.jacobian.linear_pixel import at_border, put_place
@@ -92,7 +92,7 @@ class DepthTerms:
 
 
 def hit_terms(
-    scene: Scene, traced: Traced, depths: bool, normals: bool
+    scene: SceneArrays, traced: Traced, depths: bool, normals: bool
 ) -> tuple[list[DepthTerms], list[Terms]]:
     """The depth terms and the normals' surface terms, each in lists as those of `linear_terms`.
 
@@ -111,7 +111,7 @@ def hit_terms(
 
 
 def _terms(
-    scene: Scene, traced: Traced, depths: bool, normals: bool, lattice: int, part: Part
+    scene: SceneArrays, traced: Traced, depths: bool, normals: bool, lattice: int, part: Part
 ) -> tuple[DepthTerms, Terms]:
     grid, v = numbers(scene.grid), traced.cells[lattice].padded
     P, index = scene.width * scene.height, index_type(scene, v)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sdfrender.engines.cpu.engine import MOST_SUMS, Part, Scene, Traced, split
+from sdfrender.engines.cpu.engine import MOST_SUMS, Part, SceneArrays, Traced, split
 from sdfrender.engines.cpu.jacobian.linear_apply import (
     LANES,
     pull_corners,
@@ -110,7 +110,7 @@ class Terms:
         return self.corner_cells, self.corner_pixels, self.corner_table
 
 
-def linear_terms(scene: Scene, traced: Traced, background: Any) -> list[Terms]:
+def linear_terms(scene: SceneArrays, traced: Traced, background: Any) -> list[Terms]:
     """The terms of every pixel, in one list per lattice and thread.
 
     Args:
@@ -122,7 +122,7 @@ def linear_terms(scene: Scene, traced: Traced, background: Any) -> list[Terms]:
     return run_all(lambda x: _terms(scene, traced, background, *x), work, scene.threads)
 
 
-def shares(scene: Scene, traced: Traced) -> list[tuple[int, Part]]:
+def shares(scene: SceneArrays, traced: Traced) -> list[tuple[int, Part]]:
     """Lattices and events, one share per lattice and thread."""
     padded_bytes = traced.cells[0].padded.nbytes
     parts = max(1, min(scene.threads, MOST_SUMS // padded_bytes))
@@ -133,7 +133,7 @@ def shares(scene: Scene, traced: Traced) -> list[tuple[int, Part]]:
     ]
 
 
-def index_type(scene: Scene, v: Any) -> Any:
+def index_type(scene: SceneArrays, v: Any) -> Any:
     """What indices of terms, pixels and cells of the padded lattice v are kept in."""
     terms = 2 * len(scene.views) * scene.width * scene.height * scene.most
     return np.int32 if terms < 1 << 31 > len(v) else np.int64
@@ -151,7 +151,7 @@ def lay_out_cells(ends: Any, index: Any) -> tuple[Any, Any, int, int]:
     return cells, starts, count, lay_out(cells, int(LANES), starts, ends)
 
 
-def _terms(scene: Scene, traced: Traced, background: Any, lattice: int, part: Part) -> Terms:
+def _terms(scene: SceneArrays, traced: Traced, background: Any, lattice: int, part: Part) -> Terms:
     grid, v = numbers(scene.grid), traced.cells[lattice].padded
     C, P = background.shape[1], scene.width * scene.height
     index = index_type(scene, v)
