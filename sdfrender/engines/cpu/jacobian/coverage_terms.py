@@ -14,8 +14,9 @@ from sdfrender.engines.cpu.engine import Part, SceneArrays, Traced
 from sdfrender.engines.cpu.jacobian.linear_pixel import put_weights
 from sdfrender.engines.cpu.jacobian.linear_terms import PLACE, Terms, index_type, shares
 from sdfrender.kernels.compiled import kernel
+from sdfrender.kernels.coverage import coverage_at
 from sdfrender.kernels.ray_walk import ALONE, MOST_EVENTS, OPAQUE
-from sdfrender.kernels.surface_point import coverage_at, place
+from sdfrender.kernels.surface_point import place
 from sdfrender.kernels.threads import run_all
 from sdfrender.kernels.trilinear_cell import grid_of, numbers, weights
 from sdfrender.kernels.view import pixel_ray, view_of

@@ -52,7 +52,8 @@ from sdfrender.kernels.lane_steps import (
     read_cell,
 )
 from sdfrender.kernels.ray_walk import CAP, CROSSING
-from sdfrender.kernels.surface_point import ONE_STEP, Place, cell_gradient, slope_at_hit
+from sdfrender.kernels.reattach import ONE_STEP, slope_at_hit
+from sdfrender.kernels.surface_point import Place, cell_gradient
 from sdfrender.kernels.threads import run_all
 from sdfrender.kernels.trilinear_cell import Grid, Vector, corners, grid_of, numbers
 from sdfrender.kernels.view import view_of
