@@ -11,11 +11,8 @@ is `s a(x)`: `s` the light that falls on the point and the pixel's coverage, `a(
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
@@ -24,15 +21,13 @@ from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from sdfrender import Lattice, Rendering
 from sdfrender.geometry.trilinear import corner_offsets
+from sdfrender.kernels.arrays import Ints, Singles
 from sdfrender.kernels.compiled import kernel
 from sdfrender.kernels.padding import slabs
 from sdfrender.kernels.threads import run_all
 from sdfrender.kernels.trilinear_cell import lane_weights
 
 SMOOTHNESS = 0.02  # ρ of the albedo: less than what is taken up then has, so that it holds less
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int32]
 
 
 class Recoloring:
@@ -94,7 +89,7 @@ class Recoloring:
         squares = self.pull(weights, squared=True)
         self.diagonal = squares + self.smooth.diagonal().repeat(self.channels)
 
-    def add(self, images: Tensor, colors: Floats) -> None:
+    def add(self, images: Tensor, colors: Singles) -> None:
         """Add what a change of the colours `[K C]` does to images `[n, H, W, C]`, in place."""
         flat, x = images.reshape(-1, self.channels).numpy(), colors.reshape(self.K, self.channels)
 
@@ -104,11 +99,11 @@ class Recoloring:
         threads = torch.get_num_threads()
         run_all(part, slabs(len(self.pixels), threads), threads)
 
-    def pull(self, images: Tensor, squared: bool = False) -> Floats:
+    def pull(self, images: Tensor, squared: bool = False) -> Singles:
         """The transpose of `add`: `[K C]`; with the squares of its entries for a diagonal."""
         flat = images.reshape(-1, self.channels).numpy()
 
-        def part(p: slice) -> Floats:
+        def part(p: slice) -> Singles:
             out = np.zeros((self.K, self.channels), np.float32)
             pull_colors(
                 self.pixels[p], self.cells[p], self.f[p], self.s[p], self.corners, flat, squared,
@@ -122,9 +117,9 @@ class Recoloring:
             total += each
         return total.ravel()
 
-    def hold(self, colors: Floats) -> Floats:
+    def hold(self, colors: Singles) -> Singles:
         """Curvature of what holds the albedo smooth, times a change `[K C]`."""
-        held: Floats = self.smooth @ colors.reshape(self.K, self.channels)
+        held: Singles = self.smooth @ colors.reshape(self.K, self.channels)
         return held.ravel()
 
 
@@ -140,7 +135,13 @@ def _numbered(which: Ints, size: int) -> tuple[Ints, Ints]:
 
 @kernel
 def add_colors(
-    pixels: Any, cells: Any, f: Any, s: Any, corners: Any, colors: Any, images: Any
+    pixels: Ints,
+    cells: Ints,
+    f: Singles,
+    s: Singles,
+    corners: Ints,
+    colors: Singles,
+    images: Singles,
 ) -> None:
     """Add `s T colors` to images `[n H W, C]`, see `Recoloring`."""
     one = np.float32(1)
@@ -156,7 +157,14 @@ def add_colors(
 
 @kernel
 def pull_colors(
-    pixels: Any, cells: Any, f: Any, s: Any, corners: Any, images: Any, squared: bool, out: Any
+    pixels: Ints,
+    cells: Ints,
+    f: Singles,
+    s: Singles,
+    corners: Ints,
+    images: Singles,
+    squared: bool,
+    out: Singles,
 ) -> None:
     """Add `Tᵀ (s images)` to `out` `[K, C]`, see `Recoloring`."""
     one = np.float32(1)

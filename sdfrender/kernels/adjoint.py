@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from sdfrender.kernels.arrays import Doubles, Floats
 from sdfrender.kernels.compiled import inlined
 from sdfrender.kernels.light_terms import (
     DIRECTION,
@@ -56,7 +57,13 @@ class PointAdjoint(NamedTuple):
 
 @inlined
 def light_adjoint(
-    lights: Any, n: Vector, d: Vector, t: float, v_light: Any, v_lights: Any, wanted: bool
+    lights: Doubles,
+    n: Vector,
+    d: Vector,
+    t: float,
+    v_light: Doubles,
+    v_lights: Doubles,
+    wanted: bool,
 ) -> tuple[Vector, Vector, float]:
     """Back through `irradiance` from `v_light` `[C]`: `v_n`, `v_d` and `v_t`.
 
@@ -84,8 +91,8 @@ def light_adjoint(
 
 @inlined
 def albedo_adjoint(
-    albedo: Any, grid: Grid, o: Vector, d: Vector, t: float,
-    v_reflected: Any, v_albedo: Any, wanted: bool,
+    albedo: Floats, grid: Grid, o: Vector, d: Vector, t: float,
+    v_reflected: Doubles, v_albedo: Floats, wanted: bool,
 ) -> Vector:  # fmt: skip
     """Back through the albedo lattice from `v_reflected` `[C]`: `v_x` of the point.
 
@@ -165,7 +172,7 @@ def point_stencil(grid: Grid, at: Place, a: PointAdjoint) -> Stencil:
 
 
 @inlined
-def add_point(g: Any, grid: Grid, at: Place, d: Vector, a: PointAdjoint) -> None:
+def add_point(g: Floats, grid: Grid, at: Place, d: Vector, a: PointAdjoint) -> None:
     """Add what a point says about the values."""
     add_to_stencil(g, at.p, grid.sx, grid.sy, point_stencil(grid, at, a))
     if a.v_slope != 0:

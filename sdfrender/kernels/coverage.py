@@ -5,8 +5,7 @@ The scalar twin of `sdfrender.rendering.coverage`; `t` is the distance of the cl
 
 from __future__ import annotations
 
-from typing import Any
-
+from sdfrender.kernels.arrays import Floats
 from sdfrender.kernels.compiled import inlined
 from sdfrender.kernels.surface_point import cell_gradient, face_axis, place
 from sdfrender.kernels.trilinear_cell import Grid, Vector, add_to_corners, blend, corners, weights
@@ -14,7 +13,7 @@ from sdfrender.kernels.trilinear_cell import Grid, Vector, add_to_corners, blend
 
 @inlined
 def coverage_at(
-    v: Any, grid: Grid, o: Vector, d: Vector, footprint: float, t: float
+    v: Floats, grid: Grid, o: Vector, d: Vector, footprint: float, t: float
 ) -> tuple[float, float]:
     """`½ − φ/(t·footprint)` at the closest approach, not yet clamped, and φ there."""
     at = place(grid, o, d, t)
@@ -24,8 +23,8 @@ def coverage_at(
 
 @inlined
 def coverage_adjoint(
-    v: Any, grid: Grid, o: Vector, d: Vector, footprint: float, t: float,
-    v_alpha: float, v_values: Any, camera: bool,
+    v: Floats, grid: Grid, o: Vector, d: Vector, footprint: float, t: float,
+    v_alpha: float, v_values: Floats, camera: bool,
 ) -> tuple[Vector, Vector, float]:  # fmt: skip
     """Back through the coverage at distance `t`: `v_o`, `v_d` and `v_footprint`.
 

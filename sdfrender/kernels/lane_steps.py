@@ -9,12 +9,11 @@ reads), so reading is a step of its own.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import float64, uint64
 
 from sdfrender.kernels.adjoint import point_adjoint
+from sdfrender.kernels.arrays import Doubles, Floats
 from sdfrender.kernels.compiled import inlined, inlined_lanes, shared
 from sdfrender.kernels.light_terms import INTENSITY, kind_and_direction, term, term_slopes
 from sdfrender.kernels.ray_walk import CROSSING, OPAQUE
@@ -59,7 +58,7 @@ LONGEST_POLISH = 1e-3
 
 
 @inlined
-def eight(g: Any, n: int) -> Corners:
+def eight(g: Floats, n: int) -> Corners:
     """Eight rows of one lane, from place `n` on."""
     return (
         float64(g[n]),
@@ -74,14 +73,14 @@ def eight(g: Any, n: int) -> Corners:
 
 
 @inlined
-def place_of(w: Any, n: int) -> Place:
+def place_of(w: Doubles, n: int) -> Place:
     """The place of lane n."""
     return Place(int(w[CELL + n]), w[X + n], w[Y + n], w[Z + n])
 
 
 @shared
 @inlined_lanes
-def find_places(grid: Grid, view: View, w: Any, from_depth: bool) -> None:
+def find_places(grid: Grid, view: View, w: Doubles, from_depth: bool) -> None:
     """From pixel and depth (or distance) to ray, distance and place."""
     per_width = 1.0 / view.width
     for n in range(LANES):
@@ -100,7 +99,7 @@ def find_places(grid: Grid, view: View, w: Any, from_depth: bool) -> None:
 
 @shared
 @inlined
-def read_cell(v: Any, sx: Index, sy: Index, p: Index, g: Any, n: int) -> None:
+def read_cell(v: Floats, sx: Index, sy: Index, p: Index, g: Floats, n: int) -> None:
     """Corners and differences of the cell at `p` into lane n."""
     p, sx, sy = uint64(p), uint64(sx), uint64(sy)
     c0, c1, c2, c3 = v[p], v[p + ONE], v[p + sy], v[p + sy + ONE]
@@ -126,7 +125,7 @@ def read_cell(v: Any, sx: Index, sy: Index, p: Index, g: Any, n: int) -> None:
 
 @shared
 @inlined_lanes
-def polish(grid: Grid, view: View, w: Any, g: Any, coverage: bool) -> None:
+def polish(grid: Grid, view: View, w: Doubles, g: Floats, coverage: bool) -> None:
     """Two Newton steps on hits; trusted if the second is short and φ falls there.
 
     For coverage, also whether the ray leaves the cell half a pixel deep inside the solid.
@@ -160,7 +159,7 @@ def polish(grid: Grid, view: View, w: Any, g: Any, coverage: bool) -> None:
 
 @shared
 @inlined_lanes
-def find_normals(grid: Grid, w: Any, g: Any) -> None:
+def find_normals(grid: Grid, w: Doubles, g: Floats) -> None:
     """Unit normals and the length of the normal field."""
     for n in range(LANES):
         differences = (eight(g, 128 + n), eight(g, 256 + n), eight(g, 384 + n))
@@ -172,7 +171,7 @@ def find_normals(grid: Grid, w: Any, g: Any) -> None:
 
 @shared
 @inlined_lanes
-def find_light(lights: Any, w: Any, light: Any) -> None:
+def find_light(lights: Doubles, w: Doubles, light: Doubles) -> None:
     """The irradiance of each channel, in the rows of `light`."""
     C = lights.shape[1] - INTENSITY
     for n in range(C * LANES):
@@ -189,7 +188,7 @@ def find_light(lights: Any, w: Any, light: Any) -> None:
 
 
 @inlined_lanes
-def pull_light(lights: Any, w: Any, v_light: Any) -> None:
+def pull_light(lights: Doubles, w: Doubles, v_light: Doubles) -> None:
     """Back through `find_light`: adds to the rows `V_N`, `V_D` and `V_T`."""
     C = lights.shape[1] - INTENSITY
     for k in range(len(lights)):
@@ -214,7 +213,7 @@ def pull_light(lights: Any, w: Any, v_light: Any) -> None:
 
 
 @inlined_lanes
-def pull_points(grid: Grid, w: Any, g: Any, reattach: int) -> None:
+def pull_points(grid: Grid, w: Doubles, g: Floats, reattach: int) -> None:
     """Back through normals, positions and motion of crossings.
 
     From the rows `V_N`, `V_X`, `V_D` and `V_T` to `V_O`, `V_D`, `V_PHI` and `V_G`.

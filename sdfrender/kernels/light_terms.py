@@ -7,8 +7,8 @@ Each light is one term `b_k`, a row of `lights` `[K, 4 + C]`: its kind, the unit
 from __future__ import annotations
 
 import math
-from typing import Any
 
+from sdfrender.kernels.arrays import Doubles
 from sdfrender.kernels.compiled import inlined
 from sdfrender.kernels.trilinear_cell import Vector
 
@@ -21,7 +21,7 @@ SH0, SH1, SH2, SH3 = (math.sqrt(k / math.pi) for k in (1 / 4, 3 / 4, 15 / 4, 5 /
 
 
 @inlined
-def kind_and_direction(lights: Any, k: int) -> tuple[int, Vector]:
+def kind_and_direction(lights: Doubles, k: int) -> tuple[int, Vector]:
     """The first columns of light k."""
     return int(lights[k, 0]), (lights[k, 1], lights[k, 2], lights[k, 3])
 
@@ -95,7 +95,7 @@ def term_slopes(
 
 
 @inlined
-def irradiance(lights: Any, n: Vector, d: Vector, t: float, out: Any) -> None:
+def irradiance(lights: Doubles, n: Vector, d: Vector, t: float, out: Doubles) -> None:
     """Fill `out` `[C]` with `Σ_k b_k I[k, c]`."""
     for c in range(len(out)):
         out[c] = 0.0

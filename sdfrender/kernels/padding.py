@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
+from sdfrender.kernels.arrays import Floats
 from sdfrender.kernels.compiled import lane_kernel
 from sdfrender.kernels.threads import run_all
 
 
-def pad(values: Any, threads: int) -> Any:
+def pad(values: Floats, threads: int) -> Floats:
     """`[X, Y, Z]` to `[X+2, Y+2, Z+2]`; edges and corners of the margin, never read, are zero."""
     X, Y, Z = values.shape
     out = np.zeros((X + 2, Y + 2, Z + 2), values.dtype)
@@ -33,7 +33,7 @@ def pad(values: Any, threads: int) -> Any:
     return out
 
 
-def add_unpadded(parts: Sequence[Any], out: Any, threads: int) -> None:
+def add_unpadded(parts: Sequence[Floats], out: Floats, threads: int) -> None:
     """Add the transpose of `pad` of each of `parts` to `out` `[X, Y, Z]`, in order."""
 
     def add(part: slice) -> None:
@@ -44,7 +44,7 @@ def add_unpadded(parts: Sequence[Any], out: Any, threads: int) -> None:
 
 
 @lane_kernel
-def add_layers(p: Any, out: Any, begin: int, end: int) -> None:
+def add_layers(p: Floats, out: Floats, begin: int, end: int) -> None:
     """`add_unpadded` for layers `begin … end` along x."""
     X, Y, Z = out.shape
     for i in range(begin, end):

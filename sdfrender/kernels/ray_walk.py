@@ -6,12 +6,12 @@ All in float64. `U` and `D` are the ray's origin and direction in vertex indices
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import boolean
 
 from sdfrender.kernels import cell_root as cubic
+from sdfrender.kernels.arrays import Events, Floats
 from sdfrender.kernels.compiled import scalar
 from sdfrender.kernels.trilinear_cell import Grid, Vector, corners
 
@@ -53,8 +53,8 @@ def box_interval(grid: Grid, U: Vector, D: Vector) -> tuple[float, float]:
 
 @scalar
 def find_events(
-    v: Any,
-    block_low: Any,
+    v: Floats,
+    block_low: Floats,
     grid: Grid,
     U: Vector,
     D: Vector,
@@ -63,7 +63,7 @@ def find_events(
     coverage: bool,
     most: int,
     pixel: int,
-    out: Any,
+    out: Events,
     count: int,
 ) -> int:
     """Append the events of a ray from `t_start` on; returns how many there are in `out` now.
@@ -173,7 +173,7 @@ def find_events(
 
 @scalar
 def _close(
-    out: Any,
+    out: Events,
     count: int,
     pixel: int,
     hit: float,

@@ -7,10 +7,11 @@ The scalar twin of `sdfrender.rendering.shade`. `t` is the event's distance, `G`
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from numba import float64, int64
 
+from sdfrender.kernels.arrays import Doubles, Floats
 from sdfrender.kernels.compiled import inlined
 from sdfrender.kernels.ray_walk import CAP
 from sdfrender.kernels.trilinear_cell import (
@@ -78,7 +79,7 @@ def locate_along(grid: Grid, o: Vector, d: Vector, t: float) -> tuple[float, flo
 
 
 @inlined
-def vertex_differences(v: Any, grid: Grid, p: int) -> tuple[Corners, Corners, Corners]:
+def vertex_differences(v: Floats, grid: Grid, p: int) -> tuple[Corners, Corners, Corners]:
     """Differences along x, y and z at the corners, `2 h` times the derivatives there."""
     return (
         differences(v, p, grid.sx, grid.sy, grid.sx),
@@ -102,7 +103,7 @@ def normal_at(
 
 
 @inlined
-def surface_point(v: Any, grid: Grid, o: Vector, d: Vector, t: float, flags: int) -> Point:
+def surface_point(v: Floats, grid: Grid, o: Vector, d: Vector, t: float, flags: int) -> Point:
     """The point of an event."""
     at = place(grid, o, d, t)
     diff = vertex_differences(v, grid, at.p)
@@ -140,7 +141,7 @@ def cell_gradient(grid: Grid, c: Corners, at: Place) -> Vector:
 
 
 @inlined
-def albedo_at(albedo: Any, grid: Grid, o: Vector, d: Vector, t: float, out: Any) -> None:
+def albedo_at(albedo: Floats, grid: Grid, o: Vector, d: Vector, t: float, out: Doubles) -> None:
     """Fill `out` `[C]` with the albedo of a point; leave it as it is without an albedo lattice."""
     if albedo.shape[0] == 0:
         return
@@ -151,7 +152,7 @@ def albedo_at(albedo: Any, grid: Grid, o: Vector, d: Vector, t: float, out: Any)
 
 @inlined
 def albedo_place(
-    albedo: Any, grid: Grid, o: Vector, d: Vector, t: float
+    albedo: Floats, grid: Grid, o: Vector, d: Vector, t: float
 ) -> tuple[int, int, int, float, float, float]:
     """The albedo lattice's cell of a point and the position in it."""
     nx, ny, nz = albedo.shape[0] - 1, albedo.shape[1] - 1, albedo.shape[2] - 1
@@ -164,7 +165,7 @@ def albedo_place(
 
 
 @inlined
-def albedo_corners(albedo: Any, i: int, j: int, k: int, c: int) -> Corners:
+def albedo_corners(albedo: Floats, i: int, j: int, k: int, c: int) -> Corners:
     """One channel at the corners of a cell of the albedo lattice."""
     return (
         float64(albedo[i, j, k, c]),

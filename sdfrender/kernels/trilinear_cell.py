@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numba import float64, uint64
 
+from sdfrender.kernels.arrays import Doubles, Floats
 from sdfrender.kernels.compiled import inlined
 
 Vector = tuple[float, float, float]
@@ -47,13 +48,13 @@ class Grid(NamedTuple):
     h_min: float
 
 
-def numbers(x: tuple[Any, ...]) -> Any:
+def numbers(x: tuple[Any, ...]) -> Doubles:
     """A named tuple of numbers as `[n]` float64; numba takes long to look at a tuple's type."""
     return np.hstack(x).astype(np.float64)
 
 
 @inlined
-def grid_of(n: Any) -> Grid:
+def grid_of(n: Doubles) -> Grid:
     """The `Grid` of its `numbers`."""
     lo, h, ih = (n[5], n[6], n[7]), (n[8], n[9], n[10]), (n[11], n[12], n[13])
     return Grid(int(n[0]), int(n[1]), int(n[2]), int(n[3]), int(n[4]), lo, h, ih, n[14])
@@ -87,7 +88,7 @@ def locate(grid: Grid, u: float, v: float, w: float) -> tuple[float, float, floa
 
 
 @inlined
-def corners(v: Any, p: Index, sx: Index, sy: Index) -> Corners:
+def corners(v: Floats, p: Index, sx: Index, sy: Index) -> Corners:
     """Values at the corners of the cell at `p`."""
     p, sx, sy = uint64(p), uint64(sx), uint64(sy)
     return (
@@ -103,7 +104,7 @@ def corners(v: Any, p: Index, sx: Index, sy: Index) -> Corners:
 
 
 @inlined
-def differences(v: Any, p: Index, sx: Index, sy: Index, step: Index) -> Corners:
+def differences(v: Floats, p: Index, sx: Index, sy: Index, step: Index) -> Corners:
     """`φ(vertex + step) − φ(vertex − step)` at the corners; `step` is `sx`, `sy` or 1.
 
     In the lattice's own precision, which is all that a difference of its samples has.
@@ -215,7 +216,7 @@ def combine(a: float, p: Corners, b: float, q: Corners, c: float, r: Corners) ->
 
 
 @inlined
-def add_to_corners(g: Any, p: Index, sx: Index, sy: Index, w: Corners, a: float) -> None:
+def add_to_corners(g: Floats, p: Index, sx: Index, sy: Index, w: Corners, a: float) -> None:
     """`g[corner] += a · w[corner]`."""
     p, sx, sy = uint64(p), uint64(sx), uint64(sy)
     of = g.dtype.type
@@ -272,7 +273,7 @@ def stencil(w: Corners, a: float, ex: float, ey: float, ez: float) -> Stencil:
 
 
 @inlined
-def add_to_stencil(g: Any, p: Index, sx: Index, sy: Index, s: Stencil) -> None:
+def add_to_stencil(g: Floats, p: Index, sx: Index, sy: Index, s: Stencil) -> None:
     """Add what `stencil` returns to the vertices of the cell at `p` and around it."""
     p, sx, sy = uint64(p), uint64(sx), uint64(sy)
     of = g.dtype.type

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from sdfrender.kernels.arrays import Doubles, Floats
 from sdfrender.kernels.compiled import kernel
 from sdfrender.kernels.padding import add_unpadded, pad
 
 
-def sweep(values: Any, spacing: Any, width: float) -> tuple[float, float, Any, Any]:
+def sweep(values: Floats, spacing: Doubles, width: float) -> tuple[float, float, Floats, Floats]:
     """Both sums over the vertices with `|φ| < width`, and what each is in the values.
 
     Args:
@@ -33,7 +32,12 @@ def sweep(values: Any, spacing: Any, width: float) -> tuple[float, float, Any, A
 
 @kernel
 def add_vertices(
-    p: Any, per_step: Any, curved: Any, width: float, v_eikonal: Any, v_laplacian: Any
+    p: Floats,
+    per_step: Doubles,
+    curved: Doubles,
+    width: float,
+    v_eikonal: Floats,
+    v_laplacian: Floats,
 ) -> tuple[float, float]:
     """`sweep` on the padded lattice.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from sdfrender.kernels.arrays import Doubles
 from sdfrender.kernels.compiled import inlined
 from sdfrender.kernels.trilinear_cell import Vector
 
@@ -30,7 +31,7 @@ class View(NamedTuple):
 
 
 @inlined
-def view_of(n: Any) -> View:
+def view_of(n: Doubles) -> View:
     """The `View` of its `numbers`."""
     A = (n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8])
     return View(A, (n[9], n[10], n[11]), (n[12], n[13], n[14]), n[15], int(n[16]), int(n[17]))

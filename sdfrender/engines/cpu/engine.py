@@ -20,6 +20,7 @@ from sdfrender.engines.cpu.forward.forward_view import render_rows
 from sdfrender.engines.cpu.forward.near_cells import NearCells, find_near_cells
 from sdfrender.engines.cpu.forward.raster import draw, raster_numbers
 from sdfrender.engines.cpu.forward.raster_tile import LANES
+from sdfrender.kernels.arrays import Doubles, Events, Flags, Floats
 from sdfrender.kernels.light_terms import INTENSITY
 from sdfrender.kernels.padding import add_unpadded, slabs
 from sdfrender.kernels.ray_walk import EVENT
@@ -51,14 +52,14 @@ class SceneArrays:
         threads: at most.
     """
 
-    values: Any
-    lo: Any
-    h: Any
-    views: Any
+    values: Floats
+    lo: Doubles
+    h: Doubles
+    views: Doubles
     width: int
     height: int
-    lights: Any
-    albedo: Any
+    lights: Doubles
+    albedo: Floats
     coverage: bool
     most: int
     reattach: int
@@ -72,13 +73,14 @@ class SceneArrays:
         ih = tuple(1 / x for x in h)
         return Grid(X, Y, Z, (Y + 2) * (Z + 2), Z + 2, lo, h, ih, min(h))  # type: ignore[arg-type]
 
-    def view_numbers(self, n: int) -> Any:
+    def view_numbers(self, n: int) -> Doubles:
         """Camera n, see `view.view_of`."""
         return np.append(self.views[n], (self.width, self.height))
 
-    def lights_of(self, n: int) -> Any:
+    def lights_of(self, n: int) -> Doubles:
         """`[K, 4 + C]` of view n."""
-        return self.lights[n % len(self.lights)]
+        lights: Doubles = self.lights[n % len(self.lights)]
+        return lights
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +89,7 @@ class RowEvents:
 
     lattice: int
     view: int
-    events: Any
+    events: Events
     count: int
 
 
@@ -113,11 +115,11 @@ class ImageArrays(NamedTuple):
         hits: `[B, N, H, W]` bool.
     """
 
-    colors: Any
-    silhouettes: Any
-    depths: Any
-    normals: Any
-    hits: Any
+    colors: Floats
+    silhouettes: Floats
+    depths: Floats
+    normals: Floats
+    hits: Flags
 
 
 def render(
@@ -178,7 +180,8 @@ def render(
 
     found = run_all(rows, range(len(work)), scene.threads)
     shape = (B, N, scene.height, scene.width)
-    return Traced(cells, found), ImageArrays(*[x.reshape(*shape, *x.shape[3:]) for x in out])
+    images: list[Any] = [x.reshape(*shape, *x.shape[3:]) for x in out]
+    return Traced(cells, found), ImageArrays(*images)
 
 
 class Gradients(NamedTuple):
@@ -191,14 +194,14 @@ class Gradients(NamedTuple):
         albedo: as the albedo lattice.
     """
 
-    values: Any
-    views: Any
-    lights: Any
-    albedo: Any
+    values: Floats
+    views: Doubles
+    lights: Doubles
+    albedo: Floats
 
 
 def pull(
-    scene: SceneArrays, traced: Traced, seen: Sequence[Any | None], light: bool, camera: bool
+    scene: SceneArrays, traced: Traced, seen: Sequence[Floats | None], light: bool, camera: bool
 ) -> Gradients:
     """Derivatives of the loss from those in the images.
 
@@ -234,9 +237,10 @@ def pull(
     for b in range(B):
         shares = split([f for f in traced.found if f.lattice == b], most)
 
-        def share(work: Part, b: int = b) -> list[Any]:
+        def share(work: Part, b: int = b) -> list[Floats]:
             values = np.zeros((X + 2) * (Y + 2) * (Z + 2), scene.values.dtype)
-            views, lights, albedo = (np.zeros(x.shape, x.dtype) for x in out[1:])
+            rest: list[Any] = [np.zeros(x.shape, x.dtype) for x in out[1:]]
+            views, lights, albedo = rest
             for found, begin, end in work:
                 n = found.view
                 colors, silhouettes, depths, normals = (x[b, n] for x in images)

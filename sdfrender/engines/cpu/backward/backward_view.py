@@ -20,6 +20,7 @@ from sdfrender.kernels.adjoint import (
     point_adjoint,
     point_stencil,
 )
+from sdfrender.kernels.arrays import Doubles, Events, Floats
 from sdfrender.kernels.compiled import inlined, kernel, scalar
 from sdfrender.kernels.coverage import coverage_adjoint
 from sdfrender.kernels.lane_steps import (
@@ -69,10 +70,10 @@ from sdfrender.kernels.view import View, direction, pixel_ray, view_of
 
 @kernel
 def pull_back(
-    v: Any, grid_numbers: Any, view_numbers: Any, lights: Any, albedo: Any,
-    events: Any, begin: int, end: int, reattach: int,
-    v_colors: Any, v_silhouettes: Any, v_depths: Any, v_normals: Any,
-    v_values: Any, v_lights: Any, v_albedo: Any, v_views: Any, n_view: int,
+    v: Floats, grid_numbers: Doubles, view_numbers: Doubles, lights: Doubles, albedo: Floats,
+    events: Events, begin: int, end: int, reattach: int,
+    v_colors: Floats, v_silhouettes: Floats, v_depths: Floats, v_normals: Floats,
+    v_values: Floats, v_lights: Doubles, v_albedo: Floats, v_views: Doubles, n_view: int,
     want_light: bool, want_camera: bool,
 ) -> None:  # fmt: skip
     """Add what the events from `begin` to `end` say about lattice, light and camera.
@@ -131,12 +132,12 @@ def pull_back(
 
 @inlined
 def _pull_lanes(
-    v: Any, grid: Grid, view: View, lights: Any, albedo: Any, reattach: int,
-    v_colors: Any, v_depths: Any, v_normals: Any,
-    v_values: Any, v_lights: Any, v_albedo: Any, v_views: Any, n_view: int,
+    v: Floats, grid: Grid, view: View, lights: Doubles, albedo: Floats, reattach: int,
+    v_colors: Floats, v_depths: Floats, v_normals: Floats,
+    v_values: Floats, v_lights: Doubles, v_albedo: Floats, v_views: Doubles, n_view: int,
     want_light: bool, want_camera: bool,
-    light: Any, reflected: Any, v_light: Any, v_reflected: Any, v_rows: Any,
-    w: Any, g: Any, count: int,
+    light: Doubles, reflected: Doubles, v_light: Doubles, v_reflected: Doubles, v_rows: Doubles,
+    w: Doubles, g: Floats, count: int,
 ) -> None:  # fmt: skip
     """`pull_back` for up to 16 pixels with one opaque crossing each."""
     find_places(grid, view, w, boolean(False))
@@ -186,11 +187,12 @@ def _pull_lanes(
 
 @scalar
 def _pull_pixel(
-    v: Any, grid: Grid, view: View, lights: Any, albedo: Any, events: Any, e: int, end: int,
-    reattach: int, v_colors: Any, v_silhouettes: Any, v_depths: Any, v_normals: Any,
-    v_values: Any, v_lights: Any, v_albedo: Any, v_views: Any, n_view: int,
-    want_light: bool, want_camera: bool, light: Any, reflected: Any, v_light: Any,
-    v_reflected: Any, colors: Any, behind: Any, alphas: Any, clear: Any,
+    v: Floats, grid: Grid, view: View, lights: Doubles, albedo: Floats,
+    events: Events, e: int, end: int, reattach: int,
+    v_colors: Floats, v_silhouettes: Floats, v_depths: Floats, v_normals: Floats,
+    v_values: Floats, v_lights: Doubles, v_albedo: Floats, v_views: Doubles, n_view: int,
+    want_light: bool, want_camera: bool, light: Doubles, reflected: Doubles, v_light: Doubles,
+    v_reflected: Doubles, colors: Doubles, behind: Doubles, alphas: Doubles, clear: Doubles,
 ) -> int:  # fmt: skip
     """`pull_back` for the pixel whose events begin at `e`; returns where the next one's do."""
     C, o = len(light), view.o
@@ -259,7 +261,7 @@ def _add(a: Vector, b: Vector) -> Vector:
 @inlined
 def _add_ray(
     view: View, pixel: int, d: Vector, cosine: float,
-    v_o: Vector, v_d: Vector, v_cosine: float, v_footprint: float, v_views: Any, n: int,
+    v_o: Vector, v_d: Vector, v_cosine: float, v_footprint: float, v_views: Doubles, n: int,
 ) -> None:  # fmt: skip
     """Back through `footprint = cosine / focal`, `cosine = d·axis` and `d = A p / |A p|`."""
     v_cosine += v_footprint / view.focal

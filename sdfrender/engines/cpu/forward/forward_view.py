@@ -13,6 +13,7 @@ import numpy as np
 from numba import boolean, float64, int64
 
 from sdfrender.engines.cpu.forward.raster_tile import FAR
+from sdfrender.kernels.arrays import Doubles, Events, Flags, Floats, Singles
 from sdfrender.kernels.compiled import inlined, kernel, scalar
 from sdfrender.kernels.coverage import coverage_at
 from sdfrender.kernels.lane_steps import (
@@ -66,10 +67,10 @@ STEP_BACK = 0.03  # walks begin this far before what the raster saw, in units of
 
 @kernel
 def render_rows(
-    v: Any, block_low: Any, caps: bool, grid_numbers: Any, view_numbers: Any,
-    tiles: Any, marks: Any, drawn: bool, y0: int, y1: int,
-    coverage: bool, most: int, lights: Any, albedo: Any, events: Any,
-    colors: Any, silhouettes: Any, depths: Any, normals: Any, hits: Any,
+    v: Floats, block_low: Floats, caps: bool, grid_numbers: Doubles, view_numbers: Doubles,
+    tiles: Singles, marks: Singles, drawn: bool, y0: int, y1: int,
+    coverage: bool, most: int, lights: Doubles, albedo: Floats, events: Events,
+    colors: Floats, silhouettes: Floats, depths: Floats, normals: Floats, hits: Flags,
 ) -> int:  # fmt: skip
     """Find and show what the pixels in rows `y0 … y1` see.
 
@@ -171,7 +172,7 @@ def render_rows(
 
 
 @scalar
-def _enters_outside(v: Any, grid: Grid, view: View, pixel: int) -> bool:
+def _enters_outside(v: Floats, grid: Grid, view: View, pixel: int) -> bool:
     """Whether a ray is outside the solid where it enters the box, so that its hit is no cap."""
     d, _ = pixel_ray(view, pixel)
     U, D = in_cells(grid, view.o, d)
@@ -181,7 +182,7 @@ def _enters_outside(v: Any, grid: Grid, view: View, pixel: int) -> bool:
 
 
 @scalar
-def _goes_deep(v: Any, grid: Grid, view: View, pixel: int, t: float) -> bool:
+def _goes_deep(v: Floats, grid: Grid, view: View, pixel: int, t: float) -> bool:
     """Whether a ray that crosses the surface at `t` gets half a pixel deep before its dip ends.
 
     Looks at the next few cells only: False may also mean that it takes longer.
@@ -208,8 +209,8 @@ def _goes_deep(v: Any, grid: Grid, view: View, pixel: int, t: float) -> bool:
 
 @scalar
 def walk(
-    v: Any, block_low: Any, grid: Grid, view: View, pixel: int, depth: float, back: float,
-    coverage: bool, most: int, events: Any, count: int,
+    v: Floats, block_low: Floats, grid: Grid, view: View, pixel: int, depth: float, back: float,
+    coverage: bool, most: int, events: Events, count: int,
 ) -> int:  # fmt: skip
     """Append the events of a pixel from some depth on; returns how many there are now."""
     d, cosine = pixel_ray(view, pixel)
@@ -227,9 +228,10 @@ def walk(
 
 @scalar
 def shade_events(
-    v: Any, grid: Grid, view: View, lights: Any, albedo: Any, events: Any, first: int, end: int,
-    colors: Any, silhouettes: Any, depths: Any, normals: Any, hits: Any,
-    light: Any, reflected: Any,
+    v: Floats, grid: Grid, view: View, lights: Doubles, albedo: Floats,
+    events: Events, first: int, end: int,
+    colors: Floats, silhouettes: Floats, depths: Floats, normals: Floats, hits: Flags,
+    light: Doubles, reflected: Doubles,
 ) -> None:  # fmt: skip
     """Composite the events of one pixel front to back, and take its first hit.
 
@@ -252,8 +254,10 @@ def shade_events(
 
 @inlined
 def see_events(
-    v: Any, grid: Grid, view: View, lights: Any, albedo: Any, events: Any, first: int, end: int,
-    d: Vector, cosine: float, light: Any, reflected: Any, colors: Any, alphas: Any, clear: Any,
+    v: Floats, grid: Grid, view: View, lights: Doubles, albedo: Floats,
+    events: Events, first: int, end: int,
+    d: Vector, cosine: float, light: Doubles, reflected: Doubles,
+    colors: Doubles, alphas: Doubles, clear: Doubles,
 ) -> int:  # fmt: skip
     """Colour and coverage of each event of one pixel, for the way back through them.
 
@@ -279,8 +283,8 @@ def see_events(
 
 @inlined
 def look_at(
-    v: Any, grid: Grid, view: View, lights: Any, albedo: Any, events: Any, e: int,
-    d: Vector, cosine: float, light: Any, reflected: Any,
+    v: Floats, grid: Grid, view: View, lights: Doubles, albedo: Floats, events: Events, e: int,
+    d: Vector, cosine: float, light: Doubles, reflected: Doubles,
 ) -> tuple[Vector, float]:  # fmt: skip
     """Normal and coverage of an event; `light` and `reflected` `[C]` are filled."""
     flags, t = int64(events[e].flags), float64(events[e].t)

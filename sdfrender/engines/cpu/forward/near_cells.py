@@ -7,10 +7,10 @@ largest is > 0 hold surface; cells with `0 < low < reach` are near enough to gra
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from sdfrender.kernels.arrays import Doubles, Floats, Ints, Singles
 from sdfrender.kernels.compiled import kernel, lane_kernel, scalar
 from sdfrender.kernels.padding import pad, slabs
 from sdfrender.kernels.ray_walk import BLOCK
@@ -41,14 +41,14 @@ class NearCells:
         caps: the solid reaches the faces of the box.
     """
 
-    padded: Any
-    block_low: Any
-    records: Any
+    padded: Floats
+    block_low: Floats
+    records: Singles
     surface: int
     caps: bool
 
 
-def find_near_cells(values: Any, grid: Grid, reach: float, threads: int) -> NearCells:
+def find_near_cells(values: Floats, grid: Grid, reach: float, threads: int) -> NearCells:
     """Prepare a lattice.
 
     Args:
@@ -87,7 +87,7 @@ def find_near_cells(values: Any, grid: Grid, reach: float, threads: int) -> Near
 
 @lane_kernel
 def list_cells(
-    padded: Any, begin: int, end: int, reach: float, found: Any, counts: Any, block_low: Any
+    padded: Floats, begin: int, end: int, reach: float, found: Ints, counts: Ints, block_low: Floats
 ) -> None:
     """Scan layers `begin … end` along x: surface cells from the front of `found[i]`, near ones
     from its back, and how many of each in `counts[i]`."""
@@ -132,8 +132,8 @@ def list_cells(
 
 @kernel
 def describe_cells(
-    v: Any, grid_numbers: Any, begin: int, end: int,
-    found: Any, counts: Any, starts: Any, records: Any,
+    v: Floats, grid_numbers: Doubles, begin: int, end: int,
+    found: Ints, counts: Ints, starts: Ints, records: Singles,
 ) -> None:  # fmt: skip
     """Fill the records of the cells that `list_cells` found in some layers."""
     grid = grid_of(grid_numbers)
@@ -147,7 +147,7 @@ def describe_cells(
 
 
 @scalar
-def _describe(record: Any, grid: Grid, i: int, j: int, k: int, c: Corners) -> None:
+def _describe(record: Singles, grid: Grid, i: int, j: int, k: int, c: Corners) -> None:
     """Fill one record."""
     record[CELL], record[CELL + 1], record[CELL + 2] = i, j, k
     record[LOW] = min(min(min(c[0], c[1]), min(c[2], c[3])), min(min(c[4], c[5]), min(c[6], c[7])))
@@ -173,8 +173,8 @@ def _describe(record: Any, grid: Grid, i: int, j: int, k: int, c: Corners) -> No
                 hi = min(hi, 1 - low1 / (low1 - low0))
             elif high1 < 0 and high0 > 0:
                 hi = min(hi, 1 - high1 / (high1 - high0))
-        record[BOX + axis] = max(lo - MARGIN, 0.0)
-        record[BOX + 3 + axis] = min(hi + MARGIN, 1.0)
+        record[BOX + axis] = max(lo - float(MARGIN), 0.0)
+        record[BOX + 3 + axis] = min(hi + float(MARGIN), 1.0)
         d0, d1, d2, d3 = f[4] - f[0], f[5] - f[1], f[6] - f[2], f[7] - f[3]
         # a cell at the edge of the box is never turned away: a ray may begin or end in it
         record[SLOPES + axis] = -HUGE if edge else min(min(d0, d1), min(d2, d3))

@@ -7,8 +7,6 @@ indices; `e` is a cell's first corner minus U.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import float32 as f32
 
@@ -25,6 +23,7 @@ from sdfrender.engines.cpu.forward.raster_tile import (
     scratch,
     tile_rays,
 )
+from sdfrender.kernels.arrays import Doubles, Singles
 from sdfrender.kernels.compiled import inlined_lanes, lane_kernel
 
 # A view's numbers, float32: D, Du, Dv, U, and the rows of the matrix that takes `c − U` to
@@ -32,7 +31,7 @@ from sdfrender.kernels.compiled import inlined_lanes, lane_kernel
 VIEW = 21
 
 
-def raster_numbers(A: Any, U: Any, h: Any) -> Any:
+def raster_numbers(A: Doubles, U: Doubles, h: Doubles) -> Singles:
     """Pack a view.
 
     Args:
@@ -47,8 +46,14 @@ def raster_numbers(A: Any, U: Any, h: Any) -> Any:
 
 
 def draw(
-    records: Any, surface: int, view: Any, half_pixel: float | None, width: int, y0: int, y1: int
-) -> tuple[Any, Any]:
+    records: Singles,
+    surface: int,
+    view: Singles,
+    half_pixel: float | None,
+    width: int,
+    y0: int,
+    y1: int,
+) -> tuple[Singles, Singles]:
     """Depths at which the rays of some rows first hit, and at which to look for grazes before.
 
     Args:
@@ -73,7 +78,9 @@ def draw(
 
 
 @lane_kernel
-def draw_hits(records: Any, view: Any, width: int, y0: int, y1: int, tiles: Any, w: Any) -> None:
+def draw_hits(
+    records: Singles, view: Singles, width: int, y0: int, y1: int, tiles: Singles, w: Singles
+) -> None:
     """Draw the surface cells into rows `y0 … y1` of the image.
 
     Args:
@@ -112,8 +119,8 @@ def draw_hits(records: Any, view: Any, width: int, y0: int, y1: int, tiles: Any,
 
 @lane_kernel
 def draw_marks(
-    records: Any, view: Any, half_pixel: float, width: int, y0: int, y1: int,
-    tiles: Any, furthest: Any, marks: Any, w: Any,
+    records: Singles, view: Singles, half_pixel: float, width: int, y0: int, y1: int,
+    tiles: Singles, furthest: Singles, marks: Singles, w: Singles,
 ) -> None:  # fmt: skip
     """Mark the pixels whose ray may graze something before its first hit.
 
@@ -153,13 +160,13 @@ def draw_marks(
 
 
 @inlined_lanes
-def _first_corner(r: Any, n: int, view: Any) -> Corner:
+def _first_corner(r: Singles, n: int, view: Singles) -> Corner:
     """`e` of cell n."""
     return r[n, 0] - view[9], r[n, 1] - view[10], r[n, 2] - view[11]
 
 
 @inlined_lanes
-def _rectangle(view: Any, box: Box) -> tuple[int, int, int, int, Float, Float]:
+def _rectangle(view: Singles, box: Box) -> tuple[int, int, int, int, Float, Float]:
     """Pixels whose centres may see a box, and its least and greatest depth."""
     l0, l1, l2, h0, h1, h2 = box
     left, right, top, bottom, near, far = FAR, -FAR, FAR, -FAR, FAR, -FAR
@@ -184,7 +191,7 @@ def _rectangle(view: Any, box: Box) -> tuple[int, int, int, int, Float, Float]:
 
 
 @inlined_lanes
-def _least_slope(r: Any, n: int, sign: Float, box: Box) -> Float:
+def _least_slope(r: Singles, n: int, sign: Float, box: Box) -> Float:
     """A lower bound of `sign · z · dφ/dz` over the rays through a box of the cell.
 
     Along a ray `z · d(position)/dz = position − U`, which is in the box.

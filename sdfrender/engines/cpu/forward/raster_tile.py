@@ -11,6 +11,7 @@ import numpy as np
 from numba import float32 as f32
 
 from sdfrender.engines.cpu.forward.near_cells import CUBIC, HUGE, SLOPES
+from sdfrender.kernels.arrays import Singles
 from sdfrender.kernels.compiled import inlined_lanes, lanes
 
 Float: TypeAlias = Any  # float32: a wider number would widen all that it meets
@@ -24,13 +25,13 @@ LANES = 16
 ROWS = 8  # of scratch
 
 
-def scratch() -> Any:
+def scratch() -> Singles:
     """Room for one tile's lanes."""
     return np.zeros(ROWS * LANES, np.float32)
 
 
 @inlined_lanes
-def tile_rays(view: Any, X: Float, Y: Float) -> Rays:
+def tile_rays(view: Singles, X: Float, Y: Float) -> Rays:
     """Ray of a tile's first pixel, and the steps to the next ones."""
     return (
         view[0] + X * view[3] + Y * view[6],
@@ -61,7 +62,7 @@ def _through(rays: Rays, n: int, box: Box) -> tuple[Float, Float, Float, Float, 
 
 
 @inlined_lanes
-def _cubic(r: Any, i: int) -> Cubic:
+def _cubic(r: Singles, i: int) -> Cubic:
     """Coefficients of φ in cell i."""
     return (
         r[i, CUBIC], r[i, CUBIC + 1], r[i, CUBIC + 2], r[i, CUBIC + 3],
@@ -71,7 +72,7 @@ def _cubic(r: Any, i: int) -> Cubic:
 
 @lanes
 def _cubics(
-    w: Any, limit: Any, tile: int, r: Any, i: int, rays: Rays, box: Box, e: Corner
+    w: Singles, limit: Singles, tile: int, r: Singles, i: int, rays: Rays, box: Box, e: Corner
 ) -> Float:
     """For 16 rays: entry, length and cubic in a box of cell i; how many meet it.
 
@@ -100,7 +101,9 @@ def _cubics(
 
 
 @inlined_lanes
-def falling_tile(tiles: Any, tile: int, r: Any, i: int, rays: Rays, box: Box, e: Corner) -> None:
+def falling_tile(
+    tiles: Singles, tile: int, r: Singles, i: int, rays: Rays, box: Box, e: Corner
+) -> None:
     """Lower the depths of 16 pixels to where they meet a cell in which φ falls along every ray.
 
     φ at both ends tells whether there is a root, and the chord between them about where; which of
@@ -124,7 +127,7 @@ def falling_tile(tiles: Any, tile: int, r: Any, i: int, rays: Rays, box: Box, e:
 
 @lanes
 def hit_tile(
-    tiles: Any, tile: int, r: Any, i: int, rays: Rays, box: Box, e: Corner, w: Any
+    tiles: Singles, tile: int, r: Singles, i: int, rays: Rays, box: Box, e: Corner, w: Singles
 ) -> None:
     """Lower the depths of 16 pixels to their first roots in one cell."""
     zero, one, two, three, half = f32(0), f32(1), f32(2), f32(3), f32(0.5)
@@ -176,8 +179,8 @@ def hit_tile(
 
 @lanes
 def mark_tile(
-    tiles: Any, marks: Any, tile: int, r: Any, i: int, rays: Rays, box: Box, e: Corner,
-    half: Float, w: Any,
+    tiles: Singles, marks: Singles, tile: int, r: Singles, i: int, rays: Rays, box: Box, e: Corner,
+    half: Float, w: Singles,
 ) -> None:  # fmt: skip
     """Mark those of 16 pixels along whose ray φ/z may rise from below half a pixel in one cell."""
     zero, two, three, third = f32(0), f32(2), f32(3), f32(1 / 3)
