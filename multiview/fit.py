@@ -139,7 +139,7 @@ def scene_bounds(config: FitConfig, targets: Targets, scene: Scene) -> Tensor:
 
 
 def initial_lattice(config: FitConfig, targets: Targets, bounds: Tensor) -> Lattice:
-    """The visual hull, or a sphere in the middle of the box, at the coarsest resolution."""
+    """The visual hull, or a sphere in the middle of the box `[2, 3]`, at the least resolution."""
     recipe = config.recipe()
     resolution = level_resolution(config, recipe.levels[0])
     if config.init == "sphere":

@@ -194,7 +194,14 @@ def _trace(traced: TracedMesh, camera: Cameras, light: Lighting) -> tuple[np.nda
 
 
 def with_noise(images: Tensor, silhouettes: Tensor, spec: SceneSpec, held_out: range) -> Tensor:
-    """Images with Gaussian noise on the straight colour of the training views."""
+    """Images with Gaussian noise on the straight colour of the training views.
+
+    Args:
+        images: `[N, H, W, C]` premultiplied.
+        silhouettes: `[N, H, W]` coverage, which the noise is multiplied by.
+        spec: its `noise` is the standard deviation, of full scale; its `seed` that of the noise.
+        held_out: views that get none.
+    """
     generator = torch.Generator().manual_seed(spec.seed)
     noise = spec.noise * torch.randn(images.shape, generator=generator)
     noise[list(held_out)] = 0

@@ -59,7 +59,10 @@ class Band:
         return torch.from_numpy(out).reshape(self.lattice.resolution)
 
     def gather(self, derivative: Tensor, power: int = 1) -> Floats:
-        """A derivative in the lattice's values as one in the unknowns; `power` 2 for squares."""
+        """A derivative in the values `[X, Y, Z]` as one in the unknowns `[M]`, which are in cells.
+
+        For squares of derivatives `power` is 2.
+        """
         taken: Floats = derivative.numpy().reshape(-1)[self.ids] * np.float32(self.h**power)
         return taken
 

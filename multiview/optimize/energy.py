@@ -106,12 +106,15 @@ def pixels_in_cells(lattice: Lattice, targets: Targets) -> Tensor:
 
 
 def robust_weights(r: Tensor, k: float) -> Tensor:
-    """`w = min(1, k/|r|)`: held fixed, `w r²` has the derivative of Huber's ρ."""
+    """`w = min(1, k/|r|)`: held fixed, `w r²` has the derivative of Huber's ρ. Element by element.
+
+    Not differentiable. `r` `[...]` are residuals, `k` is in their unit.
+    """
     return k / r.detach().abs().clamp(min=k) if math.isfinite(k) else torch.ones(()).expand_as(r)
 
 
 def robust(r: Tensor, k: float) -> Tensor:
-    """Huber's `ρ(r)`: `r²` up to `|r| = k`, then `2 k |r| − k²`."""
+    """Huber's `ρ(r)` of residuals `[...]`: `r²` up to `|r| = k`, then `2 k |r| − k²`."""
     if math.isinf(k):
         return r * r
     return 2 * torch.nn.functional.huber_loss(r, torch.zeros_like(r), reduction="none", delta=k)

@@ -165,7 +165,10 @@ def greedy_pass(optimizer: Optimizer, losses: Tensor) -> Iterator[tuple[list[int
 def shuffled_pass(
     optimizer: Optimizer, losses: Tensor, batch: int, generator: torch.Generator
 ) -> Iterator[tuple[list[int], EnergyTerms]]:
-    """One pass over the views in random order, `batch` views to an update; yields each update."""
+    """One pass over the views in random order, `batch` views to an update; yields each update.
+
+    `losses` `[N]`, of each view, are brought up to date on the way.
+    """
     order = torch.randperm(len(losses), generator=generator)
     for part in torch.split(order, batch):
         views = sorted(part.tolist())

@@ -199,7 +199,12 @@ def resampled(albedo: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def packed(albedo: Tensor, rest: Tensor) -> dict[str, Tensor]:
-    """One colour, or of a lattice the vertices that have a colour of their own."""
+    """One colour, or of a lattice the vertices that have a colour of their own.
+
+    Args:
+        albedo: `[C]`, or a lattice `[X, Y, Z, C]`.
+        rest: `[C]` the colour of all other vertices.
+    """
     if albedo.ndim == 1:
         return {"albedo": albedo}
     flat = albedo.reshape(-1, albedo.shape[-1])
@@ -209,7 +214,7 @@ def packed(albedo: Tensor, rest: Tensor) -> dict[str, Tensor]:
 
 
 def unpacked(tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """What `packed` was given: the albedo, and the colour of all other vertices."""
+    """What `packed` was given: the albedo, `[C]` or `[X, Y, Z, C]`, and the rest, `[C]`."""
     rest = tensors["albedo"]
     if "shape" not in tensors:
         return rest, rest

@@ -62,22 +62,25 @@ def _line(x: Tensor, y: Tensor) -> Tensor:
 
 
 def relative(gains: Tensor) -> Tensor:
-    """The same with a geometric mean of 1 in each channel."""
+    """Gains `[N, C]` with a geometric mean of 1 over the views, in each channel."""
     return gains / gains.log().mean(0).exp()
 
 
 def exposed(targets: Targets, gains: Tensor) -> Targets:
-    """The photographs at a common exposure."""
+    """The N photographs at a common exposure: divided by their gains `[N, C]`."""
     return replace(targets, images=targets.images / gains[:, None, None])
 
 
 def on_scene(gains: Tensor, scene: Scene) -> Scene:
-    """The scene with its N photographs at a common exposure."""
+    """The scene with its N photographs at a common exposure: divided by their gains `[N, C]`."""
     return replace(scene, images=scene.images / gains[:, None, None])
 
 
 def all_gains(gains: Tensor, lattice: Lattice, appearance: Appearance, scene: Scene) -> Tensor:
-    """Those of all views of a scene: as fitted of the training views, estimated of the others."""
+    """Gains `[N, C]` of all views of a scene: as fitted of the training views, else estimated.
+
+    `gains` are those of the training views, `[n, C]`, in their order.
+    """
     found = torch.ones(len(scene.names), gains.shape[1])
     found[list(scene.train)] = gains
     if scene.held_out:
@@ -87,7 +90,7 @@ def all_gains(gains: Tensor, lattice: Lattice, appearance: Appearance, scene: Sc
 
 
 def description(gains: Tensor, scene: Scene) -> dict[str, Any]:
-    """As JSON: per view, the gain of each channel."""
+    """As JSON: per view, the gain of each channel; of `[N, C]`."""
     return {"gains": dict(zip(scene.names, gains.tolist(), strict=True))}
 
 

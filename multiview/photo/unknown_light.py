@@ -100,7 +100,10 @@ class UnknownLight:
     def met(
         self, basis: Tensor, views: Tensor, albedo: Tensor, colors: Tensor, weights: Tensor
     ) -> UnknownLight:
-        """The same with the light of views that were not fitted: as `fitted`, all others kept."""
+        """The same with the light of views that were not fitted: all others kept.
+
+        Arguments as in `fitted`: `[P, 9]`, `[P]`, `[P, C]`, `[P, C]` and `[P, C]` of P pixels.
+        """
         if self.fixed_to != "view" or not len(views):
             return self
         common = self.sh.double().mean(0)

@@ -93,7 +93,7 @@ class PlacedShape:
 
     @torch.no_grad()
     def lattice(self, bounds: Tensor, resolution: Sequence[int]) -> Lattice:
-        """Sampled in a box of the scene. Not differentiable."""
+        """Sampled in a box `[2, 3]` of the scene, world units. Not differentiable."""
         points = grid_points((resolution[0], resolution[1], resolution[2]), bounds).reshape(-1, 3)
         values = torch.cat([self(some) for some in torch.split(points, CHUNK)])
         return Lattice(values.reshape(*resolution), bounds)

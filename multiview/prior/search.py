@@ -129,7 +129,10 @@ def rank(
     up: Up,
     quiet: bool = True,
 ) -> list[Start]:
-    """Known shapes in several headings, the one that explains the views best first."""
+    """Known shapes in several headings, the one that explains the views best first.
+
+    Arguments as in `search`; `bounds` `[2, 3]` is the box, world units.
+    """
     grid = samples_per_axis(LADDER[0].samples, bounds)
     world = _empty(grid, bounds)
     views = targets.for_lattice(world, LADDER[0].pixels_per_cell)

@@ -57,7 +57,14 @@ def predict(
 
 
 def score_view(image: Tensor, silhouette: Tensor, targets: Targets, view: int) -> ViewScore:
-    """Compare one view's rendering with its photograph."""
+    """Compare one view's rendering with its photograph.
+
+    Args:
+        image: `[H, W, C]` premultiplied.
+        silhouette: `[H, W]` coverage.
+        targets: the photographs.
+        view: which of them.
+    """
     mask, photograph = targets.silhouettes[view], targets.images[view]
     known, inside = targets.image_weights[view] > 0.5, mask > 0.5
     large = min(known.shape) >= SSIM_WINDOW

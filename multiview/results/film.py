@@ -55,7 +55,10 @@ def write_film(folder: Path, stages: list[Stage], frame: torch.Tensor) -> Path:
 
 
 def draw(stages: list[Stage], frame: torch.Tensor) -> Iterator[Frame]:
-    """The frames: each stage for equally long, then the result; one turn in all."""
+    """The frames: each stage for equally long, then the result; one turn in all.
+
+    `frame` `[3, 3]` says what is up and where the front is, see `turntable.around`.
+    """
     forming = max(len(stages), round(FORMING * RATE))
     total = forming + round(RESULT * RATE)
     words = _words(stages)

@@ -51,7 +51,10 @@ class CompiledSession(RenderSession):
 
 
 def advance(field: Tensor, o: Tensor, d: Tensor, t: Tensor, close: float) -> tuple[Tensor, Tensor]:
-    """`sphere_tracer.advance` in terms that the compiler can fuse."""
+    """`sphere_tracer.advance` in terms that the compiler can fuse: `t` `[R]` after some steps.
+
+    Of a lattice `field` and rays `o`, `d` `[R, 3]`.
+    """
     near = t < 0
     for _ in range(STEPS_AT_ONCE):
         phi = interpolate_where(field, torch.addcmul(o, t[:, None], d))

@@ -71,7 +71,7 @@ class Memory:
 def measure_memory(
     scene: BenchScene, hit_mask: Tensor, candidate: Candidate, task: Task, threads: int
 ) -> Memory:
-    """The memory of one forward and backward."""
+    """The memory of one forward and backward; `hit_mask` `[N, H, W]` says where rays hit."""
     with tempfile.TemporaryDirectory() as folder:
         inputs = Path(folder) / "inputs.safetensors"
         save_file({"values": scene.lattice.values, "hit_mask": hit_mask}, inputs)

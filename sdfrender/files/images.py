@@ -99,7 +99,7 @@ def read_image(path: Path) -> tuple[Image, Image | None]:
 
 
 def srgb_to_linear(encoded: Image) -> Image:
-    """The sRGB decoding function (IEC 61966-2-1), elementwise on [0, 1]."""
+    """The sRGB decoding function (IEC 61966-2-1), elementwise on `[...]` in [0, 1]."""
     return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4).astype(
         np.float32
     )

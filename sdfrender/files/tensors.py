@@ -18,7 +18,7 @@ DAMAGE = (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError,
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: object) -> None:
-    """Write tensors, with `state` as JSON beside them, to a safetensors file."""
+    """Write tensors `[...]`, with `state` as JSON beside them, to a safetensors file."""
     flat = {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
     write_bytes(path, safetensors.torch.save(flat, {"state": json.dumps(state)}))
 

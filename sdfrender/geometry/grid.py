@@ -23,7 +23,13 @@ def grid_points(resolution: tuple[int, int, int], bounds: Tensor) -> Tensor:
 
 
 def samples_per_axis(resolution: Resolution, bounds: Tensor) -> tuple[int, int, int]:
-    """Samples per axis; one number means the longest side, the others follow with even spacing."""
+    """Samples along each axis of a box `[2, 3]`, 2 or more.
+
+    One number means the longest side, the others follow with even spacing.
+
+    Raises:
+        ValueError: fewer than 2 samples, or neither one number nor three.
+    """
     if isinstance(resolution, int):
         if resolution < 2:
             raise ValueError(f"resolution: need at least 2 samples, got {resolution}")

@@ -97,7 +97,7 @@ class Lattice(EqualByValue):
         return grid_points(self.resolution, self.bounds)
 
     def with_values(self, values: Tensor) -> Lattice:
-        """The same box with other values (any resolution)."""
+        """The same box with other values, `[X, Y, Z]` or `[B, X, Y, Z]` of any resolution."""
         return Lattice(values, self.bounds)
 
     def to(self, target: torch.device | torch.dtype | str) -> Lattice:
@@ -226,7 +226,15 @@ class Lattice(EqualByValue):
         bounds: Tensor | Sequence[Sequence[float]] = UNIT_BOX,
         dtype: torch.dtype = torch.float32,
     ) -> Lattice:
-        """An exact distance field of a sphere, in world units."""
+        """An exact distance field of a sphere.
+
+        Args:
+            radius: world units, as are the next.
+            center: `[3]`.
+            resolution: samples along the longest side, or along each axis.
+            bounds: `[2, 3]` box.
+            dtype: of the values.
+        """
         return cls.from_function(sphere(radius, center), resolution, bounds, dtype)
 
     @classmethod
@@ -265,7 +273,7 @@ class Lattice(EqualByValue):
 
 
 def all_finite(x: Tensor) -> bool:
-    """Whether all numbers of `x` are finite."""
+    """Whether all numbers of `x` `[...]` are finite."""
     if x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64):
         # torch would wake its threads, and they stay busy waiting for a while
         return bool(np.isfinite(x.numpy()).all())

@@ -158,7 +158,7 @@ def mesh_arrays(mesh: trimesh.Trimesh) -> tuple[Doubles, Indices]:
 
 
 def merge_exact(verts: Doubles, faces: Indices) -> tuple[Doubles, Indices]:
-    """Join vertices at equal positions and drop the triangles that this makes degenerate."""
+    """Join vertices `[V, 3]` at equal positions; drop triangles `[F, 3]` that this degenerates."""
     unique, ids = np.unique(verts + 0.0, axis=0, return_inverse=True)  # + 0.0: -0.0 is 0.0
     faces = ids.reshape(-1)[faces]
     a, b, c = faces.T
@@ -166,6 +166,6 @@ def merge_exact(verts: Doubles, faces: Indices) -> tuple[Doubles, Indices]:
 
 
 def drop_unused(verts: Doubles, faces: Indices) -> tuple[Doubles, Indices]:
-    """The vertices that some triangle uses, in their order, and the triangles renumbered."""
+    """Those of vertices `[V, 3]` that some triangle uses, in order, and `[F, 3]` renumbered."""
     used, ids = np.unique(faces, return_inverse=True)
     return verts[used], ids.reshape(-1, 3)

@@ -33,12 +33,17 @@ class Outline:
 
 
 def outlines_of(silhouettes: Tensor, weights: Tensor) -> list[Outline]:
-    """The outlines of N views; coverage counts as 1 where it is not known."""
+    """The outlines of N silhouettes; coverage counts as 1 where it is not known.
+
+    Args:
+        silhouettes: `[N, H, W]` coverage in [0, 1].
+        weights: `[N, H, W]` 1 where the silhouette is known, 0 where it is not.
+    """
     return [outline_of(*view) for view in zip(silhouettes, weights, strict=True)]
 
 
 def outline_of(silhouette: Tensor, weights: Tensor) -> Outline:
-    """The outline of one view, see `outlines_of`."""
+    """The outline of one view `[H, W]`, see `outlines_of`."""
     coverage = torch.maximum(silhouette, 1 - weights)
     edge = torch.cat((coverage[0], coverage[-1], coverage[:, 0], coverage[:, -1]))
     whole = bool((edge < 0.5).all())

@@ -173,7 +173,7 @@ def point_stencil(grid: Grid, at: Place, a: PointAdjoint) -> Stencil:
 
 @inlined
 def add_point(g: Floats, grid: Grid, at: Place, d: Vector, a: PointAdjoint) -> None:
-    """Add what a point says about the values."""
+    """Add what a point says about the values to `g`, the padded lattice `[(X+2)(Y+2)(Z+2)]`."""
     add_to_stencil(g, at.p, grid.sx, grid.sy, point_stencil(grid, at, a))
     if a.v_slope != 0:
         slopes = weight_slopes(

@@ -15,7 +15,16 @@ from sdfrender.kernels.trilinear_cell import Grid, Vector, add_to_corners, blend
 def coverage_at(
     v: Floats, grid: Grid, o: Vector, d: Vector, footprint: float, t: float
 ) -> tuple[float, float]:
-    """`½ − φ/(t·footprint)` at the closest approach, not yet clamped, and φ there."""
+    """`½ − φ/(t·footprint)` at the closest approach, not yet clamped, and φ there.
+
+    Args:
+        v: `[(X+2)(Y+2)(Z+2)]` the padded lattice.
+        grid: its size and place.
+        o: origin of the ray, world units.
+        d: its unit direction.
+        footprint: size of a pixel per unit of t.
+        t: distance of the closest approach, world units.
+    """
     at = place(grid, o, d, t)
     phi = blend(corners(v, at.p, grid.sx, grid.sy), at.x, at.y, at.z)
     return 0.5 - phi / (t * footprint), phi
@@ -28,7 +37,8 @@ def coverage_adjoint(
 ) -> tuple[Vector, Vector, float]:  # fmt: skip
     """Back through the coverage at distance `t`: `v_o`, `v_d` and `v_footprint`.
 
-    Adds to `v_values`; the rest is zero unless the camera is wanted.
+    Adds to `v_values`, which is laid out as `v` `[(X+2)(Y+2)(Z+2)]`; the rest is zero unless the
+    camera is wanted.
     """
     at = place(grid, o, d, t)
     c = corners(v, at.p, grid.sx, grid.sy)

@@ -3,6 +3,9 @@
 Each step is a loop over lanes that calls the per-point functions; the compiler makes vector
 instructions of it. `w`, float64, has rows of one number per lane; `g` has 32 rows of what was read
 from the lattice, in its own precision: the cell's 8 corners and the 24 differences.
+`w` is `[SIZE]` and `g` `[SIZE_READ]`; `light` and `v_light` `[16 C]` have a row of lanes for each
+channel.
+
 A lattice cannot be read inside such a loop (the compiler must see that nothing it writes is what it
 reads), so reading is a step of its own.
 """

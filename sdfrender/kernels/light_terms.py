@@ -22,7 +22,7 @@ SH0, SH1, SH2, SH3 = (math.sqrt(k / math.pi) for k in (1 / 4, 3 / 4, 15 / 4, 5 /
 
 @inlined
 def kind_and_direction(lights: Doubles, k: int) -> tuple[int, Vector]:
-    """The first columns of light k."""
+    """The first columns of light k of `[K, 4 + C]`."""
     return int(lights[k, 0]), (lights[k, 1], lights[k, 2], lights[k, 3])
 
 

@@ -45,7 +45,7 @@ def add_unpadded(parts: Sequence[Floats], out: Floats, threads: int) -> None:
 
 @lane_kernel
 def add_layers(p: Floats, out: Floats, begin: int, end: int) -> None:
-    """`add_unpadded` for layers `begin … end` along x."""
+    """`add_unpadded` of `p` `[X+2, Y+2, Z+2]` to `out` `[X, Y, Z]`, from layer `begin` to `end`."""
     X, Y, Z = out.shape
     for i in range(begin, end):
         for j in range(Y):

@@ -80,7 +80,10 @@ def locate_along(grid: Grid, o: Vector, d: Vector, t: float) -> tuple[float, flo
 
 @inlined
 def vertex_differences(v: Floats, grid: Grid, p: int) -> tuple[Corners, Corners, Corners]:
-    """Differences along x, y and z at the corners, `2 h` times the derivatives there."""
+    """Differences along x, y and z at the corners of the cell at `p`: `2 h` times the derivatives.
+
+    `v` `[(X+2)(Y+2)(Z+2)]` is the padded lattice.
+    """
     return (
         differences(v, p, grid.sx, grid.sy, grid.sx),
         differences(v, p, grid.sx, grid.sy, grid.sy),
@@ -104,7 +107,10 @@ def normal_at(
 
 @inlined
 def surface_point(v: Floats, grid: Grid, o: Vector, d: Vector, t: float, flags: int) -> Point:
-    """The point of an event."""
+    """The point of an event at the distance `t`, world units, along a ray.
+
+    `v` `[(X+2)(Y+2)(Z+2)]` is the padded lattice.
+    """
     at = place(grid, o, d, t)
     diff = vertex_differences(v, grid, at.p)
     n, length = normal_at(grid, at, diff)
@@ -154,7 +160,7 @@ def albedo_at(albedo: Floats, grid: Grid, o: Vector, d: Vector, t: float, out: D
 def albedo_place(
     albedo: Floats, grid: Grid, o: Vector, d: Vector, t: float
 ) -> tuple[int, int, int, float, float, float]:
-    """The albedo lattice's cell of a point and the position in it."""
+    """The cell of a point in the albedo lattice `[X, Y, Z, C]`, and the position in it, 0 … 1."""
     nx, ny, nz = albedo.shape[0] - 1, albedo.shape[1] - 1, albedo.shape[2] - 1
     u = (o[0] + t * d[0] - grid.lo[0]) / (grid.h[0] * (grid.X - 1)) * nx
     v = (o[1] + t * d[1] - grid.lo[1]) / (grid.h[1] * (grid.Y - 1)) * ny
@@ -166,7 +172,7 @@ def albedo_place(
 
 @inlined
 def albedo_corners(albedo: Floats, i: int, j: int, k: int, c: int) -> Corners:
-    """One channel at the corners of a cell of the albedo lattice."""
+    """Channel c at the corners of cell `(i, j, k)` of the albedo lattice `[X, Y, Z, C]`."""
     return (
         float64(albedo[i, j, k, c]),
         float64(albedo[i, j, k + 1, c]),

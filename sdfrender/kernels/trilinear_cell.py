@@ -55,7 +55,7 @@ def numbers(x: tuple[Any, ...]) -> Doubles:
 
 @inlined
 def grid_of(n: Doubles) -> Grid:
-    """The `Grid` of its `numbers`."""
+    """The `Grid` of its `numbers` `[15]`."""
     lo, h, ih = (n[5], n[6], n[7]), (n[8], n[9], n[10]), (n[11], n[12], n[13])
     return Grid(int(n[0]), int(n[1]), int(n[2]), int(n[3]), int(n[4]), lo, h, ih, n[14])
 
@@ -89,7 +89,7 @@ def locate(grid: Grid, u: float, v: float, w: float) -> tuple[float, float, floa
 
 @inlined
 def corners(v: Floats, p: Index, sx: Index, sy: Index) -> Corners:
-    """Values at the corners of the cell at `p`."""
+    """Values at the corners of the cell at `p` of `v` `[(X+2)(Y+2)(Z+2)]`."""
     p, sx, sy = uint64(p), uint64(sx), uint64(sy)
     return (
         float64(v[p]),
@@ -107,7 +107,8 @@ def corners(v: Floats, p: Index, sx: Index, sy: Index) -> Corners:
 def differences(v: Floats, p: Index, sx: Index, sy: Index, step: Index) -> Corners:
     """`φ(vertex + step) − φ(vertex − step)` at the corners; `step` is `sx`, `sy` or 1.
 
-    In the lattice's own precision, which is all that a difference of its samples has.
+    In the own precision of the lattice `v` `[(X+2)(Y+2)(Z+2)]`, which is all that a difference of
+    its samples has.
     """
     p, sx, sy, step = uint64(p), uint64(sx), uint64(sy), uint64(step)
     return (
@@ -274,7 +275,7 @@ def stencil(w: Corners, a: float, ex: float, ey: float, ez: float) -> Stencil:
 
 @inlined
 def add_to_stencil(g: Floats, p: Index, sx: Index, sy: Index, s: Stencil) -> None:
-    """Add what `stencil` returns to the vertices of the cell at `p` and around it."""
+    """Add what `stencil` returns to `g` `[(X+2)(Y+2)(Z+2)]`, at the cell at `p` and around it."""
     p, sx, sy = uint64(p), uint64(sx), uint64(sy)
     of = g.dtype.type
     g[p] += of(s[0])

@@ -32,7 +32,7 @@ class View(NamedTuple):
 
 @inlined
 def view_of(n: Doubles) -> View:
-    """The `View` of its `numbers`."""
+    """The `View` of its `numbers` `[18]`."""
     A = (n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8])
     return View(A, (n[9], n[10], n[11]), (n[12], n[13], n[14]), n[15], int(n[16]), int(n[17]))
 

@@ -122,7 +122,7 @@ def fit_code(
 
 
 def total(terms: Sequence[Term], code: Tensor) -> Quadratic:
-    """The sum of the terms at a code."""
+    """The sum of the terms at a code `[C]`."""
     first, *rest = (term(code) for term in terms)
     for other in rest:
         first = first + other
@@ -226,7 +226,10 @@ def norm_term(weight: float = 1e-4) -> Term:
 
 
 def gaussian_term(mean: Tensor, covariance: Tensor, weight: float = 1e-4) -> Term:
-    """How unlike the known codes: `weight · (z − μ)ᵀ Σ⁻¹ (z − μ) / C`, see `field.statistics`."""
+    """How unlike the known codes: `weight · (z − μ)ᵀ Σ⁻¹ (z − μ) / C`, see `field.statistics`.
+
+    Of their mean μ `[C]` and covariance Σ `[C, C]`.
+    """
     precision = torch.linalg.inv(covariance.double()) / len(mean)
 
     def term(code: Tensor) -> Quadratic:

@@ -129,7 +129,7 @@ def mise(
 
 
 def cells_per_axis(coarse: int | Sequence[int], box: Tensor) -> tuple[int, int, int]:
-    """Cells along x, y, z: one number means the longest side, the others follow."""
+    """Cells along each axis of a box `[2, 3]`: one number means those along the longest side."""
     if isinstance(coarse, int):
         size = (box[1] - box[0]).double()
         X, Y, Z = (int(n) for n in (size / size.max() * coarse).round().clamp(min=1))

@@ -27,6 +27,14 @@ def coverage(lattice: Lattice, rays: Rays, t0: Tensor) -> Tensor:
     the values is that of φ at a fixed distance. In the camera it is `∇φ·dx` with a ∇φ for which
     `∇φ·d = φ/t`: true inside a cell, and on a face the choice among the two sides' gradients that
     makes the point's motion along the face come out right.
+
+    Args:
+        lattice: one lattice or a batch.
+        rays: `[E]`.
+        t0: `[E]` world units.
+
+    Returns:
+        `[E]`.
     """
     if rays.differentiable:
         cell = Cell.at(lattice, rays, t0)  # φ and ∇φ of the same cell

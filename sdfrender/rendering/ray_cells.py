@@ -57,7 +57,7 @@ class Cell:
 
     @classmethod
     def at(cls, lattice: Lattice, rays: Rays, t: Tensor) -> Cell:
-        """The cell at distance `t` along each ray."""
+        """The cell at distance `t` `[E]`, world units, along each ray."""
         index = lattice.to_index(rays.o + t[:, None] * rays.d)
         field = lattice.values.reshape(-1, *lattice.resolution, 1)
         fixed = index.detach()

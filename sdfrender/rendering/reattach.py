@@ -46,7 +46,7 @@ def reattach(lattice: Lattice, rays: Rays, events: Events, method: str) -> Tenso
 
 
 def attach_hit(lattice: Lattice, rays: Rays, t0: Tensor, method: str) -> Tensor:
-    """Distance of a crossing, differentiable in values and camera.
+    """Distance of a crossing, `[E]` world units, differentiable in values and camera.
 
     `"implicit"`: `dt = −dφ / (∇φ·d)` (implicit function theorem), the slope kept at or below
     `−MIN_SLOPE·|∇φ|`. `"one_step"`: `t = t0 + φ` (SDFDiff §4: `p = s + f(s) v`), equal to it only
@@ -65,7 +65,7 @@ def attach_hit(lattice: Lattice, rays: Rays, t0: Tensor, method: str) -> Tensor:
 
 
 def attach_graze(lattice: Lattice, rays: Rays, t0: Tensor) -> Tensor:
-    """Distance of a closest approach inside a cell, differentiable in values and camera.
+    """Distance of a closest approach inside a cell, `[E]`; differentiable in values and camera.
 
     There `h = t (∇φ·d) − φ = 0` and `∂h/∂t = t φ''`, so `dt = −dh / (t φ'')`, with `φ''` kept
     above `MIN_CURVATURE / spacing`.
@@ -78,5 +78,5 @@ def attach_graze(lattice: Lattice, rays: Rays, t0: Tensor) -> Tensor:
 
 
 def attach_face(lattice: Lattice, rays: Rays, t0: Tensor) -> Tensor:
-    """Distance of a point that stays on a face between cells; differentiable in the camera."""
+    """Distance `[E]` of a point that stays on a face of a cell; differentiable in the camera."""
     return t0 - past_face(lattice, rays, t0)

@@ -159,7 +159,11 @@ def check_arguments(
     engine: str,
     coverage: bool,
 ) -> None:
-    """Raise ValueError for what `render` cannot do with these arguments, and say why."""
+    """Check what `render` is given; an `albedo` is a number, `[C]` or `[X, Y, Z, C]`.
+
+    Raises:
+        ValueError: what it cannot do with these arguments, and why.
+    """
     if lattice.values.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"lattice: need float32 or float64 values, got {lattice.values.dtype}")
     for name, value, known in (

@@ -81,6 +81,6 @@ def shade(
 
 
 def safe_normalize(x: Tensor) -> Tensor:
-    """Unit vectors along the last axis; a zero vector stays zero, with zero gradient."""
+    """Unit vectors of `x` `[..., 3]`; a zero vector stays zero, with zero gradient."""
     square = (x * x).sum(-1, keepdim=True)
     return torch.where(square > 0, x * square.clamp(min=torch.finfo(x.dtype).tiny).rsqrt(), 0.0)

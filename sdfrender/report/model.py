@@ -83,7 +83,10 @@ def load_colored(file: Path) -> trimesh.Trimesh:
 
 
 def stills(lattice: Lattice, frame: Tensor) -> list[tuple[str, str]]:
-    """The shape from all sides in clay: `data:` addresses and what they show."""
+    """The shape from all sides in clay: `data:` addresses and what they show.
+
+    `frame` `[3, 3]` says what is up and where the front is, see `turntable.around`.
+    """
     azimuths = torch.arange(STILLS) * (2 * math.pi / STILLS)
     cameras = around(lattice, frame, azimuths, STILL_SIZE)
     return [

@@ -37,7 +37,14 @@ def display_frame(cameras: Cameras) -> Tensor:
 
 
 def around(lattice: Lattice, frame: Tensor, azimuths: Tensor, size: int) -> Cameras:
-    """Cameras that see all of the lattice's box, at `azimuths` (radians, 0 is the front)."""
+    """Cameras that see all of the lattice's box, from a little above.
+
+    Args:
+        lattice: what they look at.
+        frame: `[3, 3]` rows: to the right, up and to the front, unit vectors of the world.
+        azimuths: `[N]` radians about up; 0 is the front.
+        size: of the square images, pixels.
+    """
     low, high = lattice.bounds.double()
     middle, radius = (low + high) / 2, float((high - low).norm()) / 2
     a = azimuths.double()

@@ -75,7 +75,7 @@ class Cameras(EqualByValue):
         return Cameras(self.c2w[ids], self.Ks[ids], self.width, self.height)
 
     def to(self, like: Tensor) -> Cameras:
-        """Dtype and device of `like`."""
+        """Dtype and device of `like` `[...]`."""
         return Cameras(self.c2w.to(like), self.Ks.to(like), self.width, self.height)
 
     @property
@@ -191,7 +191,17 @@ class Cameras(EqualByValue):
         height: int | None = None,
         fov: float = math.radians(40.0),
     ) -> Cameras:
-        """A ring of `views` cameras about the y axis; angles in radians."""
+        """A ring of cameras about the y axis, all of which look at one point.
+
+        Args:
+            views: how many, evenly spaced; the first is on the side of +z.
+            distance: from the point, world units.
+            elevation: above the point's horizon, radians.
+            target: `[3]` the point, world units.
+            width: pixels.
+            height: pixels; as `width` by default.
+            fov: vertical field of view, radians.
+        """
         a = torch.arange(views, dtype=torch.float64) * (2 * math.pi / views)
         c, s = math.cos(elevation), math.sin(elevation)
         eyes = distance * torch.stack((c * a.sin(), torch.full_like(a, s), c * a.cos()), -1)
@@ -209,7 +219,7 @@ class Cameras(EqualByValue):
     ) -> Cameras:
         """The 26 views of SDFDiff §5: from the faces, edges and corners of a cube to its centre.
 
-        All cameras are at `distance` from `target`.
+        All cameras are at `distance` from `target` `[3]`, world units. The rest is as in `orbit`.
         """
         grid = torch.cartesian_prod(*[torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)] * 3)
         directions = grid[grid.norm(dim=-1) > 0]

@@ -88,12 +88,12 @@ def thumbnail(scene: Scene, view: int, size: int) -> Targets:
 
 
 def displayed(scene: Scene, image: Tensor) -> Tensor:
-    """Values of a scene's images as a screen takes them."""
+    """Values of a scene's images, `[..., C]`, as a screen takes them."""
     return image if scene.color_space == "as stored" else for_display(image)
 
 
 def picture_of(scene: Scene, image: Tensor, silhouette: Tensor) -> str:
-    """A premultiplied image over transparency, as a `data:` address."""
+    """A premultiplied image `[H, W, C]` with coverage `[H, W]`, as a `data:` address."""
     alpha = silhouette[..., None].clamp(0, 1)
     color = displayed(scene, (image / alpha.clamp(min=1e-3)).clamp(0, 1))
     return data_address(torch.cat((color.expand(-1, -1, 3), alpha), -1))

@@ -102,7 +102,7 @@ def background_silhouette(
 
 
 def disk_radius(mask: Mask) -> float:
-    """Radius of the largest disk in a mask, as a fraction of its longest side."""
+    """Radius of the largest disk in a mask `[H, W]`, as a fraction of its longest side."""
     if not mask.any():
         return 0.0
     framed = np.pad(mask, 1)

@@ -51,7 +51,14 @@ class Carving:
     def of(
         cls, cameras: Cameras, silhouettes: Tensor, weights: Tensor, bounds: Tensor | None
     ) -> Carving | None:
-        """By N views, or None where their lines of sight do not meet."""
+        """By N views, or None where their lines of sight do not meet.
+
+        Args:
+            cameras: N views.
+            silhouettes: `[N, H, W]` coverage in [0, 1].
+            weights: `[N, H, W]` 1 where the silhouette is known, 0 where it is not.
+            bounds: `[2, 3]` box of the object, world units, or None to find it.
+        """
         scale = min(1.0, PIXELS / max(cameras.width, cameras.height))
         width, height = (max(1, round(n * scale)) for n in (cameras.width, cameras.height))
         small, known = (

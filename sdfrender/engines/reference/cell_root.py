@@ -41,7 +41,7 @@ def coefficients(corners: Tensor, start: Tensor, step: Tensor) -> Cubic:
 
 
 def evaluate(c: Cubic, s: Tensor) -> Tensor:
-    """`f(s)`."""
+    """`f(s)` of cubics of `[S]` coefficients, at `s` `[S]`."""
     c0, c1, c2, c3 = c
     return ((c3 * s + c2) * s + c1) * s + c0
 

@@ -41,15 +41,26 @@ class Events:
 
 def scan_dips(
     segments: Segments,
-    root: Tensor,  # [S] distance of the first root in each segment, inf where none
-    t_min: Tensor,  # [S] distance of the closest approach in each segment
-    q_min: Tensor,  # [S] and its distance in pixels
-    q_out: Tensor,  # [S] distance in pixels where the segment ends
-    at_face: Tensor,  # [S] the closest approach is at an end of the segment
+    root: Tensor,
+    t_min: Tensor,
+    q_min: Tensor,
+    q_out: Tensor,
+    at_face: Tensor,
     num_rays: int,
     max_events: int,
 ) -> Events:
-    """Walk the segments of all rays in order and close dips into events."""
+    """Walk the segments of all rays in order and close dips into events.
+
+    Args:
+        segments: S of them.
+        root: `[S]` distance of the first root in each segment, infinite where there is none.
+        t_min: `[S]` distance of the closest approach in each segment.
+        q_min: `[S]` φ there, in pixels.
+        q_out: `[S]` φ where the segment ends, in pixels.
+        at_face: `[S]` whether the closest approach is at an end of the segment.
+        num_rays: R.
+        max_events: per ray.
+    """
     m = q_min.new_full((num_rays,), torch.inf)
     hit = m.clone()
     best = torch.zeros(num_rays, dtype=torch.long, device=m.device)  # segment of the minimum
@@ -92,7 +103,10 @@ def scan_dips(
 
 
 def first_hits(segments: Segments, root: Tensor, num_rays: int) -> Events:
-    """One opaque event at the first root of each ray that has one."""
+    """One opaque event at the first root of each ray that has one.
+
+    Of S segments with roots at distances `root` `[S]`, infinite where there is none.
+    """
     t = root.new_full((num_rays,), torch.inf).scatter_reduce(0, segments.rays, root, "amin")
     return opaque_events(t)
 
@@ -105,7 +119,10 @@ def opaque_events(t: Tensor) -> Events:
 
 
 def concatenate(parts: list[Events], like: Tensor) -> Events:
-    """All events of several sets, sorted by slot so that events of one slot are contiguous."""
+    """All events of several sets, sorted by slot so that events of one slot are contiguous.
+
+    Of no sets, none: with the dtype and device of `like` `[...]`.
+    """
     if not parts:
         return opaque_events(like.new_full((1,), torch.inf))
     fields = [torch.cat(f) for f in zip(*[vars(p).values() for p in parts], strict=True)]

@@ -75,15 +75,25 @@ def skip_distances(matters: Tensor) -> Tensor:
 
 
 def visit(
-    matters: Tensor,  # [B, X-1, Y-1, Z-1] bool, per cell
-    opaque: Tensor,  # [B, X-1, Y-1, Z-1] bool, subset of `matters`: a ray ends in these
-    o: Tensor,  # [3, R] origins, fractional vertex indices
-    d: Tensor,  # [3, R] directions, vertex indices per unit of t
-    t: Tensor,  # [R] where each ray enters the box
-    t_end: Tensor,  # [R] where it leaves
-    lattice_ids: Tensor,  # [R]
+    matters: Tensor,
+    opaque: Tensor,
+    o: Tensor,
+    d: Tensor,
+    t: Tensor,
+    t_end: Tensor,
+    lattice_ids: Tensor,
 ) -> Segments:
-    """List the segments of rays in the cells that matter, up to the first opaque cell."""
+    """List the segments of rays in the cells that matter, up to the first opaque cell.
+
+    Args:
+        matters: `[B, X−1, Y−1, Z−1]` bool, per cell.
+        opaque: `[B, X−1, Y−1, Z−1]` bool, some of `matters`: a ray ends in these.
+        o: `[3, R]` origins, fractional vertex indices.
+        d: `[3, R]` directions, vertex indices per unit of t.
+        t: `[R]` where each ray enters the box.
+        t_end: `[R]` where it leaves.
+        lattice_ids: `[R]` which lattice each ray meets.
+    """
     _, CX, CY, CZ = matters.shape
     X, Y, Z = CX + 1, CY + 1, CZ + 1
     skip = skip_distances(matters)

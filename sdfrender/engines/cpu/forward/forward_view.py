@@ -212,7 +212,11 @@ def walk(
     v: Floats, block_low: Floats, grid: Grid, view: View, pixel: int, depth: float, back: float,
     coverage: bool, most: int, events: Events, count: int,
 ) -> int:  # fmt: skip
-    """Append the events of a pixel from some depth on; returns how many there are now."""
+    """Append the events of a pixel from some depth on; returns how many there are now.
+
+    Arguments as in `render_rows`; `depth` is along the optical axis, `back` a way along the ray,
+    both world units.
+    """
     d, cosine = pixel_ray(view, pixel)
     U, D = in_cells(grid, view.o, d)
     start = 0.0

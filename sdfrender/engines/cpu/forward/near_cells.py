@@ -135,7 +135,18 @@ def describe_cells(
     v: Floats, grid_numbers: Doubles, begin: int, end: int,
     found: Ints, counts: Ints, starts: Ints, records: Singles,
 ) -> None:  # fmt: skip
-    """Fill the records of the cells that `list_cells` found in some layers."""
+    """Fill the records of the cells that `list_cells` found in some layers.
+
+    Args:
+        v: `[(X+2)(Y+2)(Z+2)]` the padded lattice.
+        grid_numbers: its size and place, see `grid_of`.
+        begin: first layer along x.
+        end: one past the last.
+        found: `[X−1, (Y−1)(Z−1)]` as `list_cells` leaves it.
+        counts: `[X−1, 3]` likewise.
+        starts: `[2, X−1]` where the records of each layer begin: surface cells, near ones.
+        records: `[C, COLUMNS]` filled.
+    """
     grid = grid_of(grid_numbers)
     for i in range(begin, end):
         for kind in range(2):

@@ -32,7 +32,7 @@ def scratch() -> Singles:
 
 @inlined_lanes
 def tile_rays(view: Singles, X: Float, Y: Float) -> Rays:
-    """Ray of a tile's first pixel, and the steps to the next ones."""
+    """Ray of a tile's first pixel `(X, Y)` in a view `[VIEW]`, and the steps to the next ones."""
     return (
         view[0] + X * view[3] + Y * view[6],
         view[1] + X * view[4] + Y * view[7],
@@ -107,7 +107,7 @@ def falling_tile(
     """Lower the depths of 16 pixels to where they meet a cell in which φ falls along every ray.
 
     φ at both ends tells whether there is a root, and the chord between them about where; which of
-    two cells is nearer does not depend on it.
+    two cells is nearer does not depend on it. Arguments as in `hit_tile`.
     """
     k0, k1, k2, k3, k4, k5, k6, k7 = _cubic(r, i)
     e0, e1, e2 = e
@@ -129,7 +129,18 @@ def falling_tile(
 def hit_tile(
     tiles: Singles, tile: int, r: Singles, i: int, rays: Rays, box: Box, e: Corner, w: Singles
 ) -> None:
-    """Lower the depths of 16 pixels to their first roots in one cell."""
+    """Lower the depths of 16 pixels to their first roots in one cell.
+
+    Args:
+        tiles: `[tiles, 16]` depths.
+        tile: which of them.
+        r: `[C, COLUMNS]` records of cells, see `near_cells`.
+        i: which of them.
+        rays: of the tile.
+        box: the part of the cell to look into, less the eye, in vertex indices.
+        e: the cell's first corner, less the eye, in vertex indices.
+        w: `scratch()`.
+    """
     zero, one, two, three, half = f32(0), f32(1), f32(2), f32(3), f32(0.5)
     if _cubics(w, tiles, tile, r, i, rays, box, e) == zero:
         return
@@ -182,7 +193,11 @@ def mark_tile(
     tiles: Singles, marks: Singles, tile: int, r: Singles, i: int, rays: Rays, box: Box, e: Corner,
     half: Float, w: Singles,
 ) -> None:  # fmt: skip
-    """Mark those of 16 pixels along whose ray φ/z may rise from below half a pixel in one cell."""
+    """Mark those of 16 pixels along whose ray φ/z may rise from below half a pixel in one cell.
+
+    Arguments as in `hit_tile`, and `marks` `[tiles, 16]`: depths at which to begin; `half` is half
+    a pixel's size per unit of z.
+    """
     zero, two, three, third = f32(0), f32(2), f32(3), f32(1 / 3)
     if _cubics(w, tiles, tile, r, i, rays, box, e) == zero:
         return
