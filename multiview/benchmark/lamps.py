@@ -8,11 +8,11 @@ from multiview.photo.unknown_light import FixedTo
 from sdfrender import Cameras, Lighting
 from sdfrender.view.lighting import Directional
 
-AMBIENT = 0.45
+AMBIENT = 0.45  # of full scale: so much falls on every point
 TO_LAMPS = ((0.3, 0.8, 0.5), (-0.7, 0.2, -0.4))  # world frame
 FROM_THE_CAMERA = ((0.5, -0.7, -0.6), (-0.8, 0.1, -0.5))  # x right, y down, z forward
-INTENSITIES = (0.45, 0.3)
-FIRST_SEED = 100
+INTENSITIES = (0.45, 0.3)  # of the two lamps: with what is even 1.2, where both face a point
+FIRST_SEED = 100  # of the first view's lamps, any
 
 
 def lamps(fixed_to: FixedTo, cameras: Cameras) -> list[Lighting]:

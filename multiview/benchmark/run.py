@@ -25,7 +25,7 @@ from sdfrender import InputError, extract_mesh, load_mesh, metrics
 from sdfrender.files.atomic import one_line, read_bytes, write_bytes, write_json
 from sdfrender.hull.visual_hull import visual_hull
 
-HULL_RESOLUTION = 64
+HULL_RESOLUTION = 64  # samples along the longest side of the hull that fits are compared with
 Fitter = Callable[[FitConfig, bool], dict[str, Any]]
 
 

@@ -33,15 +33,15 @@ from sdfrender.rendering.raytrace import raytrace
 from sdfrender.system import processors
 from sdfrender.view.lighting import Directional, Headlight
 
-LONGEST_SIDE = 1.5
-BOUNDS = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
-DISTANCE = 3.2
+LONGEST_SIDE = 1.5  # of the mesh, world units; the box keeps a margin of a sixth around it
+BOUNDS = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))  # world units
+DISTANCE = 3.2  # of the cameras from the middle, world units
 FOV = math.radians(40)
-SUPERSAMPLING = 3
+SUPERSAMPLING = 3  # rays per pixel and axis
 LIGHTING = Lighting(
     headlight=Headlight(0.7), directional=(Directional((0.3, 0.8, 0.5), intensity=0.3),)
 )
-HELD_OUT = (
+HELD_OUT = (  # directions of the cameras that are not fitted to, none of which the others share
     (1.0, 2.0, 3.0),
     (-3.0, 1.0, 2.0),
     (2.0, -3.0, 1.0),

@@ -28,8 +28,8 @@ Floats = NDArray[np.float32]
 WIDTH = 3.2  # half width of the band of vertices that get a colour, cells
 DARK = 0.02  # where less light falls on a point, its colour says nothing
 PULL = 0.02  # η: towards a₀, what vertices have that nobody sees
-ITERATIONS = 30
-TOLERANCE = 1e-3
+ITERATIONS = 30  # of conjugate gradients, at most
+TOLERANCE = 1e-3  # residual, relative to the right side, at which they end
 
 
 def solve_albedo(

@@ -26,7 +26,7 @@ from sdfrender.hull.visual_hull import visual_hull
 from sdfrender.latent.field import LONGEST_SIDE, LatentField
 
 CODES = 24  # known shapes that are tried, at most
-HEADINGS = 4
+HEADINGS = 4  # about up, evenly spaced, that each of them is tried in
 CANONICAL = 40  # samples of a known shape's lattice, to try it
 WEIGHTS = Weights(silhouette=1.0, carve=0.05)
 PRIOR = 0.3  # β: squares of a cell that a standard deviation counts

@@ -27,7 +27,7 @@ SIZE = 384  # pixels of the picture
 FOOT = 96  # and of the words and the curve below it; in all a multiple of 16, as codecs want
 RATE = 15  # frames a second
 FORMING = 6.0  # seconds
-RESULT = 3.0
+RESULT = 3.0  # and of the result, seconds
 PAPER, INK, FAINT, MARK = (22, 24, 27), (232, 232, 232), (110, 110, 110), (230, 159, 0)
 QUALITY = 7  # of imageio-ffmpeg, 0 to 10
 

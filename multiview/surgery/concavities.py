@@ -26,7 +26,7 @@ from sdfrender.geometry.trilinear import vertex_gradients
 Floats = NDArray[np.float32] | NDArray[np.float64]
 
 DEPTHS = np.arange(1, 9) * 0.25  # cells; deeper concavities take several calls
-PIXELS_PER_CELL = 3.0
+PIXELS_PER_CELL = 3.0  # of the photographs that are looked into
 MOST_VIEWS = 32  # from all sides; what they agree on more would not change
 UNEXPLAINED = 0.04  # residual of the colours above which a place is looked at
 BETTER = 0.6  # of the disagreement on the surface: so little must be left further in

@@ -33,7 +33,7 @@ Doubles = NDArray[np.float64]
 # Of an icosahedron's faces: 162 normals, one of which is within 10° of any; or 642, within 5°.
 SPLITS, SPLITS_FREE = 2, 3
 RINGS = np.radians((8.0, 4.0, 2.0, 1.0))  # around the best of them, and the best of those, …
-ON_A_RING = 6
+ON_A_RING = 6  # normals
 FEWEST = 4  # views that can tell anything
 BELIEVED = 0.7  # of the views; the worst others look at something in front
 SLOPE = 0.15  # cosine; views that see the surface flatter than this say nothing

@@ -15,7 +15,7 @@ from sdfrender.geometry.primitives import smooth_union
 from sdfrender.meshes.extraction import extract_mesh
 from sdfrender.view.cameras import Cameras
 
-BOX = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
+BOX = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))  # world units
 FILL = 0.85  # longest side of the shape, as a fraction of the box's
 DISTANCE = 3.2  # of the cameras from the middle
 FOV = math.radians(32)  # about half of the rays meet a shape that is not thin

@@ -30,7 +30,7 @@ from sdfrender.rendering.render import render
 from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import Directional, Headlight, Lighting
 
-CUBE_VIEWS = 26
+CUBE_VIEWS = 26  # of `Cameras.cube`
 LIGHTS = {
     "studio": Lighting(
         headlight=Headlight(0.7), directional=(Directional((0.3, 0.8, 0.5), intensity=0.3),)

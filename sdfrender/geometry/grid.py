@@ -10,7 +10,7 @@ from torch import Tensor
 from sdfrender.far import is_far
 
 Resolution = int | Sequence[int]
-UNIT_BOX = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
+UNIT_BOX = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))  # world units
 
 
 def grid_points(resolution: tuple[int, int, int], bounds: Tensor) -> Tensor:

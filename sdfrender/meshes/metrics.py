@@ -20,7 +20,7 @@ from sdfrender.errors import InputError
 from sdfrender.geometry.mesh_distance import winding_numbers
 from sdfrender.geometry.mesh_files import Doubles, mesh_arrays
 
-SAMPLES = 100_000
+SAMPLES = 100_000  # points on each surface
 
 
 # ---------------------------------------------------------------------- surfaces

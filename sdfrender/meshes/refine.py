@@ -23,7 +23,7 @@ from sdfrender.meshes.mise import Field
 
 Gradient: TypeAlias = Callable[[Tensor], Tensor]  # points [P, 3] to gradients of a field [P, 3]
 
-TINY = 1e-12
+TINY = 1e-12  # least length of a vector that is divided by its length
 AGGRESSION = 5  # of the edge collapse: below, it gives up before it is done; above, it is cruder
 CHUNK = 1 << 14  # faces whose terms are held in memory together
 

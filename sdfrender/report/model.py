@@ -21,8 +21,8 @@ from sdfrender.meshes.refine import simplify_mesh
 from sdfrender.report.pictures import data_address
 from sdfrender.report.turntable import around, in_clay
 
-MOST_FACES = 40_000
-STILLS = 6
+MOST_FACES = 40_000  # of the mesh to turn; one of more is simplified
+STILLS = 6  # pictures, from all sides
 STILL_SIZE = 240  # pixels
 STEPS = 65535  # of a quantised coordinate
 

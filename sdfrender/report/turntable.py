@@ -13,7 +13,7 @@ from sdfrender.report.pictures import for_display
 FOV = math.radians(32)
 DISTANCE = 3.2  # of the eye from the middle, in half diagonals of the box
 ELEVATION = math.radians(20)
-CLAY = (0.96, 0.93, 0.88)
+CLAY = (0.96, 0.93, 0.88)  # red, green, blue, of full scale
 LEAST_AGREEMENT = 0.2  # length of the mean of the cameras' upward directions
 
 

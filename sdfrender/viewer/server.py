@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"  # nobody else's machine sees it
 FOV = math.radians(40)
-CLAY = (165, 160, 151)
+CLAY = (165, 160, 151)  # red, green, blue, of 255
 GROUND = (90, 90, 105)  # the colour of the light from below
 FITTED, HELD_OUT = (0, 114, 178), (230, 159, 0)  # Okabe and Ito's blue and orange
 LEVELS = 0.25  # of the shortest side of the box: how far the level can go

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-DIFFERENCE_GAIN = 4.0
+DIFFERENCE_GAIN = 4.0  # that differences are shown with
 
 # Okabe and Ito's colours, which people with any colour vision tell apart.
 EQUAL = (0.55, 0.55, 0.55)

@@ -14,7 +14,7 @@ from sdfrender.engines.reference.traversal import box_interval
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.sampling import sample_where, to_where
 
-MAX_STEPS = 256
+MAX_STEPS = 256  # of a ray; one that has not hit by then misses
 HIT_DISTANCE = 1e-3  # in units of the smallest spacing
 STEPS_AT_ONCE = 4  # between one removal of the rays that have ended and the next
 RAYS_AT_ONCE = 1 << 19  # bounds the memory of a call, not its result

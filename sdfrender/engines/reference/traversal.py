@@ -112,12 +112,7 @@ def visit(
         i, j, k = cell
         label = skip.take((((ids * CX + i) * CY + j) * CZ + k).long())
         reach = (label - 1).clamp(min=0).to(o)  # empty cells on every side of this one
-        face = torch.where(ahead, cell + (reach + 1), cell - reach)
-        tx, ty, tz = (face - o) * inverse
-        leave = torch.minimum(torch.minimum(tx, ty), tz)
-        axis_x = leave == tx
-        axis_y = ~axis_x & (leave == ty)
-        axis_z = ~axis_x & ~axis_y
+        face, leave, through = _way_out(o, inverse, ahead, cell, reach)
         leave = torch.maximum(leave, t)
 
         at = (alive & (label <= 0)).nonzero()[:, 0]
@@ -132,7 +127,7 @@ def visit(
         following = torch.addcmul(o, leave, d).floor()
         following = following.maximum(cell - reach).minimum(cell + reach)
         across = torch.where(ahead, face, face - 1)  # beyond the face it leaves through
-        cell = torch.where(torch.stack((axis_x, axis_y, axis_z)), across, following)
+        cell = torch.where(through, across, following)
         alive &= (label >= 0) & (leave < t_end)
         alive &= ((cell >= 0) & (cell < size)).all(0)
         t = leave
@@ -149,6 +144,23 @@ def visit(
     parts = list(zip(*found, strict=True))
     rays, cells, starts, t_in, t_out = (torch.cat(part, -1) for part in parts)
     return Segments(rays, cells, starts, t_in, t_out, [len(part) for part in parts[0]])
+
+
+def _way_out(
+    o: Tensor, inverse: Tensor, ahead: Tensor, cell: Tensor, reach: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """How rays leave the cube of cells within `reach` `[R]` of theirs.
+
+    Returns:
+        `[3, R]` the faces ahead, `[R]` the distance to the nearest, `[3, R]` which of them that is.
+    """
+    face = torch.where(ahead, cell + (reach + 1), cell - reach)
+    tx, ty, tz = (face - o) * inverse
+    leave = torch.minimum(torch.minimum(tx, ty), tz)
+    axis_x = leave == tx
+    axis_y = ~axis_x & (leave == ty)
+    axis_z = ~axis_x & ~axis_y
+    return face, leave, torch.stack((axis_x, axis_y, axis_z))
 
 
 def pick(x: Tensor, ids: Tensor) -> Tensor:
