@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.trilinear import vertex_gradients
-from sdfrender.kernels.vertex_sums import sweep
+from sdfrender.geometry.vertex_sums import sweep
 
 
 def narrow_band(lattice: Lattice, width: float) -> Tensor:
