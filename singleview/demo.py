@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from singleview.config import PredictConfig
 from singleview.predict.predict import Prediction, demo_weights, predict
+from singleview.settings.prediction import PredictConfig
 
 
 def demo(out: Path = Path("runs/singleview-demo")) -> Prediction:

@@ -31,7 +31,7 @@ from sdfrender.files.run_files import (
 )
 from sdfrender.files.scalars import Scalars
 from sdfrender.files.tensors import expect, need_file
-from singleview.config import TrainConfig
+from singleview.settings.training import TrainConfig
 
 # Settings that may differ when a run is resumed.
 NOT_COMPARED = ("out", "resume", "threads", "device", "minutes", "steps", "patience", "logs")

@@ -13,8 +13,8 @@ from tqdm import tqdm
 from sdfrender.files.atomic import write_json
 from sdfrender.files.scalars import need_tensorboard
 from sdfrender.kernels.torch_threads import torch_threads
-from singleview.config import TrainConfig
 from singleview.run_folder import RunFolder
+from singleview.settings.training import TrainConfig
 from singleview.training.checkpoint import read_checkpoint, restore, save_checkpoint, save_model
 from singleview.training.distributed import Job, join
 from singleview.training.learners import open_learner

@@ -8,8 +8,8 @@ from typing import Any
 import trimesh
 
 from sdfrender.geometry.mesh_files import save_mesh
-from singleview.config import OccupancyConfig, TrainConfig
-from singleview.from_meshes.sample_points import SamplePointsConfig, sample_points
+from singleview.config import OccupancyConfig, SamplePointsConfig, TrainConfig
+from singleview.from_meshes.sample_points import sample_points
 from singleview.train import train
 
 COUNT = 3  # objects of each category: one is for validation, by the split of the protocol

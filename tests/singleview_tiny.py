@@ -12,9 +12,9 @@ from sdfrender.geometry.mesh_files import save_mesh
 from sdfrender.geometry.primitives import SDF, box, capsule
 from singleview.augment.augment import made_up_dataset, make_up_group, view_groups
 from singleview.data.dataset import Dataset, to_bytes
-from singleview.data.objects import Split
 from singleview.from_meshes.render_dataset import LIGHT
 from singleview.from_meshes.rigs import rig_cameras
+from singleview.settings.choices import Split
 
 SIZE, VIEWS, RESOLUTION = 16, 4, 16
 

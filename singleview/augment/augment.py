@@ -22,7 +22,7 @@ from singleview.augment.warps import (
     warp_lattice,
 )
 from singleview.data.dataset import Dataset
-from singleview.data.objects import Split
+from singleview.settings.choices import Split
 
 VIEWS = 4  # of each made-up object
 MADE = ("images", "silhouettes", "values", "sides")  # what there is of it

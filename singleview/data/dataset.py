@@ -19,7 +19,8 @@ from sdfrender.errors import InputError
 from sdfrender.geometry.grid import UNIT_BOX
 from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import Lighting
-from singleview.data.objects import Objects, Split, category_of
+from singleview.data.objects import Objects, category_of
+from singleview.settings.choices import Split
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,8 +23,9 @@ from torch import Tensor
 from sdfrender.errors import InputError
 from sdfrender.files.tables import read_table
 from sdfrender.files.tensors import expect
-from singleview.data.objects import Objects, Split
+from singleview.data.objects import Objects
 from singleview.data.shards import load_shards, need_format
+from singleview.settings.choices import Split
 
 MANIFEST = "distances.json"
 FORMAT = "singleview.distances"

@@ -15,10 +15,10 @@ from sdfrender.errors import InputError
 from sdfrender.files.extensions import MESHES
 from sdfrender.files.tables import read_table
 from sdfrender.geometry.mesh_files import Doubles, load_mesh
-from singleview.data.objects import LONGEST_SIDE, SPLITS, Split, category_of
+from singleview.data.objects import LONGEST_SIDE, category_of
+from singleview.settings.choices import SPLITS, Split
 
 ALIGNMENT = "alignment.json"
-SPLIT_RULES = ("protocol", "random", "all")  # or a JSON file
 # Of every 20 objects of a category, sorted by name: these are held out.
 PERIOD = 20
 TEST_POSITIONS = (3, 8, 13, 18)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from sdfrender.errors import InputError
-from singleview.data.objects import LONGEST_SIDE, Objects, Split
+from singleview.data.objects import LONGEST_SIDE, Objects
+from singleview.settings.choices import Split
 
 PADDING = 0.1  # of the longest side, both ends together
 HALF_BOX = 0.5 * LONGEST_SIDE * (1 + PADDING)

@@ -13,7 +13,7 @@ from sdfrender.errors import InputError
 from sdfrender.files.atomic import write_json
 from sdfrender.files.tables import read_table
 from sdfrender.files.tensors import load_tensors, need_file
-from singleview.data.objects import Split
+from singleview.settings.choices import Split
 
 
 def begin_shards(

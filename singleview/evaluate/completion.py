@@ -15,14 +15,12 @@ of completions to the true mesh is set beside that of the points seen, to those 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 import trimesh
-import tyro
 from rich.table import Table
 from scipy.spatial import KDTree
 from torch import Tensor
@@ -40,14 +38,15 @@ from sdfrender.rendering.raytrace import raytrace
 from sdfrender.report.plot import COLORS, figure
 from singleview.data.hull import visual_hull
 from singleview.data.meshes import canonical_mesh, find_meshes, protocol_split
-from singleview.data.objects import Split
 from singleview.data.samples import BOX
 from singleview.evaluate.deepsdf import NEAREST_SAMPLES, Numbers, ball, nearest, surface_numbers
 from singleview.measures.shape_pictures import LIGHT
 from singleview.pictures.contact_sheet import encode_srgb
 from singleview.predict.complete import depth_picture
-from singleview.predict.completion import CompletionSettings, complete
+from singleview.predict.completion import complete
 from singleview.predict.depth_view import DepthView
+from singleview.settings.evaluation import CompletionStudy
+from singleview.settings.prediction import CompletionSettings
 
 COARSE, LEVELS = 48, 1  # cells of the grid that completions are extracted from: 96³
 MEASURES = ("chamfer", "earth_mover", "accuracy", "completion", "cosine")
@@ -56,45 +55,6 @@ DISTANCE, ELEVATION = 3.2, math.radians(25)  # of the camera
 PICTURE = 128  # pixels
 
 Meshes = dict[str, trimesh.Trimesh]
-
-
-@dataclass(frozen=True)
-class CompletionStudy:
-    """Settings of the study; its fields are the options of `singleview evaluate-completion`.
-
-    Args:
-        meshes: folder of the true meshes, or of folders of them by category, with alignment.json.
-        model: weights of a DeepSDF network, or the run folder of its training.
-        out: folder to write.
-        categories: to take. Default: all.
-        split: of the objects that are judged; the network must not know them.
-        azimuth_deg: where the camera stands, from z towards x.
-        image_size: pixels on a side of the depth images.
-        noise: standard deviations, canonical units, in which the longest side is 1.5.
-        draws: of the noise of each standard deviation; their mean is told.
-        settings: of the completion.
-    """
-
-    meshes: Annotated[Path, tyro.conf.Positional]
-    model: Path
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    categories: tuple[str, ...] = ()
-    split: Split = "test"
-    azimuth_deg: float = 45.0
-    image_size: int = 128
-    noise: tuple[float, ...] = (0.0, 0.01, 0.02, 0.03)
-    draws: int = 3
-    settings: Annotated[CompletionSettings, tyro.conf.arg(name="")] = field(
-        default_factory=CompletionSettings
-    )
-
-    def __post_init__(self) -> None:
-        if not 16 <= self.image_size <= 2048:
-            raise InputError(f"--image-size: need 16 to 2048 pixels, got {self.image_size}")
-        if not self.noise or min(self.noise) < 0 or not all(map(math.isfinite, self.noise)):
-            raise InputError(f"--noise: need numbers of at least 0, got {self.noise}")
-        if self.draws < 1:
-            raise InputError(f"--draws: need at least 1, got {self.draws}")
 
 
 def evaluate_completion(config: CompletionStudy, quiet: bool = False) -> dict[str, Any]:

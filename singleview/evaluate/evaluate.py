@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-import tyro
 from torch import Tensor
 from tqdm import tqdm
 
 from sdfrender.errors import InputError
 from sdfrender.geometry.lattice import Lattice
-from sdfrender.options import Flag
 from singleview.data.dataset import Dataset, Item
 from singleview.data.meshes import by_category
-from singleview.data.objects import SPLITS, Split
 from singleview.data.open import open_dataset
 from singleview.data.stretched import stretched_copies
 from singleview.evaluate.baselines import Method, baselines
@@ -34,52 +30,11 @@ from singleview.measures.shapes import (
     true_mesh,
 )
 from singleview.models import AutoDecoder, OccupancyNetwork
+from singleview.settings.evaluation import EvaluateConfig
 from singleview.training.checkpoint import load_model
 
 Numbers: TypeAlias = dict[str, float]
 MEASURES = (*(f"iou_{R}" for R in RESOLUTIONS), "chamfer", "normal_consistency", "silhouette_iou")
-
-
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """What `singleview evaluate` is told; its fields are the options.
-
-    Args:
-        dataset: folder of a dataset.
-        weights: networks: run folders or weight files.
-        split: objects to evaluate on: train, val or test.
-        baselines: the baselines too: category mean shape, nearest neighbour by image, oracle
-            nearest neighbour, visual hull.
-        stretched: with --baselines: so many copies of each training object, stretched by chance
-            along the axes, join the bank of a second nearest neighbour.
-        image_size: pixels on a side to average the images down to. Default: as stored.
-        samples: points on each surface for Chamfer distance and normal consistency.
-        surface_views: input views per object for the measures other than IoU, which take longer;
-            IoU takes all.
-        seed: of the points and of the stretched copies.
-        points: of each object at which the occupancy of occupancy networks is judged.
-        observations: clouds or pictures of each object that occupancy networks are shown.
-        surfaces: extract and measure the meshes of occupancy networks, which takes longer.
-        meshes: folder of the true meshes: DeepSDF is measured on them; for occupancy networks, they
-            give the point-to-surface distance.
-        adam: find the codes of shapes that DeepSDF does not know by the paper's 800 steps of Adam
-            too, on the same points.
-    """
-
-    dataset: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")]
-    weights: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = ()
-    split: Split = "test"
-    baselines: Flag = False
-    stretched: int = 0
-    image_size: int | None = None
-    samples: int = 5000
-    surface_views: int = 4
-    seed: int = 0
-    points: int = 100_000
-    observations: int = 3
-    surfaces: bool = True
-    meshes: Path | None = None
-    adam: Flag = False
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
@@ -94,7 +49,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         InputError: an option out of range, nothing to evaluate, weights or a dataset that cannot be
             read, or a dataset without true shapes.
     """
-    _check(config)
+    if not config.weights and not config.baselines:
+        raise InputError("evaluate: need a RUN to evaluate, or --baselines, got neither")
     if config.weights:
         kind = load_model(config.weights[0])[0]
         if isinstance(kind, OccupancyNetwork):
@@ -197,25 +153,3 @@ def _means(numbers: list[Numbers]) -> Numbers:
     """The mean of each measure over those that have it."""
     found = {key: [x[key] for x in numbers if key in x] for key in MEASURES}
     return {key: float(np.mean(values)) for key, values in found.items() if values}
-
-
-def _check(config: EvaluateConfig) -> None:
-    """Refuse options out of range, in the words of the command line."""
-    if not config.weights and not config.baselines:
-        raise InputError("evaluate: need a RUN to evaluate, or --baselines, got neither")
-    rules = {
-        "split": (config.split in SPLITS, " or ".join(SPLITS)),
-        "stretched": (
-            config.stretched == 0 or (config.stretched > 0 and config.baselines),
-            "0, or more with --baselines",
-        ),
-        "samples": (config.samples >= 1, "at least 1"),
-        "points": (config.points >= 1, "at least 1"),
-        "observations": (config.observations >= 1, "at least 1"),
-        "surface_views": (config.surface_views >= 1, "at least 1"),
-        "seed": (0 <= config.seed < 2**62, "from 0 to 2^62 - 1"),
-    }
-    for name, (holds, rule) in rules.items():
-        if not holds:
-            option = "--" + name.replace("_", "-")
-            raise InputError(f"{option}: need {rule}, got {getattr(config, name)}")

@@ -35,8 +35,9 @@ from singleview.evaluate.baselines import picture_features
 from singleview.measures.occupancy import THRESHOLDS, logits_at
 from singleview.models import OccupancyNetwork
 from singleview.models.observations import Observer, same_objects
-from singleview.models.occupancy import Input, logit
+from singleview.models.occupancy import logit
 from singleview.predict.occupancy import OccupancyPredictor
+from singleview.settings.choices import Input
 from singleview.training.checkpoint import load_model
 from singleview.training.learners.occupancy import code_of
 

@@ -10,12 +10,11 @@ import multiprocessing
 import signal
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-import tyro
 from tqdm import tqdm
 
 from sdfrender.errors import InputError
@@ -35,59 +34,16 @@ from singleview.data.layouts.folder import (
     write_manifest,
     write_object,
 )
-from singleview.data.meshes import (
-    SPLIT_RULES,
-    Source,
-    by_category,
-    canonical_mesh,
-    find_meshes,
-    split_by,
-)
-from singleview.from_meshes.rigs import Rig, rig_cameras
+from singleview.data.meshes import Source, by_category, canonical_mesh, find_meshes, split_by
+from singleview.from_meshes.rigs import rig_cameras
 from singleview.pictures.contact_sheet import write_contact_sheet
+from singleview.settings.datasets import RenderDatasetConfig
 
 # A soft light from the camera and some from the upper right; white surfaces stay at most 1.
 LIGHT = Lighting(
     headlight=Headlight(0.7), directional=(Directional((0.3, 0.8, 0.5), intensity=0.3),)
 )
 ALBEDO = 1.0
-
-
-@dataclass(frozen=True)
-class RenderDatasetConfig:
-    """What `singleview render-dataset` is told; its fields are the options.
-
-    Args:
-        meshes: folder of category folders of meshes (.obj .ply .glb .stl .off), or of meshes.
-        out: folder to write. One that holds a part of the same dataset is completed.
-        categories: category folders to take. Default: all.
-        alignment: JSON with a rotation per mesh that turns it upright. Default: alignment.json in
-            MESHES, if there is one.
-        size: pixels on a side of the images.
-        cameras: elevations: looking from several elevations in turn, also from below. paper: one
-            ring from above, as in SDFDiff.
-        views: of each object, at even azimuths.
-        resolution: samples along each side of the true lattice, which is for evaluation.
-        supersampling: rays per pixel side, odd.
-        split: protocol: of every 20 objects of a category, sorted by name and counted from 0, those
-            at 3, 8, 13, 18 are for testing, 2 and 12 for validation. random: a fifth and a tenth,
-            by lot. Or a JSON file {"train": [names], "val": [names], "test": [names]}.
-        jobs: processes.
-        seed: of the random split.
-    """
-
-    meshes: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MESHES")]
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    categories: tuple[str, ...] = ()
-    alignment: Path | None = None
-    size: int = 64
-    cameras: Rig = "elevations"
-    views: int = 24
-    resolution: int = 64
-    supersampling: int = 5
-    split: str = "protocol"
-    jobs: int = 2
-    seed: int = 0
 
 
 def render_dataset(config: RenderDatasetConfig) -> Manifest:
@@ -100,7 +56,6 @@ def render_dataset(config: RenderDatasetConfig) -> Manifest:
         InputError: an option out of range, meshes, an alignment or a split that cannot be used, an
             object that leaves the picture, or a folder that holds something else.
     """
-    _check(config)
     sources = find_meshes(config.meshes, config.alignment, config.categories)
     cameras = rig_cameras(config.cameras, config.views, config.size)
     splits = split_by(config.split, [source.name for source in sources], config.seed)
@@ -189,22 +144,3 @@ def _settings(config: RenderDatasetConfig) -> dict[str, Any]:
         del settings[name]
     settings["categories"] = list(config.categories)
     return settings
-
-
-def _check(config: RenderDatasetConfig) -> None:
-    """Refuse options out of range, in the words of the command line."""
-    rules = {
-        "size": (8 <= config.size <= 1024, "from 8 to 1024"),
-        "views": (1 <= config.views <= 1000, "from 1 to 1000"),
-        "resolution": (2 <= config.resolution <= 512, "from 2 to 512"),
-        "supersampling": (config.supersampling in range(1, 100, 2), "odd, from 1 to 99"),
-        "split": (
-            config.split in SPLIT_RULES or Path(config.split).is_file(),
-            "protocol, random or a JSON file",
-        ),
-        "jobs": (config.jobs >= 1, "at least 1"),
-        "seed": (0 <= config.seed < 2**63, "from 0 to 2^63 - 1"),
-    }
-    for name, (holds, rule) in rules.items():
-        if not holds:
-            raise InputError(f"--{name}: need {rule}, got {getattr(config, name)}")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias
 
 import torch
 
 from sdfrender.view.cameras import Cameras
-
-Rig: TypeAlias = Literal["elevations", "paper"]
+from singleview.settings.choices import CameraRig
 
 # Degrees above the horizon, in turn. From below one sees the underside of a table, from high up the
 # floor of a cup; from one elevation neither.
@@ -25,7 +23,7 @@ PAPER_RADIUS = 2.0
 PAPER_FOV_DEG = 60.0
 
 
-def rig_cameras(rig: Rig, views: int, size: int) -> Cameras:
+def rig_cameras(rig: CameraRig, views: int, size: int) -> Cameras:
     """`views` cameras at even azimuths, the first on the side of +z.
 
     Args:

@@ -22,8 +22,9 @@ from singleview.augment.symmetry import GRID, X, side_axes
 from singleview.augment.warps import WarpSettings, random_warp
 from singleview.data.distances import FORMAT, MANIFEST, WARPED, shard_file
 from singleview.data.meshes import Source, canonical_mesh, find_meshes, split_by
-from singleview.data.objects import LONGEST_SIDE, Split, category_of
+from singleview.data.objects import LONGEST_SIDE, category_of
 from singleview.data.shards import begin_shards
+from singleview.settings.choices import Split
 
 PER_SHARD = 20
 NEAR_SHARE = 0.95  # of the points; 47 of 50 in the paper

@@ -12,7 +12,7 @@ from sdfrender.errors import InputError
 from singleview.data.dataset import Dataset, unit
 from singleview.data.objects import LONGEST_SIDE
 from singleview.data.samples import Samples, voxels
-from singleview.models.occupancy import Input
+from singleview.settings.choices import Input
 
 SOLID = 8192  # points inside, and as many on the surface, that voxels are filled from
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -30,9 +29,7 @@ from singleview.models.encoders import (
     unit_cube,
 )
 from singleview.models.small import IMAGE_SIZE
-
-Input: TypeAlias = Literal["image", "points", "voxels", "none", "index"]
-Conditioning: TypeAlias = Literal["batch-norm", "input"]
+from singleview.settings.choices import Conditioning, Input
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ output is averaged with the lattice it is given. Distances are `4σ − 2` in un
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +14,10 @@ from torch.nn.functional import interpolate
 
 from sdfrender import Lattice
 from singleview.models.small import Small
+from singleview.settings.choices import Size
 
 IMAGE_SIZE = 64
 RESOLUTION = 64
-Size: TypeAlias = Literal["small", "paper"]
 
 
 class Paper(nn.Module):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
 import trimesh
-import tyro
 from torch import Tensor
 from torch.nn.functional import interpolate
 from tqdm import tqdm
@@ -23,41 +20,12 @@ from sdfrender.meshes.mise import mise
 from singleview.data.samples import BOX
 from singleview.measures.shape_pictures import LIGHT
 from singleview.pictures.contact_sheet import encode_srgb
-from singleview.predict.completion import CompletionSettings, complete, depth_noise
+from singleview.predict.completion import complete, depth_noise
 from singleview.predict.depth_view import DepthView, load_depth
+from singleview.settings.prediction import CompleteConfig
 
 COARSE = 48  # cells that the surface is looked for in
 VIEWS = 4  # from all around, of a sheet
-
-
-@dataclass(frozen=True)
-class CompleteConfig:
-    """Settings of a completion; its fields are the options of `singleview complete`.
-
-    Args:
-        depths: depth images (.npz, .exr), each of one object.
-        model: weights of a DeepSDF network, or the run folder of its training.
-        out: folder to write; each image's results go to a folder of its name.
-        settings: of the energy.
-        levels: how often the 48³ cells that the mesh is extracted from are halved where its surface
-            is.
-        size: pixels on a side of the pictures.
-    """
-
-    depths: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="DEPTH")]
-    model: Path
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    settings: Annotated[CompletionSettings, tyro.conf.arg(name="")] = field(
-        default_factory=CompletionSettings
-    )
-    levels: int = 2
-    size: int = 192
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.levels <= 4:
-            raise InputError(f"--levels: need 0 to 4, got {self.levels}")
-        if not 16 <= self.size <= 4096:
-            raise InputError(f"--size: need 16 to 4096 pixels, got {self.size}")
 
 
 def complete_depths(config: CompleteConfig, quiet: bool = False) -> list[Path]:

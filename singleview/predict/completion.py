@@ -19,7 +19,6 @@ from scipy.spatial import KDTree
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from sdfrender import InputError
 from sdfrender.latent.field import LatentField
 from sdfrender.latent.fit import (
     LatentFit,
@@ -35,47 +34,11 @@ from sdfrender.rendering.field_render import box_interval
 from sdfrender.view.noise import picture_noise
 from singleview.data.samples import BOX
 from singleview.predict.depth_view import DepthView
+from singleview.settings.prediction import CompletionSettings
 
 NOISY_OFFSET = 0.5  # η at least, in standard deviations of the noise; at 1, thin parts swell
 NOISY_PIXELS = 0.75  # noise above which points are smoothed, in sizes of a pixel
 NORMAL_OF = (12, 300)  # least and most neighbours that a normal is taken from
-
-
-@dataclass(frozen=True)
-class CompletionSettings:
-    """How a depth image is explained.
-
-    Args:
-        offset: η, canonical units; more where the depths are noisy.
-        surface: points seen that are used, and as many on either side of them.
-        free: points in free space.
-        free_weight: w_F.
-        prior_weight: w_Z.
-        starts: known shapes that are followed.
-        seed: of the choice of points.
-    """
-
-    offset: float = 0.01
-    surface: int = 2000
-    free: int = 4000
-    free_weight: float = 2.0
-    prior_weight: float = 1e-3
-    starts: int = 4
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, holds, rule in (
-            ("offset", 0 < self.offset < 0.1, "between 0 and 0.1"),
-            ("surface", self.surface >= 16, "at least 16"),
-            ("free", self.free >= 1, "at least 1"),
-            ("free_weight", 0 <= self.free_weight < np.inf, "a number of at least 0"),
-            ("prior_weight", 0 <= self.prior_weight < np.inf, "a number of at least 0"),
-            ("starts", self.starts >= 1, "at least 1"),
-            ("seed", 0 <= self.seed < 2**62, "from 0 to 2^62 - 1"),
-        ):
-            if not holds:
-                option = "--" + name.replace("_", "-")
-                raise InputError(f"{option}: need {rule}, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,10 +20,10 @@ from sdfrender.geometry.mesh_files import load_mesh
 from sdfrender.latent.field import LONGEST_SIDE, LatentField
 from sdfrender.meshes.mise import mise
 from sdfrender.meshes.refine import refine_mesh, simplify_mesh
-from singleview.config import PredictConfig
 from singleview.data.samples import BOX
 from singleview.from_meshes.sample_distances import points_around
 from singleview.models.latent import find_code
+from singleview.settings.prediction import PredictConfig
 
 POINTS = 8192  # around a mesh, that its code is found from
 COARSE = 48  # cells of the grid that surfaces are extracted from, before they are halved

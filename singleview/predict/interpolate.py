@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
-import tyro
 from torch import Tensor
 from tqdm import tqdm
 
@@ -22,7 +19,6 @@ from sdfrender.files.tensors import expect
 from sdfrender.geometry.mesh_distance import signed_distances
 from sdfrender.latent.field import LatentField
 from sdfrender.meshes.mise import mise
-from sdfrender.options import Flag
 from sdfrender.rendering.field_render import TraceSettings, render_field
 from singleview.data.meshes import Source, canonical_mesh
 from singleview.data.samples import BOX
@@ -33,54 +29,12 @@ from singleview.pictures.contact_sheet import encode_srgb
 from singleview.predict.completion import complete
 from singleview.predict.depth_view import EXTENSIONS as DEPTHS
 from singleview.predict.depth_view import load_depth
+from singleview.settings.prediction import InterpolateConfig
 
 POINTS = 8192  # of a mesh, to find its code
 SAMPLES = 2  # rays along each side of a pixel
 COARSE, LEVELS = 48, 1  # cells of a mesh
 CLAMP = 0.1  # a distance that networks learned up to here may be trusted to
-
-
-@dataclass(frozen=True)
-class InterpolateConfig:
-    """Settings of an interpolation; its fields are the options of `singleview interpolate`.
-
-    Args:
-        first: the name of a shape that the network knows, an upright mesh, a depth image, or the
-            code.json of a completion.
-        last: likewise.
-        model: weights of a DeepSDF network, or the run folder of its training.
-        out: picture to write, a strip.
-        between: shapes between the two.
-        size: pixels on a side of each.
-        azimuth_deg: where they are seen from.
-        elevation_deg: likewise, above the horizon.
-        meshes: also write the meshes, into a folder beside the picture.
-        seed: of the points of a mesh.
-    """
-
-    first: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
-    last: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
-    model: Path
-    out: Path = Path("strip.png")
-    between: int = 5
-    size: int = 256
-    azimuth_deg: float = 40.0
-    elevation_deg: float = 20.0
-    meshes: Flag = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, low, high in (
-            ("between", 0, 1000),
-            ("size", 16, 4096),
-            ("elevation_deg", -89, 89),
-            ("seed", 0, 2**62),
-        ):
-            if not low <= getattr(self, name) <= high:
-                option = "--" + name.replace("_", "-")
-                raise InputError(f"{option}: need {low} to {high}, got {getattr(self, name)}")
-        if self.out.suffix.lower() != ".png":
-            raise InputError(f"{self.out}: need a name that ends in .png")
 
 
 def interpolate(config: InterpolateConfig, quiet: bool = False) -> list[Path]:

@@ -22,12 +22,12 @@ from sdfrender.files.tensors import expect
 from sdfrender.geometry.mesh_files import load_mesh
 from sdfrender.io.cameras import read_arrays
 from sdfrender.meshes.refine import refine_mesh, simplify_mesh
-from singleview.config import PredictConfig
 from singleview.data.objects import LONGEST_SIDE
 from singleview.measures.occupancy import extract
 from singleview.models.encoders import Code
 from singleview.models.occupancy import OccupancyNetwork
 from singleview.pictures.input_pictures import load_picture, resize
+from singleview.settings.prediction import PredictConfig
 
 LEVELS = 2  # 32³ to 128³, as in the paper
 

@@ -31,11 +31,11 @@ from sdfrender.files.pngs import write_png
 from sdfrender.files.tensors import expect
 from sdfrender.geometry.grid import UNIT_BOX
 from sdfrender.meshes.extraction import keep_bodies
-from singleview.config import PredictConfig
 from singleview.models import AutoDecoder, OccupancyNetwork, Paper
 from singleview.models.small import IMAGE_SIZE, Small
 from singleview.pictures.contact_sheet import encode_srgb
 from singleview.pictures.input_pictures import load_picture, resize
+from singleview.settings.prediction import PredictConfig
 from singleview.training.checkpoint import load_model
 from singleview.training.refine import RefineSettings, Rig, refine
 from singleview.training.validate import lattices

@@ -15,11 +15,11 @@ from sdfrender.latent.field import LatentField
 from sdfrender.meshes.mise import mise
 from sdfrender.report.turntable import in_clay
 from singleview.data.distances import Distances, is_warped
-from singleview.data.objects import Split
 from singleview.data.samples import BOX
 from singleview.models.latent import find_code
 from singleview.report.dots import draw_points
 from singleview.report.gallery import SIZE, Gallery, Guess
+from singleview.settings.choices import Split
 
 SEEN = 4096  # points of a shape that its code is found from
 CLOSE = 0.01  # distance of points that stand for the true surface

@@ -8,7 +8,6 @@ from typing import Any
 
 from sdfrender.latent.field import LatentField
 from singleview.data.distances import open_distances
-from singleview.data.objects import Split
 from singleview.data.open import open_dataset, open_samples
 from singleview.models import OccupancyNetwork
 from singleview.models.observations import Observer, same_objects
@@ -16,6 +15,7 @@ from singleview.predict.occupancy import OccupancyPredictor
 from singleview.predict.predict import load_predictor
 from singleview.report.family import Family
 from singleview.report.gallery import Gallery, Pictures, Points
+from singleview.settings.choices import Split
 from singleview.training.checkpoint import load_model
 
 

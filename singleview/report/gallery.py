@@ -14,7 +14,6 @@ from sdfrender import Cameras, InputError, Lattice
 from sdfrender.report.pictures import for_display
 from sdfrender.report.turntable import in_clay
 from singleview.data.dataset import Dataset
-from singleview.data.objects import Split
 from singleview.data.samples import HALF_BOX
 from singleview.evaluate.evaluate import spread_views
 from singleview.measures.occupancy import iou_at, logits_at
@@ -29,6 +28,7 @@ from singleview.models.observations import Observer
 from singleview.predict.occupancy import OccupancyPredictor
 from singleview.predict.predict import Predictor
 from singleview.report.dots import draw_points
+from singleview.settings.choices import Split
 from singleview.training.learners.occupancy import code_of
 
 SIDES, SIZE = 3, 160  # pictures of each shape, their width and height in pixels

@@ -21,11 +21,11 @@ from sdfrender.meshes.extraction import keep_bodies
 from sdfrender.report.model import Model, pack_model, stills
 from sdfrender.report.page import fill
 from sdfrender.report.pictures import data_address
-from singleview.data.objects import Split
 from singleview.report.curves import loss_plot, read_table, score_distribution, score_plot
 from singleview.report.family import Family, strips
 from singleview.report.galleries import open_gallery
 from singleview.report.gallery import Gallery, Guess
+from singleview.settings.choices import Split
 
 FOLDER = Path(__file__).parent
 SHOWN = 40  # objects with pictures: the worst and the best, if there are more

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from sdfrender import Cameras
-from singleview.config import TrainConfig
 from singleview.data.dataset import Batch, Dataset
+from singleview.settings.training import TrainConfig
 from singleview.training.distributed import Job
 
 REAL_SHARE = 0.5  # of the steps that look at real objects, where there are made-up ones

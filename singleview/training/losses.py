@@ -13,23 +13,9 @@ from torch import Tensor
 
 from sdfrender import Lattice, Rendering
 from sdfrender.geometry import energies
+from singleview.settings.training import LossWeights
 
 EPS = 1e-6
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Weights of the terms of `Losses.total`."""
-
-    silhouette: float = 1.0
-    overlap: float = 0.1
-    shading: float = 0.03
-    """Of the images. Large weights spoil the shape: shading says little until it is about right."""
-    eikonal: float = 0.02
-    laplacian: float = 0.02
-    shape: float = 1.0
-    band: float = 1.6
-    """Half width of the regularisers' band, in cells."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +35,7 @@ class Losses:
     shape: Tensor
     """Difference to lattices, see `shape_loss`."""
 
-    def total(self, weights: Weights) -> Tensor:
+    def total(self, weights: LossWeights) -> Tensor:
         """The weighted sum, `[]`."""
         terms = [getattr(weights, f.name) * getattr(self, f.name) for f in fields(self)]
         return torch.stack(terms).sum()

@@ -13,9 +13,9 @@ from sdfrender import InputError
 from sdfrender.files.tensors import load_tensors, save_tensors
 from singleview.augment.augment import MADE, made_up_dataset, make_up_group, view_groups
 from singleview.augment.symmetry import side_axes
-from singleview.config import TrainConfig
 from singleview.data.dataset import Dataset
 from singleview.run_folder import RunFolder
+from singleview.settings.training import TrainConfig
 from singleview.training.batches import Sampler
 from singleview.training.distributed import Job
 from singleview.training.fitting import FitRecipe, fit_lattice

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from singleview.config import TrainConfig
 from singleview.models.sdfdiff import Paper
 from singleview.models.small import Small
-from singleview.training.losses import Weights
+from singleview.settings.training import LossWeights, TrainConfig
 
 WARM_UP = 0.01  # part of the training in which the learning rate rises
 FINAL_RATE = 0.02  # the last learning rate over the first
@@ -23,7 +22,7 @@ class Now:
 
     stage: int
     rate: float
-    weights: Weights
+    weights: LossWeights
     half_size: bool
 
 

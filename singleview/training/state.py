@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from sdfrender.errors import InputError
-from singleview.config import TrainConfig
 from singleview.models import Model
+from singleview.settings.training import TrainConfig
 from singleview.training.distributed import Job
 from singleview.training.schedule import Now
 

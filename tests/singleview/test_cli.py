@@ -129,3 +129,38 @@ def test_the_help_teaches(
     assert ended.value.code == 0
     text = capsys.readouterr().out
     assert f"Example: singleview {command}" in " ".join(text.split())
+
+
+def test_help_and_settings_need_no_numerics() -> None:
+    code = """if True:
+        import contextlib, io, sys
+        import singleview.config
+        from singleview import cli
+        for command in cli.COMMANDS:
+            sys.argv = ["singleview", command, "--help"]
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+                cli.main()
+        numerics = {"torch", "numpy", "scipy", "numba", "trimesh", "igl", "skimage", "matplotlib"}
+        print(sorted(numerics & set(sys.modules)), len(cli.COMMANDS))
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"[] {len(cli.COMMANDS)}\n", done.stderr
+
+
+def test_an_option_out_of_range_is_told_in_the_words_of_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for arguments, option in (
+        (["train", "data", "--out", out, "--learning-rate=2"], "--learning-rate"),
+        (["predict", "mug.png", "--out", out, "--frames=1"], "--frames"),
+        (["complete", "a.npz", "--model", "m", "--out", out, "--free-weight=-1"], "--free-weight"),
+        (["interpolate", "a", "b", "--model", "m", "--elevation-deg=90"], "--elevation-deg"),
+        (["render-dataset", "meshes", "--out", out, "--supersampling=4"], "--supersampling"),
+        (["sample-points", "meshes", "--out", out, "--warped=3"], "--warped"),
+        (["evaluate", "data", "--surface-views=0"], "--surface-views"),
+        (["evaluate-completion", "m", "--model", "m", "--out", out, "--noise", "-1"], "--noise"),
+    ):
+        assert run(monkeypatch, *arguments) == 2
+        assert capsys.readouterr().err.startswith(f"error: {option}: need ")
+    assert not out.exists()

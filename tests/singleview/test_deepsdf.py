@@ -18,12 +18,12 @@ from sdfrender.geometry.mesh_files import load_mesh, save_mesh
 from sdfrender.latent.field import LatentField
 from sdfrender.meshes.metrics import squared_chamfer
 from singleview import cli
-from singleview.config import DeepsdfConfig, TrainConfig
+from singleview.config import DeepsdfConfig, EvaluateConfig, SamplePointsConfig, TrainConfig
 from singleview.data.distances import is_warped, open_distances
 from singleview.evaluate import deepsdf as evaluate_deepsdf
-from singleview.evaluate.evaluate import EvaluateConfig, evaluate
+from singleview.evaluate.evaluate import evaluate
 from singleview.from_meshes.sample_distances import points_around, warped_mesh
-from singleview.from_meshes.sample_points import SamplePointsConfig, sample_points
+from singleview.from_meshes.sample_points import sample_points
 from singleview.measures import tables
 from singleview.models import AutoDecoder
 from singleview.models.latent import adam_code, clamped_error, energy_of, find_code

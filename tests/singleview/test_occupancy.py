@@ -13,10 +13,11 @@ from occupancy_tiny import write_samples, write_solids
 
 from sdfrender.errors import InputError
 from sdfrender.geometry.mesh_files import save_mesh
+from singleview.config import SamplePointsConfig
 from singleview.data.layouts.onet import read_onet
 from singleview.data.open import open_samples
 from singleview.data.samples import BOX, HALF_BOX, Samples, voxel_at, voxels
-from singleview.from_meshes.sample_points import SamplePointsConfig, sample_points
+from singleview.from_meshes.sample_points import sample_points
 from singleview.measures.occupancy import best_threshold, extract, iou_at
 from singleview.models import build_model
 from singleview.models.encoders import Code, ImageEncoder, Neighbours, VoxelEncoder
@@ -24,12 +25,12 @@ from singleview.models.observations import Observer
 from singleview.models.occupancy import (
     ConditionalNorm,
     Decoder,
-    Input,
     OccupancyNetwork,
     OccupancyShape,
     paper_shape,
     small_shape,
 )
+from singleview.settings.choices import Input
 
 KINDS: tuple[Input, ...] = ("image", "points", "voxels", "none", "index")
 

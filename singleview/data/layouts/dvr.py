@@ -40,7 +40,8 @@ from singleview.data.dataset import Dataset
 from singleview.data.hull import visual_hull
 from singleview.data.layouts.classes import class_name
 from singleview.data.meshes import protocol_split
-from singleview.data.objects import LONGEST_SIDE, SPLITS, Split
+from singleview.data.objects import LONGEST_SIDE
+from singleview.settings.choices import SPLITS, Split
 
 Floats = NDArray[np.float32]
 

@@ -32,7 +32,7 @@ from sdfrender.io.scene_writer import lighting_to_dict
 from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import Lighting
 from singleview.data.dataset import Dataset, to_bytes
-from singleview.data.objects import SPLITS, Split
+from singleview.settings.choices import SPLITS, Split
 
 MANIFEST = "dataset.json"
 FORMAT = "singleview.dataset"

@@ -27,7 +27,7 @@ from sdfrender.io.cameras import read_arrays
 from sdfrender.view.cameras import Cameras
 from singleview.data.dataset import Dataset
 from singleview.data.layouts.classes import class_name
-from singleview.data.objects import SPLITS, Split
+from singleview.settings.choices import SPLITS, Split
 
 VIEWS = 24
 ELEVATION = math.radians(30.0)

@@ -1,6 +1,6 @@
 """What each kind of model learns from."""
 
-from singleview.config import TrainConfig
+from singleview.settings.training import TrainConfig
 from singleview.training.learners.learner import Learner
 
 

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from sdfrender.latent.field import PAPER, FieldShape
-from singleview.config import TrainConfig
 from singleview.data.distances import Distances, is_warped, open_distances
 from singleview.data.objects import category_of
 from singleview.measures.shape_pictures import draw_fields
 from singleview.models import Model
 from singleview.models.deepsdf import AutoDecoder
 from singleview.models.latent import clamped_error, find_code
+from singleview.settings.training import TrainConfig
 from singleview.training.distributed import Job
 from singleview.training.learners.learner import Learner
 from singleview.training.schedule import Now

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from singleview.config import TrainConfig
 from singleview.models import Model
 from singleview.run_folder import RunFolder
+from singleview.settings.training import TrainConfig
 from singleview.training.distributed import Job
 from singleview.training.schedule import Now, schedule
 from singleview.training.state import Clock

@@ -15,7 +15,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from sdfrender.errors import InputError
 from singleview.augment.symmetry import GRID, mirror_signs, side_axes
 from singleview.augment.warps import WarpSettings, random_warp, sample
-from singleview.config import TrainConfig
 from singleview.data.dataset import Dataset, unit
 from singleview.data.objects import LONGEST_SIDE
 from singleview.data.open import open_dataset, open_samples
@@ -26,6 +25,7 @@ from singleview.models.encoders import Code
 from singleview.models.observations import Observer, pick, same_objects
 from singleview.models.occupancy import OccupancyNetwork, paper_shape, small_shape
 from singleview.run_folder import RunFolder
+from singleview.settings.training import TrainConfig
 from singleview.training.batches import REAL_SHARE, jitter
 from singleview.training.distributed import Job
 from singleview.training.learners.learner import Learner

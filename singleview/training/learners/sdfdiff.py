@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 from sdfrender import Lattice, Lighting, Rendering, render
 from singleview.augment.symmetry import mirrored
-from singleview.config import TrainConfig
 from singleview.data.dataset import Dataset
 from singleview.data.open import open_dataset
 from singleview.models import Model, Paper, Small, build_sdfdiff
 from singleview.run_folder import RunFolder
+from singleview.settings.training import LossWeights, TrainConfig
 from singleview.training.batches import Sampler, Step
 from singleview.training.distributed import Job
 from singleview.training.learners.learner import Learner
-from singleview.training.losses import Losses, Weights, image_losses, regularisers, shape_loss
+from singleview.training.losses import Losses, image_losses, regularisers, shape_loss
 from singleview.training.prepare import check_dataset, prepare
 from singleview.training.refine import Rig, teach_cameras
 from singleview.training.schedule import Now, enter_stage
@@ -102,7 +102,7 @@ def predict(model: nn.Module, step: Step) -> Tensor:
 
 
 def compare(
-    values: Tensor, step: Step, real: Dataset, weights: Weights, clock: Clock
+    values: Tensor, step: Step, real: Dataset, weights: LossWeights, clock: Clock
 ) -> tuple[Losses, Tensor]:
     """Every term of the loss of B lattices, and its gradient.
 

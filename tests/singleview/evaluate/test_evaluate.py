@@ -13,6 +13,7 @@ from sdfrender.errors import InputError
 from sdfrender.geometry.primitives import box
 from sdfrender.hull.outlines import pixel_distance
 from singleview import cli
+from singleview.config import EvaluateConfig, RenderDatasetConfig
 from singleview.data.dataset import Dataset
 from singleview.data.hull import visual_hull
 from singleview.data.stretched import stretched, stretched_copies
@@ -25,8 +26,8 @@ from singleview.evaluate.baselines import (
     nearest_neighbour,
     oracle_neighbour,
 )
-from singleview.evaluate.evaluate import EvaluateConfig, evaluate_method, spread_views
-from singleview.from_meshes.render_dataset import RenderDatasetConfig, render_dataset
+from singleview.evaluate.evaluate import evaluate_method, spread_views
+from singleview.from_meshes.render_dataset import render_dataset
 from singleview.measures import tables
 from singleview.measures.shapes import (
     inside,

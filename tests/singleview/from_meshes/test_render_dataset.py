@@ -17,6 +17,7 @@ from sdfrender.errors import InputError
 from sdfrender.files.pngs import read_png
 from sdfrender.meshes.metrics import silhouette_iou
 from singleview import cli
+from singleview.config import RenderDatasetConfig
 from singleview.data.dataset import Dataset
 from singleview.data.meshes import (
     canonical_mesh,
@@ -25,7 +26,7 @@ from singleview.data.meshes import (
     random_split,
 )
 from singleview.data.open import open_dataset
-from singleview.from_meshes.render_dataset import RenderDatasetConfig, render_dataset
+from singleview.from_meshes.render_dataset import render_dataset
 from singleview.from_meshes.rigs import ELEVATIONS_DEG, rig_cameras
 
 QUICK = {"size": 24, "views": 4, "resolution": 24, "supersampling": 3, "jobs": 1}

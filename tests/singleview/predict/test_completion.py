@@ -19,16 +19,10 @@ from sdfrender.files.pngs import read_png
 from sdfrender.latent.field import LatentField
 from sdfrender.rendering.field_render import render_field
 from singleview.cli import COMMANDS
-from singleview.evaluate.completion import (
-    METHODS,
-    CompletionStudy,
-    evaluate_completion,
-    hull_of,
-    markdown_of,
-)
-from singleview.predict.complete import CompleteConfig, complete_depths, folder_names
+from singleview.config import CompleteConfig, CompletionSettings, CompletionStudy, InterpolateConfig
+from singleview.evaluate.completion import METHODS, evaluate_completion, hull_of, markdown_of
+from singleview.predict.complete import complete_depths, folder_names
 from singleview.predict.completion import (
-    CompletionSettings,
     complete,
     depth_noise,
     evidence,
@@ -36,7 +30,7 @@ from singleview.predict.completion import (
     normals,
     smoothed,
 )
-from singleview.predict.depth_view import DepthView, load_depth
+from singleview.predict.depth_view import DepthView, load_depth, save_depth
 from singleview.predict.interpolate import InterpolateConfig, code_of, interpolate
 
 UNSEEN = (0.75, 0.42, 0.58)  # half axes between those that the family was taught

@@ -8,14 +8,8 @@ import torch
 
 from sdfrender import Cameras, Lattice, render
 from sdfrender.geometry import energies
-from singleview.training.losses import (
-    Losses,
-    Weights,
-    image_losses,
-    regularisers,
-    shape_loss,
-    soft_iou,
-)
+from singleview.config import LossWeights
+from singleview.training.losses import Losses, image_losses, regularisers, shape_loss, soft_iou
 
 
 def spheres(*radii: float, resolution: int = 20) -> Lattice:
@@ -53,7 +47,7 @@ def test_gradient_moves_the_silhouette_towards_the_picture(start: float, grows: 
     out = render(lattice.with_values(values), CAMERAS)
     losses = image_losses(out, true.images, true.silhouettes, shaded=False)
     assert float(losses.shading) == 0
-    losses.total(Weights()).backward()
+    losses.total(LossWeights()).backward()
     assert values.grad is not None
     assert (float(values.grad.sum()) > 0) == grows  # growing is lowering the values
 
@@ -105,8 +99,9 @@ def test_soft_iou_of_hard_masks_is_the_iou() -> None:
 def test_every_weight_of_a_term_counts() -> None:
     names = [f.name for f in fields(Losses)]
     losses = Losses(*(torch.tensor(float(2**n)) for n in range(len(names))))
-    none = Weights(**dict.fromkeys(names, 0.0))
+    none = LossWeights(**dict.fromkeys(names, 0.0))
     totals = {name: float(losses.total(replace(none, **{name: 1.0}))) for name in names}
     assert [math.log2(totals[name]) for name in names] == list(range(len(names)))
     doubled = losses + losses
-    assert float(doubled.total(Weights())) == pytest.approx(2 * float(losses.total(Weights())))
+    weights = LossWeights()
+    assert float(doubled.total(weights)) == pytest.approx(2 * float(losses.total(weights)))

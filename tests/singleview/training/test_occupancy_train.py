@@ -15,9 +15,9 @@ from tiny_training import read_rows
 from sdfrender.errors import InputError
 from sdfrender.geometry.mesh_files import load_mesh
 from singleview import cli
-from singleview.config import OccupancyConfig, TrainConfig
+from singleview.config import OccupancyConfig, RenderDatasetConfig, TrainConfig
 from singleview.data.open import open_samples
-from singleview.from_meshes.render_dataset import RenderDatasetConfig, render_dataset
+from singleview.from_meshes.render_dataset import render_dataset
 from singleview.models import OccupancyNetwork
 from singleview.run_folder import RunFolder
 from singleview.training.checkpoint import load_model
