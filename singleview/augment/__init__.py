@@ -1,4 +1,4 @@
 """Data made from data: mirrored, warped, made up.
 
-It imports `data` and `measures`; `training` imports it.
+It imports `data` and `settings`; `training` and `from_meshes` import it.
 """

@@ -1,4 +1,5 @@
 """Networks and baselines on shapes they have not seen, in one table.
 
-It imports `predict`, `measures` and `training`; `report` imports it.
+A file for each kind of network; `evaluate` tells which. It imports `data`, `models`, `measures`,
+`pictures`, `training` and `predict`; `report` and the commands import it.
 """

@@ -1,4 +1,8 @@
-"""Networks from an observation, or a code, to a shape."""
+"""Networks from an observation, or a code, to a shape.
+
+It imports `data` and `settings`; `training`, `measures`, `predict`, `evaluate` and `report` import
+it.
+"""
 
 from typing import Any, TypeAlias
 

@@ -1,4 +1,4 @@
-"""Pictures that go in, and pictures of shapes that come out.
+"""Pictures that go in, and sheets of pictures that come out.
 
-It imports `sdfrender` and `data`; all rooms above import it.
+It imports nothing of `singleview`; all rooms may import it.
 """

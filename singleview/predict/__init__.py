@@ -1,5 +1,5 @@
 """Trained networks at work: from a picture, a cloud, a grid, a depth image to a shape.
 
-It imports `models`, `training.checkpoint`, `pictures` and `measures`; `evaluate` and `report`
-import it.
+It imports `data`, `models`, `measures`, `pictures`, `training`, and of `from_meshes` the points
+around a mesh; `evaluate`, `report` and the commands import it.
 """

@@ -1,4 +1,8 @@
-"""What each kind of model learns from."""
+"""What each kind of model learns from, and how; a learner for each.
+
+They import the rest of `training`; `singleview.train` opens one, `evaluate` and `report` ask it for
+codes.
+"""
 
 from singleview.settings.training import TrainConfig
 from singleview.training.learners.learner import Learner
