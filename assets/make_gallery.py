@@ -27,8 +27,9 @@ from sdfrender.files.images import read_image
 from sdfrender.files.pngs import write_png
 from sdfrender.report.pictures import for_display
 from sdfrender.report.turntable import around, display_frame, in_clay
+from sdfrender.view.lighting import STUDIO
 from singleview.demo import demo
-from singleview.predict.predict import LIGHT, turntable
+from singleview.predict.predict import turntable
 
 ASSETS = Path(__file__).parent
 GALLERY = ASSETS / "gallery"
@@ -72,7 +73,7 @@ def forming(moments: list[Lattice], frame: Tensor) -> Tensor:
 
 def outputs(lattice: Lattice, camera: Cameras) -> Tensor:
     """What `render` returns of one view: image, silhouette, depth, normals."""
-    out = render(lattice, camera, lighting=LIGHT)
+    out = render(lattice, camera, lighting=STUDIO)
     alpha, hit = out.silhouettes[0, ..., None], out.hit_mask[0, ..., None]
     depth = out.depths[0, ..., None]
     near, far = (float(x) for x in (depth[hit].min(), depth[hit].max()))

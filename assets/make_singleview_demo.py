@@ -17,15 +17,15 @@ import torch
 import trimesh
 from torch import Tensor
 
-from sdfrender import Cameras, Directional, Headlight, Lattice, Lighting, extract_mesh
+from sdfrender import Cameras, Lattice, extract_mesh
 from sdfrender.files.pngs import write_png
 from sdfrender.geometry.primitives import SDF, capsule, difference, union
 from sdfrender.rendering.raytrace import raytrace
+from sdfrender.view.lighting import STUDIO
 from singleview.pictures.contact_sheet import encode_srgb
 
 PICTURE = Path(__file__).parent / "singleview" / "mug.png"
 SIZE = 192
-LIGHT = Lighting(headlight=Headlight(0.7), directional=(Directional((0.3, 0.8, 0.5), 0.3),))
 AZIMUTH, ELEVATION, FOV = (math.radians(x) for x in (30.0, 35.0, 40.0))
 DISTANCE = 3.2
 
@@ -57,7 +57,7 @@ def main() -> None:
     around, height = DISTANCE * math.cos(ELEVATION), DISTANCE * math.sin(ELEVATION)
     eye = [around * math.sin(AZIMUTH), height, around * math.cos(AZIMUTH)]
     camera = Cameras.look_at([eye], width=SIZE, fov=FOV)
-    seen = raytrace(make_mesh(), camera, lighting=LIGHT, albedo=[1.0], supersampling=5)
+    seen = raytrace(make_mesh(), camera, lighting=STUDIO, albedo=[1.0], supersampling=5)
     alpha = seen.silhouettes[0].numpy()
     color = seen.images[0, ..., 0].numpy() / np.maximum(alpha, 1e-6)
     pixels = [(x.clip(0, 1) * 255).round().astype(np.uint8) for x in (color, alpha)]

@@ -1,4 +1,4 @@
-"""Kinds of options that several commands have."""
+"""Kinds of options that several commands have, and how options are checked."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sdfrender.errors import InputError
 A = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="A")]
 B = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="B")]
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]  # `--json`, and no `--no-json`
+AsJson = Annotated[Flag, tyro.conf.arg(name="json")]
 
 
 def check_options(settings: object, rules: Mapping[str, tuple[bool, str]]) -> None:

@@ -21,7 +21,7 @@ from singleview.training.learners import open_learner
 from singleview.training.learners.learner import Learner
 from singleview.training.state import Clock, State, selection
 
-CHECKPOINT_SECONDS = 120.0
+CHECKPOINT_SECONDS = 120.0  # between checkpoints
 
 
 def train(config: TrainConfig, quiet: bool = False) -> dict[str, Any]:
@@ -81,17 +81,17 @@ def optimize(state: State, learner: Learner, run: RunFolder, job: Job, quiet: bo
     model: nn.Module | None = None
     saved = clock.seconds
     while (done := state.done(job)) < 1 and not state.stale:
-        now = learner.schedule(done)
-        if model is None or now.stage != state.stage:
-            enter(state, learner, now.stage)
+        settings = learner.schedule(done)
+        if model is None or settings.stage != state.stage:
+            enter(state, learner, settings.stage)
             model = job.wrap(state.model)
 
         state.optimizer.zero_grad(set_to_none=True)
-        terms = learner.learn(model, now, job, clock)
+        terms = learner.learn(model, settings, job, clock)
         with clock.time("network"):
-            state.update(now.rate)
+            state.update(settings.rate)
 
-        state.record(terms, now, job)
+        state.record(terms, settings, job)
         if state.due(done, job):
             if job.first:
                 with clock.time("validation"):

@@ -10,9 +10,9 @@ import trimesh
 from sdfrender import Lattice, render
 from sdfrender.geometry.mesh_files import save_mesh
 from sdfrender.geometry.primitives import SDF, box, capsule
+from sdfrender.view.lighting import STUDIO
 from singleview.augment.augment import made_up_dataset, make_up_group, view_groups
 from singleview.data.dataset import Dataset, to_bytes
-from singleview.from_meshes.render_dataset import LIGHT
 from singleview.from_meshes.rigs import rig_cameras
 from singleview.settings.choices import Split
 
@@ -32,7 +32,7 @@ def tiny_dataset(size: int = SIZE, resolution: int = RESOLUTION) -> Dataset:
     lattices = [Lattice.from_function(sdf, resolution) for _, sdf in shapes.values()]
     cameras = rig_cameras("elevations", VIEWS, size)
     values = torch.stack([lattice.values for lattice in lattices])
-    seen = render(Lattice(values, lattices[0].bounds), cameras, lighting=LIGHT)
+    seen = render(Lattice(values, lattices[0].bounds), cameras, lighting=STUDIO)
     return Dataset(
         tuple(shapes),
         tuple(split for split, _ in shapes.values()),
@@ -40,7 +40,7 @@ def tiny_dataset(size: int = SIZE, resolution: int = RESOLUTION) -> Dataset:
         to_bytes(seen.silhouettes),
         cameras.c2w[None],
         cameras.Ks[None],
-        lighting=LIGHT,
+        lighting=STUDIO,
         values=values.half(),
     )
 

@@ -31,16 +31,13 @@ from sdfrender.io.scene_writer import RenderedScene, write_scene
 from sdfrender.kernels.torch_threads import torch_threads
 from sdfrender.rendering.raytrace import raytrace
 from sdfrender.system import processors
-from sdfrender.view.lighting import Directional, Headlight
+from sdfrender.view.lighting import STUDIO
 
 LONGEST_SIDE = 1.5  # of the mesh, world units; the box keeps a margin of a sixth around it
 BOUNDS = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))  # world units
 DISTANCE = 3.2  # of the cameras from the middle, world units
 FOV = math.radians(40)
 SUPERSAMPLING = 3  # rays per pixel and axis
-LIGHTING = Lighting(
-    headlight=Headlight(0.7), directional=(Directional((0.3, 0.8, 0.5), intensity=0.3),)
-)
 HELD_OUT = (  # directions of the cameras that are not fitted to, none of which the others share
     (1.0, 2.0, 3.0),
     (-3.0, 1.0, 2.0),
@@ -90,14 +87,14 @@ def make_scene(mesh: Path, folder: Path, spec: SceneSpec, quiet: bool = False) -
     cameras = benchmark_cameras(spec.image_size)
     held_out = range(len(cameras) - len(HELD_OUT), len(cameras))
     traced = TracedMesh(*painted(shape)) if spec.paint else TracedMesh(shape)
-    lights = lamps(spec.lamps, cameras) if spec.paint else [LIGHTING] * len(cameras)
+    lights = lamps(spec.lamps, cameras) if spec.paint else [STUDIO] * len(cameras)
     images, silhouettes = trace_views(traced, cameras, lights, mesh.stem, quiet)
     images = with_noise(images, silhouettes, spec, held_out)
     scene = RenderedScene(
         images,
         silhouettes,
         cameras,
-        None if spec.paint else LIGHTING,
+        None if spec.paint else STUDIO,
         torch.tensor(BOUNDS),
         shape,
         held_out=held_out,

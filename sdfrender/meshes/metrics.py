@@ -193,6 +193,25 @@ def volume_iou(
     return float(np.count_nonzero(a & b) / union) if union else float("nan")
 
 
+def occupancy_iou(inside: Tensor, reference: Tensor, axes: int = 3) -> Tensor:
+    """Intersection over union of samples that are inside. In [0, 1]; 1 where both are empty.
+
+    Args:
+        inside: `[..., R, R, R]` bool, or with other sizes on the last `axes` axes.
+        reference: the same, broadcast against `inside`; samples at the same places.
+        axes: how many of the last axes hold the samples of one object: 3 for grids, 2 for pixels,
+            1 for points.
+
+    Returns:
+        `[...]` float64.
+
+    Worked value: half of a solid against all of it: 0.5.
+    """
+    shared = (inside & reference).flatten(-axes).sum(-1).double()
+    either = (inside | reference).flatten(-axes).sum(-1).double()
+    return torch.where(either > 0, shared / either.clamp(min=1), 1.0)
+
+
 # ---------------------------------------------------------------------- images
 
 
@@ -264,9 +283,8 @@ def silhouette_iou(silhouettes: Tensor, reference: Tensor) -> float:
         reference: the same shape.
     """
     _difference(silhouettes, reference)
-    a, b = (x.detach().cpu().flatten(-2) > 0.5 for x in (silhouettes, reference))
-    intersection, union = (a & b).sum(-1).double(), (a | b).sum(-1).double()
-    return float(torch.where(union > 0, intersection / union.clamp(min=1), 1.0).mean())
+    a, b = (x.detach().cpu() > 0.5 for x in (silhouettes, reference))
+    return float(occupancy_iou(a, b, axes=2).mean())
 
 
 def _difference(images: Tensor, reference: Tensor) -> Tensor:

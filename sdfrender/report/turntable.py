@@ -14,6 +14,10 @@ FOV = math.radians(32)
 DISTANCE = 3.2  # of the eye from the middle, in half diagonals of the box
 ELEVATION = math.radians(20)
 CLAY = (0.96, 0.93, 0.88)  # red, green, blue, of full scale
+# For looking at shapes on a screen: no side is black, unlike in `STUDIO`, which pictures that a
+# network or a fit reads are lit by.
+AMBIENT, HEADLIGHT = 0.12, 0.85
+CLAY_LIGHT = Lighting(ambient=AMBIENT, headlight=Headlight(HEADLIGHT))
 LEAST_AGREEMENT = 0.2  # length of the mean of the cameras' upward directions
 
 
@@ -64,7 +68,7 @@ def around(lattice: Lattice, frame: Tensor, azimuths: Tensor, size: int) -> Came
 def in_clay(lattice: Lattice, camera: Cameras) -> Tensor:
     """One picture `[H, W, 4]` for a screen, with alpha, not premultiplied."""
     with torch.no_grad():
-        out = render(lattice, camera, lighting=Lighting(ambient=0.12, headlight=Headlight(0.85)))
+        out = render(lattice, camera, lighting=CLAY_LIGHT)
     alpha = out.silhouettes[0, ..., None]
     color = (out.images[0] / alpha.clamp(min=1e-6)).clamp(0, 1).expand(-1, -1, 3)
     return torch.cat((for_display(color) * torch.tensor(CLAY), alpha), -1)

@@ -21,7 +21,7 @@ from singleview.augment.warps import (
     surface_points,
     warp_lattice,
 )
-from singleview.data.dataset import Dataset
+from singleview.data.dataset import Dataset, to_bytes
 from singleview.settings.choices import Split
 
 VIEWS = 4  # of each made-up object
@@ -62,7 +62,14 @@ def make_up_group(
 
 
 def made_up_dataset(dataset: Dataset, made: Mapping[str, Tensor], views: list[int]) -> Dataset:
-    """What `make_up_group` made, as a dataset."""
+    """What `make_up_group` made, as a dataset.
+
+    Args:
+        dataset: whose cameras, box and light it was made with.
+        made: of M objects `images` `[M, V, H, W, C]` and `silhouettes` `[M, V, H, W]`, uint8;
+            `values` `[M, R, R, R]` float16, canonical units; `sides` `[M]`.
+        views: the V views of the dataset that they are seen from.
+    """
     count = len(made["images"])
     split: Split = "train"
     return Dataset(
@@ -91,7 +98,17 @@ def view_groups(views: int, generator: torch.Generator, rounds: int = 4) -> list
 def deformed(
     dataset: Dataset, shapes: Tensor, settings: WarpSettings, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """A training object's shape, or that and another's, deformed; and the axis of its sides."""
+    """A training object's shape, or that and another's, deformed; and the axis of its sides.
+
+    Args:
+        dataset: N training objects.
+        shapes: `[N, R, R, R]` a lattice of each over [-1, 1]³, canonical units.
+        settings: how far the warp may go.
+        generator: of the choice and of the warp.
+
+    Returns:
+        `[R, R, R]` over [-1, 1]³, and `[]` 0 (x) or 2 (z).
+    """
     members = defaultdict(list)
     for i, category in enumerate(dataset.categories):
         members[category].append(i)
@@ -113,11 +130,11 @@ def photograph(dataset: Dataset, values: Tensor, views: list[int]) -> tuple[Tens
     cameras = dataset.cameras(0)[views]
     out = render(Lattice(values, dataset.bounds), cameras, lighting=dataset.lighting)
     images = out.images.expand(*out.silhouettes.shape, dataset.channels)
-    return _uint8(images), _uint8(out.silhouettes)
+    return to_bytes(images), to_bytes(out.silhouettes)
 
 
 def shrink(values: Tensor, resolution: int) -> Tensor:
-    """`[R, R, R]` to `[resolution]³` float16."""
+    """Distances `[R, R, R]` to `[resolution]³` float16 over the same box, trilinearly."""
     size = (resolution,) * 3
     return torch.nn.functional.interpolate(
         values[None, None], size=size, mode="trilinear", align_corners=True
@@ -125,14 +142,10 @@ def shrink(values: Tensor, resolution: int) -> Tensor:
 
 
 def longest_side(values: Tensor) -> float:
-    """Of the box around a shape, world units."""
+    """Of the box around the surface of `values` `[R, R, R]` over [-1, 1]³, canonical units."""
     points = surface_points(values)
     return float((points.amax(0) - points.amin(0)).max())
 
 
 def _draw(count: int, generator: torch.Generator) -> int:
     return int(torch.randint(count, (1,), generator=generator))
-
-
-def _uint8(x: Tensor) -> Tensor:
-    return (x.clamp(0, 1) * 255).round().byte()

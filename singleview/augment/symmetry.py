@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from singleview.measures.shapes import occupancy_iou
+from sdfrender.meshes.metrics import occupancy_iou
 
 X, Z = 0, 2  # y is up
 GRID = 24  # samples along each side of a solid are enough

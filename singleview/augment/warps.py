@@ -62,7 +62,7 @@ class Warp:
     side: int = X
 
     def to_old(self, q: Tensor) -> Tensor:
-        """Points `[..., 3]` of the new shape to points of the old one."""
+        """Points `[..., 3]` of the new shape to `[..., 3]` of the old one, canonical frame."""
         x, y, z = self._sides_first(q).unbind(-1)
         wide = self._taper(y)
         x, z = x * wide, z * wide
@@ -72,7 +72,7 @@ class Warp:
         return self._sides_first(torch.stack((-x if self.mirror else x, y, z), -1))
 
     def to_new(self, p: Tensor) -> Tensor:
-        """The inverse of `to_old`."""
+        """The inverse of `to_old`: points `[..., 3]` of the old shape to `[..., 3]`."""
         x, y, z = self._sides_first(p).unbind(-1)
         even = torch.linspace(-1, 1, self.axes.shape[1])
         old = (-x if self.mirror else x, y, z)
@@ -153,7 +153,14 @@ def surface_points(values: Tensor) -> Tensor:
 
 
 def join_lattices(lower: Tensor, upper: Tensor, height: float, width: float = 0.15) -> Tensor:
-    """`lower` below `height` and `upper` above, blended over `width`; lattices over [-1, 1]³."""
+    """`lower` below `height` and `upper` above, blended over `width`; a `[R, R, R]` lattice.
+
+    Args:
+        lower: `[R, R, R]` distances over [-1, 1]³, canonical units.
+        upper: the same.
+        height: y of the seam, canonical units.
+        width: of the seam, canonical units.
+    """
     y = torch.linspace(-1, 1, lower.shape[1])[:, None]
     w = torch.sigmoid((y - height) * (4 / width))
     return (1 - w) * lower + w * upper
@@ -168,7 +175,7 @@ def sample(values: Tensor, points: Tensor) -> Tensor:
 
 
 def piecewise(xs: Tensor, ys: Tensor, v: Tensor) -> Tensor:
-    """The line through `(xs, ys)` `[n]`, xs rising, at `v`; its ends go on straight."""
+    """`[...]` the line through `(xs, ys)` `[n]`, xs rising, at `v` `[...]`; straight beyond."""
     i = torch.searchsorted(xs, v.detach().contiguous()).clamp(1, len(xs) - 1) - 1
     slopes = (ys[1:] - ys[:-1]) / (xs[1:] - xs[:-1])
     line: Tensor = ys[i] + (v - xs[i]) * slopes[i]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from singleview.commands.options import AsJson
+from sdfrender.options import AsJson
 
 
 def command(out: Path = Path("runs/singleview-demo"), as_json: AsJson = False) -> None:

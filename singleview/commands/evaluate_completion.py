@@ -8,8 +8,7 @@ from typing import Annotated
 import tyro
 
 from sdfrender.errors import InputError
-from sdfrender.options import Flag
-from singleview.commands.options import AsJson
+from sdfrender.options import AsJson, Flag
 from singleview.settings.evaluation import CompletionStudy
 
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from singleview.commands.options import AsJson, tell_written
+from sdfrender.options import AsJson
+from singleview.commands.tell import tell_written
 from singleview.settings.prediction import InterpolateConfig
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from singleview.commands.options import AsJson
+from sdfrender.options import AsJson
 from singleview.settings.datasets import RenderDatasetConfig
 
 

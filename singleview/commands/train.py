@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from sdfrender.errors import InputError
-from singleview.commands.options import AsJson
+from sdfrender.options import AsJson
 from singleview.settings.training import TrainConfig
 
 QUICK_OBJECTS = 10  # in the report that a training ends with

@@ -24,7 +24,7 @@ from singleview.settings.choices import Split
 
 
 @dataclass(frozen=True, eq=False)
-class Views:
+class ObjectViews:
     """What an object shows.
 
     Args:
@@ -54,7 +54,7 @@ class Item:
 
     name: str
     category: str
-    views: Views
+    views: ObjectViews
     values: Tensor | None
     occupancy: Tensor | None
 
@@ -174,7 +174,7 @@ class Dataset(Objects):
     # ------------------------------------------------------------------ parts of it
 
     def __getitem__(self, i: int) -> Item:
-        views = Views(unit(self.images[i]), unit(self.silhouettes[i]), self.cameras(i))
+        views = ObjectViews(unit(self.images[i]), unit(self.silhouettes[i]), self.cameras(i))
         return Item(
             self.names[i],
             category_of(self.names[i]),
@@ -218,10 +218,10 @@ class Dataset(Objects):
 
 
 def to_bytes(x: Tensor) -> Tensor:
-    """[0, 1] to uint8, rounded."""
+    """Numbers `[...]` in [0, 1] as uint8 `[...]`, rounded."""
     return (x.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def unit(pixels: Tensor) -> Tensor:
-    """Uint8 as float32 in [0, 1]."""
+    """Uint8 `[...]` as float32 `[...]` in [0, 1]."""
     return pixels.float() / 255

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sdfrender.errors import InputError
+from sdfrender.files.images import area_average
 from sdfrender.view.cameras import Cameras
 from singleview.data.dataset import Dataset
 
@@ -26,22 +27,18 @@ def resized(dataset: Dataset, size: int | None) -> Dataset:
     Ks = Cameras(dataset.c2w.flatten(0, 1), dataset.Ks.flatten(0, 1), W, H).resized(size, size).Ks
     return replace(
         dataset,
-        images=_shrink(dataset.images.movedim(-1, 2), size).movedim(2, -1).contiguous(),
-        silhouettes=_shrink(dataset.silhouettes[:, :, None], size)[:, :, 0],
+        images=_shrink(dataset.images, size),
+        silhouettes=_shrink(dataset.silhouettes[..., None], size)[..., 0],
         Ks=Ks.reshape(dataset.Ks.shape),
     )
 
 
 def _shrink(pixels: Tensor, size: int) -> Tensor:
-    """`[N, V, C, H, H]` uint8 to `size`²: each pixel the mean over the area it covers."""
-    W = _overlaps(pixels.shape[-1], size)
-    # One object at a time: as floats all of them would take four times the memory.
-    return torch.stack([(W @ x.float() @ W.T).round().to(torch.uint8) for x in pixels])
-
-
-def _overlaps(before: int, after: int) -> Tensor:
-    """`[after, before]` share of each old pixel in each new one; rows sum to 1."""
-    edges = torch.arange(after + 1) * (before / after)
-    old = torch.arange(before)
-    overlap = torch.minimum(edges[1:, None], old + 1) - torch.maximum(edges[:-1, None], old)
-    return overlap.clamp(min=0) * (after / before)
+    """`[N, V, H, H, C]` uint8 to `size`²: each pixel the mean over the area it covers."""
+    V, C = pixels.shape[1], pixels.shape[-1]
+    shrunk = []
+    for x in pixels:  # one object at a time: as floats all of them would take four times the memory
+        stacked = x.permute(1, 2, 0, 3).flatten(2).float().numpy()  # (H, H, V C)
+        small = torch.from_numpy(area_average(stacked, size, size))
+        shrunk.append(small.reshape(size, size, V, C).permute(2, 0, 1, 3).round().to(torch.uint8))
+    return torch.stack(shrunk)

@@ -18,9 +18,10 @@ from sdfrender.errors import InputError
 from singleview.data.objects import LONGEST_SIDE, Objects
 from singleview.settings.choices import Split
 
-PADDING = 0.1  # of the longest side, both ends together
-HALF_BOX = 0.5 * LONGEST_SIDE * (1 + PADDING)
-BOX = ((-HALF_BOX,) * 3, (HALF_BOX,) * 3)
+PADDING = 0.1  # of the longest side, both ends together; Mescheder et al. 2019, §3.2
+HALF_PADDED_BOX = 0.5 * LONGEST_SIDE * (1 + PADDING)  # .825 canonical units, half of its side
+# Canonical units.
+PADDED_BOX = ((-HALF_PADDED_BOX,) * 3, (HALF_PADDED_BOX,) * 3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class Samples(Objects):
     Args:
         names: `CATEGORY/OBJECT`.
         splits: of each object.
-        points: `[N, P, 3]` float16, uniform in `BOX`.
+        points: `[N, P, 3]` float16, uniform in `PADDED_BOX`.
         inside: `[N, P]` bool.
         near: `[N, Q, 3]` float16, close to the surface; Q is 0 where the layout has none.
         near_inside: `[N, Q]` bool.
@@ -66,14 +67,13 @@ class Samples(Objects):
 
 
 def voxels(solid: Tensor, resolution: int) -> Tensor:
-    """`[R, R, R]` float32 over `BOX`: 1 where a voxel holds a point of the solid.
+    """`[R, R, R]` float32 over `PADDED_BOX`: 1 where a voxel holds a point of the solid.
 
     Args:
         solid: `[P, 3]` points inside and on the surface.
         resolution: R, voxels along each side.
     """
-    index = ((solid.float() + HALF_BOX) * (resolution / (2 * HALF_BOX))).long()
-    x, y, z = index.clamp(0, resolution - 1).unbind(-1)
+    x, y, z = _voxel_indices(solid, resolution).unbind(-1)
     grid = torch.zeros((resolution,) * 3)
     grid[x, y, z] = 1.0
     return grid
@@ -82,6 +82,11 @@ def voxels(solid: Tensor, resolution: int) -> Tensor:
 def voxel_at(grid: Tensor, points: Tensor) -> Tensor:
     """`[P]` the value of the voxel in which each of `points` `[P, 3]` lies."""
     R = grid.shape[0]
-    index = ((points.float() + HALF_BOX) * (R / (2 * HALF_BOX))).long().clamp(0, R - 1)
-    x, y, z = index.unbind(-1)
+    x, y, z = _voxel_indices(points, R).unbind(-1)
     return grid[x, y, z]
+
+
+def _voxel_indices(points: Tensor, resolution: int) -> Tensor:
+    """`[P, 3]` in which of R voxels along each axis points `[P, 3]` lie, canonical frame."""
+    index = (points.float() + HALF_PADDED_BOX) * (resolution / (2 * HALF_PADDED_BOX))
+    return index.long().clamp(0, resolution - 1)

@@ -15,6 +15,8 @@ from sdfrender.files.tables import read_table
 from sdfrender.files.tensors import load_tensors, need_file
 from singleview.settings.choices import Split
 
+PER_SHARD = 20  # objects: some ten megabytes a file, and little to make again after an interruption
+
 
 def begin_shards(
     file: Path, kind: str, settings: dict[str, Any], splits: dict[str, Split], per_shard: int
@@ -55,7 +57,7 @@ def need_format(file: Path, manifest: Any, kind: str) -> None:
 
 
 def load_shards(files: Sequence[Path], what: str) -> dict[str, Tensor]:
-    """The tensors of all shards.
+    """The tensors of all shards, by `NAME/ARRAY`, one `[...]` for each object and array.
 
     Raises:
         InputError: one is missing or damaged; names it and `what` it should be.

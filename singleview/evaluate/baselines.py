@@ -14,19 +14,20 @@ from scipy import ndimage
 from torch import Tensor
 
 from sdfrender.geometry.lattice import Lattice
+from sdfrender.meshes.metrics import occupancy_iou
 from singleview.data.dataset import Dataset, Item
 from singleview.data.hull import visual_hull
 from singleview.data.meshes import by_category
-from singleview.measures.shapes import RESOLUTIONS, inside, occupancy_iou, true_inside
+from singleview.measures.shapes import RESOLUTIONS, inside, true_inside
 
-HULL_RESOLUTION = 64
+HULL_RESOLUTION = 64  # samples along each side; twice the least at which IoU is reported
 # Shares of the training objects tried as the level of a mean shape.
 LEVELS = torch.linspace(0.05, 0.95, 19)
 FEATURE_SIZE = 32  # pixels on a side of the pictures that are compared
 
 
 @dataclass(frozen=True)
-class Method:
+class LatticeMethod:
     """A way to predict a shape.
 
     Args:
@@ -43,7 +44,7 @@ class Method:
     sees_all_views: bool = False
 
 
-def baselines(train: Dataset, more: Dataset | None = None) -> list[Method]:
+def baselines(train: Dataset, more: Dataset | None = None) -> list[LatticeMethod]:
     """All baselines.
 
     Args:
@@ -62,7 +63,7 @@ def baselines(train: Dataset, more: Dataset | None = None) -> list[Method]:
     return methods
 
 
-def mean_shape(train: Dataset) -> Method:
+def mean_shape(train: Dataset) -> LatticeMethod:
     """The mean of each category: where more than a share of the training objects is inside.
 
     The share is chosen per category for the best mean IoU over the training objects.
@@ -75,11 +76,13 @@ def mean_shape(train: Dataset) -> Method:
         share = own.float().mean(0)
         scores = torch.stack([occupancy_iou(own, share > level).mean() for level in LEVELS])
         level = float(LEVELS[int(scores.argmax())])
-        means[category] = lattice_of(share > level, train.bounds)
-    return Method("category mean shape", lambda item: means[item.category], told="the category")
+        means[category] = lattice_from_solid(share > level, train.bounds)
+    return LatticeMethod(
+        "category mean shape", lambda item: means[item.category], told="the category"
+    )
 
 
-def nearest_neighbour(bank: Sequence[Dataset], name: str) -> Method:
+def nearest_neighbour(bank: Sequence[Dataset], name: str) -> LatticeMethod:
     """The shape of the training picture that differs least from the given one.
 
     The difference is the sum of squares over the pixels of image and silhouette, averaged down to
@@ -103,10 +106,10 @@ def nearest_neighbour(bank: Sequence[Dataset], name: str) -> Method:
         found = [_lattice(*owners[i]).resample(resolution).values for i in nearest.tolist()]
         return Lattice(torch.stack(found), bank[0].bounds)
 
-    return Method(name, predict)
+    return LatticeMethod(name, predict)
 
 
-def oracle_neighbour(train: Dataset) -> Method:
+def oracle_neighbour(train: Dataset) -> LatticeMethod:
     """The training object whose true shape has the best IoU with the truth: the limit of choosing.
 
     The IoU is the mean of those at all resolutions that are reported.
@@ -117,17 +120,17 @@ def oracle_neighbour(train: Dataset) -> Method:
         scores = [occupancy_iou(known[R], _solid(item, train.bounds, R)) for R in known]
         return _lattice(train, int(torch.stack(scores).mean(0).argmax()))
 
-    return Method("oracle nearest neighbour", predict, told="the true shape")
+    return LatticeMethod("oracle nearest neighbour", predict, told="the true shape")
 
 
-def hull(views: int) -> Method:
+def hull(views: int) -> LatticeMethod:
     """The visual hull of all silhouettes of the object."""
 
     def predict(item: Item) -> Lattice:
         bounds = torch.tensor([[-1.0] * 3, [1.0] * 3])
         return visual_hull(item.views.silhouettes, item.views.cameras, bounds, HULL_RESOLUTION)
 
-    return Method(
+    return LatticeMethod(
         f"visual hull of {views} views", predict, told=f"{views} views", sees_all_views=True
     )
 
@@ -135,8 +138,13 @@ def hull(views: int) -> Method:
 # ---------------------------------------------------------------------- shapes and pictures
 
 
-def lattice_of(solid: Tensor, bounds: Tensor) -> Lattice:
-    """Samples inside `[R, R, R]` as signed distances, to half a sample."""
+def lattice_from_solid(solid: Tensor, bounds: Tensor) -> Lattice:
+    """Samples inside as signed distances, to half a sample. Not differentiable.
+
+    Args:
+        solid: `[R, R, R]` bool, True inside.
+        bounds: `[2, 3]` the box of the samples, the outermost on its faces; world units.
+    """
     spacing = float((bounds[1] - bounds[0]).max()) / (solid.shape[0] - 1)
     within, beyond = (
         torch.from_numpy(ndimage.distance_transform_edt(x.numpy())) for x in (solid, ~solid)
@@ -166,7 +174,7 @@ def _lattice(dataset: Dataset, i: int) -> Lattice:
     if dataset.values is not None:
         return Lattice(dataset.values[i].float(), dataset.bounds)
     assert dataset.occupancy is not None
-    return lattice_of(dataset.occupancy[i], dataset.bounds)
+    return lattice_from_solid(dataset.occupancy[i], dataset.bounds)
 
 
 def picture_features(images: Tensor, silhouettes: Tensor) -> Tensor:

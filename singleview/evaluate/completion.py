@@ -36,11 +36,11 @@ from sdfrender.meshes.metrics import squared_chamfer
 from sdfrender.meshes.mise import mise
 from sdfrender.rendering.raytrace import raytrace
 from sdfrender.report.plot import COLORS, figure
+from sdfrender.view.lighting import STUDIO
 from singleview.data.hull import visual_hull
 from singleview.data.meshes import canonical_mesh, find_meshes, protocol_split
-from singleview.data.samples import BOX
+from singleview.data.samples import PADDED_BOX
 from singleview.evaluate.deepsdf import NEAREST_SAMPLES, Numbers, ball, nearest, surface_numbers
-from singleview.measures.shape_pictures import LIGHT
 from singleview.pictures.contact_sheet import encode_srgb
 from singleview.predict.complete import depth_picture
 from singleview.predict.completion import complete
@@ -136,7 +136,7 @@ def completed(
     """The mesh of the code that explains a depth image; None where it has no surface."""
     field = family.field(complete(family, view, settings).code)
     try:
-        return mise(field, BOX, COARSE, LEVELS).mesh()
+        return mise(field, PADDED_BOX, COARSE, LEVELS).mesh()
     except InputError:
         return None
 
@@ -215,7 +215,7 @@ def picture(view: DepthView, mesh: trimesh.Trimesh | None, truth: trimesh.Trimes
         if shape is None:
             parts += [torch.zeros(PICTURE, PICTURE)] * 3
         else:
-            parts += list(raytrace(shape, cameras, lighting=LIGHT).images[..., 0])
+            parts += list(raytrace(shape, cameras, lighting=STUDIO).images[..., 0])
     return torch.cat(parts, 1).clamp(0, 1)
 
 

@@ -42,9 +42,10 @@ from sdfrender.meshes.metrics import (
 from sdfrender.meshes.mise import mise
 from singleview.data.distances import Distances, is_warped, open_distances
 from singleview.data.meshes import by_category, canonical_mesh, find_meshes
-from singleview.data.samples import BOX
+from singleview.data.samples import PADDED_BOX
 from singleview.models import AutoDecoder
 from singleview.models.latent import adam_code, energy_of, find_code
+from singleview.settings.evaluation import EvaluateConfig
 from singleview.training.checkpoint import load_model
 
 Numbers: TypeAlias = dict[str, float]
@@ -64,7 +65,7 @@ NEAREST_SAMPLES = 5000  # in the search for the nearest training shape
 
 
 @dataclass(frozen=True)
-class Contender:
+class MeshMethod:
     """A way to predict objects by their number in the judged set: a mesh, and what it cost."""
 
     name: str
@@ -72,7 +73,7 @@ class Contender:
     told: str = ""
 
 
-def evaluate_deepsdf(config: Any) -> dict[str, Any]:
+def evaluate_deepsdf(config: EvaluateConfig) -> dict[str, Any]:
     """Evaluate DeepSDF networks on one split.
 
     Args:
@@ -97,7 +98,7 @@ def evaluate_deepsdf(config: Any) -> dict[str, Any]:
         if split == "train" and not is_warped(name)
     ]
     meshes = true_meshes(config.meshes, [*judged.names, *trained])
-    methods: list[Contender] = []
+    methods: list[MeshMethod] = []
     for path, (field, about) in networks:
         name = path.name if path.is_dir() else f"{path.parent.name}/{path.name}"
         clamp = float(about.get("clamp", 0.1))
@@ -119,11 +120,11 @@ def evaluate_deepsdf(config: Any) -> dict[str, Any]:
 
 
 def measure(
-    method: Contender,
+    method: MeshMethod,
     judged: Distances,
     meshes: dict[str, trimesh.Trimesh],
     trained: list[str],
-    config: Any,
+    config: EvaluateConfig,
 ) -> dict[str, Any]:
     """The measures of one method: per object, per category, and the mean over categories."""
     objects: dict[str, Numbers] = {}
@@ -172,7 +173,7 @@ def nearest(mesh: trimesh.Trimesh, others: list[trimesh.Trimesh], seed: int = 0)
 
 
 def ball(truth: trimesh.Trimesh) -> tuple[float, Tensor]:
-    """Radius and centre of the ball around a mesh, its centre the middle of the box."""
+    """Radius, and centre `[3]` float64, of the ball around a mesh about the middle of its box."""
     center = truth.bounds.mean(0)
     return float(np.linalg.norm(truth.vertices - center, axis=1).max()), torch.from_numpy(center)
 
@@ -180,7 +181,7 @@ def ball(truth: trimesh.Trimesh) -> tuple[float, Tensor]:
 # ---------------------------------------------------------------------- methods
 
 
-def by_newton(name: str, field: LatentField, judged: Distances, clamp: float) -> Contender:
+def by_newton(name: str, field: LatentField, judged: Distances, clamp: float) -> MeshMethod:
     """Stored codes of known shapes; those of others found by Levenberg-Marquardt."""
 
     def predict(i: int) -> tuple[trimesh.Trimesh | None, Numbers]:
@@ -193,10 +194,10 @@ def by_newton(name: str, field: LatentField, judged: Distances, clamp: float) ->
         energy = energy_of(field, code, points, values, clamp)
         return mesh_of(field, code), {"energy": energy, "seconds": seconds}
 
-    return Contender(name, predict)
+    return MeshMethod(name, predict)
 
 
-def by_adam(name: str, field: LatentField, judged: Distances, clamp: float) -> Contender:
+def by_adam(name: str, field: LatentField, judged: Distances, clamp: float) -> MeshMethod:
     """All codes found by 800 steps of Adam."""
 
     def predict(i: int) -> tuple[trimesh.Trimesh | None, Numbers]:
@@ -207,19 +208,19 @@ def by_adam(name: str, field: LatentField, judged: Distances, clamp: float) -> C
         energy = energy_of(field, code, points, values, clamp)
         return mesh_of(field, code), {"energy": energy, "seconds": seconds}
 
-    return Contender(name, predict)
+    return MeshMethod(name, predict)
 
 
 def nearest_shape(
     judged: Distances, meshes: dict[str, trimesh.Trimesh], trained: list[str]
-) -> Contender:
+) -> MeshMethod:
     """The training shape that is nearest to the truth: what copying can reach at best."""
 
     def predict(i: int) -> tuple[trimesh.Trimesh | None, Numbers]:
         others = [meshes[name] for name in trained if name != judged.names[i]]
         return (nearest(meshes[judged.names[i]], others) if others else None), {}
 
-    return Contender("nearest training shape", predict, told="the truth")
+    return MeshMethod("nearest training shape", predict, told="the truth")
 
 
 def seen_of(judged: Distances, i: int) -> tuple[Tensor, Tensor]:
@@ -228,9 +229,9 @@ def seen_of(judged: Distances, i: int) -> tuple[Tensor, Tensor]:
 
 
 def mesh_of(field: LatentField, code: Tensor) -> trimesh.Trimesh | None:
-    """The surface of a code in the canonical frame; None where there is none."""
+    """The surface of a code `[C]`, in the canonical frame; None where there is none."""
     try:
-        return mise(field.field(code), BOX, COARSE, LEVELS).mesh()
+        return mise(field.field(code), PADDED_BOX, COARSE, LEVELS).mesh()
     except InputError:
         return None
 

@@ -13,17 +13,17 @@ from tqdm import tqdm
 
 from sdfrender.errors import InputError
 from sdfrender.geometry.lattice import Lattice
+from sdfrender.meshes.metrics import occupancy_iou
 from singleview.data.dataset import Dataset, Item
 from singleview.data.meshes import by_category
 from singleview.data.open import open_dataset
 from singleview.data.stretched import stretched_copies
-from singleview.evaluate.baselines import Method, baselines
+from singleview.evaluate.baselines import LatticeMethod, baselines
 from singleview.evaluate.deepsdf import evaluate_deepsdf
 from singleview.evaluate.occupancy import evaluate_occupancy
 from singleview.measures.shapes import (
     RESOLUTIONS,
     inside,
-    occupancy_iou,
     rendered_silhouette_iou,
     surface_measures,
     true_inside,
@@ -78,7 +78,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     }
 
 
-def evaluate_method(method: Method, judged: Dataset, config: EvaluateConfig) -> dict[str, Any]:
+def evaluate_method(
+    method: LatticeMethod, judged: Dataset, config: EvaluateConfig
+) -> dict[str, Any]:
     """The measures of one method: per object, per category, and the mean over categories."""
     truth = {R: true_inside(judged, R) for R in RESOLUTIONS}
     objects: dict[str, Numbers] = {}
@@ -108,7 +110,7 @@ def volume_numbers(predicted: Lattice, truth: Mapping[int, Tensor | None]) -> Nu
 
 
 def surface_numbers(
-    predicted: Lattice, item: Item, method: Method, config: EvaluateConfig
+    predicted: Lattice, item: Item, method: LatticeMethod, config: EvaluateConfig
 ) -> Numbers:
     """Chamfer, normal consistency and silhouette IoU: means over some of the input views."""
     mesh = true_mesh(item, predicted.bounds)
@@ -130,7 +132,7 @@ def surface_numbers(
     return _means(numbers)
 
 
-def network(path: Path) -> Method:
+def network(path: Path) -> LatticeMethod:
     """A trained network as a method.
 
     Raises:
@@ -140,7 +142,7 @@ def network(path: Path) -> Method:
 
     predictor = load_predictor(path)
     name = path.name if path.is_dir() else f"{path.parent.name}/{path.name}"
-    return Method(name, lambda item: predictor(item.views.images))
+    return LatticeMethod(name, lambda item: predictor(item.views.images))
 
 
 def spread_views(views: int, count: int) -> list[int]:

@@ -23,7 +23,7 @@ from sdfrender.geometry.lattice import Lattice
 from sdfrender.kernels.torch_threads import torch_threads
 from sdfrender.rendering.raytrace import raytrace
 from sdfrender.view.cameras import Cameras
-from sdfrender.view.lighting import Directional, Headlight, Lighting
+from sdfrender.view.lighting import STUDIO
 from singleview.data.layouts.folder import (
     MANIFEST,
     Manifest,
@@ -39,11 +39,7 @@ from singleview.from_meshes.rigs import rig_cameras
 from singleview.pictures.contact_sheet import write_contact_sheet
 from singleview.settings.datasets import RenderDatasetConfig
 
-# A soft light from the camera and some from the upper right; white surfaces stay at most 1.
-LIGHT = Lighting(
-    headlight=Headlight(0.7), directional=(Directional((0.3, 0.8, 0.5), intensity=0.3),)
-)
-ALBEDO = 1.0
+ALBEDO = 1.0  # white
 
 
 def render_dataset(config: RenderDatasetConfig) -> Manifest:
@@ -59,7 +55,7 @@ def render_dataset(config: RenderDatasetConfig) -> Manifest:
     sources = find_meshes(config.meshes, config.alignment, config.categories)
     cameras = rig_cameras(config.cameras, config.views, config.size)
     splits = split_by(config.split, [source.name for source in sources], config.seed)
-    manifest = Manifest(splits, cameras, LIGHT, _settings(config))
+    manifest = Manifest(splits, cameras, STUDIO, _settings(config))
     _open_folder(config.out, manifest)
     todo = [s for s in sources if not object_file(config.out, s.name).exists()]
     _render_all(config, todo, cameras)
@@ -86,7 +82,7 @@ def render_object(source: Source, file: Path, cameras: Cameras, config: RenderDa
                 f"{int(outside.int().argmax())} of --cameras {config.cameras}: leave it out"
             )
         seen = raytrace(
-            mesh, cameras, lighting=LIGHT, albedo=[ALBEDO], supersampling=config.supersampling
+            mesh, cameras, lighting=STUDIO, albedo=[ALBEDO], supersampling=config.supersampling
         )
         lattice = Lattice.from_mesh(mesh, (config.resolution,) * 3, UNIT_BOX)
         write_object(file, seen.images, seen.silhouettes, lattice.values)

@@ -7,7 +7,7 @@ import math
 import torch
 
 from sdfrender.view.cameras import Cameras
-from singleview.settings.choices import CameraRig
+from singleview.settings.choices import RigName
 
 # Degrees above the horizon, in turn. From below one sees the underside of a table, from high up the
 # floor of a cup; from one elevation neither.
@@ -23,7 +23,7 @@ PAPER_RADIUS = 2.0
 PAPER_FOV_DEG = 60.0
 
 
-def rig_cameras(rig: CameraRig, views: int, size: int) -> Cameras:
+def rig_cameras(rig: RigName, views: int, size: int) -> Cameras:
     """`views` cameras at even azimuths, the first on the side of +z.
 
     Args:

@@ -6,7 +6,6 @@ What it writes is told in `singleview.data.distances`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,24 +22,24 @@ from singleview.augment.warps import WarpSettings, random_warp
 from singleview.data.distances import FORMAT, MANIFEST, WARPED, shard_file
 from singleview.data.meshes import Source, canonical_mesh, find_meshes, split_by
 from singleview.data.objects import LONGEST_SIDE, category_of
-from singleview.data.shards import begin_shards
+from singleview.data.shards import PER_SHARD, begin_shards
 from singleview.settings.choices import Split
+from singleview.settings.datasets import SamplePointsConfig
 
-PER_SHARD = 20
 NEAR_SHARE = 0.95  # of the points; 47 of 50 in the paper
 # Standard deviations from the surface, as parts of the longest side, of a fifth of them each. The
 # paper's variances, 0.0025 and 0.00025 in the unit ball, are about the first two; the last keeps
 # phantoms out of the space around.
 NEAR = (0.03, 0.01, 0.03, 0.01, 0.1)
-HALF_BOX = 1.0  # of the uniform points
+HALF_UNIT_BOX = 1.0  # canonical units; the uniform points lie in `UNIT_BOX`
 LONGEST_EDGE = 0.1  # of a mesh that is warped, in canonical units
 
 
-def sample_distances(config: Any, quiet: bool = False) -> dict[str, Split]:
+def sample_distances(config: SamplePointsConfig, quiet: bool = False) -> dict[str, Split]:
     """Sample distances around every mesh of `config.meshes`, write the shards to `config.out`.
 
     Args:
-        config: a `SamplePointsConfig`, its options checked.
+        config: what `singleview sample-points` is told.
         quiet: no progress bar.
 
     Returns:
@@ -84,8 +83,11 @@ def sides_of(sources: Sequence[Source]) -> dict[str, int]:
     return {source.name: int(axis) for source, axis in zip(sources, axes, strict=True)}
 
 
-def _sample_object(source: Source, copy: int, side: int, config: Any) -> dict[str, Tensor]:
+def _sample_object(
+    source: Source, copy: int, side: int, config: SamplePointsConfig
+) -> dict[str, Tensor]:
     """The arrays of one object or of a warped copy, by `NAME/ARRAY`."""
+    assert config.sdf is not None  # else occupancy is sampled
     name = _name(source, copy)
     rng = np.random.default_rng((config.seed, *name.encode()))
     mesh = canonical_mesh(source)
@@ -109,7 +111,7 @@ def points_around(mesh: trimesh.Trimesh, count: int, rng: np.random.Generator) -
     seed = int(rng.integers(2**31))
     close = trimesh.sample.sample_surface(mesh, near, seed=seed)[0]
     sigma = LONGEST_SIDE * np.resize(NEAR, (near, 1))
-    uniform = rng.uniform(-HALF_BOX, HALF_BOX, (count - near, 3))
+    uniform = rng.uniform(-HALF_UNIT_BOX, HALF_UNIT_BOX, (count - near, 3))
     points = np.concatenate((close + sigma * rng.standard_normal((near, 3)), uniform))
     return rng.permutation(points)
 

@@ -21,14 +21,13 @@ from sdfrender.geometry.mesh_distance import inside_mesh
 from sdfrender.geometry.mesh_files import Doubles
 from singleview.data.meshes import Source, canonical_mesh, find_meshes, split_by
 from singleview.data.objects import LONGEST_SIDE
-from singleview.data.samples import HALF_BOX
+from singleview.data.samples import HALF_PADDED_BOX
 from singleview.data.samples_on_disk import FORMAT, MANIFEST, shard_file
-from singleview.data.shards import begin_shards
+from singleview.data.shards import PER_SHARD, begin_shards
 from singleview.from_meshes.sample_distances import sample_distances
 from singleview.settings.choices import Split
 from singleview.settings.datasets import SamplePointsConfig
 
-PER_SHARD = 20
 # Of points near the surface: standard deviations, as parts of the longest side, of one half each.
 NEAR = (0.01, 0.05)
 
@@ -61,7 +60,11 @@ def sample_points(config: SamplePointsConfig, quiet: bool = False) -> dict[str, 
 
 
 def sample_object(source: Source, config: SamplePointsConfig) -> dict[str, Tensor]:
-    """The arrays of one object, by `NAME/ARRAY`."""
+    """The arrays of one object, by `NAME/ARRAY`, as `singleview.data.samples_on_disk` tells.
+
+    Positions `[P, 3]` and normals `[S, 3]` are float16, canonical frame; occupancy is in bits
+    `[P / 8]`.
+    """
     mesh = canonical_mesh(source)
     if not mesh.is_watertight:
         raise InputError(
@@ -69,7 +72,7 @@ def sample_object(source: Source, config: SamplePointsConfig) -> dict[str, Tenso
         )
     rng = np.random.default_rng((config.seed, *source.name.encode()))
     surface, normals = _on_surface(mesh, config.surface, rng)
-    uniform = rng.uniform(-HALF_BOX, HALF_BOX, (config.points, 3)).astype(np.float16)
+    uniform = rng.uniform(-HALF_PADDED_BOX, HALF_PADDED_BOX, (config.points, 3)).astype(np.float16)
     close, _ = _on_surface(mesh, config.near, rng)
     sigma = LONGEST_SIDE * np.resize(NEAR, (config.near, 1))
     near = (close + sigma * rng.standard_normal(close.shape)).astype(np.float16)

@@ -8,14 +8,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sdfrender.meshes.metrics import occupancy_iou
 from sdfrender.meshes.mise import Extraction, mise
-from singleview.data.samples import BOX
+from singleview.data.samples import PADDED_BOX
 from singleview.measures.shape_pictures import draw_fields
 from singleview.models.encoders import Code
 from singleview.models.occupancy import OccupancyNetwork, logit
 
-THRESHOLDS = tuple(round(0.05 * n, 2) for n in range(1, 20))
-CHUNK = 1 << 14
+THRESHOLDS = tuple(round(0.05 * n, 2) for n in range(1, 20))  # τ that are tried: .05 to .95
+CHUNK = 1 << 14  # points that go through a decoder together; bounds memory
 
 
 @torch.no_grad()
@@ -27,20 +28,23 @@ def logits_at(model: OccupancyNetwork, code: Code, points: Tensor) -> Tensor:
 
 
 def iou_at(logits: Tensor, inside: Tensor, threshold: float) -> float:
-    """Intersection over union of predicted and true occupancy, both `[P]`; 1 if both are empty.
+    """Intersection over union of predicted and true occupancy; 1 if both are empty.
+
+    Args:
+        logits: `[P]` of the network.
+        inside: `[P]` bool, the truth at the same points.
+        threshold: τ in (0, 1); occupied is what is above it.
 
     Worked value: half of the solid's points found and no others: 0.5.
     """
-    found = logits > logit(threshold)
-    either = int((found | inside).sum())
-    return int((found & inside).sum()) / either if either else 1.0
+    return float(occupancy_iou(logits > logit(threshold), inside, axes=1))
 
 
 def best_threshold(objects: Sequence[tuple[Tensor, Tensor]]) -> tuple[float, float]:
     """The threshold τ with the best mean IoU over objects, and that IoU.
 
     Args:
-        objects: logits and occupancy of each.
+        objects: of each, logits `[P]` and true occupancy `[P]` bool.
     """
     scores = [
         sum(iou_at(logits, inside, t) for logits, inside in objects) / len(objects)
@@ -58,7 +62,7 @@ def extract(
     Raises:
         InputError: no occupancy above the threshold.
     """
-    return mise(model.field(code, threshold), BOX, coarse, levels)
+    return mise(model.field(code, threshold), PADDED_BOX, coarse, levels)
 
 
 def draw_objects(path: Path, model: OccupancyNetwork, codes: Sequence[Code]) -> None:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import torch
 
-from sdfrender import Cameras, Directional, Headlight, InputError, Lattice, Lighting, render
+from sdfrender import Cameras, InputError, Lattice, render
 from sdfrender.files.atomic import atomic_write
 from sdfrender.files.pngs import write_png
 from sdfrender.meshes.mise import Field, mise
-from singleview.data.samples import BOX
+from sdfrender.view.lighting import STUDIO
+from singleview.data.samples import PADDED_BOX
 from singleview.pictures.contact_sheet import encode_srgb
 
-LIGHT = Lighting(headlight=Headlight(0.7), directional=(Directional((0.3, 0.8, 0.5), 0.3),))
-SHOWN, SHOWN_VIEWS, SHOWN_SIZE = 3, 4, 96
+SHOWN, SHOWN_VIEWS, SHOWN_SIZE = 3, 4, 96  # shapes, pictures of each, and pixels on a side
 COARSE = 24  # cells of the first grid; halved once
 
 
@@ -24,7 +24,7 @@ def draw_fields(path: Path, fields: Sequence[Field]) -> None:
     lattices: list[Lattice | None] = []
     for field in fields[:: max(1, len(fields) // SHOWN)][:SHOWN]:
         try:
-            lattices.append(mise(field, BOX, COARSE, 1).lattice.redistance())
+            lattices.append(mise(field, PADDED_BOX, COARSE, 1).lattice.redistance())
         except InputError:
             lattices.append(None)
     draw_lattices(path, lattices)
@@ -39,7 +39,7 @@ def draw_lattices(path: Path, lattices: Sequence[Lattice | None]) -> None:
         if lattice is None:
             rows.append(torch.zeros(SHOWN_SIZE, SHOWN_SIZE * SHOWN_VIEWS, 1))
             continue
-        images = render(lattice, cameras, lighting=LIGHT).images
+        images = render(lattice, cameras, lighting=STUDIO).images
         rows.append(torch.cat(list(images[..., :1]), 1))
     picture = (torch.cat(rows).clamp(0, 1) * 255).round().byte().numpy()
     with atomic_write(path) as partial:

@@ -47,28 +47,11 @@ def true_inside(dataset: Dataset, resolution: int) -> Tensor | None:
     return None
 
 
-def occupancy_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of bool samples.
-
-    Args:
-        a: `[..., R, R, R]` inside.
-        b: the same, broadcast against `a`.
-
-    Returns:
-        `[...]` in [0, 1]; 1 where both are empty.
-
-    Worked value: half of a solid against all of it: 0.5.
-    """
-    shared = (a & b).flatten(-3).sum(-1).double()
-    either = (a | b).flatten(-3).sum(-1).double()
-    return torch.where(either > 0, shared / either.clamp(min=1), 1.0)
-
-
 # ---------------------------------------------------------------------- surfaces and silhouettes
 
 
 def true_mesh(item: Item, bounds: Tensor) -> trimesh.Trimesh | None:
-    """The surface of an object's true distances, or None if it has none."""
+    """The surface of an object's true distances in the box `bounds` `[2, 3]`; None without one."""
     if item.values is None or not bool((item.values < 0).any()):
         return None
     return extract_mesh(Lattice(item.values, bounds))

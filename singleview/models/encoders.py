@@ -1,4 +1,6 @@
-"""From an observation to a code: encoders of images, point clouds, voxels and of occupancy itself.
+"""From an observation to a code: encoders of point clouds, voxels and of occupancy itself.
+
+Those of images are in `singleview.models.image_encoders`.
 
 B objects, N points of a cloud, P places to decode, R³ voxels. Positions are in units of the
 object's longest side (`unit_cube`), as in Occupancy Networks (Mescheder et al. 2019, §3).
@@ -12,23 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample, interpolate, relu
 
-from sdfrender.errors import InputError
-from sdfrender.files.tensors import expect
 from singleview.data.objects import LONGEST_SIDE
-from singleview.data.samples import HALF_BOX
-from singleview.models.small import HIDDEN, picture_layers, picture_planes
+from singleview.data.samples import HALF_PADDED_BOX
 
 Places: TypeAlias = Callable[[Tensor], Tensor]  # [B, P, 3] to features [B, P, L]
 
-TINY = 1e-6
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+TINY = 1e-6  # keeps divisions by distances finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +42,7 @@ class Code:
 
 
 def unit_cube(points: Tensor) -> Tensor:
-    """World units to units of the longest side."""
+    """Points `[..., 3]`, canonical units, as `[..., 3]` in units of the object's longest side."""
     return points / LONGEST_SIDE
 
 
@@ -112,7 +109,7 @@ class PointEncoder(nn.Module):
         self.neighbours = Neighbours(2 * hidden, features) if features else None
 
     def forward(self, cloud: Tensor) -> Code:
-        """The code of a cloud."""
+        """The code of a cloud `[B, N, 3]`, canonical frame. Differentiable."""
         vector, of_points = self.pointnet(unit_cube(cloud))
         if self.neighbours is None:
             return Code(vector)
@@ -187,7 +184,7 @@ class VoxelEncoder(nn.Module):
         self.mix = nn.Linear(total, features) if features else None
 
     def forward(self, voxels: Tensor) -> Code:
-        """The code of a grid of any size from 4³ on."""
+        """The code of a grid `[B, R, R, R]`, R ≥ 4, over the padded box. Differentiable."""
         levels = [relu(self.first(voxels[:, None]))]
         for down in self.down:
             levels.append(relu(down(levels[-1])))
@@ -200,7 +197,7 @@ class VoxelEncoder(nn.Module):
         mix = self.mix
 
         def places(points: Tensor) -> Tensor:
-            where = (points / HALF_BOX).flip(-1)[:, :, None, None]  # (B, P, 1, 1, 3): z, y, x
+            where = (points / HALF_PADDED_BOX).flip(-1)[:, :, None, None]  # (B, P, 1, 1, z y x)
             read = [
                 grid_sample(x, where, padding_mode="border", align_corners=False)[..., 0, 0]
                 for x in levels
@@ -209,115 +206,6 @@ class VoxelEncoder(nn.Module):
             return found
 
         return places
-
-
-# ---------------------------------------------------------------------- images
-
-
-class ImageEncoder(nn.Module):
-    """An image `[B, H, W, C]`, linear over black, through the ResNet-18 of He et al. 2016.
-
-    Layers have the names that published weights use.
-
-    Args:
-        code: length of the code.
-        width: channels of the first stage; 64 is ResNet-18.
-        size: pixels on a side that images are brought to.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, code: int, width: int = 64, size: int = 224) -> None:
-        super().__init__()
-        self.size = size
-        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.maxpool = nn.MaxPool2d(3, 2, 1)
-        widths = [width, width, 2 * width, 4 * width, 8 * width]
-        for n in range(4):
-            stride = 1 if n == 0 else 2
-            first, second = widths[n : n + 2]
-            stage = nn.Sequential(BasicBlock(first, second, stride), BasicBlock(second, second, 1))
-            self.add_module(f"layer{n + 1}", stage)
-        self.last = nn.Linear(8 * width, code)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
-
-    def forward(self, images: Tensor) -> Code:
-        """The code of an image."""
-        x = images.permute(0, 3, 1, 2).expand(-1, 3, -1, -1)
-        if x.shape[-2:] != (self.size, self.size):
-            x = interpolate(x, size=(self.size,) * 2, mode="bilinear", antialias=True)
-        x = (x - self.mean) / self.std
-        x = self.maxpool(relu(self.bn1(self.conv1(x))))
-        for n in range(4):
-            x = self.get_submodule(f"layer{n + 1}")(x)
-        return Code(self.last(x.mean((-2, -1))))
-
-    def load_weights(self, path: Path) -> None:
-        """Take over published weights of ResNet-18 without its last layer.
-
-        Args:
-            path: a safetensors file, or a state dict that torch reads with `weights_only`.
-
-        Raises:
-            InputError: missing, damaged, or weights of another network.
-        """
-        what = "the weights of a ResNet-18"
-        if not path.is_file():
-            raise InputError(f"{path}: need {what}, there is no such file")
-        import safetensors.torch
-
-        with expect(path, what):
-            if path.suffix == ".safetensors":
-                found = safetensors.torch.load_file(path)
-            else:
-                found = torch.load(path, map_location="cpu", weights_only=True)
-            found = {k: x for k, x in found.items() if not k.startswith("fc.")}
-            missing, unexpected = self.load_state_dict(found, strict=False)
-        lacking = [k for k in missing if not k.startswith("last.")]
-        if lacking or unexpected:
-            raise InputError(f"{path}: need {what}, it differs in {(lacking + unexpected)[0]!r}")
-
-
-class SmallImageEncoder(nn.Module):
-    """An image `[B, H, W, C]`, linear over black, at 64², through few layers; places stay apart.
-
-    Args:
-        code: length of the code.
-        width: channels of the first layer.
-    """
-
-    def __init__(self, code: int, width: int) -> None:
-        super().__init__()
-        self.layers = picture_layers(3, width)
-        self.last = nn.Linear(HIDDEN, code)
-
-    def forward(self, images: Tensor) -> Code:
-        """The code of an image."""
-        return Code(self.last(self.layers(picture_planes(images.expand(-1, -1, -1, 3)))))
-
-
-class BasicBlock(nn.Module):
-    """Two convolutions of 3² with a shortcut."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.downsample: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`[B, inputs, H, W]` to `[B, outputs, H / stride, W / stride]`."""
-        y = self.bn2(self.conv2(relu(self.bn1(self.conv1(x)))))
-        return relu(y + self.downsample(x))
 
 
 # ---------------------------------------------------------------------- nothing, and an index
@@ -336,7 +224,12 @@ class LatentEncoder(nn.Module):
         self.pointnet = ResnetPointnet(2 * code, hidden, channels=4)
 
     def forward(self, points: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and logarithm of the standard deviation, `[B, C]` each."""
+        """Mean and logarithm of the standard deviation of z, `[B, C]` each. Differentiable.
+
+        Args:
+            points: `[B, P, 3]` canonical frame.
+            inside: `[B, P]` bool.
+        """
         seen = torch.cat((unit_cube(points), inside[..., None].to(points)), -1)
         mean, log_std = self.pointnet(seen)[0].chunk(2, -1)
         return mean, log_std.clamp(-8, 4)

@@ -14,15 +14,15 @@ from torch import Tensor
 from sdfrender.latent.field import LatentField
 from sdfrender.latent.fit import LatentFit, LatentFitSettings, distance_term, fit_code, norm_term
 
-CODE_WEIGHT = 1e-4
-ADAM_STEPS, ADAM_RATE = 800, 5e-3
+CODE_WEIGHT = 1e-4  # w, as in the paper (§4.2: 1/σ² with σ = 100)
+ADAM_STEPS, ADAM_RATE = 800, 5e-3  # of the paper's descent
 START_POINTS = 128  # that choose the known code to start from
 COARSE_PART, COARSE_LEAST = 8, 512  # the first descents see one point in so many, at least so many
-COARSE_ITERATIONS = 15
+COARSE_ITERATIONS = 15  # of Levenberg-Marquardt, in the first descents
 
 
 def clamped_error(values: Tensor, truth: Tensor, clamp: float) -> Tensor:
-    """Mean `|clamp(values, δ) − clamp(truth, δ)|`: `[]`."""
+    """Mean `|clamp(values, δ) − clamp(truth, δ)|` of distances `[...]` and `[...]`: `[]`."""
     return (values.clamp(-clamp, clamp) - truth.clamp(-clamp, clamp)).abs().mean()
 
 
@@ -59,7 +59,14 @@ def find_code(
 
 @torch.no_grad()
 def starts(field: LatentField, points: Tensor, distances: Tensor, clamp: float) -> Tensor:
-    """`[S, C]`: the mean of the known codes, and the known code with the least energy."""
+    """`[S, C]`: the mean of the known codes, and the known code with the least energy.
+
+    Args:
+        field: the decoder.
+        points: `[P, 3]` canonical frame.
+        distances: `[P]` signed, canonical units.
+        clamp: δ.
+    """
     known = field.codes.detach()
     if not len(known):
         return known.new_zeros(1, field.shape.code)
@@ -116,6 +123,6 @@ def adam_code(
 def energy_of(
     field: LatentField, code: Tensor, points: Tensor, distances: Tensor, clamp: float = 0.1
 ) -> float:
-    """E of a code."""
+    """E of a code `[C]` at `points` `[P, 3]` with `distances` `[P]`, canonical frame and units."""
     error = clamped_error(field(code[None], points[None])[0], distances, clamp)
     return float(error + CODE_WEIGHT * code.square().sum())

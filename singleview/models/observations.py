@@ -81,7 +81,7 @@ class Observer:
 
 
 def pick(points: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """`count` of `[P, …]`, with repetition; none of none."""
+    """`[count, …]` of `points` `[P, …]`, with repetition; none of none."""
     if not len(points):
         return points
     return points[torch.randint(len(points), (count,), generator=generator)]

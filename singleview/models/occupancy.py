@@ -19,15 +19,14 @@ from sdfrender.errors import InputError
 from sdfrender.meshes.mise import Field
 from singleview.models.encoders import (
     Code,
-    ImageEncoder,
     IndexEncoder,
     LatentEncoder,
     PointEncoder,
     ResnetBlock,
-    SmallImageEncoder,
     VoxelEncoder,
     unit_cube,
 )
+from singleview.models.image_encoders import ImageEncoder, SmallImageEncoder
 from singleview.models.small import IMAGE_SIZE
 from singleview.settings.choices import Conditioning, Input
 
@@ -99,7 +98,7 @@ class OccupancyNetwork(nn.Module):
         super().__init__()
         self.shape = shape
         self.encoder = _encoder(shape)
-        self.decoder = Decoder(shape)
+        self.decoder = OccupancyDecoder(shape)
 
     def description(self) -> dict[str, object]:
         """What `build_model` needs to build it again."""
@@ -124,14 +123,24 @@ class OccupancyNetwork(nn.Module):
         self.encoder.load_weights(path)
 
     def encode(self, observation: Tensor) -> Code:
-        """The code of images, clouds, voxels or numbers; of z itself where there is no input."""
+        """The code of an observation; of z itself where there is no input. Differentiable.
+
+        Args:
+            observation: images `[B, H, W, C]`, clouds `[B, N, 3]` in the canonical frame, voxels
+                `[B, R, R, R]`, numbers `[B]` or z `[B, C]`, as the network's input is.
+        """
         if isinstance(self.encoder, LatentEncoder):
             return Code(observation)
         code: Code = self.encoder(observation)
         return code
 
     def posterior(self, points: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and logarithm of the standard deviation of z, `[B, C]` each."""
+        """Mean and logarithm of the standard deviation of z, `[B, C]` each. Differentiable.
+
+        Args:
+            points: `[B, P, 3]` canonical frame.
+            inside: `[B, P]` bool.
+        """
         assert isinstance(self.encoder, LatentEncoder), "a network with an observation has none"
         mean, log_std = self.encoder(points, inside)
         return mean, log_std
@@ -175,7 +184,7 @@ class OccupancyNetwork(nn.Module):
         return field
 
 
-class Decoder(nn.Module):
+class OccupancyDecoder(nn.Module):
     """Points and a code to logits: ResNet blocks with conditional batch normalisation (§3.1)."""
 
     def __init__(self, shape: OccupancyShape) -> None:

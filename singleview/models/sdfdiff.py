@@ -16,8 +16,8 @@ from sdfrender import Lattice
 from singleview.models.small import Small
 from singleview.settings.choices import Size
 
-IMAGE_SIZE = 64
-RESOLUTION = 64
+IMAGE_SIZE = 64  # pixels on a side, as in the paper
+RESOLUTION = 64  # samples along each side of the lattice, as in the paper
 
 
 class Paper(nn.Module):
@@ -36,7 +36,7 @@ class Paper(nn.Module):
         super().__init__()
         self.channels, self.resolution = channels, RESOLUTION
         self.encoder = Encoder(channels)
-        self.decoder = Decoder()
+        self.decoder = LatticeDecoder()
         self.refiner = Refiner()
         self.register_buffer("refine", torch.tensor(True))
 
@@ -73,7 +73,7 @@ class Encoder(nn.Sequential):
         super().__init__(*layers)
 
 
-class Decoder(nn.Module):
+class LatticeDecoder(nn.Module):
     """A code `[B, 512]` to values `[B, 64, 64, 64]`."""
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class Decoder(nn.Module):
             Dense(16, growth=8), _up(32, 8), nn.BatchNorm3d(8), nn.ReLU(),
             nn.Conv3d(8, 1, 3, padding=1),
         )  # fmt: skip
-        self.start = Start(self.up[-1])
+        self.start = StartAtSphere(self.up[-1])
 
     def forward(self, code: Tensor) -> Tensor:
         """`[B, 512]` to `[B, 64, 64, 64]`."""
@@ -134,7 +134,7 @@ class Refiner(nn.Module):
             for inputs, outputs in reversed(pairs[1:])
         )
         self.last = _up(32, 1)
-        self.start = Start(self.last)
+        self.start = StartAtSphere(self.last)
 
     def forward(self, values: Tensor) -> Tensor:
         """`[B, 64, 64, 64]` to the same shape."""
@@ -148,7 +148,7 @@ class Refiner(nn.Module):
         return self.start(self.last(x))  # type: ignore[no-any-return]
 
 
-class Start(nn.Module):
+class StartAtSphere(nn.Module):
     """Distances from the last layer's output, such that an untrained network says: a sphere.
 
     `4σ(x) − 2` in a box of side 4, which is `2σ(x) − 1` in ours of side 2.

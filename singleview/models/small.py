@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate, pad
 from sdfrender import Lattice
 
 IMAGE_SIZE = 64  # pixels on a side that the encoder looks at
-HIDDEN = 384
+HIDDEN = 384  # features of a picture
 MARGIN = 1 / 16  # of the lattice's samples on every side: no object reaches there
 REACH = 0.15  # of distances that matter to the span of shapes, world units
 SPAN_RATE = 0.05  # of the learning rate, for a decoder that starts from shapes

@@ -33,7 +33,7 @@ def write_contact_sheet(path: Path, pictures: Sequence[NDArray[Any]]) -> None:
 
 
 def encode_srgb(linear: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Linear uint8 to sRGB uint8 (IEC 61966-2-1)."""
+    """Linear uint8 `[...]` to sRGB uint8 `[...]` (IEC 61966-2-1)."""
     x = np.arange(256) / 255
     table = np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055)
     encoded: NDArray[np.uint8] = (table * 255).round().astype(np.uint8)[linear]

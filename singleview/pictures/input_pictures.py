@@ -89,7 +89,7 @@ def plain_background(path: Path, colors: Image) -> Image:
 
 
 def frame(image: Tensor) -> Tensor:
-    """Make `[H, W, C + 1]` square, its last channel the coverage, and the object's size usual.
+    """Make `[H, W, C + 1]` square, its last channel the coverage: `[S, S, C + 1]`, size as usual.
 
     A square picture whose object is in the middle and of a usual size is left as it is.
     """

@@ -17,8 +17,8 @@ from sdfrender.files.pngs import write_png
 from sdfrender.latent.field import LatentField
 from sdfrender.meshes.extraction import keep_bodies
 from sdfrender.meshes.mise import mise
-from singleview.data.samples import BOX
-from singleview.measures.shape_pictures import LIGHT
+from sdfrender.view.lighting import STUDIO
+from singleview.data.samples import PADDED_BOX
 from singleview.pictures.contact_sheet import encode_srgb
 from singleview.predict.completion import complete, depth_noise
 from singleview.predict.depth_view import DepthView, load_depth
@@ -61,9 +61,9 @@ def write_completion(
     view: DepthView,
     config: CompleteConfig,
 ) -> None:
-    """Write what a code says of the image in `path`."""
+    """Write what a code `[C]` says of the image in `path`; see `complete_depths`."""
     try:
-        shape = mise(family.field(code), BOX, COARSE, config.levels)
+        shape = mise(family.field(code), PADDED_BOX, COARSE, config.levels)
     except InputError as error:
         raise InputError(f"{path}: the network sees no object in it ({error})") from None
     mesh = keep_bodies(shape.mesh())
@@ -85,8 +85,8 @@ def write_completion(
 def write_sheet(path: Path, lattice: Lattice, view: DepthView, size: int) -> None:
     """The depth image, near is bright; the shape from the same camera; and from all around."""
     width = max(1, round(size * view.camera.width / view.camera.height))
-    same = render(lattice, view.camera.resized(width, size), lighting=LIGHT).images[0, ..., 0]
-    around = render(lattice, Cameras.orbit(VIEWS, width=size), lighting=LIGHT).images[..., 0]
+    same = render(lattice, view.camera.resized(width, size), lighting=STUDIO).images[0, ..., 0]
+    around = render(lattice, Cameras.orbit(VIEWS, width=size), lighting=STUDIO).images[..., 0]
     parts = [depth_picture(view, width, size), same, *around]
     picture = (torch.cat(parts, 1).clamp(0, 1) * 255).round().byte().numpy()
     with atomic_write(path) as partial:

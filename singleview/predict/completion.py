@@ -32,7 +32,7 @@ from sdfrender.latent.fit import (
 )
 from sdfrender.rendering.field_render import box_interval
 from sdfrender.view.noise import picture_noise
-from singleview.data.samples import BOX
+from singleview.data.samples import PADDED_BOX
 from singleview.predict.depth_view import DepthView
 from singleview.settings.prediction import CompletionSettings
 
@@ -125,7 +125,7 @@ def depth_noise(view: DepthView) -> float:
 
 
 def smoothed(points: Tensor, at: Tensor, view: DepthView, noise: float) -> Tensor:
-    """Some of the `points` `[P, 3]`, moved along their rays to the middle of their neighbours.
+    """`at` `[Q, 3]`, moved along their rays to the middle of their neighbours in `points` `[P, 3]`.
 
     Only where the depths are noisy: means of few depths are less so, and thin parts stay in place
     beside each other.
@@ -144,7 +144,7 @@ def neighbors(points: Tensor, at: Tensor, count: int) -> Tensor:
 
 
 def pixel_size(points: Tensor, view: DepthView) -> float:
-    """How far apart neighbours are on a surface seen head-on, canonical units."""
+    """Distance of neighbours on a surface at `points` `[P, 3]` seen head-on, canonical units."""
     eye = view.camera.centers[0]
     return float((points - eye).norm(dim=-1).mean() / view.camera.Ks[0, 0, 0])
 
@@ -176,7 +176,7 @@ def free_space(view: DepthView, count: int, margin: float, generator: torch.Gene
         generator: of the choice.
     """
     rays_o, rays_d = (x.reshape(-1, 3) for x in view.camera.rays())
-    near, far, _ = box_interval(rays_o, rays_d, torch.tensor(BOX))
+    near, far, _ = box_interval(rays_o, rays_d, torch.tensor(PADDED_BOX))
     forward = rays_d @ view.camera.c2w[0, :3, 2]
     depths = view.depths.reshape(-1)
     t = torch.where(depths.isinf(), far, depths / forward - margin)

@@ -20,7 +20,7 @@ from sdfrender.geometry.mesh_files import load_mesh
 from sdfrender.latent.field import LONGEST_SIDE, LatentField
 from sdfrender.meshes.mise import mise
 from sdfrender.meshes.refine import refine_mesh, simplify_mesh
-from singleview.data.samples import BOX
+from singleview.data.samples import PADDED_BOX
 from singleview.from_meshes.sample_distances import points_around
 from singleview.models.latent import find_code
 from singleview.settings.prediction import PredictConfig
@@ -69,13 +69,13 @@ def predict_deepsdf(
     done = []
     for path, shape in shapes:
         try:
-            found = mise(field.field(shape.code), BOX, COARSE, config.levels)
+            found = mise(field.field(shape.code), PADDED_BOX, COARSE, config.levels)
         except InputError as error:
             raise InputError(f"{path}: the network sees no object in it ({error})") from None
         mesh = simplify_mesh(found.mesh(), config.faces)
         if config.refine:
             mesh = refine_mesh(mesh, field.field(shape.code))
-        lattice = mise(field.field(shape.code), BOX, COARSE, 1).lattice.redistance()
+        lattice = mise(field.field(shape.code), PADDED_BOX, COARSE, 1).lattice.redistance()
         folder = config.out / shape.name
         folder.mkdir(parents=True, exist_ok=True)
         mesh.vertices = mesh.vertices * shape.scale + np.array(shape.center)

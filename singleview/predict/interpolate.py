@@ -20,10 +20,10 @@ from sdfrender.geometry.mesh_distance import signed_distances
 from sdfrender.latent.field import LatentField
 from sdfrender.meshes.mise import mise
 from sdfrender.rendering.field_render import TraceSettings, render_field
+from sdfrender.view.lighting import STUDIO
 from singleview.data.meshes import Source, canonical_mesh
-from singleview.data.samples import BOX
+from singleview.data.samples import PADDED_BOX
 from singleview.from_meshes.sample_distances import points_around
-from singleview.measures.shape_pictures import LIGHT
 from singleview.models.latent import find_code
 from singleview.pictures.contact_sheet import encode_srgb
 from singleview.predict.completion import complete
@@ -44,7 +44,7 @@ def interpolate(config: InterpolateConfig, quiet: bool = False) -> list[Path]:
         InputError: weights that cannot be used, or an A or B that is no shape.
     """
     field = LatentField.load(config.model)
-    first, last = (code_of(field, text, config.seed) for text in (config.first, config.last))
+    first, last = (code_told(field, text, config.seed) for text in (config.first, config.last))
     shares = torch.linspace(0, 1, config.between + 2)
     codes = [torch.lerp(first, last, share) for share in shares]
     pictures = [
@@ -60,12 +60,12 @@ def interpolate(config: InterpolateConfig, quiet: bool = False) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         for n, code in enumerate(codes):
             written.append(folder / f"{n:03d}.ply")
-            save_mesh(written[-1], mise(field.field(code), BOX, COARSE, LEVELS).mesh())
+            save_mesh(written[-1], mise(field.field(code), PADDED_BOX, COARSE, LEVELS).mesh())
     return written
 
 
 def draw(field: LatentField, code: Tensor, config: InterpolateConfig) -> Tensor:
-    """`[size, size, 1]` a picture of the network itself, by sphere tracing."""
+    """`[size, size, 1]` linear over black: the field of a code `[C]`, by sphere tracing."""
     azimuth, elevation = torch.tensor([config.azimuth_deg, config.elevation_deg]).deg2rad()
     eye = 3.2 * torch.stack(
         (
@@ -76,13 +76,17 @@ def draw(field: LatentField, code: Tensor, config: InterpolateConfig) -> Tensor:
     )
     cameras = Cameras.look_at(eye[None], width=SAMPLES * config.size)
     out = render_field(
-        field.field(code), cameras, BOX, lighting=LIGHT, settings=TraceSettings(longest=CLAMP)
+        field.field(code),
+        cameras,
+        PADDED_BOX,
+        lighting=STUDIO,
+        settings=TraceSettings(longest=CLAMP),
     )
     small = area_average(out.images[0].numpy(), config.size, config.size)
     return torch.from_numpy(small)
 
 
-def code_of(field: LatentField, text: str, seed: int = 0) -> Tensor:
+def code_told(field: LatentField, text: str, seed: int = 0) -> Tensor:
     """The code `[C]` of a known shape's name, a mesh, a depth image or a code.json.
 
     Raises:
@@ -107,7 +111,11 @@ def code_of(field: LatentField, text: str, seed: int = 0) -> Tensor:
 
 
 def read_code(path: Path, field: LatentField) -> Tensor:
-    """The code in the code.json of a completion."""
+    """The code `[C]` in the code.json of a completion.
+
+    Raises:
+        InputError: missing, damaged, or of another network.
+    """
     with expect(path, "the code of a shape"):
         code = torch.tensor(json.loads(read_bytes(path))["code"], dtype=torch.float32)
         if code.shape != (field.shape.code,) or not bool(code.isfinite().all()):

@@ -16,11 +16,8 @@ from torch.nn.functional import interpolate
 
 from sdfrender import (
     Cameras,
-    Directional,
-    Headlight,
     InputError,
     Lattice,
-    Lighting,
     extract_mesh,
     render,
     save_lattice,
@@ -31,6 +28,7 @@ from sdfrender.files.pngs import write_png
 from sdfrender.files.tensors import expect
 from sdfrender.geometry.grid import UNIT_BOX
 from sdfrender.meshes.extraction import keep_bodies
+from sdfrender.view.lighting import STUDIO
 from singleview.models import AutoDecoder, OccupancyNetwork, Paper
 from singleview.models.small import IMAGE_SIZE, Small
 from singleview.pictures.contact_sheet import encode_srgb
@@ -40,9 +38,8 @@ from singleview.training.checkpoint import load_model
 from singleview.training.refine import RefineSettings, Rig, refine
 from singleview.training.validate import lattices
 
-LIGHT = Lighting(headlight=Headlight(0.7), directional=(Directional((0.3, 0.8, 0.5), 0.3),))
-SHEET_VIEWS = 6
-FRAME_MS = 80
+SHEET_VIEWS = 6  # pictures of the shape beside the input
+FRAME_MS = 80  # of the turntable: milliseconds of a frame
 
 
 @dataclass(frozen=True)
@@ -187,7 +184,7 @@ def write_prediction(
 def write_views(
     lattice: Lattice, picture: Tensor | None, folder: Path, config: PredictConfig
 ) -> None:
-    """Write `turntable.gif`, and `sheet.png` with the input, if it is a picture, and some views."""
+    """Write `turntable.gif`, and `sheet.png`: the picture `[S, S, C]` if any, and some views."""
     frames = turntable(lattice, config.frames, config.size)
     write_animation(folder / "turntable.gif", frames)
     shown = frames[:: max(1, len(frames) // SHEET_VIEWS)][:SHEET_VIEWS]
@@ -199,7 +196,7 @@ def write_views(
 def turntable(lattice: Lattice, frames: int, size: int) -> Tensor:
     """`[frames, size, size, 1]` linear pictures from a ring around the shape, over black."""
     cameras = Cameras.orbit(frames, width=size)
-    return render(lattice, cameras, lighting=LIGHT).images
+    return render(lattice, cameras, lighting=STUDIO).images
 
 
 def write_animation(path: Path, frames: Tensor) -> None:

@@ -7,10 +7,9 @@ from torch import Tensor
 
 from sdfrender import Cameras
 from sdfrender.report.pictures import for_display
-from sdfrender.report.turntable import CLAY
+from sdfrender.report.turntable import AMBIENT, CLAY, HEADLIGHT
 
 REACH = 1  # pixels that a point covers on each side of its own
-AMBIENT, HEADLIGHT = 0.12, 0.85
 PLAIN = (0.34, 0.71, 0.91)  # of points that have no normal: light blue
 
 

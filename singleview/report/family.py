@@ -12,10 +12,11 @@ from torch import Tensor
 
 from sdfrender import Cameras, InputError, Lattice
 from sdfrender.latent.field import LatentField
+from sdfrender.meshes.metrics import occupancy_iou
 from sdfrender.meshes.mise import mise
 from sdfrender.report.turntable import in_clay
 from singleview.data.distances import Distances, is_warped
-from singleview.data.samples import BOX
+from singleview.data.samples import PADDED_BOX
 from singleview.models.latent import find_code
 from singleview.report.dots import draw_points
 from singleview.report.gallery import SIZE, Gallery, Guess
@@ -26,7 +27,7 @@ CLOSE = 0.01  # distance of points that stand for the true surface
 REACH = 0.03  # and of those that tell how it lies
 NEIGHBOURS = 12  # of a point that do
 COARSE = 32  # cells of the first grid; halved once
-STRIPS, STEPS = 3, 7
+STRIPS, STEPS = 3, 7  # ways between known shapes, and pictures of each
 
 
 class Family(Gallery):
@@ -55,12 +56,12 @@ class Family(Gallery):
         with torch.no_grad():
             inside = self.field(code[None], points[None, rest])[0] < 0
         solid = values[rest] < 0
-        iou = float((inside & solid).sum()) / max(1, int((inside | solid).sum()))
+        iou = float(occupancy_iou(inside, solid, axes=1))
         shown = draw_points(points[seen][values[seen].abs() < CLOSE], None, self.sides(i)[0])
-        return Guess(shown, lattice_of(self.field, code), iou, iou)
+        return Guess(shown, lattice_from_code(self.field, code), iou, iou)
 
     def truth(self, i: int) -> Tensor:
-        """Points of the true surface, as far as distances around it tell."""
+        """`[SIDES, H, W, 4]` points of the true surface, as far as distances around it tell."""
         cameras = self.sides(i)
         given = self.distances.points[i].float(), self.distances.values[i].float()
         points, normals = surface_near(*given)
@@ -87,17 +88,17 @@ def strips(field: LatentField) -> list[Strip]:
             continue
         codes = field.codes.detach()[[a, b]]
         way = [torch.lerp(codes[0], codes[1], t) for t in np.linspace(0, 1, STEPS).tolist()]
-        shapes = [lattice_of(field, code) for code in way]
+        shapes = [lattice_from_code(field, code) for code in way]
         empty = torch.zeros(SIZE, SIZE, 4)
         pictures = torch.stack([empty if x is None else in_clay(x, camera) for x in shapes])
         found.append(Strip(field.names[a], field.names[b], pictures))
     return found
 
 
-def lattice_of(field: LatentField, code: Tensor) -> Lattice | None:
-    """The shape of a code in the padded box; None where it is empty."""
+def lattice_from_code(field: LatentField, code: Tensor) -> Lattice | None:
+    """The shape of a code `[C]` in the padded box; None where it is empty."""
     try:
-        return mise(field.field(code), BOX, COARSE, 1).lattice.redistance()
+        return mise(field.field(code), PADDED_BOX, COARSE, 1).lattice.redistance()
     except InputError:
         return None
 

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from sdfrender import Cameras, InputError, Lattice
+from sdfrender.meshes.metrics import occupancy_iou
 from sdfrender.report.pictures import for_display
 from sdfrender.report.turntable import in_clay
 from singleview.data.dataset import Dataset
-from singleview.data.samples import HALF_BOX
+from singleview.data.samples import HALF_PADDED_BOX
 from singleview.evaluate.evaluate import spread_views
 from singleview.measures.occupancy import iou_at, logits_at
 from singleview.measures.shapes import (
     RESOLUTIONS,
     inside,
-    occupancy_iou,
     rendered_silhouette_iou,
     true_inside,
 )
@@ -125,7 +125,7 @@ class Pictures(Gallery):
         return rendered_silhouette_iou(lattice, views.silhouettes[others], views.cameras[others])
 
     def truth(self, i: int) -> Tensor:
-        """In clay where the true shape is known, else other pictures of the object."""
+        """`[SIDES, H, W, 4]` in clay where the true shape is known, else other pictures of it."""
         item = self.dataset[i]
         if item.values is not None:
             return self.drawn(i, Lattice(item.values, self.dataset.bounds))
@@ -186,11 +186,11 @@ class Points(Gallery):
         camera = self.sides(i)[0]
         if kind == "points":
             return draw_points(seen[0], None, camera)
-        half = HALF_BOX * (1 - 1 / len(seen[0]))  # to the middle of the outermost voxels
+        half = HALF_PADDED_BOX * (1 - 1 / len(seen[0]))  # to the middle of the outermost voxels
         return in_clay(Lattice(0.5 - seen[0], torch.tensor([[-half] * 3, [half] * 3])), camera)
 
     def truth(self, i: int) -> Tensor:
-        """The stored points of the true surface."""
+        """`[SIDES, H, W, 4]` the stored points of the true surface."""
         samples, cameras = self.observer.samples, self.sides(i)
         points, normals = samples.surface[i].float(), samples.normals[i].float()
         return torch.stack([draw_points(points, normals, cameras[k]) for k in range(len(cameras))])

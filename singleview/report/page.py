@@ -30,7 +30,7 @@ from singleview.settings.choices import Split
 FOLDER = Path(__file__).parent
 SHOWN = 40  # objects with pictures: the worst and the best, if there are more
 SHEETS = 3  # pictures of predictions while training
-UPRIGHT = torch.eye(3, dtype=torch.float64)
+UPRIGHT = torch.eye(3, dtype=torch.float64)  # canonical frames have y up
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ Supervision: TypeAlias = Literal["images", "shape"]
 Augmentation: TypeAlias = Literal["auto", "made-up", "flip", "none"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
-CameraRig: TypeAlias = Literal["elevations", "paper"]
+RigName: TypeAlias = Literal["elevations", "paper"]
 
 Split: TypeAlias = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")

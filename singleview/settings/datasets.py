@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from sdfrender.options import check_options
-from singleview.settings.choices import SPLIT_RULES, CameraRig
+from singleview.settings.choices import SPLIT_RULES, RigName
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class RenderDatasetConfig:
     categories: tuple[str, ...] = ()
     alignment: Path | None = None
     size: int = 64
-    cameras: CameraRig = "elevations"
+    cameras: RigName = "elevations"
     views: int = 24
     resolution: int = 64
     supersampling: int = 5

@@ -96,7 +96,7 @@ class DeepsdfConfig:
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the terms of a training's loss, see `singleview.training.losses.Losses`."""
+    """Weights of the terms of a training's loss, see `singleview.training.losses.LossTerms`."""
 
     silhouette: float = 1.0
     overlap: float = 0.1

@@ -135,7 +135,15 @@ class Sampler:
 def jitter(
     images: Tensor, flipped: Tensor, gain: Tensor, gamma: Tensor, shift: tuple[int, int]
 ) -> Tensor:
-    """Images `[B, H, W, C]`, some flipped left to right, `gain · images^gamma`, moved (y, x)."""
+    """`[B, H, W, C]` pictures, some flipped, brighter or darker, and moved a little.
+
+    Args:
+        images: `[B, H, W, C]` linear over black.
+        flipped: `[B]` bool, left to right.
+        gain: `[B]`, of `gain · images^gamma`.
+        gamma: `[B]`.
+        shift: of all, rows and columns, pixels.
+    """
     images = torch.where(flipped[:, None, None, None], images.flip(2), images)
     images = gain[:, None, None, None] * images.clamp(min=0) ** gamma[:, None, None, None]
     return images.clamp(max=1).roll(shift, (1, 2))

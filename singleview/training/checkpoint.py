@@ -50,6 +50,9 @@ def save_checkpoint(state: State, generator: torch.Generator, run: RunFolder) ->
 def read_checkpoint(run: RunFolder) -> tuple[dict[str, Tensor], Any] | None:
     """The last checkpoint of a run, or None when it has none yet.
 
+    Returns:
+        Tensors `[...]` by name, and what else there is of it.
+
     Raises:
         InputError: it is damaged.
     """

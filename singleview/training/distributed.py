@@ -48,7 +48,7 @@ class Job:
         return self.rank == 0
 
     def shard(self, x: Tensor) -> Tensor:
-        """This process's part of a batch `[B, ...]`; B is a multiple of `size`."""
+        """This process's part `[B / size, ...]` of a batch `[B, ...]`, B a multiple of `size`."""
         return x.chunk(self.size)[self.rank]
 
     def wrap(self, model: nn.Module) -> nn.Module:
@@ -63,7 +63,7 @@ class Job:
         return DistributedDataParallel(model, device_ids=ids)
 
     def mean(self, x: Tensor) -> Tensor:
-        """Mean over the processes of a tensor, equal in shape in all."""
+        """Mean `[...]` over the processes of a tensor `[...]`, equal in shape in all."""
         if self.size > 1:
             dist.all_reduce(x)
             x = x / self.size

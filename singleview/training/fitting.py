@@ -24,7 +24,7 @@ from torch.nn.functional import grid_sample
 from sdfrender import Cameras, Lattice, Lighting, render
 from sdfrender.geometry import energies
 from sdfrender.geometry.grid import grid_points
-from singleview.data.dataset import Views
+from singleview.data.dataset import ObjectViews
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,24 @@ class FitRecipe:
 
 
 def fit_lattice(
-    views: Views,
+    views: ObjectViews,
     lighting: Lighting | None,
     bounds: Tensor,
     recipe: FitRecipe,
     generator: torch.Generator,
 ) -> Tensor:
-    """Fit one object; without a known light by its silhouettes alone. Returns `[R, R, R]`."""
+    """Fit one object; without a known light by its silhouettes alone.
+
+    Args:
+        views: what the object shows.
+        lighting: of its pictures, or None where it is not known.
+        bounds: `[2, 3]` the box, world units.
+        recipe: levels and weights.
+        generator: of the choice of views.
+
+    Returns:
+        `[R, R, R]` signed distances over the box, world units.
+    """
     hull = silhouette_hull(views, bounds, recipe.trial.resolution)
     starts = [hull]
     if lighting is not None:  # silhouettes alone could not tell which is better
@@ -84,7 +95,7 @@ def fit_lattice(
 
 def fit_level(
     lattice: Lattice,
-    views: Views,
+    views: ObjectViews,
     lighting: Lighting | None,
     level: FitLevel,
     recipe: FitRecipe,
@@ -115,11 +126,11 @@ def fit_level(
     return lattice.with_values((x * cell).detach())
 
 
-def silhouette_hull(views: Views, bounds: Tensor, resolution: int) -> Lattice:
+def silhouette_hull(views: ObjectViews, bounds: Tensor, resolution: int) -> Lattice:
     """The visual hull as distances: `max` over views of the distance to the silhouette's contour.
 
     A point's distance in a view is that of its pixel to the contour, times a pixel's width at the
-    point's depth.
+    point's depth. `bounds` `[2, 3]` is the box, world units. Not differentiable.
     """
     box = bounds.to(torch.float32)
     points = grid_points((resolution,) * 3, box).reshape(-1, 3)
@@ -144,7 +155,7 @@ def hollow(hull: Lattice, wall: float, up: bool) -> Lattice:
 
 
 @torch.no_grad()
-def residual(lattice: Lattice, views: Views, lighting: Lighting | None) -> float:
+def residual(lattice: Lattice, views: ObjectViews, lighting: Lighting | None) -> float:
     """Mean squared difference of the pictures of a lattice from those that were taken."""
     out = render(lattice, views.cameras, lighting=lighting)
     coverage = (out.silhouettes - views.silhouettes) ** 2

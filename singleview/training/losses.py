@@ -15,11 +15,11 @@ from sdfrender import Lattice, Rendering
 from sdfrender.geometry import energies
 from singleview.settings.training import LossWeights
 
-EPS = 1e-6
+EPS = 1e-6  # pixels; two empty pictures are equal
 
 
 @dataclass(frozen=True, eq=False)
-class Losses:
+class LossTerms:
     """The terms, each `[]`; zero where a term does not apply."""
 
     silhouette: Tensor
@@ -40,19 +40,19 @@ class Losses:
         terms = [getattr(weights, f.name) * getattr(self, f.name) for f in fields(self)]
         return torch.stack(terms).sum()
 
-    def __add__(self, other: Losses) -> Losses:
-        return Losses(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+    def __add__(self, other: LossTerms) -> LossTerms:
+        return LossTerms(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     @classmethod
-    def of(cls, like: Tensor, **terms: Tensor) -> Losses:
-        """Some terms, the others zero."""
+    def of(cls, like: Tensor, **terms: Tensor) -> LossTerms:
+        """Some terms `[]`, the others zero, of the dtype and device of `like` `[...]`."""
         zero = like.new_zeros(())
         return cls(**{f.name: terms.get(f.name, zero) for f in fields(cls)})
 
 
 def image_losses(
     out: Rendering, images: Tensor, silhouettes: Tensor, shaded: bool = True
-) -> Losses:
+) -> LossTerms:
     """`silhouette`, `overlap` and `shading` of what was rendered, against what was seen.
 
     Args:
@@ -70,15 +70,15 @@ def image_losses(
     if shaded:
         difference = ((out.images - images) ** 2).mean((-3, -2, -1))
         terms["shading"] = (difference / covered).mean()
-    return Losses.of(predicted, **terms)
+    return LossTerms.of(predicted, **terms)
 
 
-def regularisers(lattice: Lattice, band: float) -> Losses:
+def regularisers(lattice: Lattice, band: float) -> LossTerms:
     """`eikonal` and `laplacian` of B lattices, within `band` cells of the surface."""
     vertices = energies.narrow_band(lattice, band).sum((-3, -2, -1)).clamp(min=1)  # (B,)
     eikonal = energies.eikonal(lattice, band) / vertices
     laplacian = energies.laplacian(lattice, band) / vertices
-    return Losses.of(lattice.values, eikonal=eikonal.mean(), laplacian=laplacian.mean())
+    return LossTerms.of(lattice.values, eikonal=eikonal.mean(), laplacian=laplacian.mean())
 
 
 def shape_loss(values: Tensor, targets: Tensor, width: float = 0.03, reach: float = 0.15) -> Tensor:
@@ -102,7 +102,9 @@ def shape_loss(values: Tensor, targets: Tensor, width: float = 0.03, reach: floa
 
 
 def soft_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of coverages in [0, 1] along the last axis; 1 for equal ones.
+    """`[...]` intersection over union of coverages `[..., P]` in [0, 1]; 1 for equal ones.
+
+    Differentiable; a subgradient where a coverage equals the other.
 
     A prediction that cannot know gains by saying yes from a probability of about IoU / (1 + IoU).
     """

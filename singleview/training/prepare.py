@@ -19,7 +19,7 @@ from singleview.settings.training import TrainConfig
 from singleview.training.batches import Sampler
 from singleview.training.distributed import Job
 from singleview.training.fitting import FitRecipe, fit_lattice
-from singleview.training.validate import resized
+from singleview.training.validate import resampled
 
 SHAPE_RESOLUTION = 48  # of the lattices that are deformed
 
@@ -78,9 +78,9 @@ def prepare(config: TrainConfig, sampler: Sampler, run: RunFolder, job: Job, qui
         return
     sampler.use_shapes = True
     dataset = replace(dataset, sides=side_axes(dataset.categories, shapes < 0))
-    sampler.real = replace(dataset, values=resized(shapes, config.resolution).half())
+    sampler.real = replace(dataset, values=resampled(shapes, config.resolution).half())
     if makes_up(config, dataset):
-        shapes = resized(shapes, SHAPE_RESOLUTION)
+        shapes = resampled(shapes, SHAPE_RESOLUTION)
         sampler.made_up = made_up_objects(config, dataset, shapes, run, job, quiet)
 
 
@@ -103,7 +103,16 @@ def fitted_shapes(dataset: Dataset, seed: int, run: RunFolder, job: Job, quiet: 
 def made_up_objects(
     config: TrainConfig, dataset: Dataset, shapes: Tensor, run: RunFolder, job: Job, quiet: bool
 ) -> list[Dataset]:
-    """Datasets of objects made up out of the training shapes, or those the run made before."""
+    """Datasets of objects made up out of the training shapes, or those the run made before.
+
+    Args:
+        config: how many, and the seed.
+        dataset: N training objects.
+        shapes: `[N, R, R, R]` distances over [-1, 1]³, canonical units.
+        run: whose folder keeps them.
+        job: this process, which makes its share.
+        quiet: no progress bar.
+    """
     folder = run.path / "made_up"
     groups = view_groups(dataset.views, torch.Generator().manual_seed(config.seed))
     count = max(1, round(config.made_up / len(groups)))

@@ -29,7 +29,7 @@ from singleview.models.small import Small, object_mask
 from singleview.training.batches import Sampler
 from singleview.training.losses import soft_iou
 
-LEARN_STEPS, LEARN_BATCH, LEARN_RATE = 600, 256, 3e-3
+LEARN_STEPS, LEARN_BATCH, LEARN_RATE = 600, 256, 3e-3  # of AdamW, for the camera head
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,21 @@ class RefineSettings:
     show is then changed less."""
 
 
+@dataclass(frozen=True)
+class Sightings:
+    """B pictures, the shapes that were predicted from them, and the cameras that took them.
+
+    Args:
+        images: `[B, H, W, C]` linear over black, of the rig's size.
+        values: `[B, R, R, R]` signed distances over [-1, 1]³, canonical units.
+        cameras: `[B]` numbers of the rig's cameras.
+    """
+
+    images: Tensor
+    values: Tensor
+    cameras: Tensor
+
+
 def refine(
     model: Small, rig: Rig, images: Tensor, values: Tensor, settings: RefineSettings | None = None
 ) -> Tensor:
@@ -108,13 +123,12 @@ def refine(
     with torch.no_grad():
         likely = model.tell_cameras(images).topk(n, 1).indices  # (B, n)
     pictures, shapes = images.repeat_interleave(n, 0), values.repeat_interleave(n, 0)
-    tried, codes = likely.flatten(), values.new_zeros(B * n, model.code)
-    codes, energies = descend(
-        model, rig, pictures, shapes, tried, codes, settings.trial_steps, settings
-    )
+    tried = Sightings(pictures, shapes, likely.flatten())
+    codes = values.new_zeros(B * n, model.code)
+    codes, energies = descend(model, rig, tried, codes, settings.trial_steps, settings)
     best = torch.arange(B) * n + energies.reshape(B, n).argmin(1)
-    chosen = tried[best]
-    codes, _ = descend(model, rig, images, values, chosen, codes[best], settings.steps, settings)
+    chosen = Sightings(images, values, tried.cameras[best])
+    codes, _ = descend(model, rig, chosen, codes[best], settings.steps, settings)
     with torch.no_grad():
         return values + settings.blend * model.decode(codes)
 
@@ -122,9 +136,7 @@ def refine(
 def descend(
     model: Small,
     rig: Rig,
-    images: Tensor,
-    values: Tensor,
-    cameras: Tensor,
+    seen: Sightings,
     codes: Tensor,
     steps: int,
     settings: RefineSettings,
@@ -134,9 +146,7 @@ def descend(
     Args:
         model: its decoder.
         rig: cameras and light.
-        images: `[B, H, W, C]`.
-        values: `[B, R, R, R]` the shapes to start from.
-        cameras: `[B]` numbers of the cameras that took the images.
+        seen: the pictures, and the shapes to start from.
         codes: `[B, K]` to start from.
         steps: of Adam.
         settings: weights and rate.
@@ -147,37 +157,35 @@ def descend(
     delta = codes.detach().clone().requires_grad_()
     optimizer = torch.optim.Adam([delta], lr=settings.rate, betas=(0.9, 0.95))
     for _ in range(steps):
-        energy = picture_energy(model, rig, images, values, cameras, delta, settings)
+        energy = picture_energy(model, rig, seen, delta, settings)
         optimizer.zero_grad()
         energy.sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     with torch.no_grad():
-        energy = picture_energy(model, rig, images, values, cameras, delta, settings)
+        energy = picture_energy(model, rig, seen, delta, settings)
     return delta.detach(), energy
 
 
 def picture_energy(
     model: Small,
     rig: Rig,
-    images: Tensor,
-    values: Tensor,
-    cameras: Tensor,
+    seen: Sightings,
     codes: Tensor,
     settings: RefineSettings,
 ) -> Tensor:
-    """`[B]` energies, see the head of this module; differentiable in `codes`."""
-    masks = object_mask(images)  # (B, H, W)
-    lattices = values + model.decode(codes)
+    """`[B]` energies at `codes` `[B, K]`, see the head of this module; differentiable in them."""
+    masks = object_mask(seen.images)  # (B, H, W)
+    lattices = seen.values + model.decode(codes)
     energy = settings.prior * codes.square().mean(1)
-    for camera in sorted(set(cameras.tolist())):  # all lattices seen from it in one call
-        ids = (cameras == camera).nonzero()[:, 0]
+    for camera in sorted(set(seen.cameras.tolist())):  # all lattices seen from it in one call
+        ids = (seen.cameras == camera).nonzero()[:, 0]
         lattice = Lattice(lattices[ids], torch.tensor(UNIT_BOX))
         out = render(lattice, rig.cameras[camera], lighting=rig.lighting)
-        seen, true = out.silhouettes[:, 0], masks[ids]
+        silhouettes, true = out.silhouettes[:, 0], masks[ids]
         covered = true.mean((1, 2)).clamp(min=0.01)
-        coverage = ((seen - true) ** 2).mean((1, 2)) / covered
-        overlap = 1 - soft_iou(seen.flatten(1), true.flatten(1))
-        shading = ((out.images[:, 0] - images[ids]) ** 2).mean((1, 2, 3)) / covered
+        coverage = ((silhouettes - true) ** 2).mean((1, 2)) / covered
+        overlap = 1 - soft_iou(silhouettes.flatten(1), true.flatten(1))
+        shading = ((out.images[:, 0] - seen.images[ids]) ** 2).mean((1, 2, 3)) / covered
         each = coverage + settings.overlap * overlap + settings.shading * shading
         energy = energy.index_add(0, ids, each)
     return energy

@@ -12,12 +12,12 @@ from singleview.settings.training import LossWeights, TrainConfig
 WARM_UP = 0.01  # part of the training in which the learning rate rises
 FINAL_RATE = 0.02  # the last learning rate over the first
 SHADING_FROM = 0.3  # silhouettes settle before shading counts
-HALF_SIZE_UNTIL = 1 / 3
+HALF_SIZE_UNTIL = 1 / 3  # part of the training, with --coarse-to-fine
 REFINER_FROM, JOINT_FROM = 0.5, 0.75  # the paper's stages
 
 
 @dataclass(frozen=True)
-class Now:
+class StepSettings:
     """The settings of a step."""
 
     stage: int
@@ -26,7 +26,7 @@ class Now:
     half_size: bool
 
 
-def schedule(config: TrainConfig, done: float) -> Now:
+def schedule(config: TrainConfig, done: float) -> StepSettings:
     """The settings when a fraction `done` of the training is behind.
 
     The paper's network learns in three stages, each with a learning rate that falls from the
@@ -44,7 +44,7 @@ def schedule(config: TrainConfig, done: float) -> Now:
     if done < SHADING_FROM:
         weights = replace(weights, shading=0.0)
     half_size = config.coarse_to_fine and done < HALF_SIZE_UNTIL
-    return Now(stage, config.rate * warm * decay, weights, half_size)
+    return StepSettings(stage, config.rate * warm * decay, weights, half_size)
 
 
 def enter_stage(model: Paper | Small, stage: int) -> None:

@@ -15,11 +15,11 @@ from sdfrender.errors import InputError
 from singleview.models import Model
 from singleview.settings.training import TrainConfig
 from singleview.training.distributed import Job
-from singleview.training.schedule import Now
+from singleview.training.schedule import StepSettings
 
 MAX_GRADIENT = 1.0  # norm to which gradients are cut
-WEIGHT_DECAY = 1e-3
-BETAS = (0.9, 0.98)
+WEIGHT_DECAY = 1e-3  # of AdamW
+BETAS = (0.9, 0.98)  # of AdamW
 VALIDATIONS = 20  # over a training
 
 
@@ -160,12 +160,12 @@ class State:
 
     # ------------------------------------------------------------------ the log
 
-    def record(self, terms: Mapping[str, Tensor], now: Now, job: Job) -> None:
-        """Take down a step: the terms of its loss, `total` first, as means over the batch."""
+    def record(self, terms: Mapping[str, Tensor], settings: StepSettings, job: Job) -> None:
+        """Take down a step: the terms `[]` of its loss, `total` first, as means over the batch."""
         rest = [x for name, x in terms.items() if name != "total"]
         total, *numbers = job.mean(torch.stack([terms["total"], *rest])).tolist()
         self.recent_loss = total if self.step <= 1 else 0.98 * self.recent_loss + 0.02 * total
-        row = (self.step, f"{self.clock.seconds:.3f}", f"{now.rate:.6g}", f"{total:.9g}")
+        row = (self.step, f"{self.clock.seconds:.3f}", f"{settings.rate:.6g}", f"{total:.9g}")
         self.rows.append((*row, *(f"{x:.9g}" for x in numbers)))
 
     def take_rows(self) -> list[tuple[object, ...]]:
@@ -207,7 +207,7 @@ class State:
         self.since_best = int(job.from_first(float(self.since_best)))
 
     def kept_weights(self) -> dict[str, Tensor]:
-        """The best averaged weights; without any validation, the last."""
+        """The best averaged weights `[...]` by name; without any validation, the last."""
         return self.kept if self.best else self.averaged
 
 

@@ -13,13 +13,14 @@ from torch.nn.functional import interpolate
 from sdfrender import Lattice, render
 from sdfrender.files.atomic import atomic_write
 from sdfrender.files.pngs import write_png
+from sdfrender.meshes.metrics import occupancy_iou, silhouette_iou
 from singleview.augment.symmetry import agreeing
 from singleview.data.dataset import Dataset
 from singleview.pictures.contact_sheet import encode_srgb
 
 Network: TypeAlias = Callable[[Tensor], Tensor]  # images [B, H, W, C] to values [B, R, R, R]
 CHUNK = 48  # pictures that go through the network together
-SHOWN_OBJECTS, SHOWN_VIEWS = 8, 3
+SHOWN_OBJECTS, SHOWN_VIEWS = 8, 3  # in the picture of predictions
 
 
 @torch.no_grad()
@@ -44,15 +45,17 @@ def validate(network: Network, dataset: Dataset, device: torch.device) -> dict[s
         `iou_32` and `iou_64`, volumetric, if the true shapes are known, and `silhouette_iou` of a
         view that is not the input.
     """
-    scores: dict[str, list[Tensor]] = {}
+    scores: dict[str, list[float]] = {}
     for i in range(len(dataset)):
         item = dataset[i]
         values = lattices(network, item.views.images.to(device)).cpu()
         if item.values is not None:
             for resolution in (32, 64):
-                inside = resized(values, resolution) < 0
-                true = resized(item.values[None], resolution) < 0
-                scores.setdefault(f"iou_{resolution}", []).append(iou(inside, true).mean())
+                inside = resampled(values, resolution) < 0
+                true = resampled(item.values[None], resolution) < 0
+                scores.setdefault(f"iou_{resolution}", []).append(
+                    float(occupancy_iou(inside, true).mean())
+                )
         other = torch.arange(dataset.views).roll(dataset.views // 3)
         seen = torch.cat(
             [
@@ -60,19 +63,13 @@ def validate(network: Network, dataset: Dataset, device: torch.device) -> dict[s
                 for v, n in zip(values[::4], other[::4], strict=True)
             ]
         )
-        true = item.views.silhouettes[other[::4]] > 0.5
-        scores.setdefault("silhouette_iou", []).append(iou(seen > 0.5, true).mean())
-    return {name: float(torch.stack(of_objects).mean()) for name, of_objects in scores.items()}
+        true = item.views.silhouettes[other[::4]]
+        scores.setdefault("silhouette_iou", []).append(silhouette_iou(seen, true))
+    return {name: sum(of_objects) / len(of_objects) for name, of_objects in scores.items()}
 
 
-def iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of bool tensors `[B or 1, ...]`: `[B]`; 1 for two empty ones."""
-    both, either = (a & b).flatten(1).sum(1), (a | b).flatten(1).sum(1)
-    return torch.where(either > 0, both / either.clamp(min=1), 1.0)
-
-
-def resized(values: Tensor, resolution: int) -> Tensor:
-    """Lattices `[N, R, R, R]` at another resolution, float32."""
+def resampled(values: Tensor, resolution: int) -> Tensor:
+    """Distances `[N, R, R, R]` at another resolution `[N, r, r, r]`, trilinearly; float32."""
     size = (resolution,) * 3
     grown = interpolate(values[:, None].float(), size=size, mode="trilinear", align_corners=True)
     return grown[:, 0]

@@ -16,15 +16,16 @@ from sdfrender.geometry.mesh_files import save_mesh
 from singleview.config import SamplePointsConfig
 from singleview.data.layouts.onet import read_onet
 from singleview.data.open import open_samples
-from singleview.data.samples import BOX, HALF_BOX, Samples, voxel_at, voxels
+from singleview.data.samples import HALF_PADDED_BOX, PADDED_BOX, Samples, voxel_at, voxels
 from singleview.from_meshes.sample_points import sample_points
 from singleview.measures.occupancy import best_threshold, extract, iou_at
 from singleview.models import build_model
-from singleview.models.encoders import Code, ImageEncoder, Neighbours, VoxelEncoder
+from singleview.models.encoders import Code, Neighbours, VoxelEncoder
+from singleview.models.image_encoders import ImageEncoder
 from singleview.models.observations import Observer
 from singleview.models.occupancy import (
     ConditionalNorm,
-    Decoder,
+    OccupancyDecoder,
     OccupancyNetwork,
     OccupancyShape,
     paper_shape,
@@ -69,9 +70,9 @@ def test_occupancy_is_that_of_the_stored_points(samples: Samples) -> None:
         beyond = (points.float().abs() - half).amax(-1)
         clear = beyond.abs() > 2e-3  # winding numbers are evaluated fast, not exactly
         assert torch.equal(inside[clear], beyond[clear] < 0)
-    assert samples.points.float().abs().max() <= HALF_BOX + 1e-3
+    assert samples.points.float().abs().max() <= HALF_PADDED_BOX + 1e-3
     share = float(samples.inside[i].float().mean())
-    assert share == pytest.approx(float((2 * half).prod()) / (2 * HALF_BOX) ** 3, abs=0.03)
+    assert share == pytest.approx(float((2 * half).prod()) / (2 * HALF_PADDED_BOX) ** 3, abs=0.03)
     on = ((samples.surface[i].float().abs() - half).abs() < 2e-3).any(-1)
     assert bool(on.all())
     outward = (samples.normals[i] * samples.surface[i].sign()).float().sum(-1)
@@ -277,7 +278,7 @@ def test_voxel_features_are_read_where_the_voxels_are() -> None:
     encoder = VoxelEncoder(4, 2, 3)
     grid = torch.zeros(1, 8, 8, 8)
     grid[0, 6, 1, 3] = 1.0
-    center = (torch.tensor([6.0, 1.0, 3.0]) + 0.5) / 8 * 2 * HALF_BOX - HALF_BOX
+    center = (torch.tensor([6.0, 1.0, 3.0]) + 0.5) / 8 * 2 * HALF_PADDED_BOX - HALF_PADDED_BOX
     empty = encoder(torch.zeros_like(grid)).places
     places = encoder(grid).places
     assert places is not None
@@ -363,8 +364,8 @@ def test_meshes_of_a_network_are_closed_even_at_the_box() -> None:
         model.decoder = Ball(radius)  # type: ignore[assignment]
         mesh = extract(model, code, 0.5, coarse=16, levels=1).mesh()
         assert mesh.is_watertight
-        assert np.abs(mesh.vertices).max() <= HALF_BOX + 1e-6
-    assert mesh.volume == pytest.approx((BOX[1][0] - BOX[0][0]) ** 3, rel=1e-5)
+        assert np.abs(mesh.vertices).max() <= HALF_PADDED_BOX + 1e-6
+    assert mesh.volume == pytest.approx((PADDED_BOX[1][0] - PADDED_BOX[0][0]) ** 3, rel=1e-5)
     model.decoder = Ball(-1.0)  # type: ignore[assignment]
     with pytest.raises(InputError, match="no surface"):
         extract(model, code, 0.5, coarse=16, levels=1)
@@ -374,5 +375,5 @@ def test_meshes_of_a_network_are_closed_even_at_the_box() -> None:
 
 
 def test_decoders_without_blocks_have_their_last_norm() -> None:
-    decoder = Decoder(OccupancyShape("index", hidden=4, blocks=0, code=3))
+    decoder = OccupancyDecoder(OccupancyShape("index", hidden=4, blocks=0, code=3))
     assert decoder(torch.zeros(1, 2, 3), Code(torch.zeros(1, 3))).shape == (1, 2)

@@ -46,7 +46,7 @@ from singleview.settings.choices import SPLITS, Split
 Floats = NDArray[np.float32]
 
 WHOLE = "img_choy2016"
-RESOLUTION = 64
+RESOLUTION = 64  # samples along each side of the lattice that is made
 SLACK = 1.0  # pixels; a quarter of a cell of the lattice
 # Darker than this in some channel is object, not white paper; JPEG leaves a fringe above it.
 WHITE = 245 / 255

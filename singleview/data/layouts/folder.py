@@ -181,6 +181,10 @@ def read_manifest(folder: Path) -> Manifest:
 def read_object(path: Path, cameras: Cameras) -> dict[str, NDArray[Any]]:
     """The arrays of an object's file, checked.
 
+    Returns:
+        `images` `[V, H, W, C]` and `silhouettes` `[V, H, W]` uint8; `values` `[R, R, R]` float16,
+        canonical units over the dataset's box.
+
     Raises:
         InputError: missing, damaged, without a mask or image array, or not as many views or pixels
             as the cameras have.

@@ -29,9 +29,11 @@ from singleview.data.dataset import Dataset
 from singleview.data.layouts.classes import class_name
 from singleview.settings.choices import SPLITS, Split
 
+# The cameras of the Neural Mesh Renderer's pictures (Kato et al., CVPR 2018), whose objects are
+# in a box of side 1; here it has side 2.
 VIEWS = 24
 ELEVATION = math.radians(30.0)
-DISTANCE = 2 * 2.732
+DISTANCE = 2 * 2.732  # canonical units, of the eye from the middle
 FOV = math.radians(30.0)
 
 

@@ -55,7 +55,7 @@ def read_onet(folder: Path) -> Samples:
 
 
 def cut(tensors: tuple[Tensor, ...]) -> list[Tensor]:
-    """Tensors `[P, ...]` cut to the smallest P."""
+    """Tensors `[P, ...]`, each with a P of its own, cut to the smallest one: `[P, ...]`."""
     fewest = min(len(x) for x in tensors)
     return [x[:fewest] for x in tensors]
 

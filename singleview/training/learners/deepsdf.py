@@ -20,7 +20,7 @@ from singleview.models.latent import clamped_error, find_code
 from singleview.settings.training import TrainConfig
 from singleview.training.distributed import Job
 from singleview.training.learners.learner import Learner
-from singleview.training.schedule import Now
+from singleview.training.schedule import StepSettings
 from singleview.training.state import Clock
 
 HELD_BACK = 4096  # points of each object that are not learned from, but judged
@@ -51,8 +51,10 @@ class DeepsdfLearner(Learner):
         """The network, with codes of the training objects."""
         return AutoDecoder.fresh(field_shape(self.config), self.train.names)
 
-    def learn(self, model: nn.Module, now: Now, job: Job, clock: Clock) -> Mapping[str, Tensor]:
-        """Mean clamped error of random points, and the size of the codes."""
+    def learn(
+        self, model: nn.Module, settings: StepSettings, job: Job, clock: Clock
+    ) -> Mapping[str, Tensor]:
+        """Mean clamped error of random points, and the size of the codes, each `[]`."""
         delta = self.settings.clamp
         with clock.time("data"):
             ids, points, values = (x.to(job.device) for x in self._step(job))
@@ -66,7 +68,7 @@ class DeepsdfLearner(Learner):
         terms = {"distance": error, "codes": size, "total": total}
         return {name: x.detach() for name, x in terms.items()}
 
-    def schedule(self, done: float) -> Now:
+    def schedule(self, done: float) -> StepSettings:
         """As all networks; the weight of codes has a schedule of its own."""
         self.done = done
         return super().schedule(done)

@@ -19,7 +19,7 @@ from singleview.models import Model
 from singleview.run_folder import RunFolder
 from singleview.settings.training import TrainConfig
 from singleview.training.distributed import Job
-from singleview.training.schedule import Now, schedule
+from singleview.training.schedule import StepSettings, schedule
 from singleview.training.state import Clock
 
 
@@ -51,7 +51,7 @@ class Learner(ABC):
     def build(self) -> Model:
         """A network with fresh weights."""
 
-    def schedule(self, done: float) -> Now:
+    def schedule(self, done: float) -> StepSettings:
         """The settings of a step when a fraction `done` of the training is behind."""
         return schedule(self.config, done)
 
@@ -60,12 +60,14 @@ class Learner(ABC):
         return
 
     @abstractmethod
-    def learn(self, model: nn.Module, now: Now, job: Job, clock: Clock) -> Mapping[str, Tensor]:
+    def learn(
+        self, model: nn.Module, settings: StepSettings, job: Job, clock: Clock
+    ) -> Mapping[str, Tensor]:
         """Draw a step, and add the gradient of its loss to the parameters of the model.
 
         Args:
             model: what `build` made, perhaps wrapped for several processes.
-            now: the settings of the step.
+            settings: of the step.
             job: this process; the step is its shard of the batch.
             clock: told what data, network, renderer and losses take.
 

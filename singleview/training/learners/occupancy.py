@@ -18,7 +18,7 @@ from singleview.augment.warps import WarpSettings, random_warp, sample
 from singleview.data.dataset import Dataset, unit
 from singleview.data.objects import LONGEST_SIDE
 from singleview.data.open import open_dataset, open_samples
-from singleview.data.samples import HALF_BOX, Samples, voxels
+from singleview.data.samples import HALF_PADDED_BOX, Samples, voxels
 from singleview.measures.occupancy import best_threshold, draw_objects, logits_at
 from singleview.models import Model
 from singleview.models.encoders import Code
@@ -30,9 +30,9 @@ from singleview.training.batches import REAL_SHARE, jitter
 from singleview.training.distributed import Job
 from singleview.training.learners.learner import Learner
 from singleview.training.prepare import SHAPE_RESOLUTION, can_make_up, made_up_objects
-from singleview.training.schedule import Now
+from singleview.training.schedule import StepSettings
 from singleview.training.state import Clock
-from singleview.training.validate import resized
+from singleview.training.validate import resampled
 
 GLANCE, LOOK = 8_000, 20_000  # points of an object in a validation, and in the last judgement
 MADE_UP_RESOLUTION = 40  # of the lattices of made-up objects
@@ -114,7 +114,7 @@ class OccupancyLearner(Learner):
             return
         pictures = replace(pictures, sides=self.sides)
         assert pictures.values is not None
-        shapes = resized(pictures.values.float(), SHAPE_RESOLUTION)
+        shapes = resampled(pictures.values.float(), SHAPE_RESOLUTION)
         config = replace(self.config, resolution=MADE_UP_RESOLUTION)
         self.made_up = made_up_objects(config, pictures, shapes, run, job, quiet)
 
@@ -182,7 +182,7 @@ class OccupancyLearner(Learner):
         assert source.values is not None
         objects = [self._draw(len(source)) for _ in range(self.config.batch)]
         drawn = torch.rand(len(objects), SPARE * self.decoded, 3, generator=self.generator)
-        points = 2 * HALF_BOX * (drawn - 0.5)
+        points = 2 * HALF_PADDED_BOX * (drawn - 0.5)
         values = torch.stack(
             [sample(source.values[i].float(), p) for i, p in zip(objects, points, strict=True)]
         )
@@ -221,8 +221,10 @@ class OccupancyLearner(Learner):
     def _draw(self, below: int) -> int:
         return int(torch.randint(below, (1,), generator=self.generator))
 
-    def learn(self, model: nn.Module, now: Now, job: Job, clock: Clock) -> Mapping[str, Tensor]:
-        """Cross entropy, summed over the points of an object, per point; and the divergence."""
+    def learn(
+        self, model: nn.Module, settings: StepSettings, job: Job, clock: Clock
+    ) -> Mapping[str, Tensor]:
+        """Cross entropy, summed over an object's points, per point; divergence; `[]` each."""
         with clock.time("data"):
             step = self.step(job)
         with clock.time("network"):

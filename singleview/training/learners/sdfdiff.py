@@ -20,20 +20,20 @@ from singleview.settings.training import LossWeights, TrainConfig
 from singleview.training.batches import Sampler, Step
 from singleview.training.distributed import Job
 from singleview.training.learners.learner import Learner
-from singleview.training.losses import Losses, image_losses, regularisers, shape_loss
+from singleview.training.losses import LossTerms, image_losses, regularisers, shape_loss
 from singleview.training.prepare import check_dataset, prepare
 from singleview.training.refine import Rig, teach_cameras
-from singleview.training.schedule import Now, enter_stage
+from singleview.training.schedule import StepSettings, enter_stage
 from singleview.training.state import Clock
 from singleview.training.validate import draw_predictions, validate
 
-MAX_ANCHORS = 256
+MAX_ANCHORS = 256  # shapes that a decoder starts from
 
 
 class SdfdiffLearner(Learner):
     """Networks of `singleview.models.sdfdiff` and `small`."""
 
-    terms = tuple(f.name for f in fields(Losses))
+    terms = tuple(f.name for f in fields(LossTerms))
     scores = ("iou_32", "iou_64", "silhouette_iou")
 
     def __init__(self, config: TrainConfig) -> None:
@@ -63,17 +63,19 @@ class SdfdiffLearner(Learner):
         assert isinstance(model, Paper | Small)
         enter_stage(model, stage)
 
-    def learn(self, model: nn.Module, now: Now, job: Job, clock: Clock) -> Mapping[str, Tensor]:
-        """Predict lattices, render them, compare."""
+    def learn(
+        self, model: nn.Module, settings: StepSettings, job: Job, clock: Clock
+    ) -> Mapping[str, Tensor]:
+        """Predict lattices, render them, compare: the terms of the loss, `[]` each."""
         with clock.time("data"):
-            step = self.sampler.draw(job, now.half_size)
+            step = self.sampler.draw(job, settings.half_size)
         with clock.time("network"), self.precision(job):
-            values = predict(model, step).float()
-        losses, v_values = compare(values, step, self.sampler.real, now.weights, clock)
+            values = predicted_lattices(model, step).float()
+        losses, v_values = compare(values, step, self.sampler.real, settings.weights, clock)
         with clock.time("network"):
             values.backward(v_values)  # type: ignore[no-untyped-call]
         terms = {f.name: getattr(losses, f.name).detach() for f in fields(losses)}
-        return {**terms, "total": losses.total(now.weights).detach()}
+        return {**terms, "total": losses.total(settings.weights).detach()}
 
     def validate(self, model: Model) -> dict[str, float]:
         """IoU with the true shapes, and of silhouettes."""
@@ -95,7 +97,7 @@ class SdfdiffLearner(Learner):
         return {"rig": rig.to_dict()}, {"tells_camera": told}
 
 
-def predict(model: nn.Module, step: Step) -> Tensor:
+def predicted_lattices(model: nn.Module, step: Step) -> Tensor:
     """Lattices `[B, R, R, R]` of the input pictures; mirrored where those were."""
     values: Tensor = model(step.inputs)
     return torch.where(step.flipped[:, None, None, None], mirrored(values, step.sides), values)
@@ -103,7 +105,7 @@ def predict(model: nn.Module, step: Step) -> Tensor:
 
 def compare(
     values: Tensor, step: Step, real: Dataset, weights: LossWeights, clock: Clock
-) -> tuple[Losses, Tensor]:
+) -> tuple[LossTerms, Tensor]:
     """Every term of the loss of B lattices, and its gradient.
 
     Args:
@@ -118,7 +120,7 @@ def compare(
     """
     surface = values.detach().requires_grad_()
     lattice = Lattice(surface, real.bounds)
-    losses = Losses.of(surface)
+    losses = LossTerms.of(surface)
     if step.real:
         with clock.time("renderer"):
             out = render_views(lattice, step, real.lighting)
@@ -126,7 +128,7 @@ def compare(
             losses = image_losses(out, step.images, step.silhouettes, shaded)
             losses.total(weights).backward()  # type: ignore[no-untyped-call]
     with clock.time("losses"):
-        others = regularisers(lattice, weights.band) if step.real else Losses.of(surface)
+        others = regularisers(lattice, weights.band) if step.real else LossTerms.of(surface)
         if step.shapes is not None:
             others = replace(others, shape=shape_loss(surface, step.shapes))
         others.total(weights).backward()  # type: ignore[no-untyped-call]

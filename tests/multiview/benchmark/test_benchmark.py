@@ -35,6 +35,7 @@ from multiview.scenes import load_scene
 from sdfrender import Cameras, InputError, load_mesh, metrics
 from sdfrender.geometry.mesh_files import save_mesh
 from sdfrender.rendering.raytrace import raytrace
+from sdfrender.view.lighting import STUDIO
 
 SPEC = SceneSpec(image_size=24)
 RECIPE = replace(tiny.ADAM, levels=(Level(1, 1, 2),))
@@ -81,13 +82,13 @@ def test_a_scene_holds_what_the_ray_tracer_saw(ring_scene: Path) -> None:
     assert scene.bounds is not None
     assert scene.bounds.tolist() == [[-1, -1, -1], [1, 1, 1]]
     assert scene.lighting is not None
-    assert scene.lighting.headlight == scenes.LIGHTING.headlight
+    assert scene.lighting.headlight == STUDIO.headlight
     assert scene.mesh is not None
     mesh = load_mesh(scene.mesh)
     assert mesh.extents.max() == pytest.approx(1.5)
     np.testing.assert_allclose(mesh.bounds.mean(0), 0, atol=1e-6)
     ids = [0, 13, 31]
-    seen = raytrace(mesh, scene.cameras[ids], lighting=scenes.LIGHTING, albedo=1.0)
+    seen = raytrace(mesh, scene.cameras[ids], lighting=STUDIO, albedo=1.0)
     # 16-bit pixels, and a mesh stored in float32
     torch.testing.assert_close(scene.silhouettes[ids], seen.silhouettes, atol=2e-5, rtol=0)
     expected = seen.images.expand(-1, -1, -1, 3)
@@ -479,7 +480,7 @@ def test_the_command(
 def test_the_pixels_do_not_depend_on_the_processes(torus_file: Path) -> None:
     """The one test with processes of their own."""
     mesh, cameras = scenes.normalized(load_mesh(torus_file), torus_file), Cameras.cube(3.2, width=8)
-    traced, lights = scenes.TracedMesh(mesh), [scenes.LIGHTING] * 3
+    traced, lights = scenes.TracedMesh(mesh), [STUDIO] * 3
     here = scenes.trace_views(traced, cameras[:3], lights, "ring", quiet=True)
     with patch.object(scenes, "ProcessPoolExecutor", ProcessPoolExecutor):
         there = scenes.trace_views(traced, cameras[:3], lights, "ring", quiet=True)

@@ -13,7 +13,7 @@ from singleview.augment.warps import Warp, WarpSettings, random_warp
 from singleview.config import TrainConfig
 from singleview.training.batches import Sampler
 from singleview.training.distributed import Job
-from singleview.training.learners.sdfdiff import predict
+from singleview.training.learners.sdfdiff import predicted_lattices
 
 ONE = Job(0, 1, torch.device("cpu"))
 
@@ -89,7 +89,7 @@ def test_steps_and_made_up_objects_know_their_axis() -> None:
     def network(images: torch.Tensor) -> torch.Tensor:
         return torch.arange(27.0).reshape(1, 3, 3, 3).repeat(len(images), 1, 1, 1)
 
-    values = predict(network, step)  # type: ignore[arg-type]
+    values = predicted_lattices(network, step)  # type: ignore[arg-type]
     plain = network(step.inputs[:1])[0]
     for flipped, one in zip(step.flipped, values, strict=True):
         torch.testing.assert_close(one, plain.flip(2) if flipped else plain)

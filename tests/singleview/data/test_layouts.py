@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from sdfrender import Cameras, Lattice, render
 from sdfrender.errors import InputError
 from sdfrender.geometry.primitives import box, union
+from sdfrender.meshes.metrics import occupancy_iou
 from singleview.data.dataset import Dataset
 from singleview.data.layouts.nmr import nmr_cameras
 from singleview.data.open import open_dataset
-from singleview.measures.shapes import occupancy_iou, true_inside
+from singleview.measures.shapes import true_inside
 
 SHARED = places.DATA
 # No symmetry: an L with a foot.

@@ -12,16 +12,17 @@ from sdfrender import Cameras, Lattice, extract_mesh, render
 from sdfrender.errors import InputError
 from sdfrender.geometry.primitives import box
 from sdfrender.hull.outlines import pixel_distance
+from sdfrender.meshes.metrics import occupancy_iou
 from singleview import cli
 from singleview.config import EvaluateConfig, RenderDatasetConfig
 from singleview.data.dataset import Dataset
 from singleview.data.hull import visual_hull
 from singleview.data.stretched import stretched, stretched_copies
 from singleview.evaluate.baselines import (
-    Method,
+    LatticeMethod,
     baselines,
     hull,
-    lattice_of,
+    lattice_from_solid,
     mean_shape,
     nearest_neighbour,
     oracle_neighbour,
@@ -31,7 +32,6 @@ from singleview.from_meshes.render_dataset import render_dataset
 from singleview.measures import tables
 from singleview.measures.shapes import (
     inside,
-    occupancy_iou,
     rendered_silhouette_iou,
     surface_measures,
     true_inside,
@@ -117,7 +117,7 @@ def test_views_that_cut_the_object_say_nothing_beyond_their_frame() -> None:
 # ---------------------------------------------------------------------- baselines
 
 
-def score(method: Method, dataset: Dataset, i: int, resolution: int = RESOLUTION) -> float:
+def score(method: LatticeMethod, dataset: Dataset, i: int, resolution: int = RESOLUTION) -> float:
     truth = true_inside(dataset, resolution)
     assert truth is not None
     predicted = method.predict(dataset[i])
@@ -155,7 +155,7 @@ def test_the_hull_sees_all_views(dataset: Dataset) -> None:
 
 def test_samples_inside_become_distances() -> None:
     ball = Lattice.sphere(0.6, resolution=33)
-    again = lattice_of(ball.values < 0, UNIT)
+    again = lattice_from_solid(ball.values < 0, UNIT)
     assert torch.equal(again.values < 0, ball.values < 0)
     assert float((again.values - ball.values).abs().max()) < 1.5 * float(ball.spacing[0])
 
@@ -215,7 +215,7 @@ def test_iou_is_the_mean_over_all_input_views(dataset: Dataset) -> None:
         return Lattice(values, train.bounds)
 
     test = dataset.split("test")
-    result = evaluate_method(Method("a quarter", first_view_only), test, CONFIG)
+    result = evaluate_method(LatticeMethod("a quarter", first_view_only), test, CONFIG)
     assert result["iou_32"] == result["iou_64"] == 1 / VIEWS
     # The views without a surface have no Chamfer distance.
     assert result["chamfer"] < 1e-6

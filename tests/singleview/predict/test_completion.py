@@ -30,8 +30,8 @@ from singleview.predict.completion import (
     normals,
     smoothed,
 )
-from singleview.predict.depth_view import DepthView, load_depth
-from singleview.predict.interpolate import code_of, interpolate
+from singleview.predict.depth_view import DepthView, load_depth, save_depth
+from singleview.predict.interpolate import code_told, interpolate
 
 UNSEEN = (0.75, 0.42, 0.58)  # half axes between those that the family was taught
 
@@ -184,7 +184,9 @@ def test_complete_writes_a_folder_in_the_inputs_frame(
     about = json.loads((plain / "code.json").read_text())
     assert len(about["code"]) == ellipsoids().shape.code
     # and its code.json is a shape for interpolate
-    assert torch.equal(code_of(ellipsoids(), str(plain / "code.json")), torch.tensor(about["code"]))
+    assert torch.equal(
+        code_told(ellipsoids(), str(plain / "code.json")), torch.tensor(about["code"])
+    )
 
 
 def test_depth_images_that_cannot_be_used(view: DepthView, weights: Path, tmp_path: Path) -> None:
@@ -347,13 +349,13 @@ def test_a_strip_from_one_shape_to_another(weights: Path, tmp_path: Path) -> Non
 
 def test_shapes_to_interpolate(view: DepthView, truth: trimesh.Trimesh, tmp_path: Path) -> None:
     family = ellipsoids()
-    assert torch.equal(code_of(family, "ball/3"), family.codes[3])
+    assert torch.equal(code_told(family, "ball/3"), family.codes[3])
     save_mesh(tmp_path / "shape.ply", truth)
     save_depth(tmp_path / "seen.npz", view)
     points = 2 * torch.rand(4000, 3) - 1
     near = ellipsoid(points, UNSEEN).abs() < 0.08
     for name in ("shape.ply", "seen.npz"):
-        field = family.field(code_of(family, str(tmp_path / name)))
+        field = family.field(code_told(family, str(tmp_path / name)))
         error = (field(points[near]) - ellipsoid(points[near], UNSEEN)).abs().mean()
         assert float(error) < 0.02
     (tmp_path / "code.json").write_text('{"code": [1.0]}')
@@ -363,7 +365,7 @@ def test_shapes_to_interpolate(view: DepthView, truth: trimesh.Trimesh, tmp_path
         (str(tmp_path / "no.ply"), "no.ply"),
     ):
         with pytest.raises(InputError, match=message):
-            code_of(family, text)
+            code_told(family, text)
     for change, message in (
         ({"size": 8}, "--size: need 16 to 4096"),
         ({"out": Path("x.jpg")}, "x.jpg: need a name that ends in .png"),

@@ -11,6 +11,7 @@ from singleview_tiny import tiny_dataset
 
 from sdfrender import Cameras, InputError, Lattice, Lighting, load_lattice, load_mesh, render
 from sdfrender.files.pngs import read_png, write_png
+from sdfrender.meshes.metrics import occupancy_iou
 from singleview.config import PredictConfig, TrainConfig
 from singleview.models import Small
 from singleview.pictures.input_pictures import frame, load_picture, resize
@@ -18,7 +19,6 @@ from singleview.predict.predict import load_predictor, predict
 from singleview.training.batches import Sampler
 from singleview.training.checkpoint import load_model, save_model
 from singleview.training.refine import RefineSettings, Rig, camera_numbers, refine, teach_cameras
-from singleview.training.validate import iou
 
 
 @pytest.fixture(scope="session")
@@ -195,13 +195,13 @@ def test_refining_makes_a_shape_agree_with_its_picture(tmp_path: Path) -> None:
     image = render(true, rig.cameras[2], lighting=rig.lighting).images
     start = Lattice.sphere(0.5, resolution=20).values[None]
     found = refine(model, rig, image, start, RefineSettings(blend=1.0))
-    before, after = (float(iou(v < 0, true.values[None] < 0)) for v in (start, found))
+    before, after = (float(occupancy_iou(v < 0, true.values[None] < 0)) for v in (start, found))
     assert after > max(0.9, before + 0.2)
 
     save_model(tmp_path / "model.safetensors", model, {"rig": rig.to_dict()})
     plain = load_predictor(tmp_path / "model.safetensors", refining=False)(image)
     refined = load_predictor(tmp_path / "model.safetensors")(image)
-    scores = [float(iou(x.values < 0, true.values[None] < 0)) for x in (plain, refined)]
+    scores = [float(occupancy_iou(x.values < 0, true.values[None] < 0)) for x in (plain, refined)]
     assert scores[1] > scores[0]
 
 

@@ -9,7 +9,7 @@ import torch
 from sdfrender import Cameras, Lattice, render
 from sdfrender.geometry import energies
 from singleview.config import LossWeights
-from singleview.training.losses import Losses, image_losses, regularisers, shape_loss, soft_iou
+from singleview.training.losses import LossTerms, image_losses, regularisers, shape_loss, soft_iou
 
 
 def spheres(*radii: float, resolution: int = 20) -> Lattice:
@@ -97,8 +97,8 @@ def test_soft_iou_of_hard_masks_is_the_iou() -> None:
 
 
 def test_every_weight_of_a_term_counts() -> None:
-    names = [f.name for f in fields(Losses)]
-    losses = Losses(*(torch.tensor(float(2**n)) for n in range(len(names))))
+    names = [f.name for f in fields(LossTerms)]
+    losses = LossTerms(*(torch.tensor(float(2**n)) for n in range(len(names))))
     none = LossWeights(**dict.fromkeys(names, 0.0))
     totals = {name: float(losses.total(replace(none, **{name: 1.0}))) for name in names}
     assert [math.log2(totals[name]) for name in names] == list(range(len(names)))

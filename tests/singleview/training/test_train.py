@@ -17,6 +17,7 @@ from tiny_training import read_rows, train_tiny, write_dataset
 
 from sdfrender import Cameras, InputError, Lattice, render
 from sdfrender.geometry.primitives import capsule
+from sdfrender.meshes.metrics import occupancy_iou
 from singleview.augment import augment
 from singleview.augment.warps import WarpSettings, random_warp, surface_points, warp_lattice
 from singleview.config import TrainConfig
@@ -29,7 +30,7 @@ from singleview.training.fitting import FitLevel, FitRecipe, fit_lattice, hollow
 from singleview.training.learners.sdfdiff import compare
 from singleview.training.schedule import schedule
 from singleview.training.state import State
-from singleview.training.validate import iou, resized
+from singleview.training.validate import resampled
 
 ONE = Job(0, 1, torch.device("cpu"))
 QUICK = FitRecipe(trial=FitLevel(10, 1, 0.3), levels=(FitLevel(12, 1, 1.0),), walls=(0.1,))
@@ -177,7 +178,7 @@ def test_fitted_shape_resembles_the_object() -> None:
     found = fit_lattice(item.views, dataset.lighting, dataset.bounds, recipe, generator)
     assert item.values is not None
     hull = silhouette_hull(item.views, dataset.bounds, 24).values
-    scores = [float(iou(x[None] < 0, item.values[None] < 0)) for x in (hull, found)]
+    scores = [float(occupancy_iou(x[None] < 0, item.values[None] < 0)) for x in (hull, found)]
     assert scores[1] > max(0.8, scores[0])
 
 
@@ -428,12 +429,12 @@ def test_a_damaged_checkpoint_is_named(objects: Path, run: Path, tmp_path: Path)
         train_tiny(objects, copy, steps=60, evaluate_every=30, resume=True)
 
 
-def test_iou_and_resized() -> None:
+def test_iou_and_resampled() -> None:
     a = torch.tensor([[True, True, False], [False, False, False]])
     b = torch.tensor([[True, False, False], [False, False, False]])
-    assert iou(a, b).tolist() == [0.5, 1.0]
+    assert occupancy_iou(a, b, axes=1).tolist() == [0.5, 1.0]
     values = Lattice.sphere(0.5, resolution=16).values[None]
-    assert resized(values, 31).shape == (1, 31, 31, 31)
+    assert resampled(values, 31).shape == (1, 31, 31, 31)
 
 
 def test_without_a_known_light_shapes_are_fitted_but_nothing_is_made_up(
