@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from singleview.predict.predict import Prediction, demo_weights, predict
+from sdfrender.files.assets import find_asset
+from singleview.predict.predict import DEMO_WEIGHTS, Prediction, predict
 from singleview.settings.prediction import PredictConfig
 
 
@@ -17,6 +18,6 @@ def demo(out: Path = Path("runs/singleview-demo")) -> Prediction:
     Raises:
         InputError: the assets are not there.
     """
-    weights = demo_weights()
+    weights = find_asset(*DEMO_WEIGHTS)
     config = PredictConfig((weights.parent / "mug.png",), out, weights)
     return predict(config)[0]

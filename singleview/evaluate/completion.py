@@ -28,7 +28,6 @@ from tqdm import tqdm
 
 from sdfrender import Cameras, InputError, extract_mesh
 from sdfrender.files.atomic import atomic_write, write_bytes, write_json
-from sdfrender.files.pngs import write_png
 from sdfrender.geometry.grid import UNIT_BOX
 from sdfrender.geometry.mesh_files import Doubles
 from sdfrender.latent.field import LatentField
@@ -41,7 +40,7 @@ from singleview.data.hull import visual_hull
 from singleview.data.meshes import canonical_mesh, find_meshes, protocol_split
 from singleview.data.samples import PADDED_BOX
 from singleview.evaluate.deepsdf import NEAREST_SAMPLES, Numbers, ball, nearest, surface_numbers
-from singleview.pictures.contact_sheet import encode_srgb
+from singleview.pictures.contact_sheet import write_picture
 from singleview.predict.complete import depth_picture
 from singleview.predict.completion import complete
 from singleview.predict.depth_view import DepthView
@@ -98,8 +97,7 @@ def evaluate_completion(config: CompletionStudy, quiet: bool = False) -> dict[st
     write_json(config.out / "completion.json", result)
     write_bytes(config.out / "completion.md", markdown_of(result).encode())
     plot_noise(config.out / "noise.png", result["noise"])
-    with atomic_write(config.out / "shapes.png") as partial:
-        write_png(partial, encode_srgb((torch.cat(rows) * 255).round().byte().numpy()[..., None]))
+    write_picture(config.out / "shapes.png", torch.cat(rows)[..., None])
     return result
 
 

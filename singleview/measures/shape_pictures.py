@@ -8,12 +8,10 @@ from pathlib import Path
 import torch
 
 from sdfrender import Cameras, InputError, Lattice, render
-from sdfrender.files.atomic import atomic_write
-from sdfrender.files.pngs import write_png
 from sdfrender.meshes.mise import Field, mise
 from sdfrender.view.lighting import STUDIO
 from singleview.data.samples import PADDED_BOX
-from singleview.pictures.contact_sheet import encode_srgb
+from singleview.pictures.contact_sheet import write_picture
 
 SHOWN, SHOWN_VIEWS, SHOWN_SIZE = 3, 4, 96  # shapes, pictures of each, and pixels on a side
 COARSE = 24  # cells of the first grid; halved once
@@ -41,6 +39,4 @@ def draw_lattices(path: Path, lattices: Sequence[Lattice | None]) -> None:
             continue
         images = render(lattice, cameras, lighting=STUDIO).images
         rows.append(torch.cat(list(images[..., :1]), 1))
-    picture = (torch.cat(rows).clamp(0, 1) * 255).round().byte().numpy()
-    with atomic_write(path) as partial:
-        write_png(partial, encode_srgb(picture))
+    write_picture(path, torch.cat(rows))

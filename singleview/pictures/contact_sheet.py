@@ -1,4 +1,4 @@
-"""One picture of many: a row per object, a column per view."""
+"""Linear pictures as PNG files: one, or one of many, a row per object and a column per view."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sdfrender.files.atomic import atomic_write
 from sdfrender.files.pngs import write_png
@@ -30,6 +31,17 @@ def write_contact_sheet(path: Path, pictures: Sequence[NDArray[Any]]) -> None:
     sheet = framed.transpose(0, 2, 1, 3, 4).reshape(N * H, V * W, C)
     with atomic_write(path) as partial:
         write_png(partial, sheet)
+
+
+def write_picture(path: Path, picture: Tensor) -> None:
+    """Write `[H, W, C]`, linear, in [0, 1], as a PNG file, encoded as sRGB."""
+    with atomic_write(path) as partial:
+        write_png(partial, screen_pixels(picture))
+
+
+def screen_pixels(linear: Tensor) -> NDArray[np.uint8]:
+    """Linear `[..., H, W, C]`, clamped to [0, 1], as sRGB uint8 `[..., H, W, C]`."""
+    return encode_srgb((linear.clamp(0, 1) * 255).round().byte().numpy())
 
 
 def encode_srgb(linear: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -13,13 +13,12 @@ from tqdm import tqdm
 
 from sdfrender import Cameras, InputError, Lattice, render, save_lattice, save_mesh
 from sdfrender.files.atomic import atomic_write, write_json
-from sdfrender.files.pngs import write_png
 from sdfrender.latent.field import LatentField
 from sdfrender.meshes.extraction import keep_bodies
 from sdfrender.meshes.mise import mise
 from sdfrender.view.lighting import STUDIO
 from singleview.data.samples import PADDED_BOX
-from singleview.pictures.contact_sheet import encode_srgb
+from singleview.pictures.contact_sheet import write_picture
 from singleview.predict.completion import complete, depth_noise
 from singleview.predict.depth_view import DepthView, load_depth
 from singleview.settings.prediction import CompleteConfig
@@ -88,9 +87,7 @@ def write_sheet(path: Path, lattice: Lattice, view: DepthView, size: int) -> Non
     same = render(lattice, view.camera.resized(width, size), lighting=STUDIO).images[0, ..., 0]
     around = render(lattice, Cameras.orbit(VIEWS, width=size), lighting=STUDIO).images[..., 0]
     parts = [depth_picture(view, width, size), same, *around]
-    picture = (torch.cat(parts, 1).clamp(0, 1) * 255).round().byte().numpy()
-    with atomic_write(path) as partial:
-        write_png(partial, encode_srgb(picture[..., None]))
+    write_picture(path, torch.cat(parts, 1)[..., None])
 
 
 def depth_picture(view: DepthView, width: int, height: int) -> Tensor:

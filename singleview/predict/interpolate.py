@@ -11,10 +11,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sdfrender import Cameras, InputError, save_mesh
-from sdfrender.files.atomic import atomic_write, read_bytes
+from sdfrender.files.atomic import read_bytes
 from sdfrender.files.extensions import MESHES
 from sdfrender.files.images import area_average
-from sdfrender.files.pngs import write_png
 from sdfrender.files.tensors import expect
 from sdfrender.geometry.mesh_distance import signed_distances
 from sdfrender.latent.field import LatentField
@@ -25,7 +24,7 @@ from singleview.data.meshes import Source, canonical_mesh
 from singleview.data.samples import PADDED_BOX
 from singleview.from_meshes.sample_distances import points_around
 from singleview.models.latent import find_code
-from singleview.pictures.contact_sheet import encode_srgb
+from singleview.pictures.contact_sheet import write_picture
 from singleview.predict.completion import complete
 from singleview.predict.depth_view import EXTENSIONS as DEPTHS
 from singleview.predict.depth_view import load_depth
@@ -51,9 +50,7 @@ def interpolate(config: InterpolateConfig, quiet: bool = False) -> list[Path]:
         draw(field, code, config)
         for code in tqdm(codes, desc="drawing", unit="shape", disable=quiet)
     ]
-    strip = (torch.cat(pictures, 1).clamp(0, 1) * 255).round().byte().numpy()
-    with atomic_write(config.out) as partial:
-        write_png(partial, encode_srgb(strip))
+    write_picture(config.out, torch.cat(pictures, 1))
     written = [config.out]
     if config.meshes:
         folder = config.out.with_suffix("")

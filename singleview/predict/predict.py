@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import imageio.v3 as iio
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -23,21 +21,22 @@ from sdfrender import (
     save_lattice,
     save_mesh,
 )
+from sdfrender.files.assets import find_asset
 from sdfrender.files.atomic import atomic_write
-from sdfrender.files.pngs import write_png
 from sdfrender.files.tensors import expect
 from sdfrender.geometry.grid import UNIT_BOX
 from sdfrender.meshes.extraction import keep_bodies
 from sdfrender.view.lighting import STUDIO
 from singleview.models import AutoDecoder, OccupancyNetwork, Paper
 from singleview.models.small import IMAGE_SIZE, Small
-from singleview.pictures.contact_sheet import encode_srgb
+from singleview.pictures.contact_sheet import screen_pixels, write_picture
 from singleview.pictures.input_pictures import load_picture, resize
 from singleview.settings.prediction import PredictConfig
 from singleview.training.checkpoint import load_model
 from singleview.training.refine import RefineSettings, Rig, refine
 from singleview.training.validate import lattices
 
+DEMO_WEIGHTS = ("singleview", "singleview/model.safetensors")  # package, and path in `assets/`
 SHEET_VIEWS = 6  # pictures of the shape beside the input
 FRAME_MS = 80  # of the turntable: milliseconds of a frame
 
@@ -136,7 +135,7 @@ def predict(config: PredictConfig) -> list[Prediction]:
     Raises:
         InputError: weights or a picture that cannot be used.
     """
-    weights = config.model or demo_weights()
+    weights = config.model or find_asset(*DEMO_WEIGHTS)
     model, about = load_model(weights)
 
     def draw(lattice: Lattice, folder: Path) -> None:
@@ -202,23 +201,12 @@ def turntable(lattice: Lattice, frames: int, size: int) -> Tensor:
 def write_animation(path: Path, frames: Tensor) -> None:
     """Write linear pictures `[N, H, W, 1]` as an endless GIF."""
     with atomic_write(path) as partial:
-        iio.imwrite(partial, encode_srgb(_uint8(frames))[..., 0], duration=FRAME_MS, loop=0)
+        iio.imwrite(partial, screen_pixels(frames)[..., 0], duration=FRAME_MS, loop=0)
 
 
 def write_sheet(path: Path, pictures: Tensor, views: Tensor) -> None:
     """Write inputs `[n, S, S, C]` and views of the shape `[N, S, S, 1]` side by side."""
-    parts = [*pictures, *views.expand(-1, -1, -1, pictures.shape[-1])]
-    with atomic_write(path) as partial:
-        write_png(partial, encode_srgb(_uint8(torch.cat(parts, 1))))
-
-
-def demo_weights() -> Path:
-    """The weights in `assets/`, beside the package in a checkout and inside it when installed."""
-    package = Path(__file__).parent
-    for assets in (package / "assets", package.parent / "assets"):
-        if (assets / "singleview" / "model.safetensors").is_file():
-            return assets / "singleview" / "model.safetensors"
-    raise InputError(f"{package.parent / 'assets' / 'singleview'}: the weights are not there")
+    write_picture(path, torch.cat([*pictures, *views.expand(-1, -1, -1, pictures.shape[-1])], 1))
 
 
 def _names(pictures: Sequence[Path]) -> list[str]:
@@ -230,8 +218,3 @@ def _names(pictures: Sequence[Path]) -> list[str]:
             name, number = f"{picture.stem}-{number}", number + 1
         names.append(name)
     return names
-
-
-def _uint8(x: Tensor) -> NDArray[np.uint8]:
-    pixels: NDArray[np.uint8] = (x.clamp(0, 1) * 255).round().byte().numpy()
-    return pixels

@@ -11,12 +11,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from sdfrender import Lattice, render
-from sdfrender.files.atomic import atomic_write
-from sdfrender.files.pngs import write_png
 from sdfrender.meshes.metrics import occupancy_iou, silhouette_iou
 from singleview.augment.symmetry import agreeing
 from singleview.data.dataset import Dataset
-from singleview.pictures.contact_sheet import encode_srgb
+from singleview.pictures.contact_sheet import write_picture
 
 Network: TypeAlias = Callable[[Tensor], Tensor]  # images [B, H, W, C] to values [B, R, R, R]
 CHUNK = 48  # pictures that go through the network together
@@ -99,6 +97,4 @@ def draw_predictions(path: Path, network: Network, dataset: Dataset, device: tor
         bar = torch.full_like(images[0, :, :2], 0.3)
         parts = [images[0], bar, *predicted, bar, *images[views]]
         rows.append(torch.cat(parts, 1))
-    picture = (torch.cat(rows).clamp(0, 1) * 255).round().byte().numpy()
-    with atomic_write(path) as partial:
-        write_png(partial, encode_srgb(picture))
+    write_picture(path, torch.cat(rows))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from singleview_tiny import tiny_dataset
 
+import singleview.demo
 from sdfrender import Cameras, InputError, Lattice, Lighting, load_lattice, load_mesh, render
 from sdfrender.files.pngs import read_png, write_png
 from sdfrender.meshes.metrics import occupancy_iou
@@ -221,3 +222,13 @@ def test_cameras_can_be_taught(tmp_path: Path) -> None:
     again = Rig.from_dict(rig.to_dict())
     torch.testing.assert_close(again.cameras.c2w, rig.cameras.c2w)
     assert Rig.of(replace(dataset, lighting=None)) is None
+
+
+def test_the_demo_finds_what_comes_with_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[PredictConfig] = []
+    monkeypatch.setattr(singleview.demo, "predict", lambda config: [seen.append(config)])
+    singleview.demo.demo(Path("somewhere"))
+    assert seen[0].model is not None
+    assert seen[0].model.is_file()
+    assert seen[0].images[0].is_file()
+    assert load_predictor(seen[0].model).refining is not None
