@@ -3,8 +3,8 @@
 The way of the data: `from_meshes` makes data sets, which `data` reads; `augment` makes more of
 them; `models` are the networks, which `training` teaches; `predict` puts them to work, `measures`
 and `evaluate` judge them, `report` shows it. `settings` is what `commands` are told, `config` the
-door to it, `train` the loop over `training`. Every room imports only rooms that its own
-`__init__` names, and `sdfrender`; none imports `multiview`.
+door to it, `train` the loop over `training`. Beside `settings` and `sdfrender`, every room imports
+only rooms that its own `__init__` names; none imports `multiview`.
 """
 
 import sdfrender  # noqa: F401  # before torch: see sdfrender.openmp

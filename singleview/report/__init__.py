@@ -1,4 +1,5 @@
 """`report.html` of a training: how it went, and what the network makes of unseen objects.
 
-It imports all rooms that make or judge shapes; only the commands import it.
+It imports `data`, `models`, `training`, `predict`, `measures` and `evaluate`; only the commands
+import it.
 """

@@ -55,7 +55,7 @@ class RenderDatasetConfig:
             "resolution": (2 <= self.resolution <= 512, "from 2 to 512"),
             "supersampling": (self.supersampling in range(1, 100, 2), "odd, from 1 to 99"),
             "split": (
-                self.split in SPLIT_RULES or Path(self.split).is_file(),
+                _is_split_rule(self.split),
                 "protocol, random or a JSON file",
             ),
             "jobs": (self.jobs >= 1, "at least 1"),
@@ -105,7 +105,7 @@ class SamplePointsConfig:
             "near": (0 <= self.near <= 10**7, "from 0 to 10 million"),
             "surface": (1 <= self.surface <= 10**7, "from 1 to 10 million"),
             "split": (
-                self.split in SPLIT_RULES or Path(self.split).is_file(),
+                _is_split_rule(self.split),
                 "protocol, random, all or a JSON file",
             ),
             "seed": (0 <= self.seed < 2**62, "from 0 to 2^62 - 1"),
@@ -116,3 +116,8 @@ class SamplePointsConfig:
             ),
         }
         check_options(self, rules)
+
+
+def _is_split_rule(text: str) -> bool:
+    """Whether a text is a rule, or may be the path of a file, which is read later."""
+    return text in SPLIT_RULES or bool(Path(text).suffix) or Path(text).is_file()
