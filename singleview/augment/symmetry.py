@@ -39,7 +39,7 @@ def side_axes(categories: Sequence[str], solids: Tensor) -> Tensor:
 
 
 def mirrored(values: Tensor, axes: Tensor) -> Tensor:
-    """Lattices `[B, R, R, R]`, each mirrored along its axis `[B]`, 0 (x) or 2 (z)."""
+    """Distances `[B, R, R, R]`, each mirrored along its axis `[B]`, 0 (x) or 2 (z)."""
     along_z = (axes == Z)[:, None, None, None]
     return torch.where(along_z, values.flip(1 + Z), values.flip(1 + X))
 

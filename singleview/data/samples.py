@@ -80,7 +80,7 @@ def voxels(solid: Tensor, resolution: int) -> Tensor:
 
 
 def voxel_at(grid: Tensor, points: Tensor) -> Tensor:
-    """`[P]` the value of the voxel in which each of `points` `[P, 3]` lies."""
+    """`[P]` values of voxels `[R, R, R]` over `PADDED_BOX` at `points` `[P, 3]`."""
     R = grid.shape[0]
     x, y, z = _voxel_indices(points, R).unbind(-1)
     return grid[x, y, z]

@@ -123,7 +123,7 @@ def predictions(
 
 
 def distance_from(points: Doubles, mesh: trimesh.Trimesh, seed: int) -> float:
-    """Mean distance of points `[P, 3]` to samples of a mesh."""
+    """Mean distance of points `[P, 3]` to samples of a mesh; both in the canonical frame."""
     samples = trimesh.sample.sample_surface(mesh, NEAREST_SAMPLES, seed=seed)[0]
     return float(KDTree(samples).query(points)[0].mean())
 

@@ -150,7 +150,7 @@ def measure(
 def surface_numbers(
     mesh: trimesh.Trimesh, truth: trimesh.Trimesh, others: list[trimesh.Trimesh], seed: int
 ) -> Numbers:
-    """The measures of one predicted mesh; `others` are the training shapes."""
+    """The measures of one predicted mesh; `others` are the training shapes; canonical frame."""
     radius, center = ball(truth)
     mesh, truth = _moved(mesh, radius, center), _moved(truth, radius, center)
     numbers = {
@@ -167,7 +167,7 @@ def surface_numbers(
 
 
 def nearest(mesh: trimesh.Trimesh, others: list[trimesh.Trimesh], seed: int = 0) -> trimesh.Trimesh:
-    """The one of `others` with the least Chamfer distance to `mesh`, by fewer samples."""
+    """The one of `others` with the least Chamfer distance to `mesh`, by few samples."""
     found = [squared_chamfer(mesh, other, NEAREST_SAMPLES, seed) for other in others]
     return others[int(np.argmin(found))]
 

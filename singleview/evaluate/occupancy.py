@@ -131,7 +131,7 @@ def surface_numbers(
     truths: dict[str, trimesh.Trimesh],
     config: EvaluateConfig,
 ) -> Numbers:
-    """Chamfer distances and normal consistency of one mesh with object i."""
+    """Chamfer distances and normal consistency of one mesh, canonical frame, with object i."""
     points = samples.surface[i].double().numpy()
     normals = samples.normals[i].double().numpy()
     distance, consistency = nearest_samples(mesh, points, normals, config.seed)

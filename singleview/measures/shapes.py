@@ -63,8 +63,8 @@ def surface_measures(
     """`chamfer` and `normal_consistency` of the surface of one predicted lattice.
 
     Args:
-        lattice: one prediction, negative somewhere.
-        truth: the true surface.
+        lattice: one prediction `[R, R, R]`, negative somewhere; world units.
+        truth: the true surface, in the same frame.
         samples: points on each of the two.
         seed: of the points.
     """
@@ -81,8 +81,8 @@ def rendered_silhouette_iou(lattice: Lattice, silhouettes: Tensor, cameras: Came
     """Silhouette IoU of one predicted lattice, mean over V cameras.
 
     Args:
-        lattice: one prediction.
-        silhouettes: `[V, H, W]` true coverage.
-        cameras: V views.
+        lattice: one prediction `[R, R, R]`, world units.
+        silhouettes: `[V, H, W]` true coverage in [0, 1].
+        cameras: V views, in the lattice's frame.
     """
     return silhouette_iou(render(lattice, cameras).silhouettes, silhouettes)

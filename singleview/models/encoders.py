@@ -136,7 +136,7 @@ class Neighbours(nn.Module):
         self.last = nn.Linear(features, features)
 
     def forward(self, cloud: Tensor, of_points: Tensor) -> Places:
-        """Cloud `[B, N, 3]` and features `[B, N, channels]`, to features of places."""
+        """Cloud `[B, N, 3]`, canonical frame, and its features `[B, N, channels]`, to places."""
         B, N, _ = cloud.shape
         k = min(self.count, N)
         table = self.of_point(of_points).flatten(0, 1)  # (B N, L)

@@ -22,7 +22,7 @@ COARSE_ITERATIONS = 15  # of Levenberg-Marquardt, in the first descents
 
 
 def clamped_error(values: Tensor, truth: Tensor, clamp: float) -> Tensor:
-    """Mean `|clamp(values, δ) − clamp(truth, δ)|` of distances `[...]` and `[...]`: `[]`."""
+    """Mean `|clamp(values, δ) − clamp(truth, δ)|` of distances `[...]`, canonical units: `[]`."""
     return (values.clamp(-clamp, clamp) - truth.clamp(-clamp, clamp)).abs().mean()
 
 

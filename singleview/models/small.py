@@ -173,7 +173,7 @@ def picture_layers(channels: int, width: int) -> nn.Sequential:
 
 
 def picture_planes(images: Tensor) -> Tensor:
-    """Images `[B, H, W, C]` and what in them is the object, `[B, C + 1, 64, 64]`."""
+    """Images `[B, H, W, C]`, linear over black, and where the object is: `[B, C + 1, 64, 64]`."""
     x = torch.cat((images, object_mask(images)[..., None]), -1).permute(0, 3, 1, 2)
     if x.shape[-2:] != (IMAGE_SIZE, IMAGE_SIZE):
         x = interpolate(x, size=(IMAGE_SIZE,) * 2, mode="bilinear", antialias=True)
@@ -181,7 +181,7 @@ def picture_planes(images: Tensor) -> Tensor:
 
 
 def object_mask(images: Tensor) -> Tensor:
-    """`[B, H, W]` of images `[B, H, W, C]` over black: what is not black is the object.
+    """`[B, H, W]` of images `[B, H, W, C]`, linear over black: what is not black is object, 1.
 
     To a network, dark and empty must be different things.
     """

@@ -127,6 +127,8 @@ def depth_noise(view: DepthView) -> float:
 def smoothed(points: Tensor, at: Tensor, view: DepthView, noise: float) -> Tensor:
     """`at` `[Q, 3]`, moved along their rays to the middle of their neighbours in `points` `[P, 3]`.
 
+    Canonical frame.
+
     Only where the depths are noisy: means of few depths are less so, and thin parts stay in place
     beside each other.
     """
@@ -138,7 +140,7 @@ def smoothed(points: Tensor, at: Tensor, view: DepthView, noise: float) -> Tenso
 
 
 def neighbors(points: Tensor, at: Tensor, count: int) -> Tensor:
-    """`[Q, ≤ count, 3]` the nearest of `points` `[P, 3]` to each of `at` `[Q, 3]`."""
+    """`[Q, ≤ count, 3]` the nearest of `points` `[P, 3]` to each of `at` `[Q, 3]`, in one frame."""
     _, ids = KDTree(points.numpy()).query(at.numpy(), np.arange(1, min(count, len(points)) + 1))
     return points[torch.from_numpy(np.asarray(ids, dtype=np.int64))]
 

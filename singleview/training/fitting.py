@@ -101,7 +101,7 @@ def fit_level(
     recipe: FitRecipe,
     generator: torch.Generator,
 ) -> Lattice:
-    """Adam on the values of one lattice, `level.passes` times over the views."""
+    """Adam on values `[R, R, R]`, world units, of a lattice, `level.passes` times over views."""
     V, cell = len(views.cameras), float(lattice.spacing.max())
     pixels = pixel_width(views.cameras) / cell  # per cell
     x = (lattice.values / cell).requires_grad_()
@@ -156,7 +156,7 @@ def hollow(hull: Lattice, wall: float, up: bool) -> Lattice:
 
 @torch.no_grad()
 def residual(lattice: Lattice, views: ObjectViews, lighting: Lighting | None) -> float:
-    """Mean squared difference of the pictures of a lattice from those that were taken."""
+    """Mean squared difference of the pictures of a lattice from those taken, in their frame."""
     out = render(lattice, views.cameras, lighting=lighting)
     coverage = (out.silhouettes - views.silhouettes) ** 2
     if lighting is None:

@@ -57,8 +57,8 @@ def image_losses(
 
     Args:
         out: of B lattices and k views.
-        images: `[B, k, H, W, C]`.
-        silhouettes: `[B, k, H, W]`.
+        images: `[B, k, H, W, C]` linear over black.
+        silhouettes: `[B, k, H, W]` coverage in [0, 1].
         shaded: whether the images were rendered in the light that made the pictures.
     """
     predicted = out.silhouettes
@@ -74,7 +74,7 @@ def image_losses(
 
 
 def regularisers(lattice: Lattice, band: float) -> LossTerms:
-    """`eikonal` and `laplacian` of B lattices, within `band` cells of the surface."""
+    """`eikonal` and `laplacian` of lattices `[B, R, R, R]`, within `band` cells of the surface."""
     vertices = energies.narrow_band(lattice, band).sum((-3, -2, -1)).clamp(min=1)  # (B,)
     eikonal = energies.eikonal(lattice, band) / vertices
     laplacian = energies.laplacian(lattice, band) / vertices

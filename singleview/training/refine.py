@@ -112,11 +112,11 @@ def refine(
         model: that has learned to tell cameras, see `teach_cameras`.
         rig: its cameras and light.
         images: `[B, H, W, C]` of the rig's size.
-        values: `[B, R, R, R]` predicted from them.
+        values: `[B, R, R, R]` predicted from them, canonical units over [-1, 1]³.
         settings: how.
 
     Returns:
-        `[B, R, R, R]`.
+        `[B, R, R, R]`, the same. Not differentiable.
     """
     settings = settings or RefineSettings()
     B, n = len(images), min(settings.cameras, len(rig.cameras))

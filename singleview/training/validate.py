@@ -23,7 +23,7 @@ SHOWN_OBJECTS, SHOWN_VIEWS = 8, 3  # in the picture of predictions
 
 @torch.no_grad()
 def lattices(network: Network, images: Tensor) -> Tensor:
-    """`[B, R, R, R]`, float32, of `[B, H, W, C]`.
+    """Distances `[B, R, R, R]`, float32, of pictures `[B, H, W, C]`, linear over black.
 
     The mean of the prediction and of the mirrored prediction of the mirrored picture: that one is
     as good, and its errors are not the same. In which plane to mirror it, the two tell themselves.

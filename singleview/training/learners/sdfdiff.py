@@ -137,7 +137,7 @@ def compare(
 
 
 def render_views(lattice: Lattice, step: Step, lighting: Lighting | None) -> Rendering:
-    """B lattices from k views each: one call where all objects share their cameras."""
+    """B lattices from k views each, `[B, k, …]`: one call where all objects share their cameras."""
     if step.shared:
         return render(lattice, step.cameras, lighting=lighting)
     k = step.images.shape[1]
