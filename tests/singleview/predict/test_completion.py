@@ -30,7 +30,7 @@ from singleview.predict.completion import (
     normals,
     smoothed,
 )
-from singleview.predict.depth_view import DepthView, load_depth, save_depth
+from singleview.predict.depth_view import DepthView, load_depth
 from singleview.predict.interpolate import code_told, interpolate
 
 UNSEEN = (0.75, 0.42, 0.58)  # half axes between those that the family was taught
