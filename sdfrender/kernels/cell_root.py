@@ -1,7 +1,7 @@
-"""`cubic.py` for one segment at a time: the first root and the closest approach along a ray.
+"""The in-cell root of one segment at a time: the first root and the closest approach along a ray.
 
-The notation is that of `cubic.py`: `f(s) = c0 + c1 s + c2 s² + c3 s³` on `s ∈ [0, 1]`, and
-`q(s) = f(s) / (a + s)`.
+The scalar twin of `sdfrender.engines.reference.cell_root`, whose notation it has:
+`f(s) = c0 + c1 s + c2 s² + c3 s³` on `s ∈ [0, 1]`, and `q(s) = f(s) / (a + s)`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def minimum(c: Cubic) -> float:
 
 @inlined
 def closest_approach(c: Cubic, a: float) -> tuple[float, float]:
-    """The minimum of `q(s)`: where, and its value. See `cubic.closest_approach`."""
+    """The minimum of `q(s)`: where, and its value. See the reference engine's."""
     q0, q1 = c[0] / a, evaluate(c, 1.0) / (a + 1)
     s, q = (1.0, q1) if q1 < q0 else (0.0, q0)
     if c[3] == 0 and c[2] <= 0:

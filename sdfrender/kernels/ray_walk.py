@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numba import boolean
 
-from sdfrender.kernels import cell_root as cubic
+from sdfrender.kernels import cell_root
 from sdfrender.kernels.arrays import Events, Floats
 from sdfrender.kernels.compiled import scalar
 from sdfrender.kernels.trilinear_cell import Grid, Vector, corners
@@ -118,7 +118,7 @@ def find_events(
         end = min(leave, t_out)
         if size == 1 and low <= reach * end:
             L = max(end - t, TINY * in_front)
-            f = cubic.coefficients(
+            f = cell_root.coefficients(
                 c,
                 U[0] + t * D[0] - i,
                 U[1] + t * D[1] - j,
@@ -128,7 +128,7 @@ def find_events(
                 D[2] * L,
             )
             if math.isinf(hit):
-                hit = t + L * cubic.first_root(f)
+                hit = t + L * cell_root.first_root(f)
             if not coverage:
                 if not math.isinf(hit):
                     cap = t_in > 0 and hit <= t_in
@@ -138,9 +138,9 @@ def find_events(
                     out[count].flags = OPAQUE | (CAP if cap else CROSSING | ALONE)
                     return count + 1
             else:
-                s, q = cubic.closest_approach(f, t / L)
+                s, q = cell_root.closest_approach(f, t / L)
                 q = q / (L * footprint)
-                q_out = cubic.evaluate(f, 1.0) / ((t / L + 1) * L * footprint)
+                q_out = cell_root.evaluate(f, 1.0) / ((t / L + 1) * L * footprint)
                 if q < m:
                     m, t_min, at_face = q, t + L * s, s == 0.0 or s == 1.0
                 opaque = not math.isinf(hit) and m <= -0.5

@@ -57,7 +57,7 @@ class Extraction:
     evaluations: int
 
     def mesh(self) -> trimesh.Trimesh:
-        """The surface, watertight; see `sdfrender.mesh.extract_mesh`."""
+        """The surface, watertight; see `sdfrender.extract_mesh`."""
         return extract_mesh(self.lattice)
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from sdfrender.engines.reference import cell_root as cubic
+from sdfrender.engines.reference import cell_root
 from sdfrender.engines.reference.events import Events, concatenate, first_hits, scan_dips
 from sdfrender.engines.reference.traversal import box_interval, pick, visit
 from sdfrender.geometry.lattice import Lattice
@@ -69,17 +69,17 @@ def trace(
         near = near.clamp(min=in_front)
         segments = visit(matters, opaque, o_part, d_part, near, far, ids // R)
         L = (segments.t_out - segments.t_in).clamp(min=TINY * in_front)
-        c = cubic.coefficients(
+        c = cell_root.coefficients(
             corners.take(segments.cells + offsets[:, None]),
             segments.starts,
             pick(d_part, segments.rays) * L,
         )
-        root = segments.t_in + L * cubic.first_root(c)
+        root = segments.t_in + L * cell_root.first_root(c)
         if coverage:
             a = segments.t_in / L
-            s, q_min = cubic.closest_approach(c, a)
+            s, q_min = cell_root.closest_approach(c, a)
             scale = 1 / (L * pixels[ids[segments.rays]])
-            q_out = cubic.evaluate(c, torch.ones_like(a)) / (a + 1) * scale
+            q_out = cell_root.evaluate(c, torch.ones_like(a)) / (a + 1) * scale
             t_min, at_face = segments.t_in + L * s, (s == 0) | (s == 1)
             events = scan_dips(
                 segments, root, t_min, q_min * scale, q_out, at_face, len(ids), max_events
