@@ -1,55 +1,14 @@
-"""The command `sdfrender render`: a mesh or a lattice to a scene of posed images."""
+"""The command `sdfrender render`: its options. What it does imports torch, so only then."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
-import torch
-import trimesh
 import tyro
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import normalize
-from tqdm import tqdm
 
-from sdfrender.errors import InputError
-from sdfrender.far import far_offset, moved
-from sdfrender.files.extensions import LATTICES
-from sdfrender.geometry.lattice import Lattice
-from sdfrender.geometry.mesh_files import load_mesh
-from sdfrender.io.lattices import load_lattice
-from sdfrender.io.scene_writer import RenderedScene, check_replaceable, write_scene
-from sdfrender.meshes.extraction import extract_mesh
-from sdfrender.rendering.raytrace import raytrace
-from sdfrender.rendering.render import render
-from sdfrender.view.cameras import Cameras
-from sdfrender.view.lighting import Directional, Headlight, Lighting
-
-CUBE_VIEWS = 26  # of `Cameras.cube`
-LIGHTS = {
-    "studio": Lighting(
-        headlight=Headlight(0.7), directional=(Directional((0.3, 0.8, 0.5), intensity=0.3),)
-    ),
-    "headlight": Lighting(headlight=Headlight(1.0)),
-    "sun": Lighting(
-        ambient=0.2, headlight=None, directional=(Directional((0.3, 0.8, 0.5), intensity=0.8),)
-    ),
-    "sdfdiff": Lighting(headlight=Headlight(10.0, falloff=True)),
-}
-# How much of the field of view the ball around the shape takes.
-FILL = 0.95
-# Margin of the stated box around a mesh, as a fraction of its longest side.
-PADDING = 0.1
-
-Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]  # `--force`, and no `--no-force`
-Doubles = NDArray[np.float64]
-# Images [1, H, W, C] and silhouettes [1, H, W] of one camera.
-Renderer = Callable[[Cameras], tuple[Tensor, Tensor]]
+from sdfrender.options import Flag
 
 
 @dataclass(frozen=True)
@@ -109,167 +68,7 @@ def command(config: Annotated[RenderConfig, tyro.conf.arg(name="")]) -> None:
 
     Example: sdfrender render bunny.obj --out bunny --held-out 6
     """
+    from sdfrender.commands.render_scene import render_scene
+
     render_scene(config)
     print(f"wrote {config.out}")
-
-
-def render_scene(config: RenderConfig) -> RenderedScene:
-    """Render `config.shape` and write the scene to `config.out`.
-
-    Returns:
-        What was written.
-
-    Raises:
-        InputError: an option out of range, a shape that cannot be read or has no surface, or a
-            folder that is in use.
-    """
-    _check(config)
-    check_replaceable(config.out, config.force)
-    mesh, bounds, view, offset = _open_shape(config)
-    cameras = place_cameras(config, mesh.vertices)
-    seen = [view(cameras[n]) for n in tqdm(range(len(cameras)), desc="rendering", unit="view")]
-    images, silhouettes = (torch.cat(parts) for parts in zip(*seen, strict=True))
-    scene = RenderedScene(
-        images,
-        silhouettes,
-        cameras,
-        LIGHTS[config.light],
-        bounds,
-        mesh,
-        held_out=range(config.views, len(cameras)),
-        offset=offset,
-    )
-    write_scene(config.out, scene, bits=config.bits, force=config.force)
-    return scene
-
-
-def _check(config: RenderConfig) -> None:
-    """Refuse options out of range, in the words of the command line."""
-    rules = {
-        "views": (config.views >= 1, "at least 1"),
-        "width": (config.width >= 1, "at least 1"),
-        "height": (config.height >= 1, "at least 1"),
-        "fov_deg": (0 < config.fov_deg < 180, "between 0 and 180"),
-        "elevation_deg": (-90 <= config.elevation_deg <= 90, "from -90 to 90"),
-        "distance": (config.distance is None or 0 < config.distance < math.inf, "positive"),
-        "size": (config.size is None or 0 < config.size < math.inf, "positive"),
-        "supersampling": (config.supersampling in range(1, 100, 2), "odd, from 1 to 99"),
-        "albedo": (all(0 <= a <= 1 for a in config.albedo), "from 0 to 1"),
-        "held_out": (config.held_out >= 0, "at least 0"),
-        "seed": (0 <= config.seed < 2**63, "from 0 to 2^63 - 1"),
-    }
-    for name, (holds, rule) in rules.items():
-        if not holds:
-            option = "--" + name.replace("_", "-")
-            raise InputError(f"{option}: need {rule}, got {getattr(config, name)}")
-    if config.rig == "cube" and config.views != CUBE_VIEWS:
-        raise InputError(
-            f"--views: the cube has {CUBE_VIEWS}, got {config.views} (--rig orbit takes any number)"
-        )
-
-
-def _open_shape(config: RenderConfig) -> tuple[trimesh.Trimesh, Tensor, Renderer, Doubles]:
-    """The true surface, the `[2, 3]` box to reconstruct it in, how to see it, and its offset.
-
-    All of them are near the origin; the offset `[3]` takes them to where the shape is.
-    """
-    path, lighting = config.shape, LIGHTS[config.light]
-    if path.suffix.lower() in LATTICES:
-        lattice = load_lattice(path)
-        if config.size is not None:
-            s, middle = _fit_to(config.size, lattice.bounds)
-            lattice = Lattice(lattice.values * s, (lattice.bounds - middle) * s)
-        try:
-            mesh = extract_mesh(lattice)
-        except ValueError as error:  # no surface, or several lattices
-            raise InputError(f"{path}: {error}") from None
-        offset = far_offset(np.asarray(mesh.vertices))
-        if offset.any():
-            mesh = moved(mesh, -offset)
-            lattice = Lattice(lattice.values, lattice.bounds - torch.from_numpy(offset))
-        return mesh, lattice.bounds, _lattice_renderer(config, lattice, lighting), offset
-    mesh = load_mesh(path)
-    if mesh.is_empty or mesh.extents.max() == 0:
-        raise InputError(f"{path}: all vertices are in one place, there is nothing to see")
-    if mesh.is_watertight and mesh.volume < 0:  # inside out
-        mesh.invert()
-    if config.size is not None:
-        s, middle = _fit_to(config.size, torch.from_numpy(mesh.bounds.copy()))
-        mesh = trimesh.Trimesh((mesh.vertices - middle.numpy()) * s, mesh.faces, process=False)
-    offset = far_offset(np.asarray(mesh.vertices))
-    mesh = moved(mesh, -offset)
-    return mesh, _padded_bounds(mesh), _mesh_renderer(config, mesh, lighting), offset
-
-
-def _fit_to(size: float, bounds: Tensor) -> tuple[float, Tensor]:
-    """What makes the longest side of a box `[2, 3]` this long, and the box's middle `[3]`."""
-    return size / float((bounds[1] - bounds[0]).max()), bounds.mean(0)
-
-
-def place_cameras(config: RenderConfig, verts: Doubles) -> Cameras:
-    """The rig's cameras around the middle of the shape, then the held-out ones.
-
-    Args:
-        config: rig, image size, field of view and distance.
-        verts: `[V, 3]` of the shape, world units.
-    """
-    target = 0.5 * (verts.min(0) + verts.max(0))
-    radius = float(np.linalg.norm(verts - target, axis=1).max())
-    fov = math.radians(config.fov_deg)
-    # The ball around the shape fits into the picture from wherever it is seen; the narrower of the
-    # two fields of view decides.
-    narrow = 2 * math.atan(math.tan(fov / 2) * min(1.0, config.width / config.height))
-    distance = config.distance or radius / (FILL * math.sin(narrow / 2))
-    eyes = torch.cat((_rig(config).centers.double(), _random_directions(config)))
-    center = torch.from_numpy(target)
-    return Cameras.look_at(
-        center + distance * eyes, center, width=config.width, height=config.height, fov=fov
-    )
-
-
-def _rig(config: RenderConfig) -> Cameras:
-    """The cameras to train on, at distance 1 from the origin."""
-    if config.rig == "cube":
-        return Cameras.cube(1.0)
-    return Cameras.orbit(config.views, 1.0, math.radians(config.elevation_deg))
-
-
-def _random_directions(config: RenderConfig) -> Tensor:
-    """`[held_out, 3]` unit vectors, uniform on the sphere."""
-    generator = torch.Generator().manual_seed(config.seed)
-    directions = torch.randn(config.held_out, 3, generator=generator, dtype=torch.float64)
-    return normalize(directions, dim=1)
-
-
-def _mesh_renderer(config: RenderConfig, mesh: trimesh.Trimesh, lighting: Lighting) -> Renderer:
-    def view(camera: Cameras) -> tuple[Tensor, Tensor]:
-        traced = raytrace(
-            mesh,
-            camera,
-            lighting=lighting,
-            albedo=config.albedo,
-            smooth=config.smooth,
-            supersampling=config.supersampling,
-        )
-        return traced.images, traced.silhouettes
-
-    return view
-
-
-def _lattice_renderer(config: RenderConfig, lattice: Lattice, lighting: Lighting) -> Renderer:
-    albedo = torch.tensor(config.albedo).to(lattice.values)
-
-    @torch.no_grad()
-    def view(camera: Cameras) -> tuple[Tensor, Tensor]:
-        seen = render(lattice, camera, lighting=lighting, albedo=albedo, background=0.0)
-        return seen.images.cpu(), seen.silhouettes.cpu()
-
-    return view
-
-
-def _padded_bounds(mesh: trimesh.Trimesh) -> Tensor:
-    """`[2, 3]` the box of the mesh, grown on every side."""
-    margin = PADDING * float(mesh.extents.max())
-    low, high = mesh.bounds
-    bounds: Tensor = torch.tensor(np.stack((low - margin, high + margin)))
-    return bounds

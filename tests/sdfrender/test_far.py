@@ -25,7 +25,8 @@ from sdfrender import (
     render,
     save_lattice,
 )
-from sdfrender.commands.render import RenderConfig, render_scene
+from sdfrender.commands.render import RenderConfig
+from sdfrender.commands.render_scene import render_scene
 from sdfrender.far import far_offset, is_far, moved
 from sdfrender.files.extensions import MESHES
 from sdfrender.geometry.mesh_distance import signed_distances
