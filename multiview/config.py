@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+
+from tyro.conf import Positional
 
 from multiview.recipes import (
     RECIPES,
@@ -18,6 +21,7 @@ from multiview.recipes import (
     from_sphere,
 )
 from sdfrender.errors import InputError
+from sdfrender.options import Flag
 from sdfrender.system import processors
 
 Start = Literal["hull", "sphere"]
@@ -27,20 +31,71 @@ Exposure = Literal["same", "per-view"]
 Logs = Literal["tensorboard"]
 Colors = Literal["auto", "constant", "albedo", "radiance"]
 Up = Literal["x", "y", "z", "-x", "-y", "-z"]
+FixedTo = Literal["scene", "camera", "view"]  # what a light is fixed to
 
 HUBER = 0.05  # a residual beyond which --loss huber counts linearly
 
 
 @dataclass(frozen=True)
 class FitConfig:
-    """All settings of a fit; `recipe()` resolves what is left to the preset."""
+    """All settings of a fit; its fields are the options of `multiview fit`.
 
-    scene: Path
-    out: Path
+    `recipe()` resolves what is left to the preset.
+
+    Args:
+        scene: The scene's folder, or its camera file.
+        out: The run folder to write. Default: runs/SCENE, or runs/SCENE-2 and so on if that holds
+            a run; with --resume the last of them.
+        preset: best (Gauss-Newton), fast (a third of its time), adam (first order, a few views at a
+            time), or sdfdiff (the method of that paper; use it with --init sphere).
+        init: Start from the visual hull of the masks, or from a sphere.
+        resolution: Lattice samples along the longest side of the box.
+        train_views: Views to fit: names, globs or slices over the name-sorted views, separated by
+            commas (2::3, front_*). The others are held out for metrics.json. Default: all, or the
+            scene's own training split.
+        refine_cameras: Also move the cameras of the views to fit, each by a small rotation and
+            translation, where that agrees better with the photographs; cameras.json tells how far.
+        refine_intrinsics: With refine_cameras: focal length and principal point too, the same
+            correction for all views.
+        exposure: same, or per-view: the camera chose its own exposure or white balance for each
+            photograph; exposures.json tells the gains, and photographs are compared at a common
+            exposure (those held out too: each by its own best gain).
+        light: auto (the scene's own if it states one, else whichever of the following three
+            predicts views that were held back, the simplest if in doubt), estimate (order-2
+            spherical harmonics fixed to the scene), camera (the same fixed to the camera: the
+            object was on a turntable, or the lamp beside the lens), per-view (another light in each
+            photograph), scene, or a .json file with the keys of a scene's lighting.
+        appearance: What the light falls on: constant (one colour), albedo (a lattice of colours),
+            radiance (a lattice of colours without light), or auto: whichever predicts views that
+            were held back, the simplest if in doubt.
+        schedule: Of adam, views per update: shuffled batches, or SDFDiff's greedy order.
+        loss: l2, or huber: residuals beyond 0.05 count linearly (highlights, shadows, wrong masks).
+        bounds: World box of the lattice, min x y z then max x y z. Default: the scene's, or from
+            the masks.
+        mask_threshold: Take pixels brighter than this fraction of full scale as the object.
+        image_size: Longest side of the images to load, in pixels; larger ones are averaged down.
+        seed: Of the order of the views.
+        threads: Default: all cores, one for adam.
+        prior: Weights of a DeepSDF network, or the run folder of its training; for --preset best
+            or fast.
+        prior_up: Axis of the scene along which the network's shapes stand, about.
+        prior_hold: How strongly the lattice is held to the network's shape; 0 only starts from it.
+        resume: Continue the run in OUT from its last complete pass.
+        texture: Also write textured.glb: the mesh with the photographs as its texture (needs the
+            extra `texture`). `multiview texture` does it later.
+        logs: Also write losses.csv for TensorBoard (needs the extra `logs`); then
+            tensorboard --logdir OUT shows it.
+    """
+
+    scene: Positional[Path]
+    out: Path | None = None
     preset: Preset = "best"
     init: Start = "hull"
     resolution: int = 64
     train_views: str | None = None
+    refine_cameras: Flag = False
+    refine_intrinsics: Flag = False
+    exposure: Exposure = "same"
     light: str = "auto"
     appearance: Colors = "auto"
     schedule: Schedule | None = None
@@ -50,17 +105,17 @@ class FitConfig:
     image_size: int = 800
     seed: int = 0
     threads: int | None = None
-    resume: bool = False
-    texture: bool = False
-    refine_cameras: bool = False
-    refine_intrinsics: bool = False
     prior: Path | None = None
     prior_up: Up = "y"
     prior_hold: float = 0.01
-    exposure: Exposure = "same"
+    resume: Flag = False
+    texture: Flag = False
     logs: Logs | None = None
 
     def __post_init__(self) -> None:
+        if self.out is None:
+            scene = self.scene.parent if self.scene.is_file() else self.scene
+            object.__setattr__(self, "out", vacant_run(scene.resolve().name, self.resume))
         if self.resolution < 8:
             raise InputError(f"--resolution: need at least 8 samples, got {self.resolution}")
         if self.resolution > 512:
@@ -96,6 +151,12 @@ class FitConfig:
             )
 
     @property
+    def folder(self) -> Path:
+        """The run folder: `out`, which is known once the settings are made."""
+        assert self.out is not None
+        return self.out
+
+    @property
     def num_threads(self) -> int:
         """Of the renderer: by default all processors at hand, but one for first-order methods.
 
@@ -126,3 +187,13 @@ class FitConfig:
         if self.loss == "huber":
             recipe = replace(recipe, weights=replace(recipe.weights, huber=HUBER, mask_huber=HUBER))
         return from_sphere(recipe) if self.init == "sphere" else recipe
+
+
+def vacant_run(name: str, resume: bool) -> Path:
+    """The first of runs/NAME, runs/NAME-2, … that holds no run; to resume, the last that does."""
+    before = folder = Path("runs") / name
+    for number in itertools.count(2):
+        if not folder.exists():
+            break
+        before, folder = folder, Path("runs") / f"{name}-{number}"
+    return before if resume else folder

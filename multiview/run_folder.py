@@ -63,7 +63,7 @@ class RunFolder:
     """
 
     def __init__(self, config: FitConfig) -> None:
-        self.path = config.out
+        self.path = config.folder
         self.config = config
         self._scalars: Scalars | None = None
         self._kept = 0  # updates of an earlier process
@@ -186,7 +186,7 @@ class RunFolder:
 
 
 def holds_run(config: FitConfig, photographs: bool) -> bool:
-    """Whether `config.out` holds a run, finished or not, with these settings and this recipe.
+    """Whether `config.folder` holds a run, finished or not, with these settings and this recipe.
 
     Args:
         config: the settings.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from multiview.photo.unknown_light import FixedTo
+from multiview.config import FixedTo
 from sdfrender import Cameras, Lighting
 from sdfrender.view.lighting import Directional
 

@@ -8,17 +8,17 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from multiview.benchmark.config import BenchmarkConfig
 from multiview.benchmark.meshes import Topology, find_meshes
-from multiview.benchmark.scenes import SceneSpec, make_scene, well_spread
+from multiview.benchmark.scenes import make_scene, well_spread
 from multiview.benchmark.table import Row, markdown
-from multiview.config import FitConfig, Preset, Start
+from multiview.config import FitConfig
 from multiview.fit import fit
-from multiview.photo.unknown_light import FixedTo
 from multiview.run_folder import holds_run
 from multiview.scenes import load_scene
 from sdfrender import InputError, extract_mesh, load_mesh, metrics
@@ -27,89 +27,6 @@ from sdfrender.hull.visual_hull import visual_hull
 
 HULL_RESOLUTION = 64  # samples along the longest side of the hull that fits are compared with
 Fitter = Callable[[FitConfig, bool], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class BenchmarkConfig:
-    """All settings of a benchmark.
-
-    Args:
-        meshes: mesh files, and folders of them.
-        out: folder of the scenes, the runs and the tables.
-        resolutions: lattice samples along the longest side, coarse to fine; a fit for each.
-        preset, init, threads: as in `FitConfig`.
-        views: training views: 26, 8 or 4; see `well_spread`.
-        image_size: of the images, pixels.
-        noise: standard deviation of the noise on the training views.
-        seed: of the noise and of the fits.
-        again: fit also where a finished run has the same settings.
-        paint: meshes with colours, under a light that the fits have to find.
-        lamps: what that light is fixed to, which they have to find as well.
-    """
-
-    meshes: tuple[Path, ...]
-    out: Path
-    resolutions: tuple[int, ...] = (64, 128)
-    preset: Preset = "best"
-    init: Start = "hull"
-    views: int = 26
-    image_size: int = 256
-    noise: float = 0.0
-    seed: int = 0
-    threads: int | None = None
-    again: bool = False
-    paint: bool = False
-    lamps: FixedTo = "scene"
-
-    def __post_init__(self) -> None:
-        if not self.resolutions or sorted(set(self.resolutions)) != list(self.resolutions):
-            raise InputError(
-                "--resolutions: need one or more, each larger than the one before, "
-                f"got {' '.join(map(str, self.resolutions))}"
-            )
-        well_spread(self.views)
-        if self.lamps != "scene" and not self.paint:
-            raise InputError(f"--lamps: need --paint as well, to light by those of {self.lamps}")
-        if not 0 <= self.noise <= 1:
-            raise InputError(f"--noise: need a number from 0 to 1, got {self.noise}")
-        for resolution in self.resolutions:
-            self.fit_config(Path(), Path(), resolution)  # for its checks
-
-    @property
-    def scene_spec(self) -> SceneSpec:
-        """What defines the scenes."""
-        return SceneSpec(self.image_size, self.noise, self.seed, self.paint, self.lamps)
-
-    @property
-    def train_views(self) -> str | None:
-        """The training views that are used, as `FitConfig.train_views`."""
-        chosen = [f"view_{n:03d}" for n in well_spread(self.views)]
-        return None if self.views == 26 else ",".join(chosen)
-
-    def fit_config(self, scene: Path, out: Path, resolution: int) -> FitConfig:
-        """The settings of one fit."""
-        return FitConfig(
-            scene,
-            out,
-            preset=self.preset,
-            init=self.init,
-            resolution=resolution,
-            train_views=self.train_views,
-            image_size=self.image_size,
-            seed=self.seed,
-            threads=self.threads,
-        )
-
-    @property
-    def title(self) -> str:
-        """The settings in one line."""
-        noise = f", noise {self.noise:g}" if self.noise else ""
-        lamps = f", lamps of the {self.lamps}" if self.lamps != "scene" else ""
-        paint = f", painted{lamps}" if self.paint else ""
-        return (
-            f"--preset {self.preset} --init {self.init}, "
-            f"{self.views} views of {self.image_size}²{noise}{paint}"
-        )
 
 
 def benchmark(config: BenchmarkConfig, fitter: Fitter | None = None) -> dict[str, Any]:
@@ -175,7 +92,7 @@ def measure_mesh(config: BenchmarkConfig, name: str, file: Path, fitter: Fitter)
     }
     for resolution in config.resolutions:
         folder = runs / f"{config.preset}-{config.init}-{resolution}-{config.seed}"
-        settings = config.fit_config(scene, folder, resolution)
+        settings = config.fit_config(scene, folder, resolution, train_views(config))
         # The lamps of a painted scene are not stated.
         found = finished_run(settings, config.paint, config.again, fitter)
         row["runs"][str(resolution)] = {
@@ -186,10 +103,16 @@ def measure_mesh(config: BenchmarkConfig, name: str, file: Path, fitter: Fitter)
     return row
 
 
+def train_views(config: BenchmarkConfig) -> str | None:
+    """The training views that are used, as `FitConfig.train_views`."""
+    chosen = [f"view_{n:03d}" for n in well_spread(config.views)]
+    return None if config.views == 26 else ",".join(chosen)
+
+
 def hull_chamfer(scene: Path, config: BenchmarkConfig, file: Path) -> float:
     """Chamfer distance of the visual hull, as a fraction of the longest side; kept in `file`."""
     if not file.is_file():
-        loaded = load_scene(scene, config.train_views)
+        loaded = load_scene(scene, train_views(config))
         views = list(loaded.train)
         assert loaded.bounds is not None  # our own scenes state both
         assert loaded.mesh is not None
@@ -224,11 +147,11 @@ def finished_run(
     going_on = replace(config, resume=True)
     resumable = not again and holds_run(going_on, photographs)
     if resumable:
-        found = _metrics(config.out)
+        found = _metrics(config.folder)
         if found is not None:
             return found
-    elif config.out.exists():
-        shutil.rmtree(config.out)
+    elif config.folder.exists():
+        shutil.rmtree(config.folder)
     summary = fitter(going_on if resumable else config, False)
     if summary.get("interrupted"):
         raise KeyboardInterrupt

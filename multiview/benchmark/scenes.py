@@ -7,11 +7,9 @@ mesh is painted (`paint`) and the light of some `lamps` has to be found.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -22,11 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from multiview.benchmark.config import SceneSpec, need_known_views
 from multiview.benchmark.lamps import lamps
 from multiview.benchmark.paint import painted
-from multiview.photo.unknown_light import FixedTo
 from sdfrender import Cameras, InputError, Lighting, load_mesh
-from sdfrender.files.atomic import read_bytes
 from sdfrender.io.scene_writer import RenderedScene, write_scene
 from sdfrender.kernels.torch_threads import torch_threads
 from sdfrender.rendering.raytrace import raytrace
@@ -46,33 +43,6 @@ HELD_OUT = (  # directions of the cameras that are not fitted to, none of which 
     (3.0, -1.0, -2.0),
     (-2.0, 3.0, -1.0),
 )
-VERSION = 2  # of what this file makes: a higher one makes scenes again
-
-
-@dataclass(frozen=True)
-class SceneSpec:
-    """What defines a scene beside its mesh.
-
-    Args:
-        image_size: width and height, pixels.
-        noise: standard deviation of Gaussian noise on the colour of the training views, where the
-            mask is not empty. The held-out views stay clean.
-        seed: of the noise.
-        paint: give the mesh colours, and light it by lamps that the scene does not state.
-        lamps: what they are fixed to.
-    """
-
-    image_size: int = 256
-    noise: float = 0.0
-    seed: int = 0
-    paint: bool = False
-    lamps: FixedTo = "scene"
-
-    def key(self, mesh: Path) -> str:
-        """Eight hexadecimal digits that change with anything that the scene depends on."""
-        digest = hashlib.sha256(read_bytes(mesh))
-        digest.update(json.dumps([VERSION, asdict(self)], sort_keys=True).encode())
-        return digest.hexdigest()[:8]
 
 
 def make_scene(mesh: Path, folder: Path, spec: SceneSpec, quiet: bool = False) -> None:
@@ -141,6 +111,7 @@ def well_spread(views: int) -> list[int]:
     Raises:
         InputError: another number.
     """
+    need_known_views(views)
     directions = cube_directions()
     faces, corners = (directions.abs().sum(1) == n for n in (1, 3))
     chosen = {
@@ -148,8 +119,6 @@ def well_spread(views: int) -> list[int]:
         8: faces | (corners & (directions.sum(1).abs() == 3)),
         4: corners & (directions.prod(1) > 0),
     }
-    if views not in chosen:
-        raise InputError(f"--views: need one of {sorted(chosen, reverse=True)}, got {views}")
     return [int(n) for n in chosen[views].nonzero()[:, 0]]
 
 

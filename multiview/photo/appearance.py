@@ -20,6 +20,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from multiview.config import FixedTo
 from multiview.photo.albedo import (
     DARK,
     lit_channels,
@@ -31,7 +32,7 @@ from multiview.photo.albedo import (
 )
 from multiview.photo.lens import LensEstimate, blur, blur_
 from multiview.photo.targets import Targets
-from multiview.photo.unknown_light import FIXED_TO, FixedTo, UnknownLight
+from multiview.photo.unknown_light import FIXED_TO, UnknownLight
 from sdfrender import Lattice, Lighting, Rendering, render
 
 Model = Literal["constant", "albedo", "radiance"]

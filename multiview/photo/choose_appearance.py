@@ -13,11 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from multiview.config import FitConfig
+from multiview.config import FitConfig, FixedTo
+from multiview.hull import visual_hull
 from multiview.photo.appearance import MODELS, Appearance, Model
 from multiview.photo.targets import Targets
 from multiview.photo.turns import take_turns
-from multiview.photo.unknown_light import FIXED_TO, FixedTo, UnknownLight
+from multiview.photo.unknown_light import FIXED_TO, UnknownLight
 from sdfrender import Lattice
 from sdfrender.hull.visual_hull import visual_hull
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from multiview.photo.unknown_light import FixedTo
+from multiview.config import FixedTo
 from multiview.scenes import Scene
 from sdfrender import InputError, Lighting
 from sdfrender.io.lights import read_lighting

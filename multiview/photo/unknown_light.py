@@ -14,16 +14,16 @@ best solves linear least squares. Lights of single views are held to the one tha
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
+from multiview.config import FixedTo
 from multiview.photo.targets import Targets
 from sdfrender import Lighting
 from sdfrender.view.lighting import sh_basis, turned_sh
 
-FixedTo = Literal["scene", "camera", "view"]
 FIXED_TO: tuple[FixedTo, ...] = get_args(FixedTo)
 
 RIDGE = 1e-3  # keeps directions that no pixel sees from growing; of the mean curvature

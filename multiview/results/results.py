@@ -263,12 +263,12 @@ def scene_of(config: FitConfig) -> Scene:
     """The scene of a finished run, its cameras and exposures as the run refined them."""
     scene = load_run_scene(config)
     if config.refine_cameras:
-        file = config.out / "cameras.json"
+        file = config.folder / "cameras.json"
         with expect(file, "the cameras of a run"):
             corrections = poses.from_description(json.loads(read_bytes(file)), scene.offset)
             scene = poses.on_scene(corrections, scene)
     if config.exposure == "per-view":
-        file = config.out / "exposures.json"
+        file = config.folder / "exposures.json"
         with expect(file, "the exposures of a run"):
             gains = exposure.from_description(json.loads(read_bytes(file)), scene)
             scene = exposure.on_scene(gains, scene)

@@ -26,6 +26,7 @@ from scene_folders import write_middlebury, write_transforms
 
 from multiview import cli, coarse_to_fine
 from multiview.coarse_to_fine import Fit
+from multiview.commands.demo import demo_scene
 from multiview.config import FitConfig
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.greedy import Optimizer
@@ -983,12 +984,12 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 def test_the_demo_needs_no_arguments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     config = config_of(monkeypatch, "demo")
-    assert config == FitConfig(cli.demo_scene(), Path("runs/demo"))
+    assert config == FitConfig(demo_scene(), Path("runs/demo"))
     assert len(load_scene(config.scene, max_size=32).train) == 26
     options: dict[str, Any] = {"preset": "fast", "resolution": 32, "seed": 3}
     flags = [x for name, value in options.items() for x in (f"--{name}", str(value))]
     changed = config_of(monkeypatch, "demo", "--out", "d", "--resume", *flags)
-    assert changed == FitConfig(cli.demo_scene(), Path("d"), **options, resume=True)
+    assert changed == FitConfig(demo_scene(), Path("d"), **options, resume=True)
 
 
 def test_a_run_goes_where_there_is_none_yet(

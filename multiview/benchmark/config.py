@@ -1,0 +1,136 @@
+"""Settings of `multiview benchmark`, and what defines its scenes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from multiview.config import FitConfig, FixedTo, Preset, Start
+from sdfrender.errors import InputError
+from sdfrender.files.atomic import read_bytes
+from sdfrender.options import Flag
+
+VIEWS = (26, 8, 4)  # numbers of views that `well_spread` chooses
+VERSION = 2  # of what `multiview.benchmark.scenes` makes: a higher one makes scenes again
+
+
+@dataclass(frozen=True)
+class SceneSpec:
+    """What defines a scene beside its mesh.
+
+    Args:
+        image_size: width and height, pixels.
+        noise: standard deviation of Gaussian noise on the colour of the training views, where the
+            mask is not empty. The held-out views stay clean.
+        seed: of the noise.
+        paint: give the mesh colours, and light it by lamps that the scene does not state.
+        lamps: what they are fixed to.
+    """
+
+    image_size: int = 256
+    noise: float = 0.0
+    seed: int = 0
+    paint: bool = False
+    lamps: FixedTo = "scene"
+
+    def key(self, mesh: Path) -> str:
+        """Eight hexadecimal digits that change with anything that the scene depends on."""
+        digest = hashlib.sha256(read_bytes(mesh))
+        digest.update(json.dumps([VERSION, asdict(self)], sort_keys=True).encode())
+        return digest.hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """All settings of a benchmark; its fields are the options of `multiview benchmark`.
+
+    Args:
+        meshes: Mesh files (.obj .ply .off .stl), and folders that are searched for them.
+        out: Folder of scenes, runs and tables.
+        resolutions: Lattice samples along the longest side, a fit for each; ascending.
+        preset: As in `multiview fit`.
+        init: As in `multiview fit`.
+        views: Views to fit: 26, 8 (from the faces of a cube and two corners) or 4 (a tetrahedron).
+        image_size: Width and height of the images, pixels.
+        noise: Standard deviation of Gaussian noise on the colour of the training views, 0 to 1.
+        seed: Of the noise, and of the fits.
+        threads: As in `multiview fit`. The ray tracer takes all processors.
+        again: Fit also where a finished run has the same settings.
+        paint: Give the meshes colours and light them by lamps; the fits know neither.
+        lamps: What these lamps are fixed to: the scene, the camera (as on a turntable), or the
+            view: each has others.
+    """
+
+    meshes: Positional[tuple[Path, ...]]
+    out: Path = Path("runs/benchmark")
+    resolutions: tuple[int, ...] = (64, 128)
+    preset: Preset = "best"
+    init: Start = "hull"
+    views: int = 26
+    image_size: int = 256
+    noise: float = 0.0
+    seed: int = 0
+    threads: int | None = None
+    again: Flag = False
+    paint: Flag = False
+    lamps: FixedTo = "scene"
+
+    def __post_init__(self) -> None:
+        if not self.resolutions or sorted(set(self.resolutions)) != list(self.resolutions):
+            raise InputError(
+                "--resolutions: need one or more, each larger than the one before, "
+                f"got {' '.join(map(str, self.resolutions))}"
+            )
+        need_known_views(self.views)
+        if self.lamps != "scene" and not self.paint:
+            raise InputError(f"--lamps: need --paint as well, to light by those of {self.lamps}")
+        if not 0 <= self.noise <= 1:
+            raise InputError(f"--noise: need a number from 0 to 1, got {self.noise}")
+        for resolution in self.resolutions:
+            self.fit_config(Path(), Path(), resolution)  # for its checks
+
+    @property
+    def scene_spec(self) -> SceneSpec:
+        """What defines the scenes."""
+        return SceneSpec(self.image_size, self.noise, self.seed, self.paint, self.lamps)
+
+    def fit_config(
+        self, scene: Path, out: Path, resolution: int, train_views: str | None = None
+    ) -> FitConfig:
+        """The settings of one fit."""
+        return FitConfig(
+            scene,
+            out,
+            preset=self.preset,
+            init=self.init,
+            resolution=resolution,
+            train_views=train_views,
+            image_size=self.image_size,
+            seed=self.seed,
+            threads=self.threads,
+        )
+
+    @property
+    def title(self) -> str:
+        """The settings in one line."""
+        noise = f", noise {self.noise:g}" if self.noise else ""
+        lamps = f", lamps of the {self.lamps}" if self.lamps != "scene" else ""
+        paint = f", painted{lamps}" if self.paint else ""
+        return (
+            f"--preset {self.preset} --init {self.init}, "
+            f"{self.views} views of {self.image_size}²{noise}{paint}"
+        )
+
+
+def need_known_views(views: int) -> None:
+    """Refuse numbers of views for which there is no choice.
+
+    Raises:
+        InputError: another number.
+    """
+    if views not in VIEWS:
+        raise InputError(f"--views: need one of {[*VIEWS]}, got {views}")

@@ -1,0 +1,48 @@
+"""The command `multiview fit`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import tyro
+
+from multiview.commands.show import show
+from multiview.config import FitConfig
+from sdfrender.options import AsJson, Flag
+
+
+def command(
+    config: Annotated[FitConfig, tyro.conf.arg(name="")],
+    live: Flag = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a shape to posed images and write a run folder.
+
+    The scene is a folder with transforms.json (nerfstudio, instant-ngp, `sdfrender render`),
+    transforms_train.json (NeRF-synthetic), sparse/0 and images/ (COLMAP), cameras_sphere.npz or
+    cameras.npz with image/ and mask/ (IDR, NeuS, DVR, ONet), or NAME_par.txt (Middlebury).
+    Distorted photographs are undistorted. Silhouettes come from masks/NAME.png (white = object),
+    the alpha channel, a threshold on a dark background, or the colour of a plain background.
+
+    The run folder gets config.json, losses.csv, metrics.json, lattice.safetensors, mesh.ply and
+    mesh.glb (in the photographs' colours), report.html, progress.mp4 and checkpoints/. Ctrl-C saves
+    what there is; --resume goes on. `multiview watch` follows a fit that runs.
+
+    Few views leave much of a shape open. With --prior it is looked for among the shapes that a
+    DeepSDF network knows (singleview train --model deepsdf), then fitted to the views but held to
+    what the network says; prior.json and prior.ply tell what that was. One view is enough then, if
+    the scene states its box.
+
+    Example: multiview fit photos/dino --train-views 2::3
+
+    multiview fit photos/chair --train-views front,left --prior runs/chairs --prior-up z
+
+    Args:
+        config: The options.
+        live: Show the fit in the browser while it runs: the surface, the cameras and the loss, with
+            buttons to pause, step, and stop and save (needs the extra `viewer`).
+        as_json: Print metrics.json to the terminal instead of a summary.
+    """
+    from multiview.fit import fit
+
+    show(fit(config, live=live), config.folder, as_json)
