@@ -19,7 +19,7 @@ import torch
 import trimesh
 from torch import Tensor
 
-from sdfrender.commands.render import RenderConfig
+from sdfrender.commands.render_config import RenderConfig
 from sdfrender.commands.render_scene import render_scene
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.mesh_files import save_mesh

@@ -20,8 +20,8 @@ from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from multiview.results.evaluate import predict
 from multiview.results.report.forming import stages
-from multiview.results.results import read_config, scene_of
-from multiview.run_folder import RunFolder
+from multiview.run_folder import RunFolder, read_config
+from multiview.scenes.run_scene import scene_of
 from sdfrender import Cameras, Lattice, load_lattice, render
 from sdfrender.files.images import read_image
 from sdfrender.files.pngs import write_png

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import tyro
-
 from multiview.commands import benchmark, demo, evaluate, fit, report, texture, watch
-from sdfrender.commands.process import run_command
+from sdfrender.commands.process import run_program
 
 # Each command is a function; its signature and docstring are the command line and its help.
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -23,8 +21,4 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    return run_command(
-        lambda: tyro.extras.subcommand_cli_from_dict(
-            COMMANDS, prog="multiview", description="Posed images to a watertight mesh."
-        )
-    )
+    return run_program(COMMANDS, "multiview", "Posed images to a watertight mesh.")

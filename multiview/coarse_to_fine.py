@@ -19,7 +19,7 @@ from multiview.optimize.energy import EnergyTerms
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.greedy import AdamPasses
 from multiview.optimize.hold import Hold
-from multiview.optimize.poses import Corrections, refine_cameras
+from multiview.optimize.poses import refine_cameras
 from multiview.optimize.sdfdiff import SdfDiff
 from multiview.photo.appearance import SMOOTHNESS_AFTER, Appearance
 from multiview.photo.choose_appearance import decide
@@ -40,6 +40,7 @@ from multiview.recipes import (
 )
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
+from multiview.scenes.corrections import Corrections
 from multiview.surgery.concavities import open_concavities
 from multiview.surgery.floaters import Removed, remove_floaters
 from multiview.surgery.handles import remove_thin_handles

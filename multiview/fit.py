@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from typing import Any
 
 import torch
@@ -10,16 +10,17 @@ from torch import Tensor
 
 from multiview.coarse_to_fine import Fit, level_resolution, optimize
 from multiview.config import FitConfig
-from multiview.optimize.poses import Corrections
 from multiview.photo.appearance import Appearance
 from multiview.photo.known_light import ESTIMATED, choose_light
 from multiview.photo.targets import Targets
 from multiview.prior.start import start_from_prior
 from multiview.recipes import SdfDiffRecipe
 from multiview.results.live import watching
-from multiview.results.results import load_run_scene, placed, save_results, with_channels
+from multiview.results.results import placed, save_results
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
+from multiview.scenes.corrections import Corrections
+from multiview.scenes.run_scene import load_run_scene, with_channels
 from sdfrender import InputError, Lattice, load_mesh, save_lattice
 from sdfrender.far import moved
 from sdfrender.files.scalars import need_tensorboard
@@ -30,10 +31,12 @@ from sdfrender.latent.field import LatentField
 from sdfrender.meshes.atlas import need_xatlas
 from sdfrender.viewer import need_viser
 
+log = logging.getLogger("multiview")
+
 SPHERE_RADIUS = 0.45  # of the shortest side of the box
 
 
-def fit(config: FitConfig, quiet: bool = False, live: bool = False) -> dict[str, Any]:
+def fit(config: FitConfig, quiet: bool = True, live: bool = False) -> dict[str, Any]:
     """Fit a lattice to a scene and write the run folder.
 
     All input is read and checked before anything is written. Ctrl-C ends the optimisation and
@@ -82,14 +85,14 @@ def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
     targets = Targets.of(scene, scene.train)
     run = RunFolder(config)
     bounds = scene_bounds(config, targets, scene)
+    log.debug("box: %s", bounds.tolist())
     state = Fit(scene, initial_lattice(config, targets, bounds), appearance)
     if config.refine_cameras:
         state.corrections = Corrections.none(len(scene.train), state.lattice)
     if config.exposure == "per-view":
         state.gains = torch.ones(len(scene.train), scene.images.shape[-1])
     run.begin(photographs=known is None)
-    if not quiet:
-        tell_masks(scene)
+    tell_masks(scene)
 
     with watching(state, live) as watcher:
         try:
@@ -101,7 +104,7 @@ def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
             optimize(state, config, targets, run, quiet, watcher.after_update)
         except KeyboardInterrupt:
             state.interrupted = True
-            print("interrupted: saving what there is (continue with --resume)", file=sys.stderr)
+            log.warning("interrupted: saving what there is (continue with --resume)")
         watcher.finish()
         return save_results(state, run, reference, quiet)
 
@@ -110,14 +113,14 @@ def tell_masks(scene: Scene) -> None:
     """Where the silhouettes come from, and what is doubtful about them."""
     if scene.is_far:
         offset = ", ".join(f"{x:.10g}" for x in scene.offset)
-        print(
-            f"cameras: far from the origin, fitted about ({offset}); results are in the scene's "
-            "own frame, in float64 where the format has it",
-            file=sys.stderr,
+        log.info(
+            "cameras: far from the origin, fitted about (%s); results are in the scene's own frame, "
+            "in float64 where the format has it",
+            offset,
         )
-    print("masks:", ", ".join(f"{k} {v:g}" for k, v in scene.masks.items()), file=sys.stderr)
+    log.info("masks: %s", ", ".join(f"{k} {v:g}" for k, v in scene.masks.items()))
     for text in scene.warnings:
-        print(f"warning: {text}", file=sys.stderr)
+        log.warning("%s", text)
 
 
 def scene_bounds(config: FitConfig, targets: Targets, scene: Scene) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from multiview.config import FitConfig
 from sdfrender import InputError, Lattice
-from sdfrender.files.atomic import write_json
+from sdfrender.files.atomic import read_bytes, write_json
 from sdfrender.files.run_files import (
     append_rows,
     begin_table,
@@ -198,6 +198,24 @@ def holds_run(config: FitConfig, photographs: bool) -> bool:
     except InputError:
         return False
     return True
+
+
+def read_config(folder: Path) -> FitConfig:
+    """The settings of a finished run."""
+    file = folder / "config.json"
+    with expect(file, "the settings of a run"):
+        settings = json.loads(read_bytes(file))["settings"]
+        paths = {k: Path(settings[k]) for k in ("scene", "prior") if settings.get(k)}
+        return FitConfig(**{**settings, **paths, "out": folder, "resume": True})
+
+
+def read_metrics(file: Path) -> dict[str, Any]:
+    """The `metrics.json` of a run: what it cost is not measured again."""
+    with expect(file, "the metrics of a run"):
+        found = dict(json.loads(read_bytes(file)))
+        peak = found["peak_memory_mb"]
+        cost = {"seconds": float(found["seconds"])}
+        return {**found, **cost, "peak_memory_mb": None if peak is None else float(peak)}
 
 
 def _settings(config: FitConfig) -> dict[str, Any]:

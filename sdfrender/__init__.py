@@ -7,12 +7,16 @@ and their derivatives; `meshes` takes surfaces out.
 `report` are for people. Imports go down that way only; names of `__all__` load when they are used.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sdfrender import openmp as openmp  # before anything imports torch
 
 __version__ = "0.1.0"
+
+# As a library it prints nothing; who wants its messages gives this logger a handler.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
     "Cameras",

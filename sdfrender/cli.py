@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import tyro
-
 from sdfrender.commands import bench, compare, convert, render, view
-from sdfrender.commands.process import run_command
+from sdfrender.commands.process import run_program
 
 # Each command is a function; its signature and docstring are the command line and its help.
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -21,8 +19,4 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    return run_command(
-        lambda: tyro.extras.subcommand_cli_from_dict(
-            COMMANDS, prog="sdfrender", description="Signed distance lattices and meshes."
-        )
-    )
+    return run_program(COMMANDS, "sdfrender", "Signed distance lattices and meshes.")

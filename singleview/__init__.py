@@ -7,4 +7,9 @@ door to it, `train` the loop over `training`. Beside `settings` and `sdfrender`,
 only rooms that its own `__init__` names; none imports `multiview`.
 """
 
+import logging
+
 import sdfrender  # noqa: F401  # before torch: see sdfrender.openmp
+
+# As a library it prints nothing; who wants its messages gives this logger a handler.
+logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import tyro
-
-from sdfrender.commands.process import run_command
+from sdfrender.commands.process import run_program
 from singleview.commands import (
     complete,
     demo,
@@ -37,8 +35,4 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    return run_command(
-        lambda: tyro.extras.subcommand_cli_from_dict(
-            COMMANDS, prog="singleview", description="Learned shape from a single view."
-        )
-    )
+    return run_program(COMMANDS, "singleview", "Learned shape from a single view.")

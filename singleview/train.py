@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 from typing import Any
@@ -22,6 +23,8 @@ from singleview.training.learners.learner import Learner
 from singleview.training.state import Clock, State, selection
 
 CHECKPOINT_SECONDS = 120.0  # between checkpoints
+
+log = logging.getLogger("singleview")
 
 
 def train(config: TrainConfig, quiet: bool = False) -> dict[str, Any]:
@@ -69,7 +72,7 @@ def _train(config: TrainConfig, job: Job, quiet: bool) -> dict[str, Any]:
         optimize(state, learner, run, job, quiet)
     except KeyboardInterrupt:
         state.interrupted = True
-        print("interrupted: saving what there is (continue with --resume)", file=sys.stderr)
+        log.warning("interrupted: saving what there is (continue with --resume)")
     return finish(state, learner, run) if job.first else {}
 
 

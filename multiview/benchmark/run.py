@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
-import sys
-import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
@@ -22,14 +21,19 @@ from multiview.fit import fit
 from multiview.run_folder import holds_run
 from multiview.scenes import load_scene
 from sdfrender import InputError, extract_mesh, load_mesh, metrics
+from sdfrender.commands.messages import message_level, tell_from_now_on, told_on_stderr
 from sdfrender.files.atomic import one_line, read_bytes, write_bytes, write_json
 from sdfrender.hull.visual_hull import visual_hull
+
+log = logging.getLogger("multiview")
 
 HULL_RESOLUTION = 64  # samples along the longest side of the hull that fits are compared with
 Fitter = Callable[[FitConfig, bool], dict[str, Any]]
 
 
-def benchmark(config: BenchmarkConfig, fitter: Fitter | None = None) -> dict[str, Any]:
+def benchmark(
+    config: BenchmarkConfig, fitter: Fitter | None = None, quiet: bool = True
+) -> dict[str, Any]:
     """Reconstruct each mesh from images of it.
 
     What went wrong with one mesh is its row's `error`, and the others go on. After each mesh
@@ -39,6 +43,7 @@ def benchmark(config: BenchmarkConfig, fitter: Fitter | None = None) -> dict[str
         config: the settings.
         fitter: does one fit, given its settings and whether to be quiet; by default `fit` in a
             process of its own, so that its memory is its own too.
+        quiet: no progress bars.
 
     Returns:
         The contents of `benchmark.json`: `settings`, and `meshes`, a row for each; see
@@ -52,12 +57,12 @@ def benchmark(config: BenchmarkConfig, fitter: Fitter | None = None) -> dict[str
     settings = json.loads(json.dumps(asdict(config), default=str))
     rows: list[Row] = []
     for number, (name, file) in enumerate(files.items(), 1):
-        print(f"{name} ({number} of {len(files)})", file=sys.stderr)
+        log.info("%s (%d of %d)", name, number, len(files))
         try:
-            row = measure_mesh(config, name, file, fitter or fit_apart)
+            row = measure_mesh(config, name, file, fitter or fit_apart, quiet)
         except Exception as error:  # the other meshes are worth having
             if not isinstance(error, InputError):
-                traceback.print_exc()
+                log.exception("%s: a bug", name)
             row = {"mesh": name, "file": str(file), "error": one_line(error)}
         rows.append(row)
         write_json(config.out / "benchmark.json", {"settings": settings, "meshes": rows})
@@ -66,7 +71,9 @@ def benchmark(config: BenchmarkConfig, fitter: Fitter | None = None) -> dict[str
     return {"settings": settings, "meshes": rows}
 
 
-def measure_mesh(config: BenchmarkConfig, name: str, file: Path, fitter: Fitter) -> Row:
+def measure_mesh(
+    config: BenchmarkConfig, name: str, file: Path, fitter: Fitter, quiet: bool
+) -> Row:
     """Scene, hull and fits of one mesh.
 
     Returns:
@@ -77,12 +84,12 @@ def measure_mesh(config: BenchmarkConfig, name: str, file: Path, fitter: Fitter)
     key = f"{name}-{spec.key(file)}"
     scene = config.out / "scenes" / key
     if not (scene / "transforms.json").is_file():
-        make_scene(file, scene, spec)
+        make_scene(file, scene, spec, quiet)
     runs = config.out / "runs" / f"{key}-{config.views}-views"
     runs.mkdir(parents=True, exist_ok=True)
     topology = Topology.of(load_mesh(scene / "mesh.ply"))
     if not topology.watertight:
-        print(f"warning: {file} is not watertight, its IoU means little", file=sys.stderr)
+        log.warning("%s is not watertight, its IoU means little", file)
     row: Row = {
         "mesh": name,
         "file": str(file),
@@ -94,7 +101,7 @@ def measure_mesh(config: BenchmarkConfig, name: str, file: Path, fitter: Fitter)
         folder = runs / f"{config.preset}-{config.init}-{resolution}-{config.seed}"
         settings = config.fit_config(scene, folder, resolution, train_views(config))
         # The lamps of a painted scene are not stated.
-        found = finished_run(settings, config.paint, config.again, fitter)
+        found = finished_run(settings, config.paint, config.again, fitter, quiet)
         row["runs"][str(resolution)] = {
             **found,
             "topology": asdict(Topology.of(load_mesh(folder / "mesh.ply"))),
@@ -129,7 +136,7 @@ def hull_chamfer(scene: Path, config: BenchmarkConfig, file: Path) -> float:
 
 
 def finished_run(
-    config: FitConfig, photographs: bool, again: bool, fitter: Fitter
+    config: FitConfig, photographs: bool, again: bool, fitter: Fitter, quiet: bool
 ) -> dict[str, Any]:
     """The metrics of a run with these settings: found, or finished, or made.
 
@@ -152,7 +159,7 @@ def finished_run(
             return found
     elif config.folder.exists():
         shutil.rmtree(config.folder)
-    summary = fitter(going_on if resumable else config, False)
+    summary = fitter(going_on if resumable else config, quiet)
     if summary.get("interrupted"):
         raise KeyboardInterrupt
     return summary
@@ -167,9 +174,10 @@ def _metrics(run: Path) -> dict[str, Any] | None:
     return None if found.get("interrupted") else found
 
 
-def fit_apart(config: FitConfig, quiet: bool = False) -> dict[str, Any]:
+def fit_apart(config: FitConfig, quiet: bool) -> dict[str, Any]:
     """`fit` in a fresh process: its peak memory is its own, and a crash is only its own."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    told = (tell_from_now_on, (message_level(),)) if told_on_stderr() else (None, ())
+    with ProcessPoolExecutor(1, get_context("spawn"), *told) as pool:
         return pool.submit(fit, config, quiet).result()
 
 

@@ -45,7 +45,7 @@ HELD_OUT = (  # directions of the cameras that are not fitted to, none of which 
 )
 
 
-def make_scene(mesh: Path, folder: Path, spec: SceneSpec, quiet: bool = False) -> None:
+def make_scene(mesh: Path, folder: Path, spec: SceneSpec, quiet: bool = True) -> None:
     """Ray trace a mesh and write the scene to `folder`, whole or not at all.
 
     A scene that is already there is replaced. The views are spread over the processors.

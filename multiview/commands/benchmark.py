@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from multiview.benchmark.config import BenchmarkConfig
+from sdfrender.commands.messages import bars_hidden
 from sdfrender.errors import InputError
 from sdfrender.options import AsJson, Flag
 
@@ -38,7 +39,7 @@ def command(
     from multiview.benchmark.run import benchmark, failed
     from multiview.benchmark.table import markdown, terminal_table
 
-    result = benchmark(config)
+    result = benchmark(config, quiet=bars_hidden())
     rows = result["meshes"]
     if as_json:
         print(json.dumps(result, indent=2))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from multiview.commands.show import show
 from multiview.config import FitConfig, Preset
+from sdfrender.commands.messages import bars_hidden
 from sdfrender.files.assets import find_asset
 from sdfrender.options import AsJson, Flag
 
@@ -35,7 +36,7 @@ def command(
     config = FitConfig(
         demo_scene(), out, preset=preset, resolution=resolution, seed=seed, resume=resume
     )
-    show(fit(config, live=live), config.folder, as_json)
+    show(fit(config, bars_hidden(), live), config.folder, as_json)
 
 
 def demo_scene() -> Path:

@@ -25,6 +25,6 @@ def command(
             else the one the scene states, if any.
         as_json: Print metrics.json to the terminal instead of a summary.
     """
-    from multiview.results.results import evaluate_run
+    from multiview.results.finished_run import evaluate_run
 
     show(evaluate_run(run_folder, mesh), run_folder, as_json)

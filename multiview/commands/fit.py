@@ -8,6 +8,7 @@ import tyro
 
 from multiview.commands.show import show
 from multiview.config import FitConfig
+from sdfrender.commands.messages import bars_hidden
 from sdfrender.options import AsJson, Flag
 
 
@@ -45,4 +46,4 @@ def command(
     """
     from multiview.fit import fit
 
-    show(fit(config, live=live), config.folder, as_json)
+    show(fit(config, bars_hidden(), live), config.folder, as_json)

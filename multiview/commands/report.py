@@ -11,7 +11,7 @@ def command(run_folder: RunFolder, /) -> None:
     Args:
         run_folder: The run folder.
     """
-    from multiview.results.results import evaluate_run
+    from multiview.results.finished_run import evaluate_run
 
     evaluate_run(run_folder, None)
     print(run_folder / "report.html")

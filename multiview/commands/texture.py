@@ -6,6 +6,7 @@ import json
 
 from multiview.commands.options import RunFolder
 from multiview.commands.show import show
+from sdfrender.commands.messages import bars_hidden
 from sdfrender.options import AsJson
 
 
@@ -31,9 +32,9 @@ def command(
         faces: Triangles of the mesh; with more than 50000, charts take minutes.
         as_json: Print the figures as JSON instead of a table.
     """
-    from multiview.results.results import texture_run
+    from multiview.results.finished_run import texture_run
 
-    found = texture_run(run_folder, size, faces)
+    found = texture_run(run_folder, size, faces, bars_hidden())
     if as_json:
         print(json.dumps(found, indent=2))
     else:

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from multiview.config import FitConfig, FixedTo
-from multiview.hull import visual_hull
 from multiview.photo.appearance import MODELS, Appearance, Model
 from multiview.photo.targets import Targets
 from multiview.photo.turns import take_turns

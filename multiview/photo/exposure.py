@@ -12,7 +12,6 @@ Photographs are divided by their gains; everything after that sees them at a com
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,11 +70,6 @@ def exposed(targets: Targets, gains: Tensor) -> Targets:
     return replace(targets, images=targets.images / gains[:, None, None])
 
 
-def on_scene(gains: Tensor, scene: Scene) -> Scene:
-    """The scene with its N photographs at a common exposure: divided by their gains `[N, C]`."""
-    return replace(scene, images=scene.images / gains[:, None, None])
-
-
 def all_gains(gains: Tensor, lattice: Lattice, appearance: Appearance, scene: Scene) -> Tensor:
     """Gains `[N, C]` of all views of a scene: as fitted of the training views, else estimated.
 
@@ -87,17 +81,3 @@ def all_gains(gains: Tensor, lattice: Lattice, appearance: Appearance, scene: Sc
         held_out = Targets.of(scene, scene.held_out)
         found[list(scene.held_out)] = estimate_gains(lattice, appearance, held_out)
     return found
-
-
-def description(gains: Tensor, scene: Scene) -> dict[str, Any]:
-    """As JSON: per view, the gain of each channel; of `[N, C]`."""
-    return {"gains": dict(zip(scene.names, gains.tolist(), strict=True))}
-
-
-def from_description(found: dict[str, Any], scene: Scene) -> Tensor:
-    """What `description` was made of.
-
-    Raises:
-        KeyError: a view of the scene is missing.
-    """
-    return torch.tensor([found["gains"][name] for name in scene.names])

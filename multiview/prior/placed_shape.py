@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from multiview.optimize.poses import rotation_matrices
+from multiview.scenes.corrections import rotation_matrices
 from sdfrender import Lattice
 from sdfrender.geometry.grid import grid_points
 from sdfrender.latent.field import CHUNK, LatentField

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +10,8 @@ from multiview.coarse_to_fine import Fit
 from multiview.results.viewed import views_of
 from sdfrender.viewer.exhibit import Exhibit
 from sdfrender.viewer.live import Live, Moment
+
+log = logging.getLogger("multiview")
 
 WRITING = "The fit has ended: its results are being written. `sdfrender view` shows them."
 
@@ -52,7 +54,7 @@ def watching(state: Fit, live: bool) -> Iterator[Unwatched]:
         yield Unwatched()
         return
     watched = Watched(state)
-    print(watched.live.viewer.directions, file=sys.stderr)
+    log.info("%s", watched.live.viewer.directions)
     try:
         yield watched
     finally:

@@ -53,7 +53,7 @@ def bake(
     targets: Targets,
     size: int | None = None,
     faces: int = FACES,
-    quiet: bool = False,
+    quiet: bool = True,
 ) -> TexturedMesh:
     """Lay the photographs onto a mesh.
 
@@ -132,7 +132,7 @@ def _blend(atlas: Atlas, targets: Targets, on_view: Callable[[], object]) -> Ten
 
 
 def compare_with_vertex_colors(
-    textured: TexturedMesh, mesh: trimesh.Trimesh, scene: Scene, quiet: bool = False
+    textured: TexturedMesh, mesh: trimesh.Trimesh, scene: Scene, quiet: bool = True
 ) -> dict[str, Any]:
     """PSNR in dB inside the masks of renderings, means over views.
 

@@ -25,13 +25,13 @@ from sdfrender.rendering.render import ENGINES
 from sdfrender.system import processors
 
 
-def run(config: BenchConfig) -> None:
+def run(config: BenchConfig, quiet: bool) -> None:
     """Measure and print.
 
     Raises:
         InputError: an option out of range, or a mesh that cannot be read.
     """
-    document = bench(config)
+    document = bench(config, quiet)
     if config.json:
         print(json.dumps(document, indent=2))
     elif config.markdown:
@@ -40,8 +40,8 @@ def run(config: BenchConfig) -> None:
         print_tables(document)
 
 
-def bench(config: BenchConfig) -> dict[str, Any]:
-    """Measure; returns what `--json` prints."""
+def bench(config: BenchConfig, quiet: bool = True) -> dict[str, Any]:
+    """Measure, `quiet` without a progress bar; returns what `--json` prints."""
     works = [_workload(name) for name in config.workloads]
     if config.repeats < 1:
         raise InputError(f"--repeats: need at least 1, got {config.repeats}")
@@ -53,7 +53,7 @@ def bench(config: BenchConfig) -> dict[str, Any]:
     starting = [] if config.quick else [name for name in ENGINES if name != "auto"]
     turns = len(entries) * (config.repeats + (1 if config.quick else 2))
     total = len(works) * turns + len(starting)
-    with torch_threads(threads), tqdm(total=total, unit="turn") as bar:
+    with torch_threads(threads), tqdm(total=total, unit="turn", disable=quiet) as bar:
         progress = Progress(bar)
         measured = [_workload_numbers(w, mesh, entries, config, progress) for w in works]
         starts = []

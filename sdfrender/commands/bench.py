@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from sdfrender.bench.config import BenchConfig
+from sdfrender.commands.messages import bars_hidden
 
 
 def command(config: Annotated[BenchConfig, tyro.conf.arg(name="")]) -> None:
@@ -20,4 +21,4 @@ def command(config: Annotated[BenchConfig, tyro.conf.arg(name="")]) -> None:
     """
     from sdfrender.bench.run import run
 
-    run(config)
+    run(config, bars_hidden())

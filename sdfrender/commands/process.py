@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+import tyro
+
+from sdfrender.commands.messages import with_messages
 from sdfrender.errors import InputError
+
+
+def run_program(commands: Mapping[str, Callable[..., None]], prog: str, description: str) -> int:
+    """Run the command that the command line names; returns the exit code.
+
+    Args:
+        commands: by name, functions whose signatures and docstrings are the command line and its
+            help. Each gets the options of `sdfrender.commands.messages` as well.
+        prog: name of the program.
+        description: what it is for.
+    """
+    told = {name: with_messages(command) for name, command in commands.items()}
+    return run_command(
+        lambda: tyro.extras.subcommand_cli_from_dict(told, prog=prog, description=description)
+    )
 
 
 def run_command(command: Callable[[], object]) -> int:

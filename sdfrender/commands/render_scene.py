@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
-from sdfrender.commands.render import RenderConfig
+from sdfrender.commands.render_config import RenderConfig
 from sdfrender.errors import InputError
 from sdfrender.far import far_offset, moved
 from sdfrender.files.extensions import is_lattice
@@ -47,8 +47,12 @@ Doubles = NDArray[np.float64]
 Renderer = Callable[[Cameras], tuple[Tensor, Tensor]]
 
 
-def render_scene(config: RenderConfig) -> RenderedScene:
+def render_scene(config: RenderConfig, quiet: bool = True) -> RenderedScene:
     """Render `config.shape` and write the scene to `config.out`.
+
+    Args:
+        config: the settings.
+        quiet: no progress bar.
 
     Returns:
         What was written.
@@ -61,7 +65,8 @@ def render_scene(config: RenderConfig) -> RenderedScene:
     check_replaceable(config.out, config.force)
     mesh, bounds, view, offset = _open_shape(config)
     cameras = place_cameras(config, mesh.vertices)
-    seen = [view(cameras[n]) for n in tqdm(range(len(cameras)), desc="rendering", unit="view")]
+    bar = tqdm(range(len(cameras)), desc="rendering", unit="view", disable=quiet)
+    seen = [view(cameras[n]) for n in bar]
     images, silhouettes = (torch.cat(parts) for parts in zip(*seen, strict=True))
     scene = RenderedScene(
         images,

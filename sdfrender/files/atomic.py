@@ -6,6 +6,7 @@ A file is written beside its place, flushed to disk, and put there in one step.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import secrets
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from sdfrender.errors import InputError
+
+log = logging.getLogger("sdfrender")
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -40,6 +43,7 @@ def atomic_write(path: StrPath) -> Iterator[Path]:
         yield partial
         _flush(partial)
         os.replace(partial, path)
+        log.debug("wrote %s", path)
         with suppress(OSError):  # some file systems cannot flush a folder
             _flush(path.parent)
     finally:

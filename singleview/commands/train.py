@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-import sys
 from typing import Annotated
 
 import tyro
@@ -12,6 +12,8 @@ import tyro
 from sdfrender.errors import InputError
 from sdfrender.options import AsJson
 from singleview.settings.training import TrainConfig
+
+log = logging.getLogger("singleview")
 
 QUICK_OBJECTS = 10  # in the report that a training ends with
 
@@ -45,7 +47,7 @@ def command(
     try:
         metrics = train(config)
     except ProcessLost as error:
-        print(f"error: {error}", file=sys.stderr)
+        log.error("%s", error)
         raise SystemExit(1) from None
     if int(os.environ.get("RANK", "0")):
         return  # the first process speaks for all
@@ -54,7 +56,7 @@ def command(
     try:
         write_report(config.out, views=1, objects=QUICK_OBJECTS, refine=False)
     except InputError as error:  # the training is done all the same
-        print(f"warning: no report: {error}", file=sys.stderr)
+        log.warning("no report: %s", error)
     if as_json:
         print(json.dumps(metrics, indent=2))
         return

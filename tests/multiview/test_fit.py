@@ -42,7 +42,7 @@ from multiview.recipes import (
     for_photographs,
     for_views,
 )
-from multiview.results.results import evaluate_run
+from multiview.results.finished_run import evaluate_run
 from multiview.run_folder import COLUMNS
 from multiview.scenes import load_scene
 from sdfrender import InputError, Lattice, extract_mesh, load_lattice, load_mesh, metrics

@@ -12,7 +12,7 @@ import torch
 import trimesh
 
 from multiview.optimize.poses import from_description
-from multiview.results.results import evaluate_run
+from multiview.results.finished_run import evaluate_run
 from multiview.scenes import load_scene
 from sdfrender import (
     Cameras,

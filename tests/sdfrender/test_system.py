@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from multiview.results.report.page import _sentence
-from multiview.results.results import read_metrics
+from multiview.run_folder import read_metrics
 from sdfrender import system
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +50,7 @@ import sdfrender as sr
 from multiview.config import FitConfig
 from multiview.results.results import peak_memory_mb
 from multiview.results.report.page import _sentence
-from multiview.results.results import read_metrics
+from multiview.run_folder import read_metrics
 from sdfrender import system
 from sdfrender.bench.machine import describe
 from sdfrender.engines.cpu import ahead

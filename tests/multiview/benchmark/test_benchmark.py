@@ -358,7 +358,7 @@ def test_a_run_that_was_cut_short_goes_on(torus_file: Path, tmp_path: Path, fits
 
 
 def test_one_bad_mesh_does_not_stop_the_others(
-    torus_file: Path, tmp_path: Path, fits: Fits, capsys: pytest.CaptureFixture[str]
+    torus_file: Path, tmp_path: Path, fits: Fits, caplog: pytest.LogCaptureFixture
 ) -> None:
     bad = tmp_path / "bad.obj"
     bad.write_text("v 0 0 0\n")
@@ -373,7 +373,7 @@ def test_one_bad_mesh_does_not_stop_the_others(
 
     rows = benchmark(config, stumble)["meshes"]
     assert rows[1]["error"] == "out of luck"
-    assert "RuntimeError" in capsys.readouterr().err  # a bug keeps its traceback
+    assert "RuntimeError" in caplog.text  # a bug keeps its traceback
     rows = benchmark(config, fits)["meshes"]
     assert [row["mesh"] for row in rows] == ["bad", "ring", "point"]
     assert [row for row in rows if "error" not in row] == [rows[1]]
@@ -383,14 +383,14 @@ def test_one_bad_mesh_does_not_stop_the_others(
 
 
 def test_an_open_mesh_is_only_worth_a_warning(
-    tmp_path: Path, fits: Fits, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, fits: Fits, caplog: pytest.LogCaptureFixture
 ) -> None:
     mesh = torus_mesh()
     save_mesh(tmp_path / "open.ply", trimesh.Trimesh(mesh.vertices, mesh.faces[1:]))
     config = settings(tmp_path / "open.ply", tmp_path / "out", resolutions=(12,))
     (row,) = benchmark(config, fits)["meshes"]
     assert "error" not in row
-    assert "open.ply is not watertight" in capsys.readouterr().err
+    assert "open.ply is not watertight" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -14,19 +14,18 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from multiview.config import FitConfig
-from multiview.optimize.poses import (
-    Corrections,
-    description,
-    from_description,
-    refine_cameras,
-    rotation_matrices,
-    without_common_motion,
-)
+from multiview.optimize.poses import refine_cameras, without_common_motion
 from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from multiview.recipes import Weights
-from multiview.results.results import evaluate_run
+from multiview.results.finished_run import evaluate_run
 from multiview.scenes import load_scene
+from multiview.scenes.corrections import (
+    Corrections,
+    description,
+    from_description,
+    rotation_matrices,
+)
 from sdfrender import Cameras, InputError, render
 
 WEIGHTS = Weights(silhouette=1.0)

@@ -12,7 +12,7 @@ from multiview.config import FitConfig
 from multiview.photo.appearance import Appearance
 from multiview.photo.exposure import estimate_gains, exposed, relative
 from multiview.photo.targets import Targets
-from multiview.results.results import evaluate_run
+from multiview.results.finished_run import evaluate_run
 from sdfrender import InputError, render
 from sdfrender.meshes.metrics import psnr
 

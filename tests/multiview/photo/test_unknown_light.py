@@ -17,7 +17,7 @@ from multiview.photo.choose_appearance import Look, candidates, choose_look, hal
 from multiview.photo.known_light import ESTIMATED
 from multiview.photo.targets import Targets
 from multiview.photo.unknown_light import FIXED_TO, FixedTo
-from multiview.results.results import evaluate_run
+from multiview.results.finished_run import evaluate_run
 from sdfrender import Cameras, InputError, Lighting, render
 from sdfrender.view.lighting import turned_sh
 

@@ -21,7 +21,7 @@ from multiview.optimize.hold import Hold
 from multiview.prior.placed_shape import PLACEMENT, PlacedShape, Placement
 from multiview.prior.search import Rung, upright
 from multiview.recipes import RECIPES, NewtonRecipe
-from multiview.results import results
+from multiview.results.finished_run import evaluate_run
 from multiview.run_folder import RunFolder
 from sdfrender import (
     Cameras,
@@ -193,7 +193,7 @@ def test_a_run_goes_on_with_the_shape_it_found(scene: Path, run: Path, weights: 
     with patch("multiview.prior.start.search", side_effect=AssertionError("looked for again")):
         fit_bench(scene, run, prior=weights, resume=True)
     assert torch.equal(load_lattice(run / "lattice.safetensors").values, before.values)
-    results.evaluate_run(run, None)  # finds the settings
+    evaluate_run(run, None)  # finds the settings
 
 
 def test_the_hold_holds(scene: Path, run: Path, weights: Path, tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ import torch
 
 from multiview.coarse_to_fine import SNAPSHOTS, snapshot_due
 from multiview.recipes import Level
-from multiview.results.results import read_config
-from multiview.run_folder import RunFolder
+from multiview.run_folder import RunFolder, read_config
 from sdfrender import InputError, Lattice
 
 pytestmark = pytest.mark.parametrize("preset", ["fast"], indirect=True)

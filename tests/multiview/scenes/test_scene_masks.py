@@ -22,6 +22,7 @@ from multiview.scenes import Scene, load_scene
 from multiview.scenes.masks.background import disk_radius, find_background
 from multiview.scenes.masks.carving import Carving
 from sdfrender import Cameras, Lattice, extract_mesh, load_mesh, metrics, render
+from sdfrender.commands.messages import messages_on_stderr
 from sdfrender.errors import InputError
 from sdfrender.files.pngs import read_png, write_png
 from sdfrender.geometry.primitives import torus
@@ -178,8 +179,11 @@ def test_a_fit_tells_once_where_masks_are_from(
 ) -> None:
     folder = without_masks(studio, tmp_path / "scene", 1)
     with patch("multiview.fit.optimize"), patch("multiview.fit.save_results"):
-        fit(FitConfig(folder, tmp_path / "run", resolution=16, threads=1))
-    told = capsys.readouterr()
+        with messages_on_stderr():  # as a command does
+            fit(FitConfig(folder, tmp_path / "run", resolution=16, threads=1))
+        told = capsys.readouterr()
+        fit(FitConfig(folder, tmp_path / "again", resolution=16, threads=1))
+    assert capsys.readouterr() == ("", "")  # as a library
     assert told.out == ""
     assert told.err.count("masks: file 7, background 1, background_tolerance 0.0") == 1
     assert told.err.count("warning: ") == 1

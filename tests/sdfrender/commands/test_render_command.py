@@ -12,7 +12,7 @@ import torch
 import trimesh
 
 from sdfrender.cli import main
-from sdfrender.commands.render import RenderConfig
+from sdfrender.commands.render_config import RenderConfig
 from sdfrender.commands.render_scene import place_cameras, render_scene
 from sdfrender.errors import InputError
 from sdfrender.files.pngs import read_png

@@ -197,8 +197,9 @@ def test_a_run_is_shown_with_all_it_has(torus_run: Path, shown: FromExhibit) -> 
 def test_a_run_without_a_reference_shows_residuals(torus_run: Path, tmp_path: Path) -> None:
     from multiview.photo.appearance import Appearance
     from multiview.photo.targets import Targets
-    from multiview.results.results import read_config, scene_of
     from multiview.results.viewed import residuals
+    from multiview.run_folder import read_config
+    from multiview.scenes.run_scene import scene_of
 
     scene = scene_of(read_config(torus_run))
     appearance = Appearance(1, scene.lighting)

@@ -1,0 +1,93 @@
+"""What can be done with a finished run: measure it again, texture its mesh."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from multiview.coarse_to_fine import Fit
+from multiview.photo.appearance import Appearance
+from multiview.photo.known_light import choose_light
+from multiview.results.results import KEPT, measure, placed, surface
+from multiview.results.textured_files import save_texture
+from multiview.run_folder import RunFolder, read_config, read_metrics
+from multiview.scenes.run_scene import scene_of, with_channels
+from sdfrender import load_lattice, load_mesh
+from sdfrender.far import moved
+from sdfrender.files.atomic import write_json
+from sdfrender.meshes.atlas import need_xatlas
+
+log = logging.getLogger("multiview")
+
+
+def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
+    """Measure a finished run again and rebuild its report.
+
+    Args:
+        folder: the run folder.
+        mesh: reference mesh in the scene's frame. Default: the one that the run was last compared
+            with, else the one that the scene states. When that one has gone, its figures stay, with
+            a warning.
+
+    Raises:
+        InputError: no such run or mesh, or its scene has gone.
+    """
+    config = read_config(folder)
+    stored = load_lattice(folder / "lattice.safetensors")
+    run = RunFolder(config)
+    colors = run.load_appearance()
+    scene = with_channels(scene_of(config), colors["albedo"].shape[-1])
+    lattice = placed(stored, -scene.offset)
+    appearance = Appearance(scene.images.shape[-1], choose_light(config.light, scene))
+    appearance.restore(colors)
+    before = read_metrics(folder / "metrics.json")
+    kept = {key: before[key] for key in KEPT[1:] if key in before}
+    if mesh is not None:
+        kept["reference_mesh"] = str(mesh.resolve())
+    elif "reference_mesh" in kept and not Path(kept["reference_mesh"]).is_file():
+        log.warning(
+            "%s: the reference mesh has gone; metrics.json keeps what it gave "
+            "(to compare with another: multiview evaluate RUN --mesh MESH)",
+            kept["reference_mesh"],
+        )
+        kept["reference"] = before.get("reference")
+    reference = None
+    if "reference" not in kept:
+        reference = Path(kept["reference_mesh"]) if "reference_mesh" in kept else scene.mesh
+    state = Fit(
+        scene,
+        lattice,
+        appearance,
+        seconds=before["seconds"],
+        interrupted=before.get("interrupted", False),
+        peak_memory_mb=before["peak_memory_mb"],
+    )
+    loaded = moved(load_mesh(reference), -scene.offset) if reference else None
+    return measure(state, surface(lattice), run, loaded, kept)
+
+
+def texture_run(folder: Path, size: int | None, faces: int, quiet: bool = True) -> dict[str, Any]:
+    """Texture a finished run: writes `textured.glb`, and `texture` in `metrics.json`.
+
+    Args:
+        folder: the run folder.
+        size: texels along the longer side of the texture; see `bake`.
+        faces: triangles of the mesh.
+        quiet: no progress bar.
+
+    Returns:
+        The `texture` group.
+
+    Raises:
+        InputError: no such run, its scene has gone, or xatlas is not installed.
+    """
+    need_xatlas()
+    config = read_config(folder)
+    before = read_metrics(folder / "metrics.json")
+    stored = load_lattice(folder / "lattice.safetensors")
+    scene = scene_of(config)
+    lattice = placed(stored, -scene.offset)
+    texture = save_texture(folder, surface(lattice), scene, size, faces, quiet)
+    write_json(folder / "metrics.json", {**before, "texture": texture})
+    return texture
