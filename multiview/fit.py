@@ -114,8 +114,8 @@ def tell_masks(scene: Scene) -> None:
     if scene.is_far:
         offset = ", ".join(f"{x:.10g}" for x in scene.offset)
         log.info(
-            "cameras: far from the origin, fitted about (%s); results are in the scene's own frame, "
-            "in float64 where the format has it",
+            "cameras: far from the origin, fitted about (%s); results are in the scene's own "
+            "frame, in float64 where the format has it",
             offset,
         )
     log.info("masks: %s", ", ".join(f"{k} {v:g}" for k, v in scene.masks.items()))

@@ -147,6 +147,7 @@ def finished_run(
         photographs: the light is not known, which changes the recipe; see `FitConfig.recipe`.
         again: make it also where it is found.
         fitter: see `benchmark`.
+        quiet: no progress bar.
 
     Raises:
         InputError: the fit could not be done, or was interrupted.
