@@ -49,7 +49,7 @@ class BenchmarkConfig:
     """All settings of a benchmark; its fields are the options of `multiview benchmark`.
 
     Args:
-        meshes: Mesh files (.obj .ply .off .stl), and folders that are searched for them.
+        meshes: Mesh files (.obj .ply .glb .stl .off), and folders that are searched for them.
         out: Folder of scenes, runs and tables.
         resolutions: Lattice samples along the longest side, a fit for each; ascending.
         preset: As in `multiview fit`.

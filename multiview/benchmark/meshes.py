@@ -10,8 +10,7 @@ from pathlib import Path
 import trimesh
 
 from sdfrender import InputError
-
-EXTENSIONS = (".obj", ".ply", ".off", ".stl")
+from sdfrender.files.extensions import MESHES, check_extension
 
 
 def find_meshes(paths: Sequence[Path]) -> dict[str, Path]:
@@ -46,16 +45,13 @@ def find_meshes(paths: Sequence[Path]) -> dict[str, Path]:
 def _meshes_at(path: Path) -> list[tuple[Path, str]]:
     """Mesh files, each with its long name."""
     if path.is_dir():
-        files = sorted(f for f in path.rglob("*") if f.suffix.lower() in EXTENSIONS and f.is_file())
+        files = sorted(f for f in path.rglob("*") if f.suffix.lower() in MESHES and f.is_file())
         if not files:
-            raise InputError(
-                f"{path}: need a folder with {' '.join(EXTENSIONS)} files, it has none"
-            )
+            raise InputError(f"{path}: need a folder with {' '.join(MESHES)} files, it has none")
         return [(file, "-".join(file.relative_to(path).with_suffix("").parts)) for file in files]
     if not path.is_file():
         raise InputError(f"{path}: need a mesh or a folder of meshes, there is no such file")
-    if path.suffix.lower() not in EXTENSIONS:
-        raise InputError(f"{path}: unknown extension {path.suffix!r}, need one of {[*EXTENSIONS]}")
+    check_extension(path, MESHES)
     return [(path, f"{path.parent.name}-{path.stem}")]
 
 

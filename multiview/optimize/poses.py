@@ -11,7 +11,7 @@ is a common change of distance, which would scale it.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -55,16 +55,9 @@ def refine_cameras(
         intrinsics: correct focal length and principal point too.
     """
     given = targets.cameras
-    distances = (given.centers - corrections.center).norm(dim=-1)
-    pixel = targets.pixel_sizes(lattice)  # (N,)
-    radius = 0.25 * float((lattice.bounds[1] - lattice.bounds[0]).norm())
-    units = torch.cat(((pixel / radius)[:, None].expand(-1, 3), pixel[:, None].expand(-1, 3)), 1)
-    lens_units = torch.tensor([float((pixel / radius).mean()), *2 * (1 / given.width,)])
-    moved = [corrections.apply(given)]  # and then there and back along each unknown
-    for step in torch.eye(9)[: 9 if intrinsics else 6] * DIFFERENCE:  # in pixels
-        for s in (step, -step):
-            moved.append(corrections.moved(s[:6] * units, s[6:] * lens_units).apply(given))
+    units = PixelUnits.of(targets, lattice, corrections.center)
 
+    moved = there_and_back(corrections, given, units, 9 if intrinsics else 6)
     with torch.no_grad():
         at_once = targets.silhouettes[0].numel() * (targets.images.shape[-1] + 1) * BYTES
         equations = [
@@ -78,28 +71,91 @@ def refine_cameras(
             for part in pieces(len(given), at_once)
         ]
         H, g = (torch.cat(x) for x in zip(*equations, strict=True))
-        now = torch.cat((corrections.rotations, corrections.translations), 1) / units
-        likely = torch.cat(
-            (torch.full_like(units[:, :3], SPREAD), SPREAD * distances[:, None].expand(-1, 3)), 1
+        ties, lens_ties = likely_corrections(corrections, targets, lattice, units)
+        x, y = solve_step(H, g, ties, lens_ties)
+    return without_common_motion(corrections.moved(x * units.views, y * units.lens), given)
+
+
+@dataclass(frozen=True, eq=False)
+class PixelUnits:
+    """What moves a picture by about a pixel: the unit of each unknown.
+
+    Args:
+        views: `[N, 6]` rotations, radians, and translations, world units.
+        lens: `[3]` logarithm of the focal length, principal point as a fraction of the width.
+    """
+
+    views: Tensor
+    lens: Tensor
+
+    @classmethod
+    def of(cls, targets: Targets, lattice: Lattice, center: Tensor) -> PixelUnits:
+        """Those of N views of a lattice whose middle, `center` `[3]`, rotations are about."""
+        pixel = targets.pixel_sizes(lattice)  # (N,)
+        radius = 0.25 * float((lattice.bounds[1] - lattice.bounds[0]).norm())
+        turned, shifted = (pixel / radius)[:, None], pixel[:, None]
+        width = targets.cameras.width
+        return cls(
+            torch.cat((turned.expand(-1, 3), shifted.expand(-1, 3)), 1),
+            torch.tensor([float((pixel / radius).mean()), *2 * (1 / width,)]),
         )
-        cells = (pixel / lattice.spacing.max())[:, None] ** 2
-        prior = (cells * (NOISE * units / likely) ** 2).double()  # (N, 6)
-        A, b = H[:, :6, :6] + torch.diag_embed(prior), g[:, :6] + (prior * now)[..., None]
-        lens = torch.zeros(3)
-        if intrinsics:
-            B = H[:, :6, 6:]
-            loose = (cells.mean() * (NOISE * lens_units / torch.tensor(LIKELY_LENS)) ** 2).double()
-            C = H[:, 6:, 6:].sum(0) + loose.diag()
-            c = g[:, 6:].sum(0) + (loose * corrections.intrinsics / lens_units)[:, None]
-            against = torch.linalg.solve(A, torch.cat((B, b), -1))  # A⁻¹ B and A⁻¹ b
-            S = C - (B.mT @ against[..., :3]).sum(0)
-            y = -torch.linalg.solve(S, c - (B.mT @ against[..., 3:]).sum(0))
-            y = y.clamp(-LARGEST_STEP, LARGEST_STEP)
-            b = b + B @ y
-            lens = lens_units * y[:, 0].float()
-        x = -torch.linalg.solve(A, b)[..., 0].float()
-        x = x.clamp(-LARGEST_STEP, LARGEST_STEP) * units
-    return without_common_motion(corrections.moved(x, lens), given)
+
+
+def there_and_back(
+    corrections: Corrections, given: Cameras, units: PixelUnits, unknowns: int
+) -> list[Cameras]:
+    """`[1 + 2 unknowns]` cameras of N views: corrected, then moved either way along each unknown.
+
+    The first 6 unknowns are the poses', of each view for itself; the last 3 the lens's.
+    """
+    moved = [corrections.apply(given)]
+    for step in torch.eye(9)[:unknowns] * DIFFERENCE:  # in pixels
+        for s in (step, -step):
+            moved.append(corrections.moved(s[:6] * units.views, s[6:] * units.lens).apply(given))
+    return moved
+
+
+Tie = tuple[Tensor, Tensor]  # how strongly unknowns are drawn to 0, and where they are; in pixels
+
+
+def likely_corrections(
+    corrections: Corrections, targets: Targets, lattice: Lattice, units: PixelUnits
+) -> tuple[Tie, Tie]:
+    """The prior: of the poses (`[N, 6]` each) and of the lens (`[3]` each)."""
+    distances = (targets.cameras.centers - corrections.center).norm(dim=-1)
+    now = torch.cat((corrections.rotations, corrections.translations), 1) / units.views
+    likely = torch.cat(
+        (torch.full_like(now[:, :3], SPREAD), SPREAD * distances[:, None].expand(-1, 3)), 1
+    )
+    cells = (targets.pixel_sizes(lattice) / lattice.spacing.max())[:, None] ** 2
+    prior = (cells * (NOISE * units.views / likely) ** 2).double()
+    loose = (cells.mean() * (NOISE * units.lens / torch.tensor(LIKELY_LENS)) ** 2).double()
+    return (prior, now), (loose, corrections.intrinsics.double() / units.lens)
+
+
+def solve_step(H: Tensor, g: Tensor, ties: Tie, lens_ties: Tie) -> tuple[Tensor, Tensor]:
+    """The step of the poses `[N, 6]` and of the lens `[3]`, in pixels; see `refine_cameras`.
+
+    Args:
+        H: `[N, 6, 6]`, or `[N, 9, 9]` with the lens, whose step is 0 without: Jᵀ J of each view.
+        g: `[N, 6 or 9, 1]` Jᵀ r.
+        ties: of the poses, see `likely_corrections`.
+        lens_ties: of the lens.
+    """
+    (prior, now), (loose, lens_now) = ties, lens_ties
+    A, b = H[:, :6, :6] + torch.diag_embed(prior), g[:, :6] + (prior * now)[..., None]
+    y = torch.zeros(3, 1, dtype=torch.float64)
+    if H.shape[-1] > 6:
+        B = H[:, :6, 6:]
+        C = H[:, 6:, 6:].sum(0) + loose.diag()
+        c = g[:, 6:].sum(0) + (loose * lens_now)[:, None]
+        against = torch.linalg.solve(A, torch.cat((B, b), -1))  # A⁻¹ B and A⁻¹ b
+        S = C - (B.mT @ against[..., :3]).sum(0)
+        y = -torch.linalg.solve(S, c - (B.mT @ against[..., 3:]).sum(0))
+        y = y.clamp(-LARGEST_STEP, LARGEST_STEP)
+        b = b + B @ y
+    x = -torch.linalg.solve(A, b)[..., 0].float()
+    return x.clamp(-LARGEST_STEP, LARGEST_STEP), y[:, 0].float()
 
 
 def _normal_equations(

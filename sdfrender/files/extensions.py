@@ -1,4 +1,4 @@
-"""Which files hold shapes, told by their extensions."""
+"""Which files hold shapes or pictures, told by their extensions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from sdfrender.errors import InputError
 
 MESHES = (".obj", ".ply", ".glb", ".stl", ".off")
+IMAGES = (".png", ".jpg", ".jpeg")
 LATTICES = (".safetensors", ".npz", ".sdf")
 
 
@@ -15,8 +16,7 @@ def is_lattice(path: Path) -> bool:
     return path.suffix.lower() in LATTICES
 
 
-def check_extension(path: Path) -> None:
-    """Refuse a file that is neither a mesh nor a lattice, before any work is done."""
-    known = (*MESHES, *LATTICES)
+def check_extension(path: Path, known: tuple[str, ...] = (*MESHES, *LATTICES)) -> None:
+    """Refuse a file of another kind, by default one of no shape, before any work is done."""
     if path.suffix.lower() not in known:
         raise InputError(f"{path}: unknown extension {path.suffix!r}, need one of {[*known]}")

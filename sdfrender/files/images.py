@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sdfrender.errors import InputError
+from sdfrender.files.extensions import IMAGES
 from sdfrender.files.pngs import read_png
 
 Image = NDArray[np.float32]
 
-EXTENSIONS = (".png", ".jpg", ".jpeg")
 # Pillow's modes that need converting, and to what; L, LA, RGB and RGBA are read as they are.
 _CONVERT = {"1": "L", "P": "RGB", "PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
 
@@ -27,11 +27,11 @@ def find_image(path: Path, named_by: str) -> Path:
         InputError: no such file, or an extension that is not read. `named_by` says who wants it.
     """
     if path.is_file():
-        if path.suffix.lower() not in EXTENSIONS:
-            need = ", ".join(EXTENSIONS)
+        if path.suffix.lower() not in IMAGES:
+            need = ", ".join(IMAGES)
             raise InputError(f"{path}: need an image with extension {need}, got '{path.suffix}'")
         return path
-    for extension in EXTENSIONS:
+    for extension in IMAGES:
         candidate = path.with_name(path.name + extension)
         if candidate.is_file():
             return candidate
@@ -46,9 +46,9 @@ def find_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: need a folder of images, there is no such folder")
-    found = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in EXTENSIONS]
+    found = [p for p in sorted(folder.iterdir()) if p.suffix.lower() in IMAGES]
     if not found:
-        raise InputError(f"{folder}: need images ({', '.join(EXTENSIONS)}), it has none")
+        raise InputError(f"{folder}: need images ({', '.join(IMAGES)}), it has none")
     return found
 
 

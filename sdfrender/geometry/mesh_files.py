@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sdfrender.errors import InputError
 from sdfrender.far import far_offset, is_far
 from sdfrender.files.atomic import one_line, read_bytes, write_bytes
-from sdfrender.files.extensions import MESHES
+from sdfrender.files.extensions import MESHES, check_extension
 
 StrPath: TypeAlias = str | os.PathLike[str]
 Doubles: TypeAlias = NDArray[np.float64]
@@ -130,8 +130,7 @@ def placed_scene(mesh: trimesh.Trimesh) -> trimesh.Scene:
 
 
 def _extension(path: Path) -> str:
-    if path.suffix.lower() not in MESHES:
-        raise InputError(f"{path}: unknown extension {path.suffix!r}, need one of {[*MESHES]}")
+    check_extension(path, MESHES)
     return path.suffix.lower()
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from multiview.scenes.scene import Description, View
 from sdfrender.errors import InputError
-from sdfrender.files.images import EXTENSIONS, find_image, image_mode
+from sdfrender.files.extensions import IMAGES
+from sdfrender.files.images import find_image, image_mode
 from sdfrender.files.tables import numbers, read_text, shown
 
 MASK_THRESHOLD = 0.14  # of full scale; the photographs have no masks
@@ -60,7 +61,7 @@ def _view(file: Path, line: int, words: list[str]) -> View:
 
 def _check_images(file: Path, views: list[View]) -> None:
     named = {view.image for view in views}
-    beside = {p for p in file.parent.iterdir() if p.suffix.lower() in EXTENSIONS}
+    beside = {p for p in file.parent.iterdir() if p.suffix.lower() in IMAGES}
     unnamed = sorted(p.name for p in beside - named)
     if unnamed:
         raise InputError(
