@@ -209,11 +209,6 @@ def write_sheet(path: Path, pictures: Tensor, views: Tensor) -> None:
     write_picture(path, torch.cat([*pictures, *views.expand(-1, -1, -1, pictures.shape[-1])], 1))
 
 
-def demo_weights() -> Path:
-    """The weights that come with the project."""
-    return find_asset("singleview", "singleview/model.safetensors")
-
-
 def _names(pictures: Sequence[Path]) -> list[str]:
     """A folder's name for each picture, different for different ones."""
     names: list[str] = []
