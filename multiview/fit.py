@@ -85,7 +85,10 @@ def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
     targets = Targets.of(scene, scene.train)
     run = RunFolder(config)
     bounds = scene_bounds(config, targets, scene)
-    log.debug("box: %s", bounds.tolist())
+    views, held_out = len(scene.train), len(scene.held_out)
+    size = f"{scene.cameras.width}×{scene.cameras.height}"
+    log.debug("scene: %d views to fit and %d held out, of %s pixels", views, held_out, size)
+    log.debug("box: %s; threads: %d", bounds.tolist(), config.num_threads)
     state = Fit(scene, initial_lattice(config, targets, bounds), appearance)
     if config.refine_cameras:
         state.corrections = Corrections.none(len(scene.train), state.lattice)

@@ -8,14 +8,14 @@ import pytest
 from multiview.commands.demo import demo_scene
 from sdfrender.errors import InputError
 from sdfrender.files.assets import find_asset
-from singleview.predict.predict import demo_weights
+from singleview.settings.prediction import DEMO_WEIGHTS
 
 ROOT = Path(__file__).parents[3]
 
 
 def test_both_demos_are_found() -> None:
     assert demo_scene().samefile(ROOT / "assets" / "demo")
-    assert demo_weights().samefile(ROOT / "assets" / "singleview" / "model.safetensors")
+    assert find_asset(*DEMO_WEIGHTS).samefile(ROOT / "assets" / "singleview" / "model.safetensors")
 
 
 def test_inside_the_package_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
