@@ -1,7 +1,11 @@
-"""A small scene and a fit of it that many tests look at; none may change them."""
+"""A small scene and a fit of it that many tests look at; none may change them.
+
+Tests run in several processes, which share the scene, the fits and the compiled kernels.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +15,28 @@ from unittest.mock import patch
 import pytest
 import tiny
 import torch
+from compiled_once import compile_once
+from filelock import FileLock
+from places import ROOT
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 GRAPHICS = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")  # WebGL without a GPU
 
 # As a fit does: the same sums in every test whatever ran before, and no waiting for busy cores.
 torch.set_num_threads(1)
+
+ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
+if ONE_OF_SEVERAL:
+    compile_once()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """What is timed runs alone, in this process."""
+    timed = ROOT / "tests" / "benchmarks"
+    chosen = [(config.invocation_params.dir / x.split("::")[0]).resolve() for x in config.args]
+    if chosen and all(path.is_relative_to(timed) for path in chosen):
+        config.option.numprocesses, config.option.dist = 0, "no"
 
 
 @pytest.fixture(autouse=True)
@@ -33,9 +53,19 @@ def few_frames() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def torus_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of this session, the same in each of its processes."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if ONE_OF_SEVERAL else own
+
+
+@pytest.fixture(scope="session")
+def torus_scene(shared_folder: Path) -> Path:
     """Six views to fit, two held out; states its light, box and mesh."""
-    return tiny.write_torus(tmp_path_factory.mktemp("scenes") / "torus")
+    folder = shared_folder / "scenes" / "torus"
+    folder.parent.mkdir(exist_ok=True)
+    with FileLock(shared_folder / "scenes.lock"):
+        return folder if folder.exists() else tiny.write_torus(folder)
 
 
 @pytest.fixture(scope="session", params=tiny.PRESETS)
@@ -46,10 +76,12 @@ def preset(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def torus_run(preset: str, torus_scene: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def torus_run(preset: str, torus_scene: Path, shared_folder: Path) -> Path:
     """The run folder of a short fit of `torus_scene`."""
-    out = tmp_path_factory.mktemp("runs") / "torus"
-    tiny.fit_tiny(torus_scene, out, tiny.LONG[preset])
+    out = shared_folder / f"runs-{preset}" / "torus"
+    with FileLock(shared_folder / f"runs-{preset}.lock"):
+        if not out.exists():
+            tiny.fit_tiny(torus_scene, out, tiny.LONG[preset])
     return out
 
 

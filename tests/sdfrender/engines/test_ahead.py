@@ -164,6 +164,7 @@ def test_when_it_is_not_wanted(
     prevent: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown()
+    monkeypatch.delenv(ahead.COMPILE_ALONE, raising=False)
     prevent(monkeypatch)
     assert not ahead._wanted()
 
