@@ -31,7 +31,13 @@ def run_command(command: Callable[[], object]) -> int:
 
     0: it ended well. 2: bad input or a file that cannot be used, told in one line on stderr without
     a traceback. 130: interrupted. Other exceptions are bugs and keep their traceback.
+
+    `--version` alone prints what a bug report should tell, whichever the command.
     """
+    if sys.argv[1:] == ["--version"]:
+        from sdfrender.commands.versions import show_versions
+
+        command = show_versions
     try:
         command()
     except (InputError, OSError) as error:

@@ -1,8 +1,11 @@
 """`sdfrender compare` and `convert`, and how commands end."""
 
 import json
+import os
+import platform
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import torch
 import trimesh
 from contract import REFERENCE
 
+import sdfrender
 from sdfrender import cli
 from sdfrender.commands.process import run_command
 from sdfrender.errors import InputError
@@ -201,3 +205,26 @@ def test_python_m_sdfrender_teaches_its_commands() -> None:
     )
     for command in cli.COMMANDS:
         assert command in done.stdout
+
+
+@pytest.mark.parametrize("program", ["sdfrender", "multiview", "singleview"])
+def test_the_version_tells_what_a_bug_report_needs(program: str) -> None:
+    environment = {**os.environ, "SDFRENDER_COMPILE_ALONE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", program, "--version"],
+        env=environment, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    told = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    assert told["sdfrender"] == sdfrender.__version__
+    for name in ("numpy", "torch", "numba"):
+        assert told[name] == version(name)
+    assert told["python"] == platform.python_version()
+    assert told["system"] == platform.platform()
+    assert int(told["threads"]) >= 1
+    assert told["engines"] == "cpu, reference"
+    assert told["devices"].split(", ")[0] == "cpu"
+    assert told["SDFRENDER_COMPILE_ALONE"] == "1"
+
+
+def test_the_version_is_the_packages() -> None:
+    assert version("sdfrender") == sdfrender.__version__
