@@ -1,0 +1,63 @@
+"""The files that describe the project agree with each other."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+from imports import PACKAGES
+from places import ROOT
+
+import sdfrender
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def required(requirements: list[str]) -> set[str]:
+    """Names of packages, without their versions."""
+    return {re.split(r"[<>=!~ \[]", x, maxsplit=1)[0].lower() for x in requirements}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_packages_say_that_they_are_typed(package: str) -> None:
+    assert (ROOT / package / "py.typed").exists()
+
+
+def test_one_version() -> None:
+    assert PROJECT["version"] == sdfrender.__version__
+    assert f"\nversion: {sdfrender.__version__}\n" in text("CITATION.cff")
+
+
+def test_one_license() -> None:
+    assert f"\nlicense: {PROJECT['license']}\n" in text("CITATION.cff")
+    assert "Apache License" in text("LICENSE")
+
+
+def test_what_is_installed_for_tests_is_pinned() -> None:
+    pinned = {line.split("==")[0].lower() for line in text("constraints.txt").splitlines()[2:]}
+    needed = required([*PROJECT["dependencies"], *EXTRAS["test"], *EXTRAS["dev"]])
+    assert len(needed) > 20
+    assert needed <= pinned
+
+
+def test_commits_go_through_the_checks_of_ci() -> None:
+    ci, hooks = text(".ci/run"), text(".pre-commit-config.yaml")
+    entries = re.findall(r"entry: \.venv/bin/(.+)", hooks)
+    assert len(entries) == 3
+    for entry in entries:
+        check = entry.removesuffix(" --force-exclude")
+        assert f'"{check}' in ci, f"{check} is not in .ci/run"
+    assert set(re.findall(r"repo: (\S+)", hooks)) == {"local"}  # no network
+
+
+def test_files_that_contributors_are_sent_to_exist() -> None:
+    paths = re.findall(r"`((?:sdfrender|multiview|tests|\.ci)/[\w./]+)`", text("CONTRIBUTING.md"))
+    assert len(paths) > 10
+    for path in paths:
+        assert (ROOT / path).exists(), path
