@@ -312,6 +312,7 @@ def test_a_benchmark_measures_each_mesh(torus_file: Path, tmp_path: Path, fits: 
     assert table == markdown(config.title, result["meshes"], config.resolutions)
 
 
+@pytest.mark.slow
 def test_nothing_is_done_twice(torus_file: Path, tmp_path: Path, fits: Fits) -> None:
     config = settings(torus_file, tmp_path, resolutions=(12,))
     first = benchmark(config, fits)
@@ -477,6 +478,7 @@ def test_the_command(
     assert "bad" in output(bad, code=2)  # and the table of what went well
 
 
+@pytest.mark.slow
 def test_the_pixels_do_not_depend_on_the_processes(torus_file: Path) -> None:
     """The one test with processes of their own."""
     mesh, cameras = scenes.normalized(load_mesh(torus_file), torus_file), Cameras.cube(3.2, width=8)

@@ -191,6 +191,7 @@ def disturbed_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.mark.slow
 def test_a_fit_with_disturbed_cameras(disturbed_scene: Path, tmp_path: Path) -> None:
     recipe = tiny.LONG["fast"]
     plain = tiny.fit_tiny(disturbed_scene, tmp_path / "plain", recipe)

@@ -57,6 +57,7 @@ def test_gains_are_those_of_the_photographs() -> None:
     torch.testing.assert_close(even.images[0, 1], images[0, 1] / found[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("light", "gain", "spread"), [("auto", 6, 1.05), ("estimate", 3, 1.15)])
 def test_a_fit_of_uneven_photographs(
     light: str, gain: float, spread: float, uneven_scene: Path, tmp_path: Path

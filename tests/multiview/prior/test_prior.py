@@ -175,6 +175,7 @@ def chamfer(run: Path) -> float:
     return found
 
 
+@pytest.mark.slow
 def test_two_views_are_enough_with_a_prior(scene: Path, run: Path, tmp_path: Path) -> None:
     fit_bench(scene, tmp_path / "bare")
     assert chamfer(run) < 0.5 * chamfer(tmp_path / "bare")
@@ -245,6 +246,7 @@ def test_a_prior_that_cannot_be_used(scene: Path, weights: Path, tmp_path: Path)
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_up_says_how_the_shapes_stand(scene: Path, weights: Path, tmp_path: Path) -> None:
     """The search starts from there, and is not tempted far from it."""
     for up, axis in (("y", 1), ("x", 0)):

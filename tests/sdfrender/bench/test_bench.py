@@ -222,6 +222,7 @@ def test_memory_is_that_of_one_run(scene: BenchScene) -> None:
         processes.measure_memory(scene, hits, exact, "no such task", 1)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_start_has_an_empty_cache_and_then_a_filled_one() -> None:
     starts = processes.measure_start("reference", 1)
     assert [start.cache for start in starts] == ["empty", "filled"]

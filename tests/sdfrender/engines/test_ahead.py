@@ -46,6 +46,7 @@ def types(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(map(typeof, arguments))
 
 
+@pytest.mark.slow
 def test_a_new_machine(tmp_path: Path) -> None:
     """Each half is compiled once, the other one is found, and the image is the same."""
     environment = {k: v for k, v in os.environ.items() if k != ahead.COMPILE_ALONE}

@@ -276,6 +276,7 @@ def test_depths_of_shapenet_lie_on_its_point_cloud() -> None:
 # ---------------------------------------------------------------------- the study
 
 
+@pytest.mark.slow
 def test_the_study(tmp_path: Path, truth: trimesh.Trimesh) -> None:
     meshes = tmp_path / "meshes"
     (meshes / "ball").mkdir(parents=True)

@@ -320,6 +320,7 @@ def job_command(objects: Path, out: Path, steps: int, *more: str) -> list[str]:
     return [*JOB, *train, *settings.split(), "--device", "cpu", *more]
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does(objects: Path, tmp_path: Path) -> None:
     train_tiny(objects, tmp_path / "one", steps=50, evaluate_every=5)
     done = subprocess.run(
