@@ -8,7 +8,7 @@ import pytest
 from multiview.commands.demo import demo_scene
 from sdfrender.errors import InputError
 from sdfrender.files.assets import find_asset
-from singleview.settings.prediction import DEMO_WEIGHTS
+from singleview.predict.predict import DEMO_WEIGHTS
 
 ROOT = Path(__file__).parents[3]
 
