@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 from multiview.commands import benchmark, demo, evaluate, fit, report, texture, watch
@@ -21,4 +22,16 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    return run_program(COMMANDS, "multiview", "Posed images to a watertight mesh.")
+    return run_program(
+        COMMANDS, "multiview", "Posed images to a watertight mesh.", with_paint(sys.argv[1:])
+    )
+
+
+def with_paint(args: list[str]) -> list[str]:
+    """The arguments of the command line, with `--paint` alone as `--paint slow`."""
+    out = []
+    for n, arg in enumerate(args):
+        out.append(arg)
+        if arg == "--paint" and args[n + 1 : n + 2] not in (["none"], ["slow"], ["fine"]):
+            out.append("slow")
+    return out

@@ -15,14 +15,25 @@ from torch import Tensor
 from tqdm import tqdm
 
 from multiview.config import FitConfig
+from multiview.first_shape import (
+    CHANGES,
+    MAY_CHANGE,
+    by_stereo,
+    coarsest,
+    light_changes,
+    may_agree,
+    stereo_steps,
+    tell,
+)
 from multiview.optimize.energy import EnergyTerms
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.greedy import AdamPasses
 from multiview.optimize.hold import Hold
 from multiview.optimize.poses import refine_cameras
 from multiview.optimize.sdfdiff import SdfDiff
+from multiview.optimize.stereo_term import StereoTerm
 from multiview.photo.appearance import SMOOTHNESS_AFTER, Appearance
-from multiview.photo.choose_appearance import decide
+from multiview.photo.choose_appearance import Choice, decide
 from multiview.photo.exposure import estimate_gains, exposed, relative
 from multiview.photo.targets import Targets
 from multiview.photo.turns import take_turns
@@ -41,6 +52,9 @@ from multiview.recipes import (
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
 from multiview.scenes.corrections import Corrections
+from multiview.stereo.matching import Matching
+from multiview.stereo.pictures import pictures_for
+from multiview.stereo.schedule import with_stereo
 from multiview.surgery.concavities import open_concavities
 from multiview.surgery.floaters import Removed, remove_floaters
 from multiview.surgery.handles import remove_thin_handles
@@ -49,6 +63,7 @@ from sdfrender import Lattice
 Bar = Any  # tqdm has no types
 
 CAMERAS_EVERY = 2  # passes between refinements of cameras and exposures
+ROUNDS_AFTER = 3  # of colours and light at the end, where they were late
 SNAPSHOTS = 24  # of the shape while it forms, about; and one at the end of each level
 
 
@@ -103,6 +118,8 @@ class Fit:
     hold: Hold | None = None  # a likely shape to stay near
     removed: list[Removed] = field(default_factory=list)  # small bodies that nothing asked for
     gains: Tensor | None = None  # `[N, C]` exposures of the training views, if they differ
+    stereo: bool = False  # photographs are compared with each other
+    choices: list[Choice] = field(default_factory=list)  # of the appearance, one after the other
 
 
 OnUpdate = Callable[[Fit, float], float]
@@ -128,11 +145,17 @@ def optimize(
     """
     recipe = config.recipe(photographs=state.appearance.known is None)
     recipe = for_views(recipe, len(targets.cameras))
-    painted = for_colors(recipe)
     generator = torch.Generator().manual_seed(config.seed)
     losses = torch.full((len(targets.cameras),), math.inf)
     start = restore(state, run, generator, losses) if config.resume else None
     began = time.monotonic() - state.seconds
+    if start is None:
+        first_shape(state, config, targets, recipe)
+    if state.stereo:
+        assert isinstance(recipe, NewtonRecipe)
+        recipe = with_stereo(recipe, config.resolution)
+        recipe = replace(recipe, levels=recipe.levels[len(coarsest(recipe)) :])
+    painted = for_colors(recipe)
     pyramid = [
         targets.for_lattice(
             state.lattice.resample(level_resolution(config, level)), level.pixels_per_cell
@@ -144,6 +167,8 @@ def optimize(
         groups = take_turns(targets.cameras, state.lattice.bounds.mean(0), recipe.views)
     bar = progress_bar(recipe.levels, pyramid, quiet)
     method: Method | None = None
+    colored = False  # whether colours have counted
+    again = first_finer(recipe) if state.appearance.known is None and not state.stereo else None
 
     for number, (level, level_targets) in enumerate(zip(recipe.levels, pyramid, strict=True)):
         resuming = start is not None and number == start.level
@@ -155,16 +180,19 @@ def optimize(
             state.lattice = state.lattice.resample(resolution)
             if not isinstance(recipe, SdfDiffRecipe):  # which never redistances
                 state.lattice = state.lattice.redistance()
-        if start is None and number == 0:
-            decide(state.appearance, config, state.lattice, level_targets)
-        if state.appearance.model != "constant":
+        shown = not isinstance(level, NewtonLevel) or level.colors
+        first_colors = shown and not colored and not resuming
+        colored = colored or shown
+        if first_colors or (number == again and not resuming):
+            first_colors = choose_look(state, config, level_targets) or first_colors
+        if shown and state.appearance.model != "constant":
             recipe, level = painted, painted.levels[number]
         given = corrected(state, level_targets)
         finer = level.resolution > recipe.levels[0].resolution
-        if isinstance(recipe, NewtonRecipe) and finer and not resuming:
+        if isinstance(recipe, NewtonRecipe) and finer and not (resuming or state.stereo):
             state.lattice = open_concavities(state.lattice, given, state.appearance)
         before = method
-        method = choose_method(state, recipe, level, given, losses, generator, groups)
+        method = choose_method(state, recipe, level, given, losses, generator, targets, groups)
         if isinstance(method, GaussNewton) and isinstance(before, GaussNewton):
             method.follow(before)
         first = 0
@@ -172,7 +200,7 @@ def optimize(
             first = start.passes
             method.restore(start.tensors)
             bar.update(first * level_targets.silhouettes.numel())
-        elif number == 0:
+        elif first_colors:
             method.estimate_appearance()
             refine_exposures(state, level_targets)
             method.targets = corrected(state, level_targets)
@@ -192,8 +220,9 @@ def optimize(
                 grid = "×".join(str(n) for n in state.lattice.resolution)
                 bar.set_postfix_str(f"level {grid}, loss {float(losses.sum()):.4g}", refresh=False)
                 bar.update(0)
-            state.appearance.solve()
-            if index % CAMERAS_EVERY == CAMERAS_EVERY - 1:
+            if shown:
+                state.appearance.solve()
+            if shown and index % CAMERAS_EVERY == CAMERAS_EVERY - 1:
                 refine_exposures(state, level_targets)
                 refine_poses(state, level_targets, recipe.weights, config.refine_intrinsics)
                 method.targets = corrected(state, level_targets)
@@ -211,9 +240,63 @@ def optimize(
                 state.lattice = remove_thin_handles(state.lattice)
                 if isinstance(method, GaussNewton):  # what is seen was fitted to the shape before
                     method.lattice = state.lattice
-                    method.estimate_appearance(SMOOTHNESS_AFTER)
+                    for _ in range(ROUNDS_AFTER if state.stereo else 1):
+                        method.estimate_appearance(SMOOTHNESS_AFTER)
         state.seconds = time.monotonic() - began
     bar.close()
+
+
+def first_shape(state: Fit, config: FitConfig, targets: Targets, recipe: Recipe) -> None:
+    """Decide whether to compare photographs with each other; if so, begin with that.
+
+    Leaves `stereo` and, if it is on, a coarse shape in the state.
+    """
+    if not isinstance(recipe, NewtonRecipe) or config.stereo == "off":
+        return
+    hull, look, given = state.lattice, state.appearance, corrected(state, targets)
+    asked = config.stereo == "on"
+    if not asked:
+        if config.light != "auto" or config.init != "hull" or config.prior is not None:
+            return
+        if not (light_changes(hull, given, look, MAY_CHANGE) and may_agree(hull, given)):
+            return
+    shape = by_stereo(hull, given, with_stereo(recipe, config.resolution))
+    state.stereo = asked or light_changes(shape, given, look, CHANGES)
+    if state.stereo:
+        state.lattice = shape
+    if state.stereo and not asked:
+        tell("the light changes from view to view: photographs are compared patch by patch")
+
+
+def first_finer(recipe: Recipe) -> int | None:
+    """The number of the first level that is finer than those before it."""
+    first = recipe.levels[0].resolution
+    return next((n for n, level in enumerate(recipe.levels) if level.resolution > first), None)
+
+
+def choose_look(state: Fit, config: FitConfig, targets: Targets) -> bool:
+    """Choose a model of colour, light and exposures; on the hull before any other shape is known.
+
+    Returns:
+        Whether it is another one than before, which has everything to learn.
+    """
+    before = state.choices[-1] if state.choices else None
+    look = state.appearance.model, state.appearance.light.fixed_to, state.gains is not None
+    choice = decide(
+        state.appearance,
+        config,
+        state.lattice,
+        targets,
+        on_hull=state.updates == 0 and not state.stereo,
+        before=before,
+    )
+    state.choices.append(choice)
+    if choice.chosen.own_exposures and state.gains is None:
+        state.gains = torch.ones(len(targets.cameras), targets.images.shape[-1])
+    elif not choice.chosen.own_exposures and config.exposure != "per-view":
+        state.gains = None
+    now = state.appearance.model, state.appearance.light.fixed_to, state.gains is not None
+    return now != look
 
 
 def snapshot_due(levels: Sequence[Level], level: int, passes: int) -> bool:
@@ -264,9 +347,10 @@ def choose_method(
     targets: Targets,
     losses: Tensor,
     generator: torch.Generator,
+    photographs: Targets,
     groups: list[list[int]] | None = None,
 ) -> Method:
-    """The recipe's method, at one level."""
+    """The recipe's method, at one level; `photographs` are all training views in full."""
     if isinstance(recipe, AdamRecipe):
         return AdamPasses(
             state.lattice, targets, state.appearance, recipe, level.passes, losses, generator
@@ -275,7 +359,15 @@ def choose_method(
         assert isinstance(level, SdfDiffLevel)
         return SdfDiff(state.lattice, targets, state.appearance, recipe, level)
     assert isinstance(level, NewtonLevel)
-    return GaussNewton(state.lattice, targets, state.appearance, recipe, level, state.hold, groups)
+    if not level.colors:
+        return stereo_steps(state.lattice, targets, photographs, recipe, level)
+    stereo = None
+    if level.stereo is not None:
+        pictures = pictures_for(photographs, state.lattice, level.stereo.pixels_per_cell)
+        stereo = StereoTerm(pictures, Matching(search=level.stereo.search))
+    return GaussNewton(
+        state.lattice, targets, state.appearance, recipe, level, state.hold, groups, stereo
+    )
 
 
 def progress_bar(levels: Sequence[Level], pyramid: Sequence[Targets], quiet: bool) -> Bar:
@@ -299,6 +391,7 @@ def _row(
 ) -> tuple[Any, ...]:
     """One row of `losses.csv`."""
     numbers = (terms.total, terms.color.sum(), terms.silhouette.sum(), terms.carve.sum())
+    rest = (terms.eikonal, terms.laplacian, terms.stereo.sum())
     names = [state.scene.names[state.scene.train[v]] for v in views]
     return (
         state.updates,
@@ -309,7 +402,7 @@ def _row(
         targets.cameras.height,
         index,
         shlex.join(names),
-        *(f"{float(x):.6g}" for x in (*numbers, terms.eikonal, terms.laplacian)),
+        *(f"{float(x):.6g}" for x in (*numbers, *rest)),
     )
 
 
@@ -330,6 +423,7 @@ def save_checkpoint(
         "bounds": state.lattice.bounds,
         "losses": losses,
         "generator": generator.get_state(),
+        "stereo": torch.tensor(state.stereo),
         **state.appearance.state(),
     }
     if state.corrections is not None:
@@ -343,6 +437,7 @@ def save_checkpoint(
         "updates": state.updates,
         "seconds": state.seconds,
         "removed": [asdict(body) for body in state.removed],
+        "choices": [choice.packed() for choice in state.choices],
     }
     run.save_checkpoint(tensors, progress)
 
@@ -364,10 +459,11 @@ def restore(
     if state.corrections is not None:
         moved = tensors["rotations"], tensors["translations"]
         state.corrections = Corrections(*moved, state.corrections.center, tensors["intrinsics"])
-    if state.gains is not None:
-        state.gains = tensors["gains"]
+    state.gains = tensors.get("gains")
+    state.stereo = bool(tensors["stereo"])
     state.updates, state.seconds = progress["updates"], progress["seconds"]
     state.removed = [Removed(**body) for body in progress.get("removed", ())]
+    state.choices = [Choice.unpacked(stored) for stored in progress["choices"]]
     run.truncate_log(state.updates)
     level, passes = progress["position"]
     return Position(level, passes, tensors)

@@ -27,7 +27,8 @@ from sdfrender.system import processors
 Start = Literal["hull", "sphere"]
 Preset = Literal["best", "fast", "adam", "sdfdiff"]
 Loss = Literal["l2", "huber"]
-Exposure = Literal["same", "per-view"]
+Exposure = Literal["auto", "same", "per-view"]
+Switch = Literal["auto", "on", "off"]
 Logs = Literal["tensorboard"]
 Colors = Literal["auto", "constant", "albedo", "radiance"]
 Up = Literal["x", "y", "z", "-x", "-y", "-z"]
@@ -59,7 +60,13 @@ class FitConfig:
             correction for all views.
         exposure: same, or per-view: the camera chose its own exposure or white balance for each
             photograph; exposures.json tells the gains, and photographs are compared at a common
-            exposure (those held out too: each by its own best gain).
+            exposure (those held out too: each by its own best gain). auto: the same, unless the
+            light is not known and gains predict views that were held back far better.
+        stereo: on: the shape is first found where photographs agree with each other, patch by
+            patch, and their colours are fitted last. That helps where lamps move, shadows and
+            highlights fall or exposures differ, and needs texture and neighbouring views within
+            about 30 degrees. off: colours alone, which tell more of plain surfaces in an even
+            light. auto: on where the light is not known and changes from view to view.
         light: auto (the scene's own if it states one, else whichever of the following three
             predicts views that were held back, the simplest if in doubt), estimate (order-2
             spherical harmonics fixed to the scene), camera (the same fixed to the camera: the
@@ -95,7 +102,8 @@ class FitConfig:
     train_views: str | None = None
     refine_cameras: Flag = False
     refine_intrinsics: Flag = False
-    exposure: Exposure = "same"
+    exposure: Exposure = "auto"
+    stereo: Switch = "auto"
     light: str = "auto"
     appearance: Colors = "auto"
     schedule: Schedule | None = None
@@ -143,7 +151,9 @@ class FitConfig:
             raise InputError(f"--prior-hold: need a number of at least 0, got {self.prior_hold}")
         if self.exposure == "per-view" and self.light == "per-view":
             raise InputError("--exposure: need same with --light per-view, which has them in it")
-        if self.preset == "sdfdiff" and self.exposure != "same":
+        if self.stereo == "on" and self.preset not in ("best", "fast"):
+            raise InputError(f"--stereo: need --preset best or fast, got {self.preset}")
+        if self.preset == "sdfdiff" and self.exposure == "per-view":
             raise InputError("--exposure: --preset sdfdiff takes photographs as they are")
         if self.preset == "sdfdiff" and self.appearance not in ("auto", "constant"):
             raise InputError(

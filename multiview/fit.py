@@ -129,9 +129,13 @@ def tell_masks(scene: Scene) -> None:
 def scene_bounds(config: FitConfig, targets: Targets, scene: Scene) -> Tensor:
     """The box of the fit `[2, 3]`: the one asked for, the scene's own, or from the masks.
 
-    It is about the scene's offset, which the one asked for is not.
+    It is about the scene's offset, which the one asked for is not. A loose one is that of the
+    masks, cut to what the scene states: masks of views that the frame cuts, all from one side,
+    leave a box open far behind the object.
     """
     bounds = scene.bounds
+    if config.bounds is None and scene.loose and bounds is not None:
+        return tightened(bounds, targets)
     if config.bounds is not None:
         box = torch.tensor(config.bounds, dtype=torch.float64).reshape(2, 3)
         bounds = (box - torch.from_numpy(scene.offset)).float()
@@ -142,6 +146,19 @@ def scene_bounds(config: FitConfig, targets: Targets, scene: Scene) -> Tensor:
     if len(targets.cameras) < 2:
         raise InputError("--bounds: need the box of the object, one view does not tell it")
     return bounds_from_masks(targets.cameras, targets.silhouettes, targets.silhouette_weights)
+
+
+def tightened(bounds: Tensor, targets: Targets) -> Tensor:
+    """The part of a box `[2, 3]` that the masks' own box leaves.
+
+    All of it where masks tell none; theirs where the two have nothing in common.
+    """
+    try:
+        box = bounds_from_masks(targets.cameras, targets.silhouettes, targets.silhouette_weights)
+    except InputError:
+        return bounds
+    both = torch.stack((torch.maximum(bounds[0], box[0]), torch.minimum(bounds[1], box[1])))
+    return both if bool((both[1] > both[0]).all()) else box
 
 
 def initial_lattice(config: FitConfig, targets: Targets, bounds: Tensor) -> Lattice:

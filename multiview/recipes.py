@@ -12,7 +12,10 @@ Schedule = Literal["shuffled", "greedy"]
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights of the energy's terms against the colour term's 1."""
+    """Weights of the energy's terms, most of them against the colour term's 1."""
+
+    color: float = 1.0
+    """Of the photographs' colours; 0 while stereo stands in for them."""
 
     silhouette: float = 0.3
     """Silhouette against colour (w_A)."""
@@ -45,6 +48,16 @@ class Level:
 
 
 @dataclass(frozen=True)
+class StereoSettings:
+    """How photographs are compared with each other at a level (`multiview.stereo`)."""
+
+    pixels_per_cell: float = 5.0
+    """Of the photographs compared, whatever the renderings have: a patch is 7 pixels wide."""
+    search: float = 0.0
+    """How far along each ray other depths are tried before a step, cells."""
+
+
+@dataclass(frozen=True)
 class NewtonLevel(Level):
     """A level of Gauss-Newton."""
 
@@ -54,6 +67,10 @@ class NewtonLevel(Level):
     """How smooth a step has to be, at a damping of 1 (κ)."""
     largest_step: float = 1.0
     """In cells; a vertex that wants more is held to this."""
+    colors: bool = True
+    """Whether renderings are compared with the photographs' colours."""
+    stereo: StereoSettings | None = None
+    """Whether photographs are compared with each other, and how."""
 
 
 @dataclass(frozen=True)

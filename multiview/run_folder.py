@@ -40,6 +40,7 @@ COLUMNS = (
     "carve",
     "eikonal",
     "laplacian",
+    "stereo",
 )
 SNAPSHOT_RESOLUTION = 64  # samples along the longest side, at most
 NOT_COMPARED = (

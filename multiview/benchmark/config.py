@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from tyro.conf import Positional
 
@@ -14,7 +15,9 @@ from sdfrender.errors import InputError
 from sdfrender.files.atomic import read_bytes
 from sdfrender.options import Flag
 
-VIEWS = (26, 8, 4)  # numbers of views that `well_spread` chooses
+RING = 32  # views from a ring
+VIEWS = (RING, 26, 8, 4)  # numbers of views that `well_spread` chooses
+Paint = Literal["none", "slow", "fine"]
 VERSION = 2  # of what `multiview.benchmark.scenes` makes: a higher one makes scenes again
 
 
@@ -29,6 +32,9 @@ class SceneSpec:
         seed: of the noise.
         paint: give the mesh colours, and light it by lamps that the scene does not state.
         lamps: what they are fixed to.
+        fine: whether that paint is fine enough for stereo.
+        ring: whether 32 cameras look at it from a ring, 11° apart, instead of the 26 of the cube.
+        disturbed: whether each view has an exposure, a tone curve and highlights of its own.
     """
 
     image_size: int = 256
@@ -36,6 +42,9 @@ class SceneSpec:
     seed: int = 0
     paint: bool = False
     lamps: FixedTo = "scene"
+    fine: bool = False
+    ring: bool = False
+    disturbed: bool = False
 
     def key(self, mesh: Path) -> str:
         """Eight hexadecimal digits that change with anything that the scene depends on."""
@@ -54,13 +63,16 @@ class BenchmarkConfig:
         resolutions: Lattice samples along the longest side, a fit for each; ascending.
         preset: As in `multiview fit`.
         init: As in `multiview fit`.
-        views: Views to fit: 26, 8 (from the faces of a cube and two corners) or 4 (a tetrahedron).
+        views: Views to fit: 26, 8 (from the faces of a cube and two corners) or 4 (a tetrahedron);
+            32: from a ring, 11 degrees apart, which is as dense as stereo needs.
         image_size: Width and height of the images, pixels.
         noise: Standard deviation of Gaussian noise on the colour of the training views, 0 to 1.
         seed: Of the noise, and of the fits.
         threads: As in `multiview fit`. The ray tracer takes all processors.
         again: Fit also where a finished run has the same settings.
-        paint: Give the meshes colours and light them by lamps; the fits know neither.
+        paint: Give the meshes colours and light them by lamps; the fits know neither. slow: waves
+            of .15 and more, of a length of 1.5; fine: of .09 and more. --paint alone: slow.
+        disturbed: Each view has an exposure, a tone curve and highlights of its own.
         lamps: What these lamps are fixed to: the scene, the camera (as on a turntable), or the
             view: each has others.
     """
@@ -76,7 +88,8 @@ class BenchmarkConfig:
     seed: int = 0
     threads: int | None = None
     again: Flag = False
-    paint: Flag = False
+    paint: Paint = "none"
+    disturbed: Flag = False
     lamps: FixedTo = "scene"
 
     def __post_init__(self) -> None:
@@ -86,17 +99,33 @@ class BenchmarkConfig:
                 f"got {' '.join(map(str, self.resolutions))}"
             )
         need_known_views(self.views)
-        if self.lamps != "scene" and not self.paint:
+        if self.lamps != "scene" and not self.painted:
             raise InputError(f"--lamps: need --paint as well, to light by those of {self.lamps}")
+        if self.disturbed and not self.painted:
+            raise InputError("--disturbed: need --paint as well, a known light is as it is stated")
         if not 0 <= self.noise <= 1:
             raise InputError(f"--noise: need a number from 0 to 1, got {self.noise}")
         for resolution in self.resolutions:
             self.fit_config(Path(), Path(), resolution)  # for its checks
 
     @property
+    def painted(self) -> bool:
+        """Whether the meshes have colours, under a light that the fits have to find."""
+        return self.paint != "none"
+
+    @property
     def scene_spec(self) -> SceneSpec:
         """What defines the scenes."""
-        return SceneSpec(self.image_size, self.noise, self.seed, self.paint, self.lamps)
+        return SceneSpec(
+            self.image_size,
+            self.noise,
+            self.seed,
+            self.painted,
+            self.lamps,
+            self.paint == "fine",
+            self.views == RING,
+            self.disturbed,
+        )
 
     def fit_config(
         self, scene: Path, out: Path, resolution: int, train_views: str | None = None
@@ -119,7 +148,9 @@ class BenchmarkConfig:
         """The settings in one line."""
         noise = f", noise {self.noise:g}" if self.noise else ""
         lamps = f", lamps of the {self.lamps}" if self.lamps != "scene" else ""
-        paint = f", painted{lamps}" if self.paint else ""
+        fine = " fine" if self.paint == "fine" else ""
+        disturbed = ", disturbed" if self.disturbed else ""
+        paint = f", painted{fine}{lamps}{disturbed}" if self.painted else ""
         return (
             f"--preset {self.preset} --init {self.init}, "
             f"{self.views} views of {self.image_size}²{noise}{paint}"

@@ -12,18 +12,27 @@ OCTAVES = ((0.6, 0.5), (0.3, 0.3), (0.15, 0.2))  # wavelengths in world units, a
 WAVES = 4  # in random directions, of each octave
 MIDDLE, SPREAD = 0.5, 0.35  # of the albedo
 FINE = 0.03  # world units: edges of the triangles that carry it, at most
+FINE_OCTAVES = ((0.5, 0.4), (0.2, 0.3), (0.09, 0.3))  # of fine paint
+FINER = 0.0125  # edges of the triangles that carry that
+OWN = 0.5  # of the amplitude of fine paint in single channels; the rest of it is grey
 SEED = 0
 
 
-def painted(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, NDArray[np.float64]]:
+def painted(
+    mesh: trimesh.Trimesh, fine: bool = False
+) -> tuple[trimesh.Trimesh, NDArray[np.float64]]:
     """The same surface in triangles small enough for the texture, and its colour at their corners.
+
+    Args:
+        mesh: the surface.
+        fine: with texture as fine as stereo needs, much of it grey.
 
     Returns:
         The mesh, and `[V, 3]` albedo from `MIDDLE` − `SPREAD` to `MIDDLE` + `SPREAD`.
     """
-    fine = mesh.subdivide_to_size(FINE)
-    assert isinstance(fine, trimesh.Trimesh)  # not with indices too
-    return fine, solid_texture(fine.vertices)
+    small = mesh.subdivide_to_size(FINER if fine else FINE, max_iter=12)
+    assert isinstance(small, trimesh.Trimesh)  # not with indices too
+    return small, fine_texture(small.vertices) if fine else solid_texture(small.vertices)
 
 
 def solid_texture(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -38,4 +47,22 @@ def solid_texture(points: NDArray[np.float64]) -> NDArray[np.float64]:
                 phase = random.uniform(0, 2 * math.pi)
                 wave = np.sin(points @ direction + phase)
                 total[:, channel] += amplitude / math.sqrt(WAVES) * wave
+    return MIDDLE + SPREAD * np.tanh(total)
+
+
+def fine_texture(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same with shorter waves, in each channel and, stronger, in all of them alike."""
+    random = np.random.default_rng(SEED)
+    total = np.zeros((len(points), 3))
+    for wavelength, amplitude in FINE_OCTAVES:
+        for channel in range(4):
+            for _ in range(WAVES):
+                direction = random.normal(size=3)
+                direction *= 2 * math.pi / wavelength / np.linalg.norm(direction)
+                wave = np.sin(points @ direction + random.uniform(0, 2 * math.pi))
+                size = amplitude / math.sqrt(WAVES)
+                if channel == 3:
+                    total += size * wave[:, None]
+                else:
+                    total[:, channel] += OWN * size * wave
     return MIDDLE + SPREAD * np.tanh(total)

@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from multiview.benchmark.config import BenchmarkConfig
+from multiview.benchmark.config import RING, BenchmarkConfig
 from multiview.benchmark.meshes import Topology, find_meshes
 from multiview.benchmark.scenes import make_scene, well_spread
 from multiview.benchmark.table import Row, markdown
@@ -101,7 +101,7 @@ def measure_mesh(
         folder = runs / f"{config.preset}-{config.init}-{resolution}-{config.seed}"
         settings = config.fit_config(scene, folder, resolution, train_views(config))
         # The lamps of a painted scene are not stated.
-        found = finished_run(settings, config.paint, config.again, fitter, quiet)
+        found = finished_run(settings, config.painted, config.again, fitter, quiet)
         row["runs"][str(resolution)] = {
             **found,
             "topology": asdict(Topology.of(load_mesh(folder / "mesh.ply"))),
@@ -113,7 +113,7 @@ def measure_mesh(
 def train_views(config: BenchmarkConfig) -> str | None:
     """The training views that are used, as `FitConfig.train_views`."""
     chosen = [f"view_{n:03d}" for n in well_spread(config.views)]
-    return None if config.views == 26 else ",".join(chosen)
+    return None if config.views in (RING, 26) else ",".join(chosen)
 
 
 def hull_chamfer(scene: Path, config: BenchmarkConfig, file: Path) -> float:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from multiview.benchmark.config import SceneSpec, need_known_views
+from multiview.benchmark.config import RING, SceneSpec, need_known_views
+from multiview.benchmark.disturb import disturbed
 from multiview.benchmark.lamps import lamps
 from multiview.benchmark.paint import painted
 from sdfrender import Cameras, InputError, Lighting, load_mesh
@@ -43,6 +44,9 @@ HELD_OUT = (  # directions of the cameras that are not fitted to, none of which 
     (3.0, -1.0, -2.0),
     (-2.0, 3.0, -1.0),
 )
+TILTS = (35.0, -20.0)  # degrees above the horizon of a ring's cameras, in turns
+TILTS_HELD_OUT = (10.0, 50.0, -10.0, 20.0, -30.0, 5.0)
+DISTURBED_SEED = 7
 
 
 def make_scene(mesh: Path, folder: Path, spec: SceneSpec, quiet: bool = True) -> None:
@@ -54,11 +58,14 @@ def make_scene(mesh: Path, folder: Path, spec: SceneSpec, quiet: bool = True) ->
         InputError: a mesh that cannot be read or has no extent, or a folder of something else.
     """
     shape = normalized(load_mesh(mesh), mesh)
-    cameras = benchmark_cameras(spec.image_size)
+    cameras = ring_cameras(spec.image_size) if spec.ring else benchmark_cameras(spec.image_size)
     held_out = range(len(cameras) - len(HELD_OUT), len(cameras))
-    traced = TracedMesh(*painted(shape)) if spec.paint else TracedMesh(shape)
+    traced = TracedMesh(*painted(shape, spec.fine)) if spec.paint else TracedMesh(shape)
     lights = lamps(spec.lamps, cameras) if spec.paint else [STUDIO] * len(cameras)
     images, silhouettes = trace_views(traced, cameras, lights, mesh.stem, quiet)
+    if spec.disturbed:
+        normals = trace_normals(shape, cameras, mesh.stem, quiet)
+        images = disturbed(images, silhouettes, normals, cameras, spec.seed + DISTURBED_SEED)
     images = with_noise(images, silhouettes, spec, held_out)
     scene = RenderedScene(
         images,
@@ -97,6 +104,18 @@ def benchmark_cameras(image_size: int) -> Cameras:
     return Cameras.look_at(eyes, width=image_size, fov=FOV)
 
 
+def ring_cameras(image_size: int) -> Cameras:
+    """32 cameras around the object, from above and below in turns, then 6 held out."""
+    around, tilt = torch.arange(RING) * (2 * math.pi / RING), torch.tensor(TILTS)
+    tilts = torch.where(torch.arange(RING) % 2 == 1, tilt[1], tilt[0])
+    away = torch.arange(len(TILTS_HELD_OUT)) * (2 * math.pi / len(TILTS_HELD_OUT)) + 0.1
+    angle = torch.cat((around, away)).double()
+    height = torch.deg2rad(torch.cat((tilts, torch.tensor(TILTS_HELD_OUT)))).double()
+    flat = height.cos()
+    eyes = torch.stack((flat * angle.sin(), height.sin(), flat * angle.cos()), -1)
+    return Cameras.look_at(DISTANCE * eyes, width=image_size, fov=FOV)
+
+
 def cube_directions() -> Tensor:
     """`[26, 3]` from the centre of a cube to its faces, edges and corners; not normalised."""
     return Cameras.cube(1.0).centers.double().sign()
@@ -105,13 +124,16 @@ def cube_directions() -> Tensor:
 def well_spread(views: int) -> list[int]:
     """Which of the 26 views to train on.
 
-    26: all. 8: from the faces of the cube and two opposite corners, which see into more than
-    eight corners do. 4: from every other corner, a regular tetrahedron.
+    32: all of the ring. 26: all of the cube. 8: from the faces of the cube and two opposite
+    corners, which see into more than eight corners do. 4: from every other corner, a regular
+    tetrahedron.
 
     Raises:
         InputError: another number.
     """
     need_known_views(views)
+    if views == RING:
+        return list(range(RING))
     directions = cube_directions()
     faces, corners = (directions.abs().sum(1) == n for n in (1, 3))
     chosen = {
@@ -147,6 +169,16 @@ def trace_views(
         for view in bar:
             images[views[view]], silhouettes[views[view]] = map(torch.from_numpy, view.result())
     return torch.stack(images), torch.stack(silhouettes)
+
+
+def trace_normals(mesh: trimesh.Trimesh, cameras: Cameras, name: str, quiet: bool) -> Tensor:
+    """Normals `[N, H, W, 3]` of each view, means over the pixels: painted on, lit evenly."""
+    faces = trimesh.Trimesh(mesh.triangles.reshape(-1, 3), process=False)
+    faces.faces = np.arange(len(faces.vertices)).reshape(-1, 3)
+    paint = 0.5 + 0.5 * np.repeat(mesh.face_normals, 3, axis=0)
+    even = [Lighting(ambient=1.0, headlight=None)] * len(cameras)
+    images, silhouettes = trace_views(TracedMesh(faces, paint), cameras, even, name, quiet)
+    return 2 * images - silhouettes[..., None]
 
 
 def _trace(traced: TracedMesh, camera: Cameras, light: Lighting) -> tuple[np.ndarray, np.ndarray]:

@@ -33,18 +33,20 @@ class EnergyTerms:
     carve: Tensor
     eikonal: Tensor
     laplacian: Tensor
+    stereo: Tensor = field(default_factory=lambda: torch.zeros(()))
+    """Per view, where there is such a term (`multiview.stereo`)."""
     hold: Tensor = field(default_factory=lambda: torch.zeros(()))
     """To a likely shape (`optimize.hold`), where there is one."""
 
     @property
     def per_view(self) -> Tensor:
         """What the greedy schedule compares: the data terms of each view, `[n]`."""
-        return self.color + self.silhouette
+        return self.color + self.silhouette + self.stereo
 
     @property
     def data(self) -> Tensor:
         """What the images say against the shape, `[]`."""
-        return (self.color + self.silhouette + self.carve).sum()
+        return (self.color + self.silhouette + self.stereo + self.carve).sum()
 
     @property
     def total(self) -> Tensor:
@@ -87,7 +89,10 @@ def energy(
 def residuals(targets: Targets, out: Rendering, appearance: Appearance) -> tuple[Tensor, Tensor]:
     """`r_C` `[n, H, W, C]` and `r_A` `[n, H, W]`."""
     images = appearance.photograph(out.images)
-    return images - targets.images, out.silhouettes - targets.silhouettes
+    color = images - targets.images
+    if appearance.known is None:  # a light that is known is as bright as photographs can be
+        color = torch.where(targets.at_most(images.detach()), 0.0, color)
+    return color, out.silhouettes - targets.silhouettes
 
 
 def pixel_weights(
@@ -95,9 +100,8 @@ def pixel_weights(
 ) -> tuple[Tensor, Tensor]:
     """What the squares of `r_C` (mean over its channels) and `r_A` count: `[n, H, W]` each."""
     cells = (pixels_in_cells(lattice, targets) ** 2)[:, None, None]
-    return cells * appearance.trust(
-        targets
-    ), weights.silhouette * cells * targets.silhouette_weights
+    w_color = weights.color * cells * appearance.trust(targets)
+    return w_color, weights.silhouette * cells * targets.silhouette_weights
 
 
 def pixels_in_cells(lattice: Lattice, targets: Targets) -> Tensor:

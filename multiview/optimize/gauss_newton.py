@@ -20,6 +20,7 @@ from multiview.optimize.energy import EnergyTerms
 from multiview.optimize.hold import Hold
 from multiview.optimize.noise import smoothness_under_noise
 from multiview.optimize.normal_equations import LeastSquares
+from multiview.optimize.stereo_term import StereoTerm
 from multiview.photo.appearance import SMOOTHNESS, Appearance
 from multiview.photo.targets import Targets
 from multiview.photo.turns import take_turns
@@ -46,6 +47,7 @@ class GaussNewton:
         level: settings of the level, among them the weight of smoothness.
         hold: a likely shape to stay near, if there is one.
         groups: the views of each turn; default: shared out by `take_turns`.
+        stereo: how photographs are compared with each other, if they are.
     """
 
     def __init__(
@@ -57,13 +59,15 @@ class GaussNewton:
         level: NewtonLevel,
         hold: Hold | None = None,
         groups: list[list[int]] | None = None,
+        stereo: StereoTerm | None = None,
     ) -> None:
-        self.lattice, self.hold = lattice, hold
+        self.lattice, self.hold, self.stereo = lattice, hold, stereo
         self.targets, self.appearance, self.level = targets, appearance, level
         if appearance.albedo.ndim == 4:
             appearance.albedo = appearance.albedo_on(lattice)
         smoothness = level.laplacian * smoothness_under_noise(targets, lattice)
-        self.weights = replace(recipe.weights, laplacian=smoothness)
+        color = recipe.weights.color if level.colors else 0.0
+        self.weights = replace(recipe.weights, laplacian=smoothness, color=color)
         self.least_damping, self.iterations = recipe.least_damping, recipe.iterations
         middle = lattice.bounds.mean(0)
         self.groups = groups or take_turns(targets.cameras, middle, recipe.views)
@@ -84,6 +88,7 @@ class GaussNewton:
             BAND,
             self.hold,
             count=len(self.targets.cameras) / len(targets.cameras),
+            stereo=self.stereo,
         )
         energy = float(problem.terms.data)
         if energy > WORSE * self.energies[turn]:

@@ -32,6 +32,7 @@ from multiview.optimize.energy import (
 )
 from multiview.optimize.hold import Hold
 from multiview.optimize.recoloring import Recoloring
+from multiview.optimize.stereo_term import StereoTerm
 from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from multiview.recipes import Weights
@@ -51,6 +52,7 @@ class LeastSquares:
         width: half width of the band of unknowns, in cells.
         hold: a likely shape to stay near, if there is one.
         count: how often each of the n views counts: they may stand for others.
+        stereo: how photographs are compared with each other, if they are.
 
     Attributes:
         terms: the energy's terms at the lattice.
@@ -66,6 +68,7 @@ class LeastSquares:
         width: float,
         hold: Hold | None = None,
         count: float = 1.0,
+        stereo: StereoTerm | None = None,
     ) -> None:
         self.band = band = Band(lattice, width, weights.band)
         self.J = linearize(
@@ -101,6 +104,11 @@ class LeastSquares:
             holding, off, held = hold.rows(band)
             rows.append(holding)
             residual.append(off)
+        disagreement = torch.zeros(())
+        if stereo is not None:
+            depths, off, disagreement = stereo.rows(band, targets, out, count)
+            rows.append(depths)
+            residual.append(off)
         self.rows = sparse.vstack(rows, format="csr")
         self.smoothness = weights.laplacian
         self.terms = EnergyTerms(
@@ -110,11 +118,12 @@ class LeastSquares:
             eikonal=torch.tensor(weights.eikonal * float((slope**2).sum())),
             laplacian=torch.tensor(weights.laplacian * float((smooth**2).sum())),
             hold=torch.tensor(held),
+            stereo=disagreement,
         )
         sharp = appearance.photograph(r_color * self.w_color)
         pixels = self.band.gather(self.J.vjp(sharp, r_silhouette * self.w_silhouette))
         self.colors = None
-        if appearance.albedo.ndim == 4:
+        if appearance.albedo.ndim == 4 and weights.color > 0:
             self.colors = Recoloring(lattice, out, targets, appearance, self.w_color, sharp)
         self.gradient: Floats = (
             pixels

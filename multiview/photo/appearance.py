@@ -118,6 +118,14 @@ class Appearance:
         self._lattice: Lattice | None = None
         self._lens = LensEstimate(self.blur)
 
+    def begin_as(self, model: Model, fixed_to: FixedTo) -> None:
+        """Take up another model, and what a light that is not known is fixed to; learn anew."""
+        self.model = model
+        self.light = UnknownLight.dark(fixed_to, self.channels, self.views)
+        self.albedo = self.rest = torch.ones(self.channels)
+        self._solved = False
+        self.forget()
+
     def lighting(self, targets: Targets) -> Lighting:
         """The light as it stands, of some views."""
         if self.model == "radiance":
@@ -171,6 +179,8 @@ class Appearance:
 
     def _hits_of(self, out: Rendering, targets: Targets) -> Hits:
         inside = self.certain(out, targets)
+        if self.known is None and self._solved:
+            inside = inside & ~targets.at_most(out.images.detach()).all(-1)
         shown_by = inside.nonzero()[:, 0]
         points = targets.cameras.unproject(out.depths.detach(), inside)
         normals = out.normals.detach()[inside]

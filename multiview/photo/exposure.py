@@ -67,7 +67,7 @@ def relative(gains: Tensor) -> Tensor:
 
 def exposed(targets: Targets, gains: Tensor) -> Targets:
     """The N photographs at a common exposure: divided by their gains `[N, C]`."""
-    return replace(targets, images=targets.images / gains[:, None, None])
+    return replace(targets, images=targets.images / gains[:, None, None], gains=gains)
 
 
 def all_gains(gains: Tensor, lattice: Lattice, appearance: Appearance, scene: Scene) -> Tensor:

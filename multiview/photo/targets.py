@@ -16,6 +16,7 @@ from sdfrender.files.images import area_average
 from sdfrender.view.noise import picture_noise
 
 FEWEST = 100  # pixels that tell a noise
+TOP = 0.99  # of full scale: what is brighter is saturated
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,7 @@ class Targets:
         silhouette_weights: `[N, H, W]` how far each pixel's silhouette can be trusted, in [0, 1].
         image_weights: `[N, H, W]` how far its colour can be trusted.
         views: `[N]` which of a scene's views they are; by default the first N.
+        gains: `[N, C]` by which the images were divided, or None.
     """
 
     cameras: Cameras
@@ -37,6 +39,7 @@ class Targets:
     silhouette_weights: Tensor
     image_weights: Tensor
     views: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    gains: Tensor | None = None
 
     def __post_init__(self) -> None:
         if not len(self.views):
@@ -64,6 +67,7 @@ class Targets:
             self.silhouette_weights[ids],
             self.image_weights[ids],
             self.views[ids],
+            None if self.gains is None else self.gains[ids],
         )
 
     def resized(self, width: int, height: int) -> Targets:
@@ -82,6 +86,7 @@ class Targets:
             average(self.silhouette_weights),
             average(self.image_weights),
             self.views,
+            self.gains,
         )
 
     def within(self, longest: int) -> Targets:
@@ -103,6 +108,14 @@ class Targets:
         width = max(8, round(self.cameras.width / factor))
         height = max(8, round(self.cameras.height / factor))
         return self.resized(width, height)
+
+    def at_most(self, rendered: Tensor) -> Tensor:
+        """Where a photograph is saturated and a rendering brighter: `[N, H, W, C]` bool.
+
+        Both may be right then: a photograph says no more than that it is at least so bright.
+        """
+        top = TOP if self.gains is None else TOP / self.gains[:, None, None]
+        return (self.images >= top) & (rendered > self.images)
 
     @cached_property
     def noise(self) -> float:

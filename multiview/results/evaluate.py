@@ -26,12 +26,15 @@ class ViewScore:
         psnr_full: of the whole image over black, dB; NaN where no pixel's colour counts.
         ssim: of the whole image over black; None below 11 pixels on a side.
         silhouette_iou: of the silhouettes at ½.
+        zncc: how well photographs agree over what the view sees (`multiview.stereo.agreement`);
+            None where that was not asked.
     """
 
     psnr: float
     psnr_full: float
     ssim: float | None
     silhouette_iou: float
+    zncc: float | None = None
 
 
 def score_views(lattice: Lattice, appearance: Appearance, targets: Targets) -> list[ViewScore]:

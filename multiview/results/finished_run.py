@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from multiview.run_folder import RunFolder, read_config, read_metrics
 from multiview.scenes.run_scene import scene_of, with_channels
 from sdfrender import load_lattice, load_mesh
 from sdfrender.far import moved
-from sdfrender.files.atomic import write_json
+from sdfrender.files.atomic import read_bytes, write_json
+from sdfrender.files.tensors import expect
 from sdfrender.meshes.atlas import need_xatlas
 
 log = logging.getLogger("multiview")
@@ -59,12 +61,20 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
         scene,
         lattice,
         appearance,
+        stereo=stereo_was_on(folder),
         seconds=before["seconds"],
         interrupted=before.get("interrupted", False),
         peak_memory_mb=before["peak_memory_mb"],
     )
     loaded = moved(load_mesh(reference), -scene.offset) if reference else None
     return measure(state, surface(lattice), run, loaded, kept)
+
+
+def stereo_was_on(folder: Path) -> bool:
+    """Whether a finished run compared photographs with each other."""
+    file = folder / "appearance.json"
+    with expect(file, "the appearance of a run"):
+        return bool(json.loads(read_bytes(file)).get("stereo", False))
 
 
 def texture_run(folder: Path, size: int | None, faces: int, quiet: bool = True) -> dict[str, Any]:

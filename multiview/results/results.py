@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,13 +15,16 @@ from multiview.coarse_to_fine import Fit
 from multiview.photo.exposure import all_gains
 from multiview.photo.targets import Targets
 from multiview.results.evaluate import ViewScore, mean_scores, score_views
+from multiview.results.explained import crinkled, unexplained
 from multiview.results.film import write_film
 from multiview.results.report.forming import stages
 from multiview.results.report.page import write_report
+from multiview.results.report.views import spread
 from multiview.results.textured_files import save_photographed, save_texture
 from multiview.results.viewed import save_viewed
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene, corrections, exposures
+from multiview.stereo.agreement import MOST_VIEWS, Agreement, agreement
 from multiview.surgery import floaters
 from multiview.surgery.floaters import remove_floaters
 from multiview.texture.texture import FACES
@@ -39,6 +43,7 @@ log = logging.getLogger("multiview")
 
 LEAST_IOU = 0.8  # silhouettes that agree less well than this are worth a warning
 KEPT = ("reference", "reference_mesh", "texture", "removed")  # taken over, not measured again
+AGREEING = 16  # views of a group over which photographs are compared
 WORST = 5  # views that a warning names
 
 Scores = dict[str, list[ViewScore]]  # "train" and "held_out"
@@ -65,7 +70,7 @@ def save_results(
     save_lattice(run.path / "lattice.safetensors", placed(state.lattice, offset))
     mesh = surface(state.lattice)
     save_photographed(run.path, mesh, state.scene, quiet)
-    write_json(run.path / "appearance.json", state.appearance.description())
+    write_json(run.path / "appearance.json", told_appearance(state))
     run.save_appearance(state.appearance.state())
     texture = None
     if run.config.texture:
@@ -77,6 +82,20 @@ def save_results(
     frame = display_frame(state.scene.cameras)
     write_film(run.path, stages(run, state.lattice, offset), frame)
     return summary
+
+
+def told_appearance(state: Fit) -> dict[str, Any]:
+    """As JSON: what the colours are thought to be, and how well each candidate predicted.
+
+    `candidates` are of the last choice, `candidates_on_hull` of the first if there were two.
+    """
+    told = {**state.appearance.description(), "stereo": state.stereo}
+    made = [choice.description() for choice in state.choices if choice.errors]
+    if made:
+        told["candidates"] = made[-1]
+    if len(made) > 1:
+        told["candidates_on_hull"] = made[0]
+    return told
 
 
 def surface(lattice: Lattice) -> trimesh.Trimesh:
@@ -116,12 +135,24 @@ def measure(
         if views
     }
     summary = summarize(state, scores)
+    agreed = agreement_of(state)
+    for group, views in (("train", state.scene.train), ("held_out", state.scene.held_out)):
+        each = [agreed.mean([view]) for view in views]
+        if group in scores:
+            pairs = zip(scores[group], each, strict=True)
+            scores[group] = [replace(score, zncc=value) for score, value in pairs]
+        mean = agreed.mean(views)
+        if group in summary and mean is not None:
+            summary[group]["zncc"] = mean
     if reference is not None:
         summary["reference"] = metrics.compare_meshes(mesh, reference)
     summary |= {key: kept[key] for key in KEPT if key in kept}
     if state.interrupted:
         summary["interrupted"] = True
     found = doubts(state.scene, scores["train"])
+    if state.appearance.known is None:
+        found += unexplained(run.config, state.stereo, summary)
+        found += crinkled(run.config, state.stereo, mesh, state.lattice)
     if "removed" in kept:
         found += floaters.warnings(kept["removed"])
     if not set(state.scene.masks) <= {"file", "alpha"}:  # some were made by a recipe
@@ -134,6 +165,18 @@ def measure(
     write_report(run, state.scene, state.lattice, state.appearance, scores, summary)
     save_viewed(run.path, state.scene, state.lattice, state.appearance, mesh, reference)
     return summary
+
+
+def agreement_of(state: Fit) -> Agreement:
+    """How well photographs agree over the surface, in some views of each group."""
+    scene = state.scene
+    groups = {"train": scene.train, "held_out": scene.held_out}
+    some = {name: spread(list(views), AGREEING) for name, views in groups.items()}
+    order = [*some["train"], *some["held_out"]]
+    order += [view for view in (*scene.train, *scene.held_out) if view not in order]
+    targets = Targets.of(scene, order[:MOST_VIEWS])
+    scored = len(some["train"]) + len(some["held_out"])
+    return agreement(state.lattice, targets, range(scored))
 
 
 def doubts(scene: Scene, scores: list[ViewScore]) -> list[str]:

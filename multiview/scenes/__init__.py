@@ -115,6 +115,7 @@ def load_scene(
         train=tuple(n for n in train if n in told),
         held_out=tuple(n for n in held_out if n in told),
         bounds=scene.bounds,
+        loose=scene.loose,
         lighting=scene.lighting,
         color_space=scene.color_space,
         mesh=scene.mesh,

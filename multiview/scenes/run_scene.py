@@ -30,8 +30,8 @@ def scene_of(config: FitConfig) -> Scene:
         with expect(file, "the cameras of a run"):
             moved = corrections.from_description(json.loads(read_bytes(file)), scene.offset)
             scene = corrections.on_scene(moved, scene)
-    if config.exposure == "per-view":
-        file = config.folder / "exposures.json"
+    file = config.folder / "exposures.json"
+    if config.exposure == "per-view" or file.is_file():
         with expect(file, "the exposures of a run"):
             gains = exposures.from_description(json.loads(read_bytes(file)), scene)
             scene = exposures.on_scene(gains, scene)

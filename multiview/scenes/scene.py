@@ -40,6 +40,7 @@ class Scene:
         train: positions of the views to fit.
         held_out: positions of the views to evaluate on; none of them is in `train`.
         bounds: `[2, 3]` world box about `offset`, if the scene states it.
+        loose: whether the object is only somewhere in that box, which may be larger than it.
         lighting: the light, if the scene states it.
         color_space: what the scene states about its files.
         mesh: ground truth beside the scene, if the scene states it.
@@ -61,6 +62,7 @@ class Scene:
     train: tuple[int, ...]
     held_out: tuple[int, ...]
     bounds: Tensor | None = None
+    loose: bool = False
     lighting: Lighting | None = None
     color_space: ColorSpace = "as stored"
     mesh: Path | None = None
@@ -111,7 +113,7 @@ class Description:
         views: in the file's order.
         mask_threshold: fraction of full scale above which a pixel is object, when nothing else
             says where the object is.
-        bounds, lighting, color_space, mesh: as in `Scene`, the box in float64.
+        bounds, loose, lighting, color_space, mesh: as in `Scene`, the box in float64.
     """
 
     file: Path
@@ -119,6 +121,7 @@ class Description:
     views: list[View]
     mask_threshold: float | None = None
     bounds: Tensor | None = None
+    loose: bool = False
     lighting: Lighting | None = None
     color_space: ColorSpace = "as stored"
     mesh: Path | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import tyro
 
@@ -11,7 +11,12 @@ from sdfrender.commands.messages import with_messages
 from sdfrender.errors import InputError
 
 
-def run_program(commands: Mapping[str, Callable[..., None]], prog: str, description: str) -> int:
+def run_program(
+    commands: Mapping[str, Callable[..., None]],
+    prog: str,
+    description: str,
+    args: Sequence[str] | None = None,
+) -> int:
     """Run the command that the command line names; returns the exit code.
 
     Args:
@@ -19,10 +24,13 @@ def run_program(commands: Mapping[str, Callable[..., None]], prog: str, descript
             help. Each gets the options of `sdfrender.commands.messages` as well.
         prog: name of the program.
         description: what it is for.
+        args: what follows the name of the program. Default: the command line.
     """
     told = {name: with_messages(command) for name, command in commands.items()}
     return run_command(
-        lambda: tyro.extras.subcommand_cli_from_dict(told, prog=prog, description=description)
+        lambda: tyro.extras.subcommand_cli_from_dict(
+            told, prog=prog, description=description, args=args
+        )
     )
 
 

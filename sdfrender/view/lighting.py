@@ -152,13 +152,6 @@ class Lighting(EqualByValue):
         return total
 
 
-STUDIO = Lighting(headlight=Headlight(0.7), directional=(Directional((0.3, 0.8, 0.5), 0.3),))
-"""The light of synthetic pictures: soft from the camera, and some from the upper right.
-
-Chosen such that white surfaces stay at most 1. Stored data sets and trained networks rest on it.
-"""
-
-
 def sh_basis(n: Tensor) -> Tensor:
     """Real spherical harmonics to order 2 of unit vectors `[..., 3]`: `[..., 9]`.
 
@@ -217,3 +210,10 @@ def _numbers(name: str, given: Tensor | Sequence[float] | float, rule: str) -> T
 def channels(intensity: Intensity, like: Tensor) -> Tensor:
     """A number or `[C]` as a `[1, C]` tensor of the dtype and device of `like`."""
     return torch.as_tensor(intensity).to(like).reshape(1, -1)
+
+
+STUDIO = Lighting(headlight=Headlight(0.7), directional=(Directional((0.3, 0.8, 0.5), 0.3),))
+"""The light of synthetic pictures: soft from the camera, and some from the upper right.
+
+Chosen such that white surfaces stay at most 1. Stored data sets and trained networks rest on it.
+"""

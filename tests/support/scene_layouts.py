@@ -99,6 +99,9 @@ def write_colmap_binary(model: Path, cameras: list[Any], images: list[Any]) -> N
 # ---------------------------------------------------------------------- npz
 
 
+NORMALISATION = np.array([[2.6, 0, 0, 10.1], [0, 2.6, 0, -3], [0, 0, 2.6, 5], [0, 0, 0, 1.0]])
+
+
 def write_idr(scene: Path, folder: Path) -> Path:
     """IDR and NeuS: projections times a factor, and a normalisation that moves and scales."""
     names, w2c, Ks, _ = cameras_of(scene)
@@ -114,7 +117,7 @@ def write_idr(scene: Path, folder: Path) -> Path:
         P = np.eye(4)
         P[:3] = Ks[n] @ w2c[n, :3]
         arrays[f"world_mat_{n}"] = (-1.0) ** n * (1 + 0.1 * n) * P
-        arrays[f"scale_mat_{n}"] = np.diag([2.5, 2.5, 2.5, 1.0]) + np.eye(4, k=3) * 10
+        arrays[f"scale_mat_{n}"] = NORMALISATION
         arrays[f"camera_mat_{n}"] = np.eye(4)
     np.savez(folder / "cameras_sphere.npz", **arrays)
     return folder

@@ -31,6 +31,7 @@ MEASURES = (  # of views: key, name, unit, decimals
     ("psnr_full", "PSNR of the whole image", "dB", 2),
     ("ssim", "SSIM", "", 4),
     ("silhouette_iou", "silhouette IoU", "", 4),
+    ("zncc", "ZNCC between photographs", "", 3),
 )
 
 

@@ -12,7 +12,7 @@ from sdfrender.report.plot import COLORS, INK, STYLES, figure, svg
 
 Log = list[dict[str, str]]  # rows of `losses.csv`
 
-TERMS = ("total", "color", "silhouette", "carve", "eikonal", "laplacian")
+TERMS = ("total", "color", "silhouette", "carve", "eikonal", "laplacian", "stereo")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class LevelRow:
 
 def energies(log: Log, term: str) -> NDArray[np.float64]:
     """`[U]` energy per view before each update."""
-    return np.array([float(row[term]) / len(shlex.split(row["views"])) for row in log])
+    return np.array([float(row.get(term, 0)) / len(shlex.split(row["views"])) for row in log])
 
 
 def level_rows(log: Log) -> list[LevelRow]:

@@ -4,8 +4,8 @@
     image/  mask/                        pictures, and masks with the object in white
 
 IDR and NeuS: `world_mat_i` = K [R | t], world to pixels, OpenCV axes. `scale_mat_i` maps the unit
-sphere to the world; it is not needed, the scene stays in the world's frame. Their `camera_mat_i`,
-if there is one, is not looked at.
+sphere to the world, which states the box; the scene stays in the world's frame. Their
+`camera_mat_i`, if there is one, is not looked at.
 
 DVR and Occupancy Networks: `world_mat_i` = [R | t] and `camera_mat_i`, from there to the square
 [-1, 1]² over the picture, y down. In `img_choy2016` the pictures lie beside the file, have no
@@ -17,7 +17,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from scipy.linalg import rq
+from torch import Tensor
 
 from multiview.scenes.scene import Array, Description, View
 from multiview.scenes.selection import natural_key
@@ -47,8 +49,9 @@ def read_npz(file: Path) -> Description:
     images = find_images(folder if beside else folder / "image")
     images.sort(key=lambda image: natural_key(image.stem))
     sizes = [image_mode(image)[1] for image in images]
+    bounds = None
     if any(key.startswith("scale_mat") for key in keys):
-        c2w, Ks = _idr_cameras(file, len(images))
+        c2w, Ks, bounds = _idr_cameras(file, len(images))
     else:
         c2w, Ks = _dvr_cameras(file, sizes, pixels=beside)
     masks = [None] * len(images) if beside else _masks(folder / "mask", images)
@@ -56,7 +59,7 @@ def read_npz(file: Path) -> Description:
         View(image.stem, image, c2w[n], Ks[n], sizes[n], mask=masks[n])
         for n, image in enumerate(images)
     ]
-    return Description(file, folder, views)
+    return Description(file, folder, views, bounds=bounds, loose=bounds is not None)
 
 
 def _masks(folder: Path, images: list[Path]) -> list[Path | None]:
@@ -70,13 +73,33 @@ def _masks(folder: Path, images: list[Path]) -> list[Path | None]:
     return [by_name.get(image.stem) for image in images]
 
 
-def _idr_cameras(file: Path, count: int) -> tuple[Array, Array]:
-    """`[V, 4, 4]` poses and `[V, 3, 3]` intrinsics from projections."""
+def _idr_cameras(file: Path, count: int) -> tuple[Array, Array, Tensor | None]:
+    """`[V, 4, 4]` poses and `[V, 3, 3]` intrinsics from projections, and the stated box."""
     matrices = camera_matrices(file, ("world_mat", "scale_mat"), count)
     cameras = [
         _decompose(f"{file}: 'world_mat_{i}'", P) for i, P in enumerate(matrices["world_mat"])
     ]
-    return np.stack([c2w for c2w, _ in cameras]), np.stack([K for _, K in cameras])
+    bounds = _box(file, matrices["scale_mat"])
+    return np.stack([c2w for c2w, _ in cameras]), np.stack([K for _, K in cameras]), bounds
+
+
+def _box(file: Path, matrices: list[Array]) -> Tensor | None:
+    """`[2, 3]` box of the sphere that `scale_mat` makes of the unit sphere, in the world.
+
+    None where views state spheres that are not one: they then say how each view was normalised.
+    """
+    first = matrices[0]
+    if first.shape[1] < 4:
+        raise InputError(f"{file}: 'scale_mat_0' needs 4×4 numbers, got {list(first.shape)}")
+    for matrix in matrices[1:]:
+        if matrix.shape != first.shape or not np.allclose(matrix, first, rtol=1e-4, atol=1e-9):
+            return None
+    # Along axis k the image of the unit sphere under A x + c reaches c_k ± |row k of A|.
+    middle, reach = first[:3, 3], np.linalg.norm(first[:3, :3], axis=1)
+    if not (reach > 0).all():
+        raise InputError(f"{file}: 'scale_mat_0' needs a sphere with an extent, got radius 0")
+    box: Tensor = torch.tensor(np.stack((middle - reach, middle + reach)), dtype=torch.float32)
+    return box
 
 
 def _decompose(where: str, projection: Array) -> tuple[Array, Array]:

@@ -143,11 +143,11 @@ def test_paint_is_on_the_surface_it_was_given(torus_file: Path) -> None:
 
 
 def test_fits_of_painted_meshes_estimate_the_light(torus_file: Path, tmp_path: Path) -> None:
-    config = settings(torus_file, tmp_path, paint=True)
+    config = settings(torus_file, tmp_path, paint="slow")
     assert config.scene_spec.paint
     assert config.fit_config(Path(), Path(), 64).light == "auto"  # and none is stated
     assert config.title.endswith("painted")
-    other = settings(torus_file, tmp_path, paint=True, lamps="camera")
+    other = settings(torus_file, tmp_path, paint="slow", lamps="camera")
     assert other.title.endswith("painted, lamps of the camera")
     with pytest.raises(InputError, match="--paint"):
         settings(torus_file, tmp_path, lamps="view")
@@ -337,7 +337,7 @@ def test_fits_under_an_unknown_light_are_not_done_twice(
     torus_file: Path, tmp_path: Path, fits: Fits
 ) -> None:
     """Their recipe is another one: see `FitConfig.recipe`."""
-    config = settings(torus_file, tmp_path, resolutions=(12,), paint=True, preset="fast")
+    config = settings(torus_file, tmp_path, resolutions=(12,), paint="slow", preset="fast")
     with patch.dict(RECIPES, {"fast": lambda _: tiny.QUICK["fast"]}):
         first = benchmark(config, fits)
         assert "error" not in first["meshes"][0]

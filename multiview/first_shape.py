@@ -1,0 +1,114 @@
+"""Whether photographs are to be compared with each other, and the coarse shape that comes of it.
+
+Stereo helps where the light that photographs are taken in is not one that a model can have. That
+shows on a surface that no such model has shaped: coarse steps of stereo from the hull. If lights of
+single views predict pixels held back there far better than one light of all views does, it is the
+light that changes.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import torch
+
+from multiview.optimize.gauss_newton import GaussNewton
+from multiview.optimize.stereo_term import StereoTerm
+from multiview.photo.appearance import Appearance
+from multiview.photo.choose_appearance import HELD_BACK, Look, prediction_error
+from multiview.photo.targets import Targets
+from multiview.photo.turns import take_turns
+from multiview.recipes import NewtonLevel, NewtonRecipe
+from multiview.stereo.matching import Matching, match
+from multiview.stereo.outline import Outline, without_colors
+from multiview.stereo.pictures import pictures_for
+from multiview.surgery.floaters import remove_floaters
+from sdfrender import Lattice, Lighting, render
+
+log = logging.getLogger("multiview")
+
+MAY_CHANGE, CHANGES = 0.89, 0.87  # on the hull, and on a surface: of the error under one light
+AGREE = 0.3  # of the surface seen: so much of it must have a depth at which views agree
+LOOKED_AT = 16  # views, from all sides
+PIXELS_PER_CELL, COMPARED = 1.5, 3.5  # of renderings and of photographs
+
+
+def may_agree(hull: Lattice, targets: Targets) -> bool:
+    """Whether there are texture and neighbours enough to find depths by."""
+    low = targets.for_lattice(hull, PIXELS_PER_CELL)
+    with torch.no_grad():
+        flat = Lighting(ambient=1.0, headlight=None)
+        out = render(hull, low.cameras, lighting=flat, coverage=False)
+    middle = hull.bounds.mean(0)
+    some = take_turns(targets.cameras, middle, LOOKED_AT)[0]
+    pictures = pictures_for(targets, hull, COMPARED)
+    found = match(low, pictures, out, float(hull.spacing.max()), Matching(search=3.0), middle, some)
+    return len(found.score) > 0 and float(np.mean(found.curvature > 0)) > AGREE
+
+
+def by_stereo(hull: Lattice, targets: Targets, recipe: NewtonRecipe) -> Lattice:
+    """The steps of a recipe's first resolution, from the hull.
+
+    Args:
+        hull: at that resolution.
+        targets: all training views, in full.
+        recipe: with levels of stereo first.
+    """
+    lattice = hull
+    for level in coarsest(recipe):
+        method = stereo_steps(lattice, targets, targets, recipe, level)
+        for index in range(level.passes):
+            for _ in method.run_pass(index):
+                pass
+        lattice, _ = remove_floaters(method.lattice.redistance(), targets)
+    return lattice
+
+
+def coarsest(recipe: NewtonRecipe) -> tuple[NewtonLevel, ...]:
+    """The levels of the first resolution that do not look at colours."""
+    first = recipe.levels[0].resolution
+    return tuple(x for x in recipe.levels if x.resolution == first and not x.colors)
+
+
+def stereo_steps(
+    lattice: Lattice,
+    targets: Targets,
+    photographs: Targets,
+    recipe: NewtonRecipe,
+    level: NewtonLevel,
+) -> GaussNewton:
+    """Gauss-Newton on outlines and stereo at a level; `photographs` are the views in full."""
+    assert level.stereo is not None
+    pictures = pictures_for(photographs, lattice, level.stereo.pixels_per_cell)
+    stereo = StereoTerm(pictures, Matching(search=level.stereo.search))
+    low = without_colors(targets.for_lattice(lattice, level.pixels_per_cell))
+    return GaussNewton(lattice, low, Outline(), recipe, level, stereo=stereo)
+
+
+def light_changes(
+    lattice: Lattice, targets: Targets, appearance: Appearance, clearly: float
+) -> bool:
+    """Whether views ask for lights of their own.
+
+    Args:
+        lattice: a shape that no light has had a part in.
+        targets: all training views.
+        appearance: for its channels; unchanged.
+        clearly: of the error under one light for all, what may be left under lights of their own.
+    """
+    if appearance.known is not None or len(targets.cameras) < HELD_BACK:
+        return False
+    targets = targets.for_lattice(lattice, 2 * PIXELS_PER_CELL)
+    targets = targets[take_turns(targets.cameras, lattice.bounds.mean(0), 2 * LOOKED_AT)[0]]
+    shared = min(
+        prediction_error(lattice, targets, appearance, Look("albedo", light))
+        for light in ("scene", "camera")
+    )
+    own = prediction_error(lattice, targets, appearance, Look("albedo", "view"))
+    return own < clearly * shared
+
+
+def tell(text: str) -> None:
+    """One line for whoever follows the fit."""
+    log.info("stereo: %s", text)

@@ -1,0 +1,51 @@
+"""Stereo in a fit: first the shape that photographs agree on, then colours at the finest level.
+
+Colours fitted to a hull under a light that they do not follow are carved into it; fitted to a
+surface that the photographs agree on they add what shading tells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from multiview.recipes import NewtonRecipe, StereoSettings
+
+OUTLINES = 2.2  # pixels per cell of the renderings while colours do not count
+COARSE, FINE = 3.5, 5.0  # and of the photographs compared, while far off and when near
+SEARCHES = ((3.0, 1.5), (1.5, 0.0), (1.0, 0.0))  # cells, by resolution from the coarsest
+PASSES = ((4, 3), (2, 8), (1, 5))
+LAST = 4  # more passes where nothing finer follows, which cost little on lattices of up to
+MIDDLE = 80  # samples a side
+COLORED = 3  # passes with colours at the end
+
+
+def with_stereo(recipe: NewtonRecipe, resolution: int) -> NewtonRecipe:
+    """The same levels with stereo in the place of colours, and colours at the end.
+
+    Args:
+        recipe: its levels in pairs of one resolution, with more and with less smoothness.
+        resolution: samples along the longest side at the end.
+    """
+    more = LAST if resolution <= MIDDLE else 0
+    rungs = sorted({level.resolution for level in recipe.levels})
+    levels = []
+    for number, level in enumerate(recipe.levels):
+        rung = min(rungs.index(level.resolution), 2)
+        second = number > 0 and recipe.levels[number - 1].resolution == level.resolution
+        search = SEARCHES[rung][second]
+        pixels = COARSE if rung == 0 and not second else FINE
+        passes = PASSES[rung][second] + (more if level is recipe.levels[-1] else 0)
+        levels.append(
+            replace(
+                level,
+                pixels_per_cell=OUTLINES,
+                passes=passes,
+                colors=False,
+                stereo=StereoSettings(pixels, search),
+            )
+        )
+    last = recipe.levels[-1]
+    colored = replace(
+        last, passes=COLORED + more // 2, stereo=StereoSettings(FINE), largest_step=0.5
+    )
+    return replace(recipe, levels=(*levels, colored))

@@ -1,0 +1,373 @@
+"""Stereo in whole fits: when it is on, what is said, boxes, and the disturbed ring."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scene_layouts
+import tiny
+import torch
+import trimesh
+from multiview.explained import CRINKLED, LEAST_PSNR, crinkled, crinkles, unexplained
+from test_stereo import BOX, RADIUS, ball, cameras, photographs
+
+from multiview.benchmark.config import RING, BenchmarkConfig, SceneSpec
+from multiview.benchmark.disturb import EXPONENT, GAINS, GAMMAS, HIGHLIGHT, disturbed
+from multiview.benchmark.paint import fine_texture
+from multiview.benchmark.run import train_views
+from multiview.benchmark.scenes import make_scene, ring_cameras, well_spread
+from multiview.cli import with_paint
+from multiview.config import FitConfig
+from multiview.first_shape import CHANGES, light_changes, may_agree
+from multiview.fit import tightened
+from multiview.optimize.energy import residuals
+from multiview.photo.appearance import Appearance
+from multiview.photo.choose_appearance import Choice, Look, candidates, prediction_error
+from multiview.photo.targets import Targets
+from multiview.recipes import best, for_photographs
+from multiview.scenes import load_scene
+from multiview.scenes.scene import Scene
+from multiview.stereo.agreement import agreement
+from multiview.stereo.schedule import with_stereo
+from sdfrender import Lattice, Lighting, extract_mesh, render
+from sdfrender.errors import InputError
+from sdfrender.io.scene_writer import RenderedScene, write_scene
+from sdfrender.view.lighting import sh_basis
+
+# ---------------------------------------------------------------------- boxes
+
+
+def test_the_box_is_the_sphere_that_a_scene_is_normalised_to(
+    torus_scene: Path, tmp_path: Path
+) -> None:
+    plain = scene_layouts.plain_scene(torus_scene, tmp_path / "plain")
+    folder = scene_layouts.write_idr(plain, tmp_path / "idr")
+    scene = load_scene(folder)
+    assert scene.bounds is not None
+    assert scene.loose
+    expected = torch.tensor([[7.5, -5.6, 2.4], [12.7, -0.4, 7.6]])
+    torch.testing.assert_close(scene.bounds, expected, atol=1e-5, rtol=0)
+    assert load_scene(plain).bounds is None
+
+
+def changed_idr(folder: Path, **changes: np.ndarray) -> Path:
+    file = folder / "cameras_sphere.npz"
+    np.savez(file, **{**dict(np.load(file)), **changes})
+    return folder
+
+
+def test_spheres_of_single_views_state_no_box(torus_scene: Path, tmp_path: Path) -> None:
+    plain = scene_layouts.plain_scene(torus_scene, tmp_path / "plain")
+    folder = scene_layouts.write_idr(plain, tmp_path / "idr")
+    assert load_scene(changed_idr(folder, scale_mat_3=np.diag([2.0, 2, 2, 1]))).bounds is None
+    flat = {f"scale_mat_{n}": np.diag([2.0, 0, 2, 1]) for n in range(8)}
+    with pytest.raises(InputError, match=r"scale_mat_0.*extent"):
+        load_scene(changed_idr(folder, **flat))
+
+
+def test_a_loose_box_is_cut_to_that_of_the_masks(torus_scene: Path) -> None:
+    scene = load_scene(torus_scene)
+    targets = Targets.of(scene, scene.train)
+    stated = tiny.BOX + torch.tensor([[-9.0, -9, -9], [9, 0.1, 9]])
+    box = tightened(stated, targets)
+    assert bool((box[0] > stated[0] + 1).all())  # as far as the masks reach
+    assert bool((box[1] < stated[1] + 1e-6).all())
+    middle, half = torch.tensor(tiny.CENTER), torch.tensor([2.2, 0.7, 2.2])
+    assert bool((box[0] < middle - half).all())
+    assert bool((box[1] > middle + half).all())
+    elsewhere = stated + 100
+    assert not torch.equal(tightened(elsewhere, targets), elsewhere)  # masks are known better
+
+
+# ---------------------------------------------------------------------- settings
+
+
+def test_levels_of_stereo_come_before_colours() -> None:
+    for resolution in (32, 64, 128):
+        levels = with_stereo(for_photographs(best(resolution)), resolution).levels
+        assert [level.colors for level in levels] == [False] * (len(levels) - 1) + [True]
+        assert all(level.stereo is not None for level in levels)
+        assert levels[0].stereo is not None
+        assert levels[0].stereo.search > levels[-1].stereo.search == 0  # type: ignore[union-attr]
+        sizes = [level.resolution for level in levels]
+        assert sizes == sorted(sizes)
+
+
+def test_stereo_needs_gauss_newton() -> None:
+    with pytest.raises(InputError, match=r"--stereo.*best or fast, got adam"):
+        FitConfig(Path("a"), Path("b"), preset="adam", stereo="on")
+    FitConfig(Path("a"), Path("b"), preset="adam", stereo="auto")
+
+
+@pytest.fixture(scope="module")
+def ball_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A painted ball in 9 views from one side, at an exposure and under a lamp of each."""
+    folder = tmp_path_factory.mktemp("ball") / "ball"
+    views = cameras(9, 60, 48)
+    targets = photographs(views)
+    out = render(ball(resolution=48), views)
+    random = torch.Generator().manual_seed(2)
+    sh = 0.5 * torch.randn(9, 9, generator=random)
+    sh[:, 0] = 2.5
+    light = torch.einsum("nhwk,nk->nhw", sh_basis(out.normals), sh).clamp(0.1, 1.2)
+    images = (targets.images * light[..., None]).clamp(0, 1).expand(-1, -1, -1, 3)
+    write_scene(
+        folder,
+        RenderedScene(
+            images.contiguous(), targets.silhouettes, views, None, BOX,
+            extract_mesh(ball(resolution=48)), held_out=[4],
+        ),
+        bits=16,
+    )  # fmt: skip
+    return folder
+
+
+def test_a_fit_with_stereo(ball_scene: Path, tmp_path: Path) -> None:
+    settings = {"preset": "fast", "light": "auto", "resolution": 24}
+    found = {}
+    for switch in ("on", "off"):
+        config = FitConfig(
+            ball_scene,
+            tmp_path / switch,
+            preset="fast",
+            resolution=24,
+            stereo=switch,  # type: ignore[arg-type]
+        )
+        from multiview.fit import fit
+
+        found[switch] = fit(config, quiet=True)
+    on, off = found["on"], found["off"]
+    assert on["held_out"]["zncc"] > off["held_out"]["zncc"] + 0.01
+    assert on["reference"]["chamfer_l1"] < off["reference"]["chamfer_l1"]
+    told = json.loads((tmp_path / "on" / "appearance.json").read_text())
+    assert told["stereo"]
+    errors = [candidate["held_back_error"] for candidate in told["candidates"]]
+    assert errors == sorted(errors)
+    assert sum(candidate["chosen"] for candidate in told["candidates"]) == 1
+    assert {"per-view", "same"} == {x["exposure"] for x in told["candidates"]}
+    rows = tiny.read_losses(tmp_path / "on")
+    assert float(rows[0]["stereo"]) > 0 == float(rows[0]["color"])
+    assert float(rows[-1]["color"]) > 0
+    assert settings["resolution"] == 24
+
+
+# ---------------------------------------------------------------------- when it is on
+
+
+def lit(changing: bool) -> tuple[Lattice, Targets]:
+    """The painted ball under one light, or another one in each view."""
+    views = cameras(9)
+    targets = photographs(views, gains=False)
+    out = render(ball(resolution=48), views)
+    random = torch.Generator().manual_seed(2)
+    sh = 0.45 * torch.randn(9, 9, generator=random)
+    sh[:, 0] = 2.5
+    if not changing:
+        sh = sh[:1].expand(9, 9)
+    light = torch.einsum("nhwk,nk->nhw", sh_basis(out.normals), sh)
+    images = 0.6 * targets.images * light[..., None].clamp(0, 1.5)
+    return ball(RADIUS, 24), replace(targets, images=images.clamp(0, 1))
+
+
+def test_lights_that_change_are_noticed() -> None:
+    look = Appearance(1, None, views=9)
+    for changing in (True, False):
+        shape, targets = lit(changing)
+        assert light_changes(shape, targets, look, CHANGES) is changing
+    known = Appearance(1, Lighting(), views=9)
+    assert not light_changes(*lit(True), known, CHANGES)
+
+
+def test_plain_or_sparse_photographs_do_not_agree() -> None:
+    shape, targets = lit(True)
+    assert may_agree(shape, targets)
+    even = replace(targets, images=0.5 * targets.silhouettes[..., None])
+    assert not may_agree(shape, even)
+    assert not may_agree(shape, targets[[0, 8]])
+
+
+# ---------------------------------------------------------------------- agreement
+
+
+def test_agreement_judges_surfaces() -> None:
+    targets = photographs(cameras())
+    scores = [agreement(ball(RADIUS * f, 32), targets, [2, 4]) for f in (1.0, 1.08, 0.9)]
+    means = [score.mean([2, 4]) for score in scores]
+    assert all(mean is not None for mean in means)
+    assert means[0] > 0.85  # type: ignore[operator]
+    assert means[0] > max(means[1:]) + 0.1  # type: ignore[operator, type-var]
+    maps = scores[0].maps
+    assert np.isnan(maps[[0, 1, 3, 5, 6]]).all()
+    assert np.nanmin(maps) >= 0
+    assert np.nanmax(maps) <= 1
+    assert scores[0].mean([0]) is None
+    missing = agreement(ball(0.2, 32), targets, [2]).mean([2])  # most of the mask shows nothing
+    assert missing is not None
+    assert missing < 0.3
+
+
+# ---------------------------------------------------------------------- what is said
+
+
+def test_what_is_not_explained_is_said() -> None:
+    config = FitConfig(Path("a"), Path("b"))
+    good, bad = {"train": {"psnr": LEAST_PSNR + 0.1}}, {"train": {"psnr": LEAST_PSNR - 0.1}}
+    assert unexplained(config, False, good) == []
+    (text,) = unexplained(config, False, bad)
+    assert "23.9 dB" in text
+    assert "--stereo on" in text
+    assert "--light per-view" in text
+    (text,) = unexplained(
+        replace(config, light="per-view"), True, {**good, "held_out": bad["train"]}
+    )
+    assert "held-out" in text
+    assert "--stereo on" not in text
+    assert "try --light" not in text
+
+
+def test_crinkles_are_seen() -> None:
+    smooth = ball(resolution=40)
+    radius = RADIUS / float(smooth.spacing.max())
+    turn = crinkles(extract_mesh(smooth), float(smooth.spacing.max()))
+    assert turn == pytest.approx(math.degrees(1 / radius), rel=0.1)
+    random = torch.Generator().manual_seed(0)
+    noise = 0.25 * smooth.spacing.max() * torch.randn(smooth.values.shape, generator=random)
+    rough = smooth.with_values(smooth.values + noise)
+    config = FitConfig(Path("a"), Path("b"))
+    assert crinkled(config, False, extract_mesh(smooth), smooth) == []
+    (text,) = crinkled(config, False, extract_mesh(rough), rough)
+    assert "crinkled" in text
+    assert crinkles(trimesh.creation.box(), 0.1) == 0
+    assert turn < CRINKLED
+
+
+# ---------------------------------------------------------------------- appearance
+
+
+def test_exposures_are_among_the_candidates() -> None:
+    looks = candidates(("constant", "radiance"), ("scene", "view"), (False, True))
+    assert looks == [
+        Look("constant", "scene"),
+        Look("constant", "view"),
+        Look("constant", "scene", True),
+        Look("radiance", "scene"),
+        Look("radiance", "scene", True),
+    ]
+    choice = Choice(looks[2], {looks[0]: 0.2, looks[2]: 0.1})
+    assert Choice.unpacked(json.loads(json.dumps(choice.packed()))) == choice
+    told = choice.description()
+    assert [x["exposure"] for x in told] == ["per-view", "same"]
+    assert told[0]["held_back_psnr"] == pytest.approx(20)
+
+
+def test_exposures_of_their_own_predict_uneven_photographs() -> None:
+    shape, targets = lit(False)
+    gains = torch.linspace(0.6, 1.0, 9)[:, None, None, None]
+    uneven = replace(targets, images=gains * targets.images)
+    look = Appearance(1, None, views=9)
+    same, own = (
+        prediction_error(shape, uneven, look, Look("albedo", "scene", x)) for x in (False, True)
+    )
+    assert own < 0.5 * same
+
+
+def test_saturated_photographs_say_at_least() -> None:
+    shape, targets = lit(False)
+    saturated = replace(targets, images=(2.2 * targets.images).clamp(max=1))
+    look = Appearance(1, None, "albedo", views=9)
+    for _ in range(4):
+        with torch.no_grad():
+            look.observe(look.render(shape, saturated), saturated, shape)
+        look.solve(0.02)
+    with torch.no_grad():
+        out = look.render(shape, saturated)
+    inside = look.certain(out, saturated)
+    top = inside & (saturated.images[..., 0] >= 0.99)
+    assert 0.1 < float(top.sum() / inside.sum()) < 0.6
+    r, _ = residuals(saturated, out, look)
+    over = top & (out.images[..., 0] > 1)
+    assert over.sum() > 0.4 * top.sum()  # brighter than the photograph can be
+    assert float(r[..., 0][over].abs().max()) == 0
+    even = replace(saturated, gains=torch.full((9, 1), 0.5))  # then 1 is far from the top
+    assert not even.at_most(out.images)[over].any()
+
+
+# ---------------------------------------------------------------------- the ring
+
+
+def test_disturbed_photographs() -> None:
+    views = cameras(3, 21, 17)
+    out = render(ball(), views)
+    images = 0.5 * out.silhouettes[..., None].expand(-1, -1, -1, 3)
+    found = disturbed(images, out.silhouettes, out.normals, views, 5)
+    again = disturbed(images, out.silhouettes, out.normals, views, 5)
+    assert torch.equal(found, again)
+    assert not torch.equal(found, disturbed(images, out.silhouettes, out.normals, views, 6))
+    assert float(found.max()) <= 1
+    assert bool((found[out.silhouettes == 0] == 0).all())
+    inside = out.silhouettes > 0.999
+    for view in range(3):
+        straight = found[view][inside[view]]
+        lowest = float(straight.min())
+        assert GAINS[0] * 0.5 ** GAMMAS[1] <= lowest <= GAINS[1] * 0.5 ** GAMMAS[0]
+        assert lowest < float(straight.max()) <= lowest + HIGHLIGHT + 1e-6
+    assert EXPONENT > 1
+
+
+def test_the_ring_is_as_dense_as_stereo_needs() -> None:
+    views = ring_cameras(16)
+    assert len(views) == RING + 6
+    away = torch.nn.functional.normalize(views.centers[:RING].double(), dim=-1)
+    angle = torch.rad2deg(torch.arccos((away @ away.T).clamp(-1, 1)))
+    nearest = angle.fill_diagonal_(180).amin(1)
+    assert float(nearest.max()) < 25
+    assert well_spread(RING) == list(range(RING))
+    config = BenchmarkConfig((), Path("a"), views=RING, paint="fine", disturbed=True)
+    assert config.scene_spec == SceneSpec(paint=True, fine=True, ring=True, disturbed=True)
+    assert train_views(config) is None
+    assert config.title.endswith("painted fine, disturbed")
+    with pytest.raises(InputError, match="--disturbed"):
+        BenchmarkConfig((), Path("a"), disturbed=True)
+    with pytest.raises(InputError, match=r"--views.*32, 26, 8, 4"):
+        BenchmarkConfig((), Path("a"), views=7)
+
+
+def test_fine_paint_has_short_waves() -> None:
+    line = np.zeros((4000, 3))
+    line[:, 0] = np.linspace(-1, 1, 4000)
+    colors = fine_texture(line)
+    assert colors.min() >= 0.15
+    assert colors.max() <= 0.85
+    crossings = (np.diff(np.sign(colors.mean(1) - colors.mean())) != 0).sum()
+    assert crossings > 12  # in 2 units
+    assert np.corrcoef(colors.T)[0, 1] > 0.3  # much of it is grey
+
+
+def test_a_scene_of_the_ring(torus_file: Path, tmp_path: Path) -> None:
+    spec = SceneSpec(12, paint=True, fine=False, ring=True, disturbed=True)
+    make_scene(torus_file, tmp_path / "ring", spec, quiet=True)
+    scene = load_scene(tmp_path / "ring")
+    assert isinstance(scene, Scene)
+    assert len(scene.train) == RING
+    assert len(scene.held_out) == 6
+    assert scene.lighting is None
+
+
+@pytest.fixture
+def torus_file(tmp_path: Path) -> Path:
+    file = tmp_path / "torus.ply"
+    trimesh.creation.torus(1.0, 0.4, major_sections=16, minor_sections=9).export(file)
+    return file
+
+
+def test_paint_alone_is_slow_paint() -> None:
+    assert with_paint(["benchmark", "a", "--paint", "--views", "8"]) == [
+        *("benchmark", "a", "--paint", "slow", "--views", "8")
+    ]
+    assert with_paint(["a", "--paint"]) == ["a", "--paint", "slow"]
+    assert with_paint(["a", "--paint", "fine", "b"]) == ["a", "--paint", "fine", "b"]
