@@ -28,7 +28,7 @@ from sdfrender import Lattice, Lighting, render
 
 log = logging.getLogger("multiview")
 
-MAY_CHANGE, CHANGES = 0.89, 0.87  # on the hull, and on a surface: of the error under one light
+MAY_CHANGE, CHANGES = 0.93, 0.87  # on the hull, and on a surface: of the error under one light
 AGREE = 0.3  # of the surface seen: so much of it must have a depth at which views agree
 LOOKED_AT = 16  # views, from all sides
 PIXELS_PER_CELL, COMPARED = 1.5, 3.5  # of renderings and of photographs
@@ -59,6 +59,8 @@ def by_stereo(hull: Lattice, targets: Targets, recipe: NewtonRecipe) -> Lattice:
     for level in coarsest(recipe):
         method = stereo_steps(lattice, targets, targets, recipe, level)
         for index in range(level.passes):
+            if method.settled:
+                break
             for _ in method.run_pass(index):
                 pass
         lattice, _ = remove_floaters(method.lattice.redistance(), targets)

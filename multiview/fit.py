@@ -89,7 +89,9 @@ def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
     size = f"{scene.cameras.width}×{scene.cameras.height}"
     log.debug("scene: %d views to fit and %d held out, of %s pixels", views, held_out, size)
     log.debug("box: %s; threads: %d", bounds.tolist(), config.num_threads)
-    state = Fit(scene, initial_lattice(config, targets, bounds), appearance)
+    loose = scene.loose and config.bounds is None
+    start = initial_lattice(config, targets, bounds, views // 4 + 1 if loose else 1)
+    state = Fit(scene, start, appearance)
     if config.refine_cameras:
         state.corrections = Corrections.none(len(scene.train), state.lattice)
     if config.exposure == "per-view":
@@ -101,9 +103,9 @@ def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
         try:
             if family is not None:
                 start_from_prior(state, family, targets, run, quiet)
-            start = run.path / "checkpoints" / "start.safetensors"
-            if not start.exists():
-                save_lattice(start, placed(state.lattice, scene.offset))
+            first = run.path / "checkpoints" / "start.safetensors"
+            if not first.exists():
+                save_lattice(first, placed(state.lattice, scene.offset))
             optimize(state, config, targets, run, quiet, watcher.after_update)
         except KeyboardInterrupt:
             state.interrupted = True
@@ -161,8 +163,14 @@ def tightened(bounds: Tensor, targets: Targets) -> Tensor:
     return both if bool((both[1] > both[0]).all()) else box
 
 
-def initial_lattice(config: FitConfig, targets: Targets, bounds: Tensor) -> Lattice:
-    """The visual hull, or a sphere in the middle of the box `[2, 3]`, at the least resolution."""
+def initial_lattice(
+    config: FitConfig, targets: Targets, bounds: Tensor, least_views: int = 1
+) -> Lattice:
+    """The visual hull, or a sphere in the middle of the box `[2, 3]`, at the least resolution.
+
+    In a box that is only known to hold the object, space that few views have in frame is empty:
+    their masks would leave it filled.
+    """
     recipe = config.recipe()
     resolution = level_resolution(config, recipe.levels[0])
     if config.init == "sphere":
@@ -171,5 +179,10 @@ def initial_lattice(config: FitConfig, targets: Targets, bounds: Tensor) -> Latt
         radius = recipe.start_radius if isinstance(recipe, SdfDiffRecipe) else SPHERE_RADIUS
         return Lattice.sphere(radius * float(size.min()), middle, resolution, bounds)
     return visual_hull(
-        targets.cameras, targets.silhouettes, targets.silhouette_weights, resolution, bounds
+        targets.cameras,
+        targets.silhouettes,
+        targets.silhouette_weights,
+        resolution,
+        bounds,
+        least_views,
     )

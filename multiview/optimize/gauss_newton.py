@@ -33,6 +33,7 @@ TOLERANCE = 0.02  # of conjugate gradients
 SMALL_STEPS = 1e-3  # ε at a damping of 1
 EASE = 0.7  # of the damping after a step that succeeded
 RAISE, MOST = 3.0, 100.0  # after one that did not
+SETTLED = 0.99  # of the step before: steps of stereo that hardly get smaller end a level
 WORSE = 1.3  # a step did not succeed when the data terms grew by more than this
 
 
@@ -73,6 +74,7 @@ class GaussNewton:
         self.groups = groups or take_turns(targets.cameras, middle, recipe.views)
         self.damping, self.energies = 1.0, [float("inf")] * len(self.groups)
         self.settled, self.turn, self.shown = False, 0, False
+        self.length = float("inf")  # of the last step, mean over the unknowns, cells
         appearance.remembered = len(self.groups) - 1
         spacing = lattice.spacing
         self.reach = REACH * float(spacing.max() / spacing.min())  # of the smallest spacing
@@ -104,6 +106,9 @@ class GaussNewton:
             TOLERANCE,
         )
         step = step.clip(-self.level.largest_step, self.level.largest_step)
+        before, self.length = self.length, float(abs(step).mean()) if len(step) else 0.0
+        if not self.level.colors:
+            self.settled = self.length > SETTLED * before
         moved = self.lattice.values + problem.band.scatter(step)
         self.lattice = self.lattice.with_values(moved).redistance(reach=self.reach)
         return problem.terms
@@ -144,12 +149,13 @@ class GaussNewton:
 
     def state(self) -> dict[str, Tensor]:
         """Tensors that `restore` needs to go on exactly here."""
-        progress = torch.tensor((self.damping, *self.energies), dtype=torch.float64)
+        numbers = (self.damping, self.length, *self.energies)
+        progress = torch.tensor(numbers, dtype=torch.float64)
         values, turn = self.lattice.values, torch.tensor(self.turn)
         return {"values": values, "cell": torch.tensor(1.0), "progress": progress, "turn": turn}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take up the state that an earlier run saved."""
         self.lattice = self.lattice.with_values(tensors["values"])
-        self.damping, *self.energies = tensors["progress"].tolist()
+        self.damping, self.length, *self.energies = tensors["progress"].tolist()
         self.turn = int(tensors["turn"])

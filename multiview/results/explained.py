@@ -11,7 +11,7 @@ from multiview.config import FitConfig
 from sdfrender import Lattice
 
 LEAST_PSNR = 24.0  # dB inside the masks
-CRINKLED = 13.0  # degrees a cell by which normals turn; sharp-edged machine parts have 8
+CRINKLED = 11.0  # degrees a cell by which normals turn; sharp-edged machine parts have 8
 SHORT = 0.5  # cells; edges of triangles shorter than this say nothing
 
 

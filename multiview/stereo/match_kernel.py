@@ -21,6 +21,7 @@ from sdfrender.kernels.compiled import kernel, scalar
 
 FACING = 0.15  # cosine of the reference view's line of sight, at least
 SEEN = 0.2  # of a neighbour's
+RELIEF = 1.0  # cells; what is farther from the tangent plane is another part of the surface
 GOOD = 0.85  # ZNCC with which no other depth is looked for
 CURVATURE, SHIFT, SCORE, HERE, USED, COUNT = range(6)  # columns of the result
 
@@ -62,7 +63,7 @@ def match_pixels(
     room = (
         np.zeros(size), np.zeros(size), np.zeros(size), np.zeros((MOST, 6, 3)),
         np.zeros((MOST, 3)), np.zeros((6, 3)), np.zeros(MOST, np.int64), np.zeros(MOST),
-        np.zeros(MOST, np.int64), np.zeros((MOST, 2)),
+        np.zeros(MOST, np.int64), np.zeros((MOST, 2)), np.zeros(size),
     )  # fmt: skip
     for p in range(len(pixels)):
         _match(
@@ -82,16 +83,19 @@ def _match(
     across, down, h = sizes
     half, floor, least = int(settings[0]), settings[1], settings[2]
     count = (2 * half + 1) ** 2
-    a, b, db, rays, bases, lines, seen, scores, order, found = room
+    a, b, db, rays, bases, lines, seen, scores, order, found, relief = room
     row, column = pixel[0], pixel[1]
     u, v = (column + 0.5) * across, (row + 0.5) * down
     normal, z = normals[row, column], depths[view, row, column]
     out[SCORE] = out[HERE] = -1.0
 
     for c in range(3):
-        lines[0, c] = lines[1, c] = lines[2, c] = 0.0
+        for k in range(6):
+            lines[k, c] = 0.0
+    for q in range(count):
+        relief[q] = 0.0
     lines[0, 0], lines[0, 1], lines[0, 2], lines[1, 0], lines[2, 1] = u, v, 1.0, 1.0, 1.0
-    if not sample_patch(photographs[view], known[view], lines, half, False, a, db):
+    if not sample_patch(photographs[view], known[view], lines, relief, half, False, a, db):
         return
     normalise(a, count, floor)
     middle, back = rays[0], backs[view]
@@ -102,6 +106,7 @@ def _match(
     length = math.sqrt(middle[0, 0] ** 2 + middle[0, 1] ** 2 + middle[0, 2] ** 2)
     if facing > -FACING * length:
         return
+    _read_relief(depths[view], z, normal, middle, u, v, sizes, half, relief)
     views = _who_sees(view, z, normal, near, depths, cameras, sizes, settings, rays, bases, seen)
     out[COUNT] = views
     if views < FEWEST:
@@ -111,14 +116,14 @@ def _match(
     if len(offsets) > 1:
         here = _score_at(
             z, normal, views, pictures, rays, bases, lines, seen, a, b, db, half, floor, scores,
-            order,
+            order, relief,
         )  # fmt: skip
     if len(offsets) > 1 and here < GOOD:
         best = -2.0
         for n in range(len(offsets)):
             score = _score_at(
                 z + offsets[n] * h, normal, views, pictures, rays, bases, lines, seen, a, b, db,
-                half, floor, scores, order,
+                half, floor, scores, order, relief,
             )  # fmt: skip
             if score > best:
                 best, offset = score, offsets[n]
@@ -129,7 +134,7 @@ def _match(
         scores[m], found[m, 0], found[m, 1] = -1.0, 0.0, 0.0
         lines_of_patch(bases[m], rays[m], normal, z, lines)
         j = seen[m]
-        if sample_patch(photographs[j], known[j], lines, half, True, b, db):
+        if sample_patch(photographs[j], known[j], lines, relief, half, True, b, db):
             deviation = normalise(b, count, floor)
             scores[m] = correlation(a, b, count)
             found[m, 0], found[m, 1] = curvature_and_pull(a, b, db, deviation, count)
@@ -203,9 +208,43 @@ def _who_sees(
 
 
 @scalar
+def _read_relief(
+    depths: Any, z: float, normal: Any, rays: Any, u: float, v: float, sizes: Any, half: int,
+    relief: Any,
+) -> None:  # fmt: skip
+    """Write how far the surface is behind its tangent plane over a patch, as `sample_patch` asks.
+
+    1/z is linear in the pixel on a plane, so it is what is interpolated. 0 beyond edges in depth.
+    """
+    across, down, h = sizes
+    rows, columns = depths.shape
+    nd = normal[0] * rays[0, 0] + normal[1] * rays[0, 1] + normal[2] * rays[0, 2]
+    q = -1
+    for dv in range(-half, half + 1):
+        for du in range(-half, half + 1):
+            q += 1
+            x, y = (u + du) / across - 0.5, (v + dv) / down - 0.5
+            if not (x >= 0 and y >= 0 and x < columns - 1 and y < rows - 1):
+                continue
+            column, row = int(x), int(y)
+            fx, fy = x - column, y - row
+            inverse = (1 - fy) * (
+                (1 - fx) / depths[row, column] + fx / depths[row, column + 1]
+            ) + fy * ((1 - fx) / depths[row + 1, column] + fx / depths[row + 1, column + 1])
+            n_ray = 0.0
+            for c in range(3):
+                n_ray += normal[c] * (rays[0, c] + du * rays[1, c] + dv * rays[2, c])
+            plane = z * nd / n_ray
+            behind = 1 / inverse - plane
+            if abs(behind) < RELIEF * h:
+                relief[q] = behind * n_ray / nd
+
+
+@scalar
 def _score_at(
     z: float, normal: Any, views: int, pictures: Any, rays: Any, bases: Any, lines: Any,
     seen: Any, a: Any, b: Any, db: Any, half: int, floor: float, scores: Any, order: Any,
+    relief: Any,
 ) -> float:  # fmt: skip
     """Mean correlation of the best half of the neighbours, were the point at depth z."""
     photographs, known = pictures
@@ -213,7 +252,7 @@ def _score_at(
     for m in range(views):
         scores[m] = -1.0
         lines_of_patch(bases[m], rays[m], normal, z, lines)
-        if sample_patch(photographs[seen[m]], known[seen[m]], lines, half, False, b, db):
+        if sample_patch(photographs[seen[m]], known[seen[m]], lines, relief, half, False, b, db):
             normalise(b, count, floor)
             scores[m] = correlation(a, b, count)
     believed = best_first(scores, views, order)

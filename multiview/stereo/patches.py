@@ -6,7 +6,9 @@ j with projection M_j = K_j R_jᵀ these points are, in homogeneous pixels and u
 
     p_q = M_j (e_i − e_j) (n·D_q) + z (n·D) M_j D_q        ∂p_q/∂z = (n·D) M_j D_q
 
-Both are linear in the place of q in view i, so a patch takes one division per pixel.
+Both are linear in the place of q in view i, so a patch takes one division per pixel. Surfaces bend:
+`relief` adds what they are behind the plane as they stand, c_q, to z_q, and `c_q (n·D_q) M_j D_q`
+to p_q. Without it a ball's best depths would lie inside of it.
 """
 
 from __future__ import annotations
@@ -43,14 +45,15 @@ def lines_of_patch(base: Any, rays: Any, normal: Any, depth: float, lines: Any) 
 
 @scalar
 def sample_patch(
-    picture: Any, known: Any, lines: Any, half: int, slopes: bool, b: Any, db: Any
+    picture: Any, known: Any, lines: Any, relief: Any, half: int, slopes: bool, b: Any, db: Any
 ) -> bool:
     """Read a patch of (2 half + 1)² pixels; False if some of them are not known.
 
     Args:
         picture: `[H, W]`.
         known: `[H, W]` bool.
-        lines: see `lines_of_patch`; rows 3 to 5 are read for slopes only.
+        lines: see `lines_of_patch`.
+        relief: `[(2 half + 1)²]` c_q (n·D_q) / (n·D).
         half: pixels on each side of the middle.
         slopes: whether derivatives are asked for.
         b: `[(2 half + 1)²]` written.
@@ -60,12 +63,16 @@ def sample_patch(
     q = 0
     for dv in range(-half, half + 1):
         for du in range(-half, half + 1):
-            w = lines[0, 2] + du * lines[1, 2] + dv * lines[2, 2]
+            d0 = lines[3, 0] + du * lines[4, 0] + dv * lines[5, 0]
+            d1 = lines[3, 1] + du * lines[4, 1] + dv * lines[5, 1]
+            d2 = lines[3, 2] + du * lines[4, 2] + dv * lines[5, 2]
+            bulge = relief[q]
+            w = lines[0, 2] + du * lines[1, 2] + dv * lines[2, 2] + bulge * d2
             # Planes that the patch's rays meet behind the eye have the other sign.
             if w * lines[0, 2] <= 0:
                 return False
-            x = (lines[0, 0] + du * lines[1, 0] + dv * lines[2, 0]) / w
-            y = (lines[0, 1] + du * lines[1, 1] + dv * lines[2, 1]) / w
+            x = (lines[0, 0] + du * lines[1, 0] + dv * lines[2, 0] + bulge * d0) / w
+            y = (lines[0, 1] + du * lines[1, 1] + dv * lines[2, 1] + bulge * d1) / w
             u, v = x - 0.5, y - 0.5
             if not (u >= 0 and v >= 0 and u < W - 1.001 and v < H - 1.001):
                 return False
@@ -80,9 +87,6 @@ def sample_patch(
             b[q] = top + fv * (bottom - top)
             if slopes:
                 along_u = (1 - fv) * (a01 - a00) + fv * (a11 - a10)
-                d0 = lines[3, 0] + du * lines[4, 0] + dv * lines[5, 0]
-                d1 = lines[3, 1] + du * lines[4, 1] + dv * lines[5, 1]
-                d2 = lines[3, 2] + du * lines[4, 2] + dv * lines[5, 2]
                 db[q] = (along_u * (d0 - x * d2) + (bottom - top) * (d1 - y * d2)) / w
             q += 1
     return True

@@ -12,11 +12,12 @@ from multiview.recipes import NewtonRecipe, StereoSettings
 
 OUTLINES = 2.2  # pixels per cell of the renderings while colours do not count
 COARSE, FINE = 3.5, 5.0  # and of the photographs compared, while far off and when near
-SEARCHES = ((3.0, 1.5), (1.5, 0.0), (1.0, 0.0))  # cells, by resolution from the coarsest
-PASSES = ((4, 3), (2, 8), (1, 5))
-LAST = 4  # more passes where nothing finer follows, which cost little on lattices of up to
+SEARCHES = ((4.0, 1.5), (2.0, 0.0), (1.0, 0.0))  # cells, by resolution from the coarsest
+PASSES = ((10, 3), (3, 6), (1, 5))
+LAST = 6  # more passes where nothing finer follows, which cost little on lattices of up to
 MIDDLE = 80  # samples a side
 COLORED = 3  # passes with colours at the end
+SMOOTHER = 2.5  # than colours alone are, which are what crinkles
 
 
 def with_stereo(recipe: NewtonRecipe, resolution: int) -> NewtonRecipe:
@@ -46,6 +47,10 @@ def with_stereo(recipe: NewtonRecipe, resolution: int) -> NewtonRecipe:
         )
     last = recipe.levels[-1]
     colored = replace(
-        last, passes=COLORED + more // 2, stereo=StereoSettings(FINE), largest_step=0.5
+        last,
+        passes=COLORED + more // 2,
+        laplacian=SMOOTHER * last.laplacian,
+        stereo=StereoSettings(FINE),
+        largest_step=0.5,
     )
     return replace(recipe, levels=(*levels, colored))

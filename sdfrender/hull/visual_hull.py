@@ -20,6 +20,7 @@ def visual_hull(
     silhouette_weights: Tensor,
     resolution: Resolution,
     bounds: Tensor,
+    least_views: int = 1,
 ) -> Lattice:
     """The smooth visual hull as a signed distance lattice. Not differentiable.
 
@@ -33,6 +34,7 @@ def visual_hull(
         silhouette_weights: `[N, H, W]` 1 where the silhouette is known, 0 where it is not.
         resolution: samples along the longest side, or along each axis.
         bounds: `[2, 3]` world box.
+        least_views: what fewer views than this have in frame is outside.
 
     Raises:
         ValueError: shapes that do not belong together.
@@ -46,7 +48,8 @@ def visual_hull(
     # Where the outermost view changes the distance may jump: no vertex is taken to be farther away.
     far = 2 * float(grid.spacing.max())
     distances, views = farthest_cone(points, cameras, outlines, far)
-    values = np.where(views > 0, distances, far).clip(-far, far)  # what no view sees is outside
+    seen = views >= least_views
+    values = np.where(seen, distances, far).clip(-far, far)  # what is not seen is outside
     hull = grid.with_values(torch.from_numpy(values).float().reshape(grid.resolution))
     if not bool((hull.values < 0).any()):
         raise InputError(

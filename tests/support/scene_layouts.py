@@ -99,7 +99,7 @@ def write_colmap_binary(model: Path, cameras: list[Any], images: list[Any]) -> N
 # ---------------------------------------------------------------------- npz
 
 
-NORMALISATION = np.array([[2.6, 0, 0, 10.1], [0, 2.6, 0, -3], [0, 0, 2.6, 5], [0, 0, 0, 1.0]])
+NORMALISATION = np.array([[3.2, 0, 0, 10.1], [0, 3.2, 0, -3], [0, 0, 3.2, 5], [0, 0, 0, 1.0]])
 
 
 def write_idr(scene: Path, folder: Path) -> Path:

@@ -179,7 +179,7 @@ def test_views_are_well_spread() -> None:
     assert len(four) == 4
     between = four @ four.T  # a regular tetrahedron: all angles are the same
     torch.testing.assert_close(between, 4 * torch.eye(4).double() - 1)
-    with pytest.raises(InputError, match=r"--views: need one of \[26, 8, 4\], got 5"):
+    with pytest.raises(InputError, match=r"--views: need one of \[32, 26, 8, 4\], got 5"):
         well_spread(5)
 
 
@@ -212,6 +212,7 @@ def test_the_key_changes_with_all_that_defines_a_scene(torus_file: Path, tmp_pat
     copy = tmp_path / "copy.ply"
     copy.write_bytes(torus_file.read_bytes())
     others = {"image_size": 32, "noise": 0.1, "seed": 3, "paint": True, "lamps": "view"}
+    others |= {"fine": True, "ring": True, "disturbed": True}
     keys = [
         SPEC.key(torus_file),
         SPEC.key(other),
