@@ -8,9 +8,11 @@ from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
+import pytest
 import torch
 
-from multiview.scenes import Scene
+from multiview.scenes import Scene, load_scene
+from sdfrender.errors import InputError
 
 WIDTH, HEIGHT, FOCAL = 24, 16, 30.0
 BACK = np.diag([1.0, 1.0, 1.0, 1.0])  # OpenGL: at the origin, looking along −z
@@ -78,3 +80,13 @@ def write_middlebury(folder: Path, count: int = 3, lines: list[str] | None = Non
 def projected(scene: Scene, point: tuple[float, float, float]) -> list[list[float]]:
     """Pixels of a world point in every view."""
     return scene.cameras.project(torch.tensor([point]))[0][:, 0].tolist()
+
+
+def refused(path: Path, *needles: str, train_views: str | None = None, **options: Any) -> None:
+    """Loading must raise InputError, in one line that contains all of `needles`."""
+    with pytest.raises(InputError) as caught:
+        load_scene(path, train_views, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    for needle in needles:
+        assert needle in message, message

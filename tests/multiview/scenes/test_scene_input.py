@@ -10,7 +10,6 @@ from typing import Any
 import imageio.v3 as iio
 import numpy as np
 import pytest
-from refusals import refused
 from scene_folders import (
     HEIGHT,
     IDENTITY,
@@ -19,6 +18,7 @@ from scene_folders import (
     disc,
     edit_frame,
     pose,
+    refused,
     rgba,
     write_middlebury,
     write_transforms,

@@ -12,7 +12,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import scene_layouts
-from refusals import refused
+from scene_folders import refused
 
 from multiview.scenes import load_scene
 
