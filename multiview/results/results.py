@@ -162,7 +162,7 @@ def measure(
     for text in found:
         log.warning("%s", text)
     write_json(run.path / "metrics.json", summary)
-    write_report(run, state.scene, state.lattice, state.appearance, scores, summary)
+    write_report(run, state.scene, state.lattice, state.appearance, scores, summary, agreed)
     save_viewed(run.path, state.scene, state.lattice, state.appearance, mesh, reference)
     return summary
 

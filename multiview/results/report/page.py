@@ -12,12 +12,14 @@ from markupsafe import Markup
 
 from multiview.photo.appearance import Appearance
 from multiview.results.evaluate import ViewScore
+from multiview.results.report.choice import candidate_rows
 from multiview.results.report.forming import forming, stages
-from multiview.results.report.pictures import DIFFERENCE_GAIN
+from multiview.results.report.pictures import DIFFERENCE_GAIN, NOT_COMPARED, SCALE
 from multiview.results.report.plot import TERMS, level_rows, loss_plot
-from multiview.results.report.views import large_look, view_cards
+from multiview.results.report.views import ViewCard, large_look, view_cards
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
+from multiview.stereo.agreement import Agreement
 from sdfrender import Lattice
 from sdfrender.files.atomic import atomic_write
 from sdfrender.report.model import load_colored, pack_model, stills
@@ -42,6 +44,7 @@ def write_report(
     appearance: Appearance,
     scores: dict[str, list[ViewScore]],
     summary: dict[str, Any],
+    agreed: Agreement,
 ) -> None:
     """Write `report.html` into the run's folder.
 
@@ -52,12 +55,14 @@ def write_report(
         appearance: its colour and light.
         scores: per view, by group.
         summary: the contents of `metrics.json`.
+        agreed: how photographs agree over the surface.
     """
     config = json.loads((run.path / "config.json").read_text())
+    told = json.loads((run.path / "appearance.json").read_text())
     log = run.read_log()
     frame = display_frame(scene.cameras)
     moments = stages(run, lattice, scene.offset)
-    cards = view_cards(scene, moments[0].lattice, lattice, appearance, scores)
+    cards = view_cards(scene, moments[0].lattice, lattice, appearance, scores, agreed)
     worst = cards[0]
     films = forming(scene, appearance, moments, worst.index)
     titles = [moment.title for moment in moments]
@@ -77,6 +82,13 @@ def write_report(
         large=large_look(scene, worst.index, moments[0].lattice, lattice, appearance),
         cards=cards,
         gain=DIFFERENCE_GAIN,
+        agreement=_agreement(scene, summary, agreed),
+        least_agreeing=_least_agreeing(cards),
+        scale=SCALE,
+        not_compared=NOT_COMPARED,
+        candidates=candidate_rows(told),
+        again="candidates_on_hull" in told,
+        stereo=told.get("stereo", False),
         plot=Markup(loss_plot(log)) if log else None,
         terms=TERMS[1:],
         levels=level_rows(log),
@@ -111,11 +123,35 @@ def _tiles(summary: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if "ssim" in found:
         tiles.insert(1, (f"{found['ssim']:.3f}", f"SSIM, {of}"))
+    if found.get("zncc"):  # 0 where nothing could be compared
+        tiles.append((f"{found['zncc']:.3f}", f"agreement between photographs (ZNCC), {of}"))
     if "reference" in summary:
         tiles.append(
             (f"{summary['reference']['chamfer_l1']:.5f}", "Chamfer to the reference, of its length")
         )
     return tiles
+
+
+def _agreement(
+    scene: Scene, summary: dict[str, Any], agreed: Agreement
+) -> list[tuple[str, int, float, float]]:
+    """Of each group: its name, how many views were scored, the mean ZNCC, the share compared."""
+    rows = []
+    for key, group, views in (
+        ("held_out", "held out", scene.held_out),
+        ("train", "fitted", scene.train),
+    ):
+        scored = [view for view in views if agreed.map_of(view) is not None]
+        mean, share = agreed.mean(scored), agreed.share(scored)
+        if key in summary and mean is not None and share is not None:
+            rows.append((group, len(scored), mean, share))
+    return rows
+
+
+def _least_agreeing(cards: list[ViewCard]) -> ViewCard | None:
+    """The view over which photographs agree least; None if they could be compared in none."""
+    scored = [card for card in cards if card.look.agreement is not None and card.score.zncc]
+    return min(scored, key=lambda card: card.score.zncc or 0.0, default=None)
 
 
 def _other_figures(summary: dict[str, Any]) -> list[tuple[str, object]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,8 +12,9 @@ from torch import Tensor
 from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from multiview.results.evaluate import ViewScore, predict
-from multiview.results.report.pictures import difference
+from multiview.results.report.pictures import agreement_picture, difference
 from multiview.scenes import Scene
+from multiview.stereo.agreement import Agreement
 from sdfrender import Lattice
 from sdfrender.report.pictures import data_address, for_display
 
@@ -25,7 +26,10 @@ Rendering = tuple[Tensor, Tensor]  # image `[H, W, C]`, silhouette `[H, W]`
 
 @dataclass(frozen=True)
 class ViewPictures:
-    """How one view is shown: `data:` addresses of its pictures, their size in pixels."""
+    """How one view is shown: `data:` addresses of its pictures, their size in pixels.
+
+    `agreement` is None where the view was not scored.
+    """
 
     width: int
     height: int
@@ -33,6 +37,7 @@ class ViewPictures:
     start: str
     result: str
     difference: str
+    agreement: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,9 @@ def view_cards(
     lattice: Lattice,
     appearance: Appearance,
     scores: dict[str, list[ViewScore]],
+    agreed: Agreement,
 ) -> list[ViewCard]:
-    """All scored views, the worst first."""
+    """All scored views, the worst first; `agreed` holds how photographs agree over them."""
     cards = []
     for key, group, views in (
         ("train", "fitted", scene.train),
@@ -69,6 +75,7 @@ def view_cards(
         for index, score in zip(views, scores.get(key, ()), strict=False):
             targets = thumbnail(scene, index, PICTURE_SIZE)
             look, result = _look(scene, targets, start, lattice, appearance)
+            look = replace(look, agreement=agreement_of(agreed, index, targets))
             why = explain(*result, targets)
             cards.append(ViewCard(index, scene.names[index], group, score, why, look))
     return sorted(cards, key=lambda card: card.badness, reverse=True)
@@ -109,6 +116,14 @@ def difference_of(rendering: Rendering, targets: Targets) -> str:
             targets.silhouette_weights[0],
         )
     )
+
+
+def agreement_of(agreed: Agreement, view: int, targets: Targets) -> str | None:
+    """The map of a scene's view, as large as the one view of `targets`, as a `data:` address."""
+    found = agreed.map_of(view)
+    if found is None:
+        return None
+    return data_address(agreement_picture(found, targets.cameras.width, targets.cameras.height))
 
 
 def _look(

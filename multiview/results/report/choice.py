@@ -1,0 +1,65 @@
+"""How the light was chosen: each candidate, and how well it predicted photographs held back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+COLORS = {
+    "constant": "one colour",
+    "albedo": "colours of its own",
+    "radiance": "colours of its own, without light",
+}
+LIGHTS = {
+    "scene": "fixed to the scene",
+    "camera": "fixed to the camera",
+    "view": "another one in each photograph",
+}
+EXPOSURES = {"same": "the same", "per-view": "another one in each photograph"}
+
+Key = tuple[str, str | None, str]
+
+
+@dataclass(frozen=True)
+class CandidateRow:
+    """One model of colour, light and exposure, in words.
+
+    Args:
+        colors: of the surface.
+        light: that falls on it; None where the model has none.
+        exposure: of the photographs.
+        psnr: of what was held back, dB, in the last choice; None if it was not tried then.
+        psnr_on_hull: the same in the first choice, if there were two.
+        chosen: whether it is the one.
+    """
+
+    colors: str
+    light: str | None
+    exposure: str
+    psnr: float | None
+    psnr_on_hull: float | None
+    chosen: bool
+
+
+def candidate_rows(told: dict[str, Any]) -> list[CandidateRow]:
+    """The candidates of `appearance.json`, the best first; none where nothing was to be chosen."""
+    last = {_key(one): one for one in told.get("candidates", [])}
+    first = {_key(one): one for one in told.get("candidates_on_hull", [])}
+    rows = []
+    for key in {**last, **first}:  # each in its order, the best first
+        model, light, exposure = key
+        rows.append(
+            CandidateRow(
+                COLORS[model],
+                None if light is None else LIGHTS[light],
+                EXPOSURES[exposure],
+                last.get(key, {}).get("held_back_psnr"),
+                first.get(key, {}).get("held_back_psnr"),
+                last.get(key, {}).get("chosen", False),
+            )
+        )
+    return rows
+
+
+def _key(candidate: dict[str, Any]) -> Key:
+    return candidate["model"], candidate.get("light"), candidate["exposure"]
