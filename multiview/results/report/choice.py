@@ -7,15 +7,15 @@ from typing import Any
 
 COLORS = {
     "constant": "one colour",
-    "albedo": "colours of its own",
-    "radiance": "colours of its own, without light",
+    "albedo": "many colours",
+    "radiance": "many colours, no light",
 }
 LIGHTS = {
     "scene": "fixed to the scene",
     "camera": "fixed to the camera",
-    "view": "another one in each photograph",
+    "view": "one per photograph",
 }
-EXPOSURES = {"same": "the same", "per-view": "another one in each photograph"}
+EXPOSURES = {"same": "one for all", "per-view": "one per photograph"}
 
 Key = tuple[str, str | None, str]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from multiview.photo.appearance import Appearance
 from multiview.results.evaluate import ViewScore
@@ -27,6 +28,7 @@ from sdfrender.report.page import fill
 from sdfrender.report.turntable import display_frame
 
 FOLDER = Path(__file__).parent
+COMPARABLE = 0.5  # share of the object that has to be compared before its mean says much
 
 MEASURES = (  # of views: key, name, unit, decimals
     ("psnr", "PSNR inside the mask", "dB", 2),
@@ -66,13 +68,16 @@ def write_report(
     worst = cards[0]
     films = forming(scene, appearance, moments, worst.index)
     titles = [moment.title for moment in moments]
+    agreement = _agreement(scene, summary, agreed)
+    comparable = bool(agreement) and agreement[0][-1] >= COMPARABLE  # held out, if there are
     page = fill(
         FOLDER,
         title=scene.name,
         sentence=_sentence(summary),
         summary=summary,
         held_out=summary.get("held_out", {}),
-        tiles=_tiles(summary),
+        tiles=_tiles(summary, comparable),
+        warnings=[_sentence_of(text) for text in summary.get("warnings", [])],
         model=pack_model(load_colored(run.path / "mesh.ply"), frame),
         stills=stills(lattice, frame),
         stages=titles,
@@ -82,7 +87,8 @@ def write_report(
         large=large_look(scene, worst.index, moments[0].lattice, lattice, appearance),
         cards=cards,
         gain=DIFFERENCE_GAIN,
-        agreement=_agreement(scene, summary, agreed),
+        agreement=agreement,
+        comparable=comparable,
         least_agreeing=_least_agreeing(cards),
         scale=SCALE,
         not_compared=NOT_COMPARED,
@@ -113,7 +119,13 @@ def _sentence(summary: dict[str, Any]) -> str:
     )
 
 
-def _tiles(summary: dict[str, Any]) -> list[tuple[str, str]]:
+def _sentence_of(warning: str) -> Markup:
+    """A warning as a sentence, its options as code that no line breaks."""
+    whole = escape(f"{warning[:1].upper()}{warning[1:]}".rstrip(".") + ".")
+    return Markup(re.sub(r"(?<![\w-])(--[a-z][\w-]*)", r"<code>\1</code>", whole))
+
+
+def _tiles(summary: dict[str, Any], comparable: bool) -> list[tuple[str, str]]:
     """The figures that matter most: value with unit, and what it is."""
     group, of = ("held_out", "held out") if "held_out" in summary else ("train", "fitted views")
     found = summary[group]
@@ -123,7 +135,7 @@ def _tiles(summary: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if "ssim" in found:
         tiles.insert(1, (f"{found['ssim']:.3f}", f"SSIM, {of}"))
-    if found.get("zncc"):  # 0 where nothing could be compared
+    if comparable:
         tiles.append((f"{found['zncc']:.3f}", f"agreement between photographs (ZNCC), {of}"))
     if "reference" in summary:
         tiles.append(

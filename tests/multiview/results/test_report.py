@@ -118,7 +118,7 @@ def test_every_picture_that_is_shown(page: Page) -> None:
     images = [image for image in page.all("img") if image["src"] != "data:,"]
     by_alt = {image["alt"]: picture(image) for image in images}
     expected = {f"the shape from {60 * k} degrees" for k in range(6)}
-    expected |= {f"view_{k:03}, {kind}" for k in range(8) for kind in KINDS}
+    expected |= {f"view_{k:03}, {kind}" for k in range(8) for kind in (*KINDS, "agreement")}
     expected |= {"photograph", "rendering at this stage", "difference at this stage"}
     large = {alt for alt in by_alt if alt.endswith(", large")}
     assert set(by_alt) - large == expected
