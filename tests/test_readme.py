@@ -43,8 +43,25 @@ def test_every_command_that_is_named_exists() -> None:
 
 
 def test_files_that_are_named_exist() -> None:
-    for path in re.findall(r"\b((?:assets|tests|sdfrender)/[\w./]+)", README):
+    rooms = "assets|tests|sdfrender|multiview|singleview"
+    paths = re.findall(rf"(?<![\w/-])((?:{rooms})/[\w./]+)", README)
+    assert len(paths) >= 10
+    for path in paths:
         assert (ROOT / path.rstrip(".")).exists(), path
+
+
+def test_the_layout_names_every_folder() -> None:
+    (layout,) = re.findall(r"## Layout\n.*?```\n(.*?)```", README, re.DOTALL)
+    trees = re.split(r"^(?=\S)", layout, flags=re.MULTILINE)[1:]
+    for tree in trees:
+        name, _, rest = tree.partition("/")
+        assert (ROOT / name).is_dir(), name
+        named = set(re.findall(r"(\w+)/", rest))
+        real = {path.parent.name for path in (ROOT / name).rglob("*.py")} - {name}
+        assert named <= real | {"support", "benchmarks"}, (name, named - real)
+        if name in ("sdfrender", "multiview", "singleview"):
+            direct = {path.parent.name for path in (ROOT / name).glob("*/__init__.py")}
+            assert direct <= named, (name, direct - named)
 
 
 def test_install_commands_use_the_constraints() -> None:

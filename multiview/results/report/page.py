@@ -121,7 +121,7 @@ def _sentence(summary: dict[str, Any]) -> str:
 
 def _sentence_of(warning: str) -> Markup:
     """A warning as a sentence, its options as code that no line breaks."""
-    whole = escape(f"{warning[:1].upper()}{warning[1:]}".rstrip(".") + ".")
+    whole = str(escape(f"{warning[:1].upper()}{warning[1:]}".rstrip(".") + "."))
     return Markup(re.sub(r"(?<![\w-])(--[a-z][\w-]*)", r"<code>\1</code>", whole))
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
 import shutil
 import sys
+from html import unescape
 from pathlib import Path
 from unittest.mock import patch
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
@@ -135,34 +138,74 @@ def test_a_warning_is_a_sentence() -> None:
 # The page does not depend on the method.
 @pytest.mark.parametrize("preset", ["fast"], indirect=True)
 class TestPage:
-    def test_numbers_and_maps(self, torus_run: Path) -> None:
-        text = (torus_run / "report.html").read_text(encoding="utf-8")
-        metrics = json.loads((torus_run / "metrics.json").read_text())
+    def test_numbers_and_maps(self, torus_run: Path, tmp_path: Path) -> None:
+        """View 3 was not scored, half of view 7 could not be compared."""
+        rng = np.random.default_rng(0)
+        maps = rng.uniform(0.4, 0.9, (8, 9, 11)).astype(np.float32)
+        compared = np.ones_like(maps, bool)
+        maps[:, :2], maps[3] = NAN, NAN
+        compared[7, :, :5], maps[7, :, :5] = False, np.where(np.isnan(maps[7, :, :5]), NAN, 0)
+        found = Agreement(maps, compared, torch.arange(8))
+        text = self.rebuilt(torus_run, tmp_path, "agreement_of", found)
         section = text[text.index('<section id="agreement">') : text.index('<section id="views">')]
-        for group, name in (("train", "fitted"), ("held_out", "held out")):
-            scored, zncc = len(range(6 if group == "train" else 2)), metrics[group]["zncc"]
-            row = f'<th scope="row">{name}</th><td>{scored}</td><td>{zncc:.3f}</td>'
-            assert row in section
+        for name, views, share in (
+            ("held out", [6, 7], "77%"),
+            ("fitted", [0, 1, 2, 4, 5], "100%"),
+        ):
+            mean = np.nanmean(maps[views])
+            cells = f"<td>{len(views)}</td><td>{mean:.3f}</td><td>{share}</td>"
+            assert f'<th scope="row">{name}</th>{cells}' in section
+        assert "7 of 8 views were scored" in section
+        assert f"<strong>view_007</strong>, held out, ZNCC {np.nanmean(maps[7]):.3f}" in section
         assert "linear-gradient(to right, #0d0887, " in section
-        maps = re.findall(
-            r'src="(data:[^"]+)" width="32" height="28" alt="view_00\d, agreement"', text
+        header = text[text.index("<header>") : text.index("</header>")]
+        assert f"<b>{np.nanmean(maps[[6, 7]]):.3f}</b> agreement between photographs" in header
+        table = text[text.index('<section id="views">') : text.index('<section id="loss">')]
+        images = (
+            r'src="data:image/webp;base64,([^"]+)" width="32" height="28" alt="view_00(\d), agr'
         )
-        assert len(maps) >= 8
-        assert max(map(len, maps)) < 4000  # bytes: small
-        assert 'id="choice"' not in text  # this light is known
+        shown = {int(n): base64.b64decode(unescape(data)) for data, n in re.findall(images, table)}
+        assert set(shown) == {0, 1, 2, 4, 5, 6, 7}
+        assert table.count("not scored") == 1
+        pixels = iio.imread(shown[7], extension=".webp").astype(int)
+        assert pixels.shape == (28, 32, 4)
+        assert pixels[:5, :, 3].max() < 10  # outside
+        assert pixels[8:, :, 3].min() > 245
+        np.testing.assert_allclose(pixels[12:, 2:11, :3].mean((0, 1)), 191, atol=6)  # grey
+        assert np.ptp(pixels[12:, 18:, :3].mean((0, 1))) > 60
 
-    def test_candidates_and_warnings(self, torus_run: Path, tmp_path: Path) -> None:
+    def test_nothing_to_compare(self, torus_run: Path) -> None:
+        """These views are too far from each other: no number is shown as if it said something."""
+        text = (torus_run / "report.html").read_text(encoding="utf-8")
+        assert '<th scope="row">fitted</th><td>6</td><td>–</td><td>0%</td>' in text
+        assert "here the number says little" in text
+        assert "agreement between photographs (ZNCC)" not in text
+        assert 'class="warning"' not in text
+
+    def rebuilt(
+        self,
+        torus_run: Path,
+        tmp_path: Path,
+        patched: str,
+        value: object,
+        told: dict[str, object] | None = None,
+    ) -> str:
+        """The report of a run, where one function of its results returns `value`."""
         run = tmp_path / "run"
         shutil.copytree(torus_run, run)
-        file = run / "appearance.json"
-        file.write_text(json.dumps({**json.loads(file.read_text()), **told()}))
-        doubts = ["masks <b> contradict", "colours are not explained: try --light per-view"]
+        if told is not None:
+            file = run / "appearance.json"
+            file.write_text(json.dumps({**json.loads(file.read_text()), **told}))
         with (
             patch.object(sys, "argv", ["multiview", "report", str(run)]),
-            patch("multiview.results.results.doubts", return_value=doubts),
+            patch(f"multiview.results.results.{patched}", return_value=value),
         ):
             assert cli.main() == 0
-        text = (run / "report.html").read_text(encoding="utf-8")
+        return (run / "report.html").read_text(encoding="utf-8")
+
+    def test_candidates_and_warnings(self, torus_run: Path, tmp_path: Path) -> None:
+        doubts = ["masks <b> contradict", "colours are not explained: try --light per-view"]
+        text = self.rebuilt(torus_run, tmp_path, "doubts", doubts, told())
         header = text[text.index("<header>") : text.index("</header>")]
         assert "<b>Warnings</b>" in header
         assert "<li>Masks &lt;b&gt; contradict.</li>" in header
