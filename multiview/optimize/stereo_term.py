@@ -30,7 +30,7 @@ WEIGHT = 0.05  # of a term whose residuals have a variance of 1
 LEAST_VARIANCE = 0.02  # of residuals: what interpolation leaves even of perfect pictures
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StereoTerm:
     """What to compare at a level, and how.
 

@@ -12,6 +12,7 @@ from sdfrender import Lattice
 
 LEAST_PSNR = 24.0  # dB inside the masks
 CRINKLED = 11.0  # degrees a cell by which normals turn; sharp-edged machine parts have 8
+COARSE = 40  # samples: on lattices below, the normals of a body turn as much by its shape alone
 SHORT = 0.5  # cells; edges of triangles shorter than this say nothing
 
 
@@ -44,9 +45,9 @@ def _below(psnr: float, group: str) -> str:
 
 
 def crinkled(config: FitConfig, stereo: bool, mesh: trimesh.Trimesh, lattice: Lattice) -> list[str]:
-    """A sentence if the surface is crinkled beyond what shapes are."""
+    """A sentence if the surface is crinkled beyond what shapes are; not of coarse lattices."""
     turn = crinkles(mesh, float(lattice.spacing.max()))
-    if turn <= CRINKLED:
+    if turn <= CRINKLED or max(lattice.resolution) < COARSE:
         return []
     return [
         f"the surface is crinkled: its normals turn by {turn:.0f} degrees a cell, as those of "

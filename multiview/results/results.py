@@ -137,12 +137,13 @@ def measure(
     summary = summarize(state, scores)
     agreed = agreement_of(state)
     for group, views in (("train", state.scene.train), ("held_out", state.scene.held_out)):
-        each = [agreed.mean([view]) for view in views]
+        # None where nothing could be compared, which no number tells.
+        each = [agreed.mean([view]) if agreed.share([view]) else None for view in views]
         if group in scores:
             pairs = zip(scores[group], each, strict=True)
             scores[group] = [replace(score, zncc=value) for score, value in pairs]
         mean = agreed.mean(views)
-        if group in summary and mean is not None:
+        if group in summary and mean is not None and agreed.share(views):
             summary[group]["zncc"] = mean
     if reference is not None:
         summary["reference"] = metrics.compare_meshes(mesh, reference)

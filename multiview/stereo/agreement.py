@@ -39,7 +39,7 @@ class Map(NamedTuple):
     inside: NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Agreement:
     """Scores of N views.
 

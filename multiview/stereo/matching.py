@@ -59,7 +59,7 @@ class Matching:
         return SEARCH_STEP * np.arange(-steps, steps + 1, dtype=np.float64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Matches:
     """What came of P pixels, view by view.
 

@@ -14,7 +14,7 @@ INSIDE = 0.99  # of a pixel that the object fills and whose colour counts
 ENOUGH = 500_000  # pixels that tell which channel varies most
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pictures:
     """N photographs in one channel.
 

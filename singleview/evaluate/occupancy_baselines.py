@@ -21,7 +21,7 @@ from singleview.models.observations import Observer
 CLOUD = 2000  # points of a surface that clouds are compared with
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PredictedOccupancy:
     """What a method says of one object.
 

@@ -88,7 +88,7 @@ class RefineSettings:
     show is then changed less."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sightings:
     """B pictures, the shapes that were predicted from them, and the cameras that took them.
 

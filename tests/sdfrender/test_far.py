@@ -11,9 +11,9 @@ import tiny
 import torch
 import trimesh
 
-from multiview.optimize.poses import from_description
 from multiview.results.finished_run import evaluate_run
 from multiview.scenes import load_scene
+from multiview.scenes.corrections import from_description
 from sdfrender import (
     Cameras,
     Lattice,

@@ -101,7 +101,7 @@ def test_steps_take_turns_and_colours_remember_all_views() -> None:
             super().observe(out, targets, lattice)
 
         def _solve(self, hits, lattice, smoothness):  # type: ignore[no-untyped-def]
-            used.append(len(hits.points))
+            used.append(sum(len(some.points) for some in hits))
             super()._solve(hits, lattice, smoothness)
 
     look = Watching(1, Lighting())

@@ -330,7 +330,7 @@ def test_the_term_recovers_depth_that_silhouettes_do_not_tell() -> None:
 
     def after(term: StereoTerm | None) -> float:
         low = without_colors(targets.for_lattice(start, 2.5))
-        method = GaussNewton(start, low, Outline(), recipe, level, None, term)
+        method = GaussNewton(start, low, Outline(), recipe, level, stereo=term)
         for index in range(level.passes):
             list(method.run_pass(index))
         found, truth = render(method.lattice, views), render(ball(resolution=48), views)

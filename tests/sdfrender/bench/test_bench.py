@@ -310,7 +310,7 @@ def test_a_shape_without_size_is_refused(tmp_path: Path) -> None:
 def test_help_imports_none_of_it() -> None:
     code = (
         "import sys; from sdfrender import cli; "
-        "print([m for m in sys.modules if m.startswith('sdfrender.bench.') and 'command' not in m])"
+        "print([m for m in sys.modules if m.startswith('sdfrender.bench.') and 'config' not in m])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import trimesh
-from contract import REFERENCE
+from places import REFERENCE
 
 import sdfrender
 from sdfrender import cli

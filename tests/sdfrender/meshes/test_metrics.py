@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from contract import REFERENCE
+from places import REFERENCE
 
 from sdfrender import metrics
 from sdfrender.errors import InputError

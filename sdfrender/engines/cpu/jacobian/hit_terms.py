@@ -59,7 +59,7 @@ from sdfrender.kernels.trilinear_cell import Grid, Vector, corners, grid_of, num
 from sdfrender.kernels.view import view_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DepthTerms:
     """Depth terms of some pixels of one lattice, at most one a pixel.
 

@@ -28,7 +28,7 @@ class Rows(NamedTuple):
     normals: Any | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Share:
     """The terms of some pixels of one lattice; no two shares have a pixel of a lattice in common.
 
