@@ -48,11 +48,13 @@ from multiview.recipes import (
     Weights,
     for_colors,
     for_views,
+    from_maps,
 )
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
 from multiview.scenes.corrections import Corrections
 from multiview.stereo.matching import Matching
+from multiview.stereo.outline import Outline
 from multiview.stereo.pictures import pictures_for
 from multiview.stereo.schedule import with_stereo
 from multiview.surgery.concavities import open_concavities
@@ -118,6 +120,7 @@ class Fit:
     hold: Hold | None = None  # a likely shape to stay near
     removed: list[Removed] = field(default_factory=list)  # small bodies that nothing asked for
     gains: Tensor | None = None  # `[N, C]` exposures of the training views, if they differ
+    colors: bool = True  # whether the shape is fitted to them
     stereo: bool = False  # photographs are compared with each other
     choices: list[Choice] = field(default_factory=list)  # of the appearance, one after the other
 
@@ -143,8 +146,8 @@ def optimize(
     `on_update` is called after each update with the state and the loss before it, and returns the
     seconds that it has waited, which do not count.
     """
-    recipe = config.recipe(photographs=state.appearance.known is None)
-    recipe = for_views(recipe, len(targets.cameras))
+    photographs = state.appearance.known is None and state.colors
+    recipe = for_views(config.recipe(photographs), len(targets.cameras))
     generator = torch.Generator().manual_seed(config.seed)
     losses = torch.full((len(targets.cameras),), math.inf)
     start = restore(state, run, generator, losses) if config.resume else None
@@ -155,6 +158,9 @@ def optimize(
         assert isinstance(recipe, NewtonRecipe)
         recipe = with_stereo(recipe, config.resolution)
         recipe = replace(recipe, levels=recipe.levels[len(coarsest(recipe)) :])
+    if not state.colors:
+        assert isinstance(recipe, NewtonRecipe)
+        recipe = from_maps(recipe)
     painted = for_colors(recipe)
     pyramid = [
         targets.for_lattice(
@@ -168,7 +174,8 @@ def optimize(
     bar = progress_bar(recipe.levels, pyramid, quiet)
     method: Method | None = None
     colored = False  # whether colours have counted
-    again = first_finer(recipe) if state.appearance.known is None and not state.stereo else None
+    looked_at = state.colors and not state.stereo and state.appearance.known is None
+    again = first_finer(recipe) if looked_at else None
 
     for number, (level, level_targets) in enumerate(zip(recipe.levels, pyramid, strict=True)):
         resuming = start is not None and number == start.level
@@ -189,7 +196,8 @@ def optimize(
             recipe, level = painted, painted.levels[number]
         given = corrected(state, level_targets)
         finer = level.resolution > recipe.levels[0].resolution
-        if isinstance(recipe, NewtonRecipe) and finer and not (resuming or state.stereo):
+        by_colors = state.colors and not state.stereo
+        if isinstance(recipe, NewtonRecipe) and finer and by_colors and not resuming:
             state.lattice = open_concavities(state.lattice, given, state.appearance)
         before = method
         method = choose_method(state, recipe, level, given, losses, generator, targets, groups)
@@ -239,8 +247,11 @@ def optimize(
             if level is recipe.levels[-1]:
                 state.lattice = remove_thin_handles(state.lattice)
                 if isinstance(method, GaussNewton):  # what is seen was fitted to the shape before
+                    late = state.stereo or not state.colors
+                    if not state.colors:
+                        method = with_look(state, config, method, level_targets)
                     method.lattice = state.lattice
-                    for _ in range(ROUNDS_AFTER if state.stereo else 1):
+                    for _ in range(ROUNDS_AFTER if late else 1):
                         method.estimate_appearance(SMOOTHNESS_AFTER)
         state.seconds = time.monotonic() - began
     bar.close()
@@ -251,7 +262,7 @@ def first_shape(state: Fit, config: FitConfig, targets: Targets, recipe: Recipe)
 
     Leaves `stereo` and, if it is on, a coarse shape in the state.
     """
-    if not isinstance(recipe, NewtonRecipe) or config.stereo == "off":
+    if not isinstance(recipe, NewtonRecipe) or config.stereo == "off" or not state.colors:
         return
     hull, look, given = state.lattice, state.appearance, corrected(state, targets)
     asked = config.stereo == "on"
@@ -297,6 +308,16 @@ def choose_look(state: Fit, config: FitConfig, targets: Targets) -> bool:
         state.gains = None
     now = state.appearance.model, state.appearance.light.fixed_to, state.gains is not None
     return now != look
+
+
+def with_look(state: Fit, config: FitConfig, method: GaussNewton, targets: Targets) -> GaussNewton:
+    """The method of a fit without colours, with a look to estimate now that the shape is known."""
+    if bool(targets.images.any()):
+        choose_look(state, config, targets)
+        refine_exposures(state, targets)
+    seen = corrected(state, targets)
+    recipe = NewtonRecipe((method.level,))
+    return GaussNewton(state.lattice, seen, state.appearance, recipe, method.level)
 
 
 def snapshot_due(levels: Sequence[Level], level: int, passes: int) -> bool:
@@ -359,6 +380,9 @@ def choose_method(
         assert isinstance(level, SdfDiffLevel)
         return SdfDiff(state.lattice, targets, state.appearance, recipe, level)
     assert isinstance(level, NewtonLevel)
+    if not state.colors:
+        dark = replace(targets, images=torch.zeros_like(targets.images[..., :1]))
+        return GaussNewton(state.lattice, dark, Outline(), recipe, level, state.hold, groups)
     if not level.colors:
         return stereo_steps(state.lattice, targets, photographs, recipe, level)
     stereo = None
@@ -391,7 +415,7 @@ def _row(
 ) -> tuple[Any, ...]:
     """One row of `losses.csv`."""
     numbers = (terms.total, terms.color.sum(), terms.silhouette.sum(), terms.carve.sum())
-    rest = (terms.eikonal, terms.laplacian, terms.stereo.sum())
+    rest = (terms.eikonal, terms.laplacian, terms.stereo.sum(), terms.maps.sum())
     names = [state.scene.names[state.scene.train[v]] for v in views]
     return (
         state.updates,

@@ -20,6 +20,7 @@ from multiview.recipes import (
     from_prior,
     from_sphere,
 )
+from multiview.scenes.maps.settings import DepthScale, Frame, MapSettings
 from sdfrender.errors import InputError
 from sdfrender.options import Flag
 from sdfrender.system import processors
@@ -67,6 +68,16 @@ class FitConfig:
             highlights fall or exposures differ, and needs texture and neighbouring views within
             about 30 degrees. off: colours alone, which tell more of plain surfaces in an even
             light. auto: on where the light is not known and changes from view to view.
+        colors: off: the shape comes from outlines and from depth or normal maps alone; colours are
+            fitted to it afterwards, for the mesh to have. on: from the photographs' colours too.
+            auto: on, unless there are maps and the pictures are black.
+        depth_scale: metric: depth maps are in world units. fit: each map has a scale and a shift of
+            its own, which are found with the shape (monocular networks; depth, not its inverse).
+        depth_unit: World units of a step of a 16-bit PNG depth map, or of a number in a .npy one.
+            Default: the scene's depth_unit_scale_factor, else 0.001 (millimetres in a world in
+            metres). Maps in .npz and .exr files are in world units.
+        normal_frame: What normal maps are in: opengl (the camera's x right, y up, z towards it),
+            opencv (x right, y down, z away from it), or world.
         light: auto (the scene's own if it states one, else whichever of the following three
             predicts views that were held back, the simplest if in doubt), estimate (order-2
             spherical harmonics fixed to the scene), camera (the same fixed to the camera: the
@@ -104,6 +115,10 @@ class FitConfig:
     refine_intrinsics: Flag = False
     exposure: Exposure = "auto"
     stereo: Switch = "auto"
+    colors: Switch = "auto"
+    depth_scale: DepthScale = "metric"
+    depth_unit: float | None = None
+    normal_frame: Frame = "opengl"
     light: str = "auto"
     appearance: Colors = "auto"
     schedule: Schedule | None = None
@@ -153,6 +168,12 @@ class FitConfig:
             raise InputError("--exposure: need same with --light per-view, which has them in it")
         if self.stereo == "on" and self.preset not in ("best", "fast"):
             raise InputError(f"--stereo: need --preset best or fast, got {self.preset}")
+        if self.colors == "off" and self.preset not in ("best", "fast"):
+            raise InputError(f"--colors off: need --preset best or fast, got {self.preset}")
+        if self.colors == "off" and self.stereo == "on":
+            raise InputError("--colors off: --stereo on compares photographs' colours, need one")
+        if self.depth_unit is not None and not 0 < self.depth_unit < math.inf:
+            raise InputError(f"--depth-unit: need a positive number, got {self.depth_unit}")
         if self.preset == "sdfdiff" and self.exposure == "per-view":
             raise InputError("--exposure: --preset sdfdiff takes photographs as they are")
         if self.preset == "sdfdiff" and self.appearance not in ("auto", "constant"):
@@ -176,6 +197,11 @@ class FitConfig:
         if self.threads is not None:
             return self.threads
         return 1 if self.preset in ("adam", "sdfdiff") else processors()
+
+    @property
+    def maps(self) -> MapSettings:
+        """How depth and normal maps are read."""
+        return MapSettings(self.depth_scale, self.depth_unit, self.normal_frame)
 
     def recipe(self, photographs: bool = False) -> Recipe:
         """The preset's recipe with the choices made here.

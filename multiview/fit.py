@@ -10,6 +10,7 @@ from torch import Tensor
 
 from multiview.coarse_to_fine import Fit, level_resolution, optimize
 from multiview.config import FitConfig
+from multiview.maps_told import check_depths, colors_count, tell_maps
 from multiview.photo.appearance import Appearance
 from multiview.photo.known_light import ESTIMATED, choose_light
 from multiview.photo.targets import Targets
@@ -89,15 +90,18 @@ def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
     size = f"{scene.cameras.width}×{scene.cameras.height}"
     log.debug("scene: %d views to fit and %d held out, of %s pixels", views, held_out, size)
     log.debug("box: %s; threads: %d", bounds.tolist(), config.num_threads)
+    check_depths(targets, bounds)
     loose = scene.loose and config.bounds is None
     start = initial_lattice(config, targets, bounds, views // 4 + 1 if loose else 1)
     state = Fit(scene, start, appearance)
+    state.colors = colors_count(config, scene)
     if config.refine_cameras:
         state.corrections = Corrections.none(len(scene.train), state.lattice)
     if config.exposure == "per-view":
         state.gains = torch.ones(len(scene.train), scene.images.shape[-1])
-    run.begin(photographs=known is None)
+    run.begin(photographs=known is None and state.colors)
     tell_masks(scene)
+    tell_maps(scene, state.colors, config)
 
     with watching(state, live) as watcher:
         try:

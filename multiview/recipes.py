@@ -243,6 +243,12 @@ def for_photographs(recipe: Recipe) -> Recipe:
     return replace(recipe, least_damping=0.2, patience=1, many_pixels=MANY_PHOTOGRAPHED)
 
 
+def from_maps(recipe: NewtonRecipe) -> NewtonRecipe:
+    """The same with no look at colours: outlines, depths and normals alone."""
+    levels = tuple(replace(level, colors=False) for level in recipe.levels)
+    return replace(recipe, levels=levels)
+
+
 def for_colors(recipe: Recipe) -> Recipe:
     """The same where the surface has colours of its own, which are unknowns too.
 

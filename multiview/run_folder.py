@@ -41,6 +41,7 @@ COLUMNS = (
     "eikonal",
     "laplacian",
     "stereo",
+    "maps",
 )
 SNAPSHOT_RESOLUTION = 64  # samples along the longest side, at most
 NOT_COMPARED = (

@@ -35,18 +35,20 @@ class EnergyTerms:
     laplacian: Tensor
     stereo: Tensor = field(default_factory=lambda: torch.zeros(()))
     """Per view, where there is such a term (`multiview.stereo`)."""
+    maps: Tensor = field(default_factory=lambda: torch.zeros(()))
+    """Of depth and normal maps, per view, where there are any (`optimize.maps_term`)."""
     hold: Tensor = field(default_factory=lambda: torch.zeros(()))
     """To a likely shape (`optimize.hold`), where there is one."""
 
     @property
     def per_view(self) -> Tensor:
         """What the greedy schedule compares: the data terms of each view, `[n]`."""
-        return self.color + self.silhouette + self.stereo
+        return self.color + self.silhouette + self.stereo + self.maps
 
     @property
     def data(self) -> Tensor:
         """What the images say against the shape, `[]`."""
-        return (self.color + self.silhouette + self.stereo + self.carve).sum()
+        return (self.color + self.silhouette + self.stereo + self.maps + self.carve).sum()
 
     @property
     def total(self) -> Tensor:

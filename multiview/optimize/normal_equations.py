@@ -2,7 +2,7 @@
 
 With x the unknowns of the band, in cells: `E(x) ≈ ‖√W (r + J x)‖² + ‖s + S x‖²`. r are the
 residuals of the pixels, W their weights, J the renderer's derivative; S stacks the sparse rows of
-the carving term, of the regularisers and of what holds the lattice to a likely shape, s what they
+the carving term, of stereo, of the regularisers and of what holds the lattice to a likely shape, s what they
 are now. Where the surface has a lattice of colours, these are unknowns of the step too
 (`recoloring`).
 """
@@ -10,6 +10,7 @@ are now. Where the surface has a lattice of colours, these are unknowns of the s
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -31,6 +32,7 @@ from multiview.optimize.energy import (
     robust_weights,
 )
 from multiview.optimize.hold import Hold
+from multiview.optimize.maps_term import MapTerm, map_outputs
 from multiview.optimize.recoloring import Recoloring
 from multiview.optimize.stereo_term import StereoTerm
 from multiview.photo.appearance import Appearance
@@ -71,11 +73,13 @@ class LeastSquares:
         stereo: StereoTerm | None = None,
     ) -> None:
         self.band = band = Band(lattice, width, weights.band)
+        shown = ("images",) if weights.color > 0 else ()
         self.J = linearize(
             lattice,
             targets.cameras,
             lighting=appearance.lighting(targets),
             albedo=appearance.albedo,
+            outputs=(*shown, "silhouettes", *map_outputs(targets)),
         )
         self.lens_twice, take_turns = appearance.photograph_twice_, count > 1
         out = self.J.rendering
@@ -121,7 +125,14 @@ class LeastSquares:
             stereo=disagreement,
         )
         sharp = appearance.photograph(r_color * self.w_color)
-        pixels = self.band.gather(self.J.vjp(sharp, r_silhouette * self.w_silhouette))
+        self.maps = None if targets.maps is None else MapTerm(lattice, targets, out, count)
+        pulls = {"silhouettes": r_silhouette * self.w_silhouette}
+        if shown:
+            pulls["images"] = sharp
+        if self.maps is not None:
+            pulls |= self.maps.pulls
+            self.terms = replace(self.terms, maps=self.maps.energy)
+        pixels = self.band.gather(self.J.vjp(**pulls))
         self.colors = None
         if appearance.albedo.ndim == 4 and weights.color > 0:
             self.colors = Recoloring(lattice, out, targets, appearance, self.w_color, sharp)
@@ -147,7 +158,11 @@ class LeastSquares:
             [self.rows, _scaled(self.smoothness + smoothing, self.laplacian)], format="csr"
         )
         S_T = S.T.tocsr()
-        squares = self.J.squared_vjp(self.w_color, self.w_silhouette, exact=False)
+        by_output = {"images": self.w_color, "silhouettes": self.w_silhouette}
+        if self.maps is not None:
+            by_output |= self.maps.weights
+        used = {name: by_output[name] for name in self.J.outputs}
+        squares = self.J.squared_vjp(**used, exact=False)
         diagonal = self.band.gather(squares, power=2)
         diagonal += S.multiply(S).sum(0).A1 + np.float32(damping)
         gradient = self.gradient
@@ -181,23 +196,31 @@ class LeastSquares:
         where the lens hides what they do. A view whose turn comes seldom needs the longer ones:
         there `√W B² √W` stands for `B W B`, with B the lens, since W is as good as even within it.
         """
-        image, silhouette = self.J.jvp(self.band.scatter(x), out=self._room)
-        if self.colors is not None and len(colors):
-            self.colors.add(image, colors)
-        if self.root is not None:
-            image = self.lens_twice(image.mul_(self.root)).mul_(self.root)
-        else:
-            image = image.mul_(self.w_color)
-        pulled = self.band.gather(self.J.vjp(image, silhouette.mul_(self.w_silhouette)))
-        if self.colors is None or not len(colors):
+        changes = dict(
+            zip(self.J.outputs, self.J.jvp(self.band.scatter(x), out=self._room), strict=True)
+        )
+        recolored = self.colors if len(colors) else None
+        if "images" in changes:
+            image = changes["images"]
+            if recolored is not None:
+                recolored.add(image, colors)
+            if self.root is not None:
+                image = self.lens_twice(image.mul_(self.root)).mul_(self.root)
+            else:
+                image = image.mul_(self.w_color)
+            changes["images"] = image
+        changes["silhouettes"].mul_(self.w_silhouette)
+        if self.maps is not None:
+            self.maps.weigh_(changes)
+        pulled = self.band.gather(self.J.vjp(**changes))
+        if recolored is None:
             return pulled, colors
-        return pulled, self.colors.pull(image) + self.colors.hold(colors)
+        return pulled, recolored.pull(changes["images"]) + recolored.hold(colors)
 
     @cached_property
-    def _room(self) -> tuple[Tensor, Tensor]:
-        """Images and silhouettes that products write to: new ones would cost as much as a blur."""
-        out = self.J.rendering
-        return torch.zeros_like(out.images), torch.zeros_like(out.silhouettes)
+    def _room(self) -> tuple[Tensor, ...]:
+        """Outputs that products write to: new ones would cost as much as a blur."""
+        return tuple(torch.zeros_like(getattr(self.J.rendering, x)) for x in self.J.outputs)
 
     def _carving(
         self, lattice: Lattice, targets: Targets, weight: float

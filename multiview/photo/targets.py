@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from multiview.scenes import Scene
+from multiview.scenes.maps.maps import Maps
 from sdfrender import Cameras, Lattice
 from sdfrender.files.images import area_average
 from sdfrender.view.noise import picture_noise
@@ -31,6 +32,7 @@ class Targets:
         image_weights: `[N, H, W]` how far its colour can be trusted.
         views: `[N]` which of a scene's views they are; by default the first N.
         gains: `[N, C]` by which the images were divided, or None.
+        maps: depths and normals of the N views, or None.
     """
 
     cameras: Cameras
@@ -40,6 +42,7 @@ class Targets:
     image_weights: Tensor
     views: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     gains: Tensor | None = None
+    maps: Maps | None = None
 
     def __post_init__(self) -> None:
         if not len(self.views):
@@ -56,6 +59,7 @@ class Targets:
             scene.silhouette_weights[ids],
             scene.image_weights[ids],
             ids,
+            maps=None if scene.maps is None else scene.maps[ids],
         )
 
     def __getitem__(self, views: Sequence[int] | Tensor) -> Targets:
@@ -68,10 +72,11 @@ class Targets:
             self.image_weights[ids],
             self.views[ids],
             None if self.gains is None else self.gains[ids],
+            None if self.maps is None else self.maps[ids],
         )
 
     def resized(self, width: int, height: int) -> Targets:
-        """Area-averaged to a smaller size; unchanged if it is the same."""
+        """Area-averaged to a smaller size (maps: `Maps.resized`); unchanged if it is the same."""
         if (width, height) == (self.cameras.width, self.cameras.height):
             return self
 
@@ -87,6 +92,7 @@ class Targets:
             average(self.image_weights),
             self.views,
             self.gains,
+            None if self.maps is None else self.maps.resized(width, height),
         )
 
     def within(self, longest: int) -> Targets:

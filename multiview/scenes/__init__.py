@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from multiview.scenes.maps.read import read_maps, with_maps
+from multiview.scenes.maps.settings import MapSettings
 from multiview.scenes.masks.masks import CLOSING_RADIUS, POCKET_RADIUS, find_mask
 from multiview.scenes.masks.missing import doubtful_masks, make_masks
 from multiview.scenes.pixels import SOURCES, Pixels, read_pixels
@@ -42,6 +44,7 @@ def load_scene(
     max_size: int | None = None,
     mask_threshold: float | None = None,
     least_views: int = 2,
+    maps: MapSettings | None = None,
 ) -> Scene:
     """Read posed images and silhouettes.
 
@@ -70,6 +73,8 @@ def load_scene(
         mask_threshold: fraction of full scale above which a pixel is object; before a dark
             background only.
         least_views: to fit, with masks.
+        maps: units and frames of depth and normal maps: `depth/NAME` and `normal/NAME`, or what
+            `depth_file_path` in `transforms.json` names.
 
     Returns:
         The scene, float32 on the CPU. One that is far from the origin, as in the metres of a map,
@@ -82,7 +87,7 @@ def load_scene(
         raise InputError(f"max size: need at least 1 pixel, got {max_size}")
     if mask_threshold is not None and not 0 < mask_threshold < 1:
         raise InputError(f"mask threshold: need a fraction between 0 and 1, got {mask_threshold}")
-    scene = _with_masks(_describe(Path(path)))
+    scene = with_maps(_with_masks(_describe(Path(path))))
     _check_names(scene)
     scene, offset = _near_the_origin(scene)
     has_test_split = any(view.test for view in scene.views)
@@ -122,6 +127,7 @@ def load_scene(
         masks=_masks_told(pixels, threshold, recipe),
         warnings=tuple(warnings),
         offset=offset,
+        maps=read_maps(views, cameras, pixels.silhouettes, maps or MapSettings()),
     )
 
 

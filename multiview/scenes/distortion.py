@@ -75,13 +75,16 @@ class Lens:
         return scale
 
 
-def undistort(planes: Image, lens: Lens, K: Array) -> tuple[Image, NDArray[np.bool_]]:
+def undistort(
+    planes: Image, lens: Lens, K: Array, nearest: bool = False
+) -> tuple[Image, NDArray[np.bool_]]:
     """Pictures without the lens's distortion, bilinear.
 
     Args:
         planes: `[H, W, C]`, what the lens shows. Multiply colour by coverage first.
         lens: that took them.
         K: `[3, 3]` pixels, of the lens and of the pinhole camera that replaces it.
+        nearest: take the nearest pixel instead, for what has no mean, as depths at an edge.
 
     Returns:
         `[H, W, C]`, 0 where the lens shows nothing, and `[H, W]` whether it shows something.
@@ -90,7 +93,10 @@ def undistort(planes: Image, lens: Lens, K: Array) -> tuple[Image, NDArray[np.bo
     rows, columns, seen = _positions(lens, tuple(K.ravel().tolist()), W, H)
     straight: Image = np.zeros_like(planes)
     for c in range(C):
-        plane = ndimage.map_coordinates(planes[..., c], (rows, columns), order=1, mode="nearest")
+        order = 0 if nearest else 1
+        plane = ndimage.map_coordinates(
+            planes[..., c], (rows, columns), order=order, mode="nearest"
+        )
         straight[..., c] = np.where(seen, plane, 0)
     return straight, seen
 

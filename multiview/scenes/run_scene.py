@@ -19,6 +19,7 @@ def load_run_scene(config: FitConfig) -> Scene:
         config.image_size,
         config.mask_threshold,
         least_views=1 if config.prior else 2,
+        maps=config.maps,
     )
 
 

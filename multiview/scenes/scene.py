@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multiview.scenes.distortion import Lens
+from multiview.scenes.maps.maps import Maps
 from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import Lighting
 
@@ -50,6 +51,7 @@ class Scene:
         warnings: what is doubtful about the scene, a sentence each.
         offset: `[3]` float64, what was taken from all positions so that float32 holds them; added
             again to whatever is written. Zero unless the scene is far from the origin.
+        maps: depths and normals of the N views, if the scene has any.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Scene:
     masks: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     offset: Array = field(default_factory=lambda: np.zeros(3))
+    maps: Maps | None = None
 
     @property
     def is_far(self) -> bool:
@@ -89,7 +92,10 @@ class View:
         ignore: mask file whose black pixels are to be ignored.
         test: whether the scene's own split keeps this view for testing.
         mask: mask file whose white pixels are the object.
-        lens: that the picture and its masks were taken with, if not a pinhole.
+        lens: that the picture, its masks and its maps were taken with, if not a pinhole.
+        depth: file of depths.
+        depth_unit: world units of a step of it, if the scene states that.
+        normal: file of normals.
     """
 
     name: str
@@ -101,6 +107,9 @@ class View:
     test: bool = False
     mask: Path | None = None
     lens: Lens | None = None
+    depth: Path | None = None
+    depth_unit: float | None = None
+    normal: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,8 +43,8 @@ FILL = 0.95
 PADDING = 0.1
 
 Doubles = NDArray[np.float64]
-# Images [1, H, W, C] and silhouettes [1, H, W] of one camera.
-Renderer = Callable[[Cameras], tuple[Tensor, Tensor]]
+# Images [1, H, W, C], silhouettes and depths [1, H, W], and normals [1, H, W, 3] of one camera.
+Renderer = Callable[[Cameras], tuple[Tensor, Tensor, Tensor, Tensor]]
 
 
 def render_scene(config: RenderConfig, quiet: bool = True) -> RenderedScene:
@@ -67,7 +67,8 @@ def render_scene(config: RenderConfig, quiet: bool = True) -> RenderedScene:
     cameras = place_cameras(config, mesh.vertices)
     bar = tqdm(range(len(cameras)), desc="rendering", unit="view", disable=quiet)
     seen = [view(cameras[n]) for n in bar]
-    images, silhouettes = (torch.cat(parts) for parts in zip(*seen, strict=True))
+    planes = (torch.cat(parts) for parts in zip(*seen, strict=True))
+    images, silhouettes, depths, normals = planes
     scene = RenderedScene(
         images,
         silhouettes,
@@ -77,6 +78,8 @@ def render_scene(config: RenderConfig, quiet: bool = True) -> RenderedScene:
         mesh,
         held_out=range(config.views, len(cameras)),
         offset=offset,
+        depths=depths if config.depth else None,
+        normals=normals if config.normals else None,
     )
     write_scene(config.out, scene, bits=config.bits, force=config.force)
     return scene
@@ -178,7 +181,7 @@ def _random_directions(config: RenderConfig) -> Tensor:
 
 
 def _mesh_renderer(config: RenderConfig, mesh: trimesh.Trimesh, lighting: Lighting) -> Renderer:
-    def view(camera: Cameras) -> tuple[Tensor, Tensor]:
+    def view(camera: Cameras) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         traced = raytrace(
             mesh,
             camera,
@@ -187,7 +190,7 @@ def _mesh_renderer(config: RenderConfig, mesh: trimesh.Trimesh, lighting: Lighti
             smooth=config.smooth,
             supersampling=config.supersampling,
         )
-        return traced.images, traced.silhouettes
+        return traced.images, traced.silhouettes, traced.depths, traced.normals
 
     return view
 
@@ -196,9 +199,11 @@ def _lattice_renderer(config: RenderConfig, lattice: Lattice, lighting: Lighting
     albedo = torch.tensor(config.albedo).to(lattice.values)
 
     @torch.no_grad()
-    def view(camera: Cameras) -> tuple[Tensor, Tensor]:
+    def view(camera: Cameras) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         seen = render(lattice, camera, lighting=lighting, albedo=albedo, background=0.0)
-        return seen.images.cpu(), seen.silhouettes.cpu()
+        planes = seen.images, seen.silhouettes, seen.depths, seen.normals
+        images, silhouettes, depths, normals = (plane.cpu() for plane in planes)
+        return images, silhouettes, depths, normals
 
     return view
 

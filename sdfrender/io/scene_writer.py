@@ -4,6 +4,8 @@
     DIR/images/view_000.png     RGBA with straight alpha; alpha is coverage
     DIR/masks/view_000.png      coverage alone, white = object
     DIR/mesh.ply                the surface, in world frame and units
+    DIR/depth/view_000.npz      if there are: `depths` [H, W] camera z, infinite where nothing is
+    DIR/normal/view_000.png     if there are: 16 bits, n / 2 + 1/2 in OpenGL camera axes
 
 The form is that of nerfstudio and instant-ngp, so other programs read it too. The key "sdfrender"
 adds the colour space, the box to reconstruct in, the mesh and the light.
@@ -50,6 +52,8 @@ class RenderedScene:
         color_space: the space that `images` are in. Recorded; nothing is converted.
         held_out: numbers of the views kept for testing; the others are for training.
         offset: `[3]` what takes cameras, box and mesh to where the scene says that they are.
+        depths: `[N, H, W]` camera z, world units, or None.
+        normals: `[N, H, W, 3]` unit, world frame, zero where nothing is, or None.
 
     Raises:
         ValueError: shapes that do not belong together, or a held-out view that does not exist.
@@ -64,6 +68,8 @@ class RenderedScene:
     color_space: Literal["linear", "srgb"] = "linear"
     held_out: Sequence[int] = ()
     offset: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+    depths: Tensor | None = None
+    normals: Tensor | None = None
 
     def __post_init__(self) -> None:
         size = (len(self.cameras), self.cameras.height, self.cameras.width)
@@ -71,6 +77,12 @@ class RenderedScene:
             raise ValueError(f"silhouettes: need {size}, got {tuple(self.silhouettes.shape)}")
         if self.images.shape[:-1] != size or self.images.shape[-1] not in (1, 3):
             raise ValueError(f"images: need {size} × 1 or 3, got {tuple(self.images.shape)}")
+        for name, plane, need in (
+            ("depths", self.depths, size),
+            ("normals", self.normals, (*size, 3)),
+        ):
+            if plane is not None and plane.shape != need:
+                raise ValueError(f"{name}: need {need}, got {tuple(plane.shape)}")
         if self.bounds.shape != (2, 3):
             raise ValueError(f"bounds: need [2, 3], got {tuple(self.bounds.shape)}")
         missing = sorted(set(self.held_out) - set(range(size[0])))
@@ -107,6 +119,7 @@ def write_scene(
             rgba, mask = straight_rgba(scene.images[n], scene.silhouettes[n], bits)
             write_png(staging / "images" / name, rgba)
             write_png(staging / "masks" / name, mask)
+        _write_maps(staging, scene)
         save_mesh(staging / "mesh.ply", moved(scene.mesh, scene.offset))
         text = json.dumps(transforms(scene), indent=1, allow_nan=False)
         (staging / "transforms.json").write_text(text + "\n", encoding="utf-8")
@@ -115,6 +128,23 @@ def write_scene(
         staging.rename(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _write_maps(folder: Path, scene: RenderedScene) -> None:
+    """Depths and normals, those that there are."""
+    stems = [Path(name).stem for name in _names(scene)]
+    if scene.depths is not None:
+        (folder / "depth").mkdir()
+        for stem, depths in zip(stems, scene.depths.detach().cpu().float().numpy(), strict=True):
+            np.savez_compressed(folder / "depth" / f"{stem}.npz", depths=depths)
+    if scene.normals is not None:
+        (folder / "normal").mkdir()
+        w2c = (scene.cameras.c2w.double() @ FLIP_YZ)[:, :3, :3].mT.cpu()
+        for n, stem in enumerate(stems):
+            normals = scene.normals[n].detach().cpu().double()
+            seen = (normals != 0).any(-1, keepdim=True)
+            pixels = ((normals @ w2c[n].mT + 1) / 2 * 65535).round().clamp(0, 65535) * seen
+            write_png(folder / "normal" / f"{stem}.png", pixels.numpy().astype(np.uint16))
 
 
 def check_replaceable(folder: Path, force: bool) -> None:

@@ -42,11 +42,13 @@ class MeshImages:
         images: `[N, H, W, C]` float32, linear, premultiplied by coverage over black.
         silhouettes: `[N, H, W]` float32 coverage, the share of a pixel's rays that hit.
         depths: `[N, H, W]` float32 camera z at the pixel centre, world units; inf on a miss.
+        normals: `[N, H, W, 3]` float32 at the pixel centre, unit, world frame; zero on a miss.
     """
 
     images: Tensor
     silhouettes: Tensor
     depths: Tensor
+    normals: Tensor
 
 
 @torch.no_grad()
@@ -70,7 +72,7 @@ def raytrace(
         supersampling: rays per pixel side; odd, so that one ray goes through the pixel centre.
 
     Returns:
-        Images, silhouettes and depths. C is the number of channels of `albedo` times `lighting`.
+        Images, silhouettes, depths and normals. C is the number of channels of `albedo` times `lighting`.
 
     Raises:
         ValueError: no camera, an empty mesh, vertices that are not finite, an even
@@ -103,15 +105,17 @@ def raytrace(
         forward = fine.c2w[camera, :3, 2]
         z = t * (rays_d[hits.rays] @ forward)
         scatter = partial(_scatter, hits.rays, fine.height, fine.width)
+        centers = slice(s // 2, None, s)
         views.append(
             (
                 _box_filter(scatter(radiance), s),
                 _box_filter(scatter(torch.ones(len(hits.rays), 1).double()), s)[..., 0],
-                scatter(z[:, None], empty=torch.inf)[s // 2 :: s, s // 2 :: s, 0],
+                scatter(z[:, None], empty=torch.inf)[centers, centers, 0],
+                scatter(n)[centers, centers],
             )
         )
-    images, silhouettes, depths = (torch.stack(parts).float() for parts in zip(*views, strict=True))
-    return MeshImages(images, silhouettes, depths)
+    planes = [torch.stack(parts).float() for parts in zip(*views, strict=True)]
+    return MeshImages(*planes)
 
 
 @dataclass(frozen=True, eq=False)

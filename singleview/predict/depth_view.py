@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdfrender import Cameras, InputError
-from sdfrender.files.atomic import read_bytes
+from sdfrender.files.exr import read_exr
 from sdfrender.io.cameras import camera_matrices, camera_to_world, ndc_to_pixels, read_arrays
 from singleview.data.objects import LONGEST_SIDE
 
@@ -97,7 +97,7 @@ def _read_npz(path: Path) -> DepthView:
 
 
 def _read_dvr(path: Path) -> DepthView:
-    depths = _read_exr(path)
+    depths = next(iter(read_exr(path).values()))
     file = path.parent.parent / "cameras.npz"
     names = sorted(p.name for p in path.parent.glob("*.exr"))
     matrices = camera_matrices(file, ("world_mat", "camera_mat"), len(names))
@@ -106,24 +106,6 @@ def _read_dvr(path: Path) -> DepthView:
     c2w = camera_to_world(file, world[:, :3, :3], world[:, :3, 3])[0]
     K = ndc_to_pixels(depths.shape[1], depths.shape[0]) @ matrices["camera_mat"][n][:3, :3]
     return _view(path, depths, K, c2w, 1 / LONGEST_SIDE, np.zeros(3))
-
-
-def _read_exr(path: Path) -> NDArray[np.float32]:
-    """The first channel of an OpenEXR file."""
-    try:
-        import OpenEXR
-    except ImportError:
-        raise InputError(
-            f'{path}: OpenEXR files need a library: pip install "sdfrender[exr]" '
-            "(or pip install openexr)"
-        ) from None
-    read_bytes(path)  # for its errors
-    try:
-        with OpenEXR.File(str(path), separate_channels=True) as opened:
-            channels = opened.channels()
-            return np.asarray(next(iter(channels.values())).pixels, dtype=np.float32)
-    except (RuntimeError, ValueError, StopIteration, OSError) as error:
-        raise InputError(f"{path}: not a readable OpenEXR file: {error}") from None
 
 
 def _view(

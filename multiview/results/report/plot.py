@@ -12,7 +12,7 @@ from sdfrender.report.plot import COLORS, INK, STYLES, figure, svg
 
 Log = list[dict[str, str]]  # rows of `losses.csv`
 
-TERMS = ("total", "color", "silhouette", "carve", "eikonal", "laplacian", "stereo")
+TERMS = ("total", "color", "silhouette", "carve", "eikonal", "laplacian", "stereo", "maps")
 
 
 @dataclass(frozen=True)

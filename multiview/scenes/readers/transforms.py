@@ -31,7 +31,8 @@ def read_transforms(file: Path) -> Description:
     Beside a `transforms_train.json`, `transforms_test.json` holds the test views and
     `transforms_val.json` is ignored. In a `transforms.json`, nerfstudio's `test_filenames` names
     them. `mask_path` is nerfstudio's: its black pixels are ignored, it does not say where the
-    object is.
+    object is. `depth_file_path` names a depth map; `depth_unit_scale_factor`, at the top or in a
+    frame, is the world units of a step of it.
 
     Raises:
         InputError: malformed JSON, a key that is missing or of the wrong kind, lens distortion, an
@@ -76,7 +77,23 @@ def _view(file: Path, frame: Table, test: bool) -> View:
     if ignore is not None and not ignore.is_file():
         raise InputError(f"{ignore}: need the mask that {where} names, there is no such file")
     c2w, K, lens = _c2w(frame, where), _K(frame, size, where), _lens(frame, where)
-    return View(name, image, c2w, K, size, ignore, test, lens=lens)
+    depth, unit = _depth(file.parent, frame, where)
+    return View(name, image, c2w, K, size, ignore, test, lens=lens, depth=depth, depth_unit=unit)
+
+
+def _depth(folder: Path, frame: Table, where: str) -> tuple[Path | None, float | None]:
+    """The depth map that a frame names, and what a step of it is in world units."""
+    unit = None
+    if "depth_unit_scale_factor" in frame:
+        unit = number(frame, "depth_unit_scale_factor", where)
+        if not unit > 0:
+            raise InputError(f"{where}: 'depth_unit_scale_factor' needs a positive number: {unit}")
+    if not frame.get("depth_file_path"):
+        return None, unit
+    file = folder / str(frame["depth_file_path"])
+    if not file.is_file():
+        raise InputError(f"{file}: need the depth map that {where} names, there is no such file")
+    return file, unit
 
 
 def _c2w(frame: Table, where: str) -> Array:
