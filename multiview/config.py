@@ -20,7 +20,7 @@ from multiview.recipes import (
     from_prior,
     from_sphere,
 )
-from multiview.scenes.maps.settings import DepthScale, Frame, MapSettings
+from multiview.map_settings import DepthScale, Frame, MapSettings
 from sdfrender.errors import InputError
 from sdfrender.options import Flag
 from sdfrender.system import processors

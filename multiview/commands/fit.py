@@ -25,6 +25,10 @@ def command(
     Distorted photographs are undistorted. Silhouettes come from masks/NAME.png (white = object),
     the alpha channel, a threshold on a dark background, or the colour of a plain background.
 
+    Depth maps in depth/NAME (.npz, .exr, 16-bit .png, or what depth_file_path names: camera z; 0,
+    inf and NaN are unknown) and normal maps in normal/NAME (.png with n / 2 + 1/2, .exr, .npz) are
+    fitted as well; with --colors off they alone give the shape, with the silhouettes.
+
     The run folder gets config.json, losses.csv, metrics.json, lattice.safetensors, mesh.ply and
     mesh.glb (in the photographs' colours), report.html, progress.mp4 and checkpoints/. Ctrl-C saves
     what there is; --resume goes on. `multiview watch` follows a fit that runs.

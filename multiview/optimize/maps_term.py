@@ -75,7 +75,8 @@ class MapTerm:
 
     def _depths(self, lattice: Lattice, targets: Targets, out: Rendering, seen: Tensor) -> None:
         maps, h = targets.maps, float(lattice.spacing.max())
-        assert maps is not None and maps.depths is not None
+        assert maps is not None
+        assert maps.depths is not None
         rays = torch.einsum(
             "nij,nhwj->nhwi", targets.cameras.c2w[:, :3, :3], targets.cameras.directions()
         )
@@ -119,7 +120,8 @@ class MapTerm:
         """`[n, H, W]` without what scales and shifts of the maps would explain."""
         Q = self._projected
         assert Q is not None
-        return x - torch.einsum("nkhw,nk->nhw", Q, torch.einsum("nkhw,nhw->nk", Q, x))
+        explained: Tensor = torch.einsum("nkhw,nk->nhw", Q, torch.einsum("nkhw,nhw->nk", Q, x))
+        return x - explained
 
 
 def map_outputs(targets: Targets) -> tuple[str, ...]:

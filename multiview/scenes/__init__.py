@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from multiview.scenes.maps.read import read_maps, with_maps
-from multiview.scenes.maps.settings import MapSettings
+from multiview.map_settings import MapSettings
 from multiview.scenes.masks.masks import CLOSING_RADIUS, POCKET_RADIUS, find_mask
 from multiview.scenes.masks.missing import doubtful_masks, make_masks
 from multiview.scenes.pixels import SOURCES, Pixels, read_pixels

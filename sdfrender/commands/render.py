@@ -15,7 +15,8 @@ def command(config: Annotated[RenderConfig, tyro.conf.arg(name="")]) -> None:
 
     A mesh is ray traced; a lattice goes through the renderer of this package. DIR/transforms.json
     states the cameras, the light and the box to reconstruct in; DIR/images holds the pictures,
-    linear in light and with coverage as their alpha; DIR/mesh.ply is the true surface.
+    linear in light and with coverage as their alpha; DIR/mesh.ply is the true surface. With
+    --depth and --normals there are DIR/depth and DIR/normal, which `multiview fit` reads too.
 
     Example: sdfrender render bunny.obj --out bunny --held-out 6
     """

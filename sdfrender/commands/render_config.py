@@ -36,8 +36,8 @@ class RenderConfig:
         bits: per channel of the PNG files.
         held_out: further views, in random directions, that the scene keeps for testing.
         seed: of those directions.
-        depth: also write DIR/depth/NAME.npz, `depths` [H, W]: camera z at the pixels' centres, in the
-            shape's units; infinite where nothing is.
+        depth: also write DIR/depth/NAME.npz, depths [H, W]: camera z at the pixels' centres, in
+            units of the shape; infinite where nothing is.
         normals: also write DIR/normal/NAME.png: 16 bits, n / 2 + 1/2 in the camera's axes x right,
             y up, z towards the camera; black where nothing is.
         force: replace a scene that is already there.

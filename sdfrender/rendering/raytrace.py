@@ -72,7 +72,8 @@ def raytrace(
         supersampling: rays per pixel side; odd, so that one ray goes through the pixel centre.
 
     Returns:
-        Images, silhouettes, depths and normals. C is the number of channels of `albedo` times `lighting`.
+        Images, silhouettes, depths and normals. C is the number of channels of `albedo` times
+        `lighting`.
 
     Raises:
         ValueError: no camera, an empty mesh, vertices that are not finite, an even

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+Resize = Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor]]
 
 AGREE = 0.7  # length of a mean of unit normals; where it is less they are of several surfaces
 
@@ -34,7 +36,8 @@ class Maps:
     def __getitem__(self, views: Sequence[int] | Tensor) -> Maps:
         ids = torch.as_tensor(views)
         planes = (self.depths, self.depth_weights, self.normals, self.normal_weights)
-        return Maps(*(None if x is None else x[ids] for x in planes), self.scaled)
+        depths, sure, normals, trusted = (None if x is None else x[ids] for x in planes)
+        return Maps(depths, sure, normals, trusted, self.scaled)
 
     def resized(self, width: int, height: int) -> Maps:
         """At a smaller size: depths by their median, normals by their mean, of what is known.
@@ -42,19 +45,20 @@ class Maps:
         No depth comes from both sides of an edge, and none from an unknown pixel. Weights are
         means, unknown pixels counted as 0.
         """
-        planes: list[Tensor | None] = [None] * 4
+        small = Maps(scaled=self.scaled)
         if self.depths is not None and self.depth_weights is not None:
-            planes[:2] = _stacked(median_of_known, self.depths, self.depth_weights, width, height)
+            z, sure = _stacked(median_of_known, self.depths, self.depth_weights, width, height)
+            small = replace(small, depths=z, depth_weights=sure)
         if self.normals is not None and self.normal_weights is not None:
-            planes[2:] = _stacked(mean_of_known, self.normals, self.normal_weights, width, height)
-        return Maps(*planes, self.scaled)
+            n, sure = _stacked(mean_of_known, self.normals, self.normal_weights, width, height)
+            small = replace(small, normals=n, normal_weights=sure)
+        return small
 
 
 def _stacked(
-    resize: object, values: Tensor, weights: Tensor, width: int, height: int
+    resize: Resize, values: Tensor, weights: Tensor, width: int, height: int
 ) -> tuple[Tensor, Tensor]:
     """Each view by itself: blocks of all at once would take much memory."""
-    assert callable(resize)
     each = [resize(v, w, width, height) for v, w in zip(values, weights, strict=True)]
     small, sure = zip(*each, strict=True)
     return torch.stack(small), torch.stack(sure)
@@ -68,7 +72,8 @@ def median_of_known(
     Args:
         depths: `[H, W]`.
         weights: `[H, W]`, 0 where unknown.
-        width, height: at most W and H.
+        width: at most W.
+        height: at most H.
     """
     blocks, sure = (_blocks(x, width, height) for x in (depths, weights))
     middle = torch.where(sure > 0, blocks, math.nan).nanmedian(-1).values
@@ -83,7 +88,8 @@ def mean_of_known(
     Args:
         normals: `[H, W, 3]`.
         weights: `[H, W]`, 0 where unknown.
-        width, height: at most W and H.
+        width: at most W.
+        height: at most H.
     """
     sure = _blocks(weights, width, height)
     total = torch.stack(
@@ -101,7 +107,8 @@ def scattered(values: Tensor, weights: Tensor, width: int, height: int) -> tuple
     Args:
         values: `[H, W]` or `[H, W, 3]`.
         weights: `[H, W]`.
-        width, height: at least W and H.
+        width: at least W.
+        height: at least H.
     """
     H, W = weights.shape
     rows, columns = (

@@ -13,7 +13,7 @@ from torch import Tensor
 from multiview.scenes.distortion import undistort
 from multiview.scenes.maps.files import DEPTHS, NORMALS, read_depths, read_normals
 from multiview.scenes.maps.maps import Maps, mean_of_known, median_of_known, scattered
-from multiview.scenes.maps.settings import FRAMES, MILLIMETRE, Frame, MapSettings
+from multiview.map_settings import FRAMES, MILLIMETRE, Frame, MapSettings
 from multiview.scenes.scene import Description, View
 from sdfrender.errors import InputError
 from sdfrender.files.images import Image
@@ -69,7 +69,9 @@ def read_maps(
         check_frame(views, normals[0], known, cameras, settings.normal_frame)
         normals = to_world(normals[0], cameras, settings.normal_frame), normals[1]
     scaled = settings.depth_scale == "fit"
-    return Maps(*(depths or (None, None)), *(normals or (None, None)), scaled)
+    z, depth_weights = depths or (None, None)
+    n, normal_weights = normals or (None, None)
+    return Maps(z, depth_weights, n, normal_weights, scaled)
 
 
 Plane = tuple[Tensor, Tensor]  # a map's values and their weights

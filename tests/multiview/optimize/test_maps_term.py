@@ -1,0 +1,175 @@
+"""Depth and normal maps in a step of Gauss-Newton, against finite differences and known answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from newton_problems import BAND, WEIGHTS, ball
+from torch import Tensor
+
+from multiview.optimize import maps_term
+from multiview.optimize.map_noise import depth_noise, normal_noise
+from multiview.optimize.map_scales import fit_scales
+from multiview.optimize.maps_term import MapTerm
+from multiview.optimize.normal_equations import LeastSquares
+from multiview.photo.targets import Targets
+from multiview.scenes.maps.maps import Maps
+from multiview.stereo.outline import Outline
+from sdfrender import Lattice, render
+
+DARK = replace(WEIGHTS, color=0.0, silhouette=0.0, carve=0.0, eikonal=0.0, laplacian=0.0)
+
+
+def mapped(scaled: bool = False, seed: int = 0, **wanted: bool) -> tuple[Lattice, Targets]:
+    """A ball a little off, and maps of another, with unknown pixels and weights between."""
+    truth, cameras = ball(), tiny.ring(3, 37, 29)
+    out = render(truth, cameras)
+    random = torch.Generator().manual_seed(seed)
+    weights = torch.rand((2, *out.depths.shape), generator=random)
+    weights = torch.where(weights > 0.3, weights, 0) * out.hit_mask
+    depths = torch.where(weights[0] > 0, out.depths, 0)
+    maps = Maps(depths, weights[0], out.normals * (weights[1] > 0)[..., None], weights[1], scaled)
+    if not wanted.get("normals", True):
+        maps = replace(maps, normals=None, normal_weights=None)
+    if not wanted.get("depths", True):
+        maps = replace(maps, depths=None, depth_weights=None)
+    ones = torch.ones_like(out.silhouettes)
+    targets = Targets(cameras, out.images[..., :1], out.silhouettes, ones, ones, maps=maps)
+    random = torch.Generator().manual_seed(3)
+    bumps = 0.03 * torch.randn(truth.values.shape, generator=random) * float(truth.spacing.max())
+    return truth.with_values(truth.values + 0.1 * truth.spacing.max() + bumps), targets
+
+
+def residuals(lattice: Lattice, targets: Targets, term: MapTerm) -> dict[str, Tensor]:
+    """Rooted weights times differences in float64, weights held."""
+    maps, out = targets.maps, render(lattice, targets.cameras)
+    assert maps is not None
+    found = {}
+    for name, wanted in (("depths", maps.depths), ("normals", maps.normals)):
+        if wanted is not None:
+            weights = term.weights[name].double()
+            plane = torch.where(weights > 0, getattr(out, name) - wanted, 0)
+            found[name] = weights.sqrt() * plane
+    return found
+
+
+@pytest.mark.parametrize("kind", ["depths", "normals", "both"])
+def test_the_gradient_is_that_of_finite_differences(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In float64; without the limits beyond which residuals count linearly."""
+    monkeypatch.setattr(maps_term, "NEAR", 1e6)
+    monkeypatch.setattr(maps_term, "TURNED", 1e6)
+    wanted = {"depths": kind != "normals", "normals": kind != "depths"}
+    lattice, targets = mapped(**wanted)
+    problem = LeastSquares(lattice, targets, Outline(), DARK, BAND)
+    assert problem.maps is not None
+    assert set(problem.maps.outputs) == {name for name, on in wanted.items() if on}
+    direction = np.random.default_rng(0).standard_normal(len(problem.band)).astype(np.float32)
+    values, move = lattice.values.double(), problem.band.scatter(direction).double()
+    energies, step = [], 1e-6
+    for sign in (1, -1):
+        moved = Lattice(values + sign * step * move, lattice.bounds)
+        parts = residuals(moved, in_double(targets), problem.maps)
+        energies.append(sum(float((x**2).sum()) for x in parts.values()))
+    slope = (energies[0] - energies[1]) / (2 * step)
+    assert 2 * float(problem.gradient @ direction) == pytest.approx(slope, rel=2e-3)
+    # J at rows of hits: what a step changes is J x, and its square is the normal matrix.
+    pulled = problem.pixels(direction)
+    changes = []
+    for sign in (1, -1):
+        moved = Lattice(values + sign * step * move, lattice.bounds)
+        changes.append(residuals(moved, in_double(targets), problem.maps))
+    square = sum(
+        float((((changes[0][name] - changes[1][name]) / (2 * step)) ** 2).sum())
+        for name in changes[0]
+    )
+    assert float(pulled @ direction) == pytest.approx(square, rel=2e-3)
+
+
+def in_double(targets: Targets) -> Targets:
+    like = torch.zeros(0, dtype=torch.float64)
+    return replace(targets, cameras=targets.cameras.to(like))
+
+
+def test_unknown_pixels_are_ignored() -> None:
+    """Whatever stands in them."""
+    lattice, targets = mapped()
+    before = LeastSquares(lattice, targets, Outline(), DARK, BAND).gradient
+    maps = targets.maps
+    assert maps is not None
+    assert maps.depths is not None
+    assert maps.normals is not None
+    wrong = replace(
+        maps,
+        depths=torch.where(maps.depth_weights == 0, 123.0, maps.depths),
+        normals=torch.where((maps.normal_weights == 0)[..., None], 0.7, maps.normals),
+    )
+    after = LeastSquares(lattice, replace(targets, maps=wrong), Outline(), DARK, BAND).gradient
+    np.testing.assert_array_equal(before, after)
+    assert np.abs(before).max() > 0
+
+
+def test_a_map_far_behind_pulls_no_harder() -> None:
+    """Residuals beyond NEAR are held: a hull is carved step by step."""
+    lattice, targets = mapped(normals=False)
+    assert targets.maps is not None
+    assert targets.maps.depths is not None
+    far = replace(targets, maps=replace(targets.maps, depths=targets.maps.depths + 10))
+    farther = replace(targets, maps=replace(targets.maps, depths=targets.maps.depths + 20))
+    pulls = [LeastSquares(lattice, t, Outline(), DARK, BAND).gradient for t in (far, farther)]
+    np.testing.assert_allclose(pulls[0], pulls[1], rtol=1e-5, atol=1e-9)
+    assert float(pulls[0].sum()) < 0  # values rise: the surface moves back
+
+
+def test_scales_and_shifts_are_found() -> None:
+    """Against known numbers, with a tenth of the pixels far off and some unknown."""
+    random = torch.Generator().manual_seed(0)
+    d = 1 + torch.rand((3, 20, 30), generator=random)
+    known = torch.tensor([[2.0, 0.5], [0.3, -0.1], [1.0, 0.0]])
+    z = known[:, 0, None, None] * d + known[:, 1, None, None]
+    outlier = torch.rand(d.shape, generator=random) < 0.1
+    weights = (torch.rand(d.shape, generator=random) > 0.2).float()
+    z = torch.where(weights > 0, z + 5 * outlier, 99.0)
+    found = fit_scales(z, d, weights, 0.001)
+    torch.testing.assert_close(found, known, atol=3e-3, rtol=0)
+    assert fit_scales(z, d, 0 * weights, 0.01).tolist() == [[1, 0]] * 3
+
+
+def test_a_step_does_not_depend_on_the_scale_of_the_maps() -> None:
+    """With scales to be found, maps of other scales and shifts ask for the same."""
+    lattice, targets = mapped(scaled=True, normals=False)
+    maps = targets.maps
+    assert maps is not None
+    assert maps.depths is not None
+    other = torch.where(maps.depth_weights > 0, 0.4 * maps.depths - 0.6, 0)
+    again = replace(targets, maps=replace(maps, depths=other))
+    one, two = (LeastSquares(lattice, t, Outline(), DARK, BAND) for t in (targets, again))
+    x = np.random.default_rng(1).standard_normal(len(one.band)).astype(np.float32)
+    for a, b in ((one.gradient, two.gradient), (one.pixels(x), two.pixels(x))):
+        np.testing.assert_allclose(a, b, atol=2e-3 * np.abs(a).max())
+    # What scales explain is weighed out: moving along the rays as a scale would is free.
+    assert one.maps is not None
+    changes: dict[str, Any] = {"depths": maps.depths.clone(), "silhouettes": torch.zeros(1)}
+    one.maps.weigh_(changes)
+    plain = (one.maps.weights["depths"] * maps.depths).abs().max()
+    assert float(changes["depths"].abs().max()) < 1e-3 * float(plain)
+
+
+def test_noise_is_told_from_the_maps() -> None:
+    random = torch.Generator().manual_seed(0)
+    row = torch.linspace(3, 4, 60).expand(2, 50, 60).clone()
+    row[:, :, 30:] += 2  # an edge
+    weights = (torch.rand(row.shape, generator=random) > 0.1).float()
+    noisy = row + 0.02 * torch.randn(row.shape, generator=random)
+    assert depth_noise(noisy, weights) == pytest.approx(0.02, rel=0.06)
+    assert depth_noise(row, weights) < 1e-6
+    assert depth_noise(noisy, 0 * weights) == 0
+    normals = torch.tensor([0.0, 0.6, 0.8]).expand(2, 50, 60, 3)
+    spread = normals + 0.1 * torch.randn(normals.shape, generator=random)
+    assert normal_noise(spread, weights) == pytest.approx(0.1, rel=0.06)
