@@ -10,6 +10,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
+from multiview.map_settings import DepthScale, Frame, MapSettings
 from multiview.recipes import (
     RECIPES,
     AdamRecipe,
@@ -20,7 +21,6 @@ from multiview.recipes import (
     from_prior,
     from_sphere,
 )
-from multiview.map_settings import DepthScale, Frame, MapSettings
 from sdfrender.errors import InputError
 from sdfrender.options import Flag
 from sdfrender.system import processors

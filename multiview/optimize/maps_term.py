@@ -6,8 +6,8 @@ with p the width of a pixel at the object and h the spacing. r_D is the distance
 from the surface's tangent plane, in cells: `(z − z*) |n·D| / h` with D the ray whose z is 1. Beyond
 NEAR it pulls no harder, whatever is wrong: the rims of holes, a hull that is far off. A surface in
 front of the map's is pushed back, which carves; one behind it comes forward. r_N is the
-difference of the unit normals. The weights are those of a log-likelihood beside colours with a
-noise of `COLOR_NOISE`: `w = (COLOR_NOISE / σ)²`, with σ the maps' own noise.
+difference of the unit normals. The weights are one over the variance of the maps' own noise, as in
+a log-likelihood, times `WEIGHT`, which is that of colours whose noise is a tenth of full scale.
 
 Where depths are up to a scale a and a shift b for each map, `z* = a d + b` with those that fit the
 surface best, and what a step changes is weighed without what a and b would follow (variable
@@ -27,7 +27,7 @@ from sdfrender import Lattice, Rendering
 
 NEAR = 1.0  # cells; a depth that is farther off counts linearly
 TURNED = 0.3  # the same of normals, about radians
-COLOR_NOISE = 0.02  # of full scale
+WEIGHT = 0.01  # of a map whose noise is 1
 LEAST_DEPTH_NOISE = 0.1  # cells: what the lattice itself, and pixels at its creases, leave
 LEAST_NORMAL_NOISE = 0.05
 INSIDE = 0.5  # of a silhouette that is known; what is less shows something else
@@ -66,7 +66,7 @@ class MapTerm:
             self._depths(lattice, targets, out, seen * maps.depth_weights)
         if maps.normals is not None and maps.normal_weights is not None:
             noise = max(normal_noise(maps.normals, maps.normal_weights), LEAST_NORMAL_NOISE)
-            w = (COLOR_NOISE / noise) ** 2 * seen * maps.normal_weights
+            w = WEIGHT / noise**2 * seen * maps.normal_weights
             r = torch.where(w[..., None] > 0, out.normals - maps.normals, 0.0)
             length = r.norm(dim=-1)
             self.energy = self.energy + (w * robust(length, TURNED)).sum((1, 2))
@@ -89,7 +89,7 @@ class MapTerm:
             wanted = self.scales[:, 0, None, None] * wanted + self.scales[:, 1, None, None]
         scale = float(self.scales[:, 0].mean())
         noise = scale * depth_noise(maps.depths, seen) / h
-        w = (COLOR_NOISE / max(noise, LEAST_DEPTH_NOISE)) ** 2 * seen
+        w = WEIGHT / max(noise, LEAST_DEPTH_NOISE) ** 2 * seen
         r = torch.where(used, (z - wanted) * slope, 0.0)
         self.energy = self.energy + (w * robust(r, NEAR)).sum((1, 2))
         self.weights["depths"] = w * slope**2

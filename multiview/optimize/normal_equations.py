@@ -1,10 +1,10 @@
 """The energy around one lattice, as the least-squares problem of a Gauss-Newton step.
 
 With x the unknowns of the band, in cells: `E(x) ≈ ‖√W (r + J x)‖² + ‖s + S x‖²`. r are the
-residuals of the pixels, W their weights, J the renderer's derivative; S stacks the sparse rows of
-the carving term, of stereo, of the regularisers and of what holds the lattice to a likely shape, s
-what they are now. Depth and normal maps are outputs of J (`maps_term`). Where the surface has a lattice of colours, these are unknowns of the step too
-(`recoloring`).
+residuals of the pixels, W their weights, J the renderer's derivative, of depths and normals too
+where there are maps of these (`maps_term`); S stacks the sparse rows of the carving term, of the
+regularisers, of stereo and of what holds the lattice to a likely shape, s what they are now. Where
+the surface has a lattice of colours, these are unknowns of the step too (`recoloring`).
 """
 
 from __future__ import annotations

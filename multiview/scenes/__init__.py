@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multiview.scenes.maps.read import read_maps, with_maps
 from multiview.map_settings import MapSettings
+from multiview.scenes.maps.read import read_maps, with_maps
 from multiview.scenes.masks.masks import CLOSING_RADIUS, POCKET_RADIUS, find_mask
 from multiview.scenes.masks.missing import doubtful_masks, make_masks
 from multiview.scenes.pixels import SOURCES, Pixels, read_pixels

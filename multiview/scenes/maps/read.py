@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from multiview.map_settings import FRAMES, MILLIMETRE, Frame, MapSettings
 from multiview.scenes.distortion import undistort
 from multiview.scenes.maps.files import DEPTHS, NORMALS, read_depths, read_normals
 from multiview.scenes.maps.maps import Maps, mean_of_known, median_of_known, scattered
-from multiview.map_settings import FRAMES, MILLIMETRE, Frame, MapSettings
 from multiview.scenes.scene import Description, View
 from sdfrender.errors import InputError
 from sdfrender.files.images import Image
