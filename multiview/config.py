@@ -168,7 +168,7 @@ class FitConfig:
             raise InputError("--exposure: need same with --light per-view, which has them in it")
         if self.stereo == "on" and self.preset not in ("best", "fast"):
             raise InputError(f"--stereo: need --preset best or fast, got {self.preset}")
-        if self.colors == "off" and self.preset not in ("best", "fast"):
+        if self.colors == "off" and not self.fits_maps:
             raise InputError(f"--colors off: need --preset best or fast, got {self.preset}")
         if self.colors == "off" and self.stereo == "on":
             raise InputError("--colors off: --stereo on compares photographs' colours, need one")
@@ -202,6 +202,11 @@ class FitConfig:
     def maps(self) -> MapSettings:
         """How depth and normal maps are read."""
         return MapSettings(self.depth_scale, self.depth_unit, self.normal_frame)
+
+    @property
+    def fits_maps(self) -> bool:
+        """Whether depth and normal maps are fitted, where there are any."""
+        return self.preset in ("best", "fast")
 
     def recipe(self, photographs: bool = False) -> Recipe:
         """The preset's recipe with the choices made here.

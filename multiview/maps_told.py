@@ -36,7 +36,7 @@ def colors_count(config: FitConfig, scene: Scene) -> bool:
     if config.colors != "auto":
         return config.colors == "on"
     dark = scene.maps is not None and float(scene.images.amax()) < BLACK
-    return not (dark and config.preset in ("best", "fast"))
+    return not (dark and config.fits_maps)
 
 
 def tell_maps(scene: Scene, colors: bool, config: FitConfig) -> None:
@@ -49,7 +49,7 @@ def tell_maps(scene: Scene, colors: bool, config: FitConfig) -> None:
         if weights is not None:
             some = int((weights[train] > 0).any(2).any(1).sum())
             log.info("%s maps: of %d of %d views to fit", name, some, len(train))
-    if config.preset not in ("best", "fast"):
+    if not config.fits_maps:
         log.warning(
             "depth and normal maps are not used: --preset %s knows none (use best or fast)",
             config.preset,

@@ -139,4 +139,5 @@ def basis(weights: Tensor, depths: Tensor) -> Tensor:
     total = weights.sum((1, 2)).clamp(min=1e-30)
     mean = (weights * depths).sum((1, 2)) / total
     planes = torch.stack((ones, ones * (depths - mean[:, None, None])), 1)
-    return planes / planes.norm(dim=(2, 3), keepdim=True).clamp(min=1e-15)
+    lengths: Tensor = planes.norm(dim=(2, 3), keepdim=True).clamp(min=1e-15)
+    return planes / lengths

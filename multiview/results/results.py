@@ -17,6 +17,7 @@ from multiview.photo.targets import Targets
 from multiview.results.evaluate import ViewScore, mean_scores, score_views
 from multiview.results.explained import crinkled, unexplained
 from multiview.results.film import write_film
+from multiview.results.mapped import depth_maps, doubtful
 from multiview.results.report.forming import stages
 from multiview.results.report.page import write_report
 from multiview.results.report.views import spread
@@ -151,6 +152,10 @@ def measure(
     if state.interrupted:
         summary["interrupted"] = True
     found = doubts(state.scene, scores["train"])
+    lying = depth_maps(state.lattice, state.scene) if run.config.fits_maps else {}
+    if lying:
+        write_json(run.path / "depth_maps.json", lying)
+        found += doubtful(lying)
     if state.appearance.known is None:
         found += unexplained(run.config, state.stereo, summary)
         found += crinkled(run.config, state.stereo, mesh, state.lattice)

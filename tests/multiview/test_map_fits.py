@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,9 @@ def test_a_whole_run_of_black_pictures(tmp_path: Path, caplog: pytest.LogCapture
     rows = tiny.read_losses(tmp_path / "run")
     assert all(float(row["maps"]) > 0 and float(row["color"]) == 0 for row in rows)
     assert (tmp_path / "run" / "mesh.ply").is_file()
+    lying = json.loads((tmp_path / "run" / "depth_maps.json").read_text())
+    assert len(lying) == 6
+    assert all(told["scale"] == 1 and told["off_cells"] < 1 for told in lying.values())
 
 
 def test_depths_in_a_wrong_unit_are_refused(tmp_path: Path) -> None:

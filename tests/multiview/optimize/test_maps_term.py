@@ -87,7 +87,7 @@ def test_the_gradient_is_half_the_energys(kind: str, monkeypatch: pytest.MonkeyP
         problem.gradient, expected, atol=2e-3 * float(np.abs(expected).max())
     )
     total = float(term.energy.sum())  # which is cut off nowhere here
-    assert total == pytest.approx(float(energy(values, lattice, targets, term)), rel=1e-3)
+    assert total == pytest.approx(float(energy(values.detach(), lattice, targets, term)), rel=1e-3)
 
 
 @KINDS
