@@ -9,7 +9,7 @@ import torch
 from multiview.optimize.maps_term import MapTerm, map_outputs
 from multiview.photo.targets import Targets
 from multiview.scenes import Scene
-from sdfrender import Lattice, Lighting, render
+from sdfrender import Lattice, render
 
 FAR = 2.0  # cells, by which half of a map's pixels are off: it is not of this surface
 
@@ -30,8 +30,7 @@ def depth_maps(lattice: Lattice, scene: Scene) -> dict[str, dict[str, float]]:
         assert maps is not None
         assert maps.depths is not None
         with torch.no_grad():
-            even = Lighting(ambient=1.0, headlight=None)
-            out = render(lattice, one.cameras, lighting=even)
+            out = render(lattice, one.cameras)
         term = MapTerm(lattice, one, out, 1.0)
         used = term.weights["depths"][0] > 0
         if not used.any():
@@ -50,6 +49,6 @@ def doubtful(found: dict[str, dict[str, Any]]) -> list[str]:
     named = ", ".join(far[:5]) + (", …" if len(far) > 5 else "")
     return [
         f"the surface does not follow the depth maps of {len(far)} of {len(found)} views "
-        f"({named}): half of their pixels are more than {FAR:g} cells off; are they camera z, not along "
-        "the ray, and of these cameras? --depth-scale fit finds a scale and a shift of each"
+        f"({named}): half of their pixels are more than {FAR:g} cells off; are they camera z, not "
+        "along the ray, and of these cameras? --depth-scale fit finds a scale and a shift of each"
     ]
