@@ -4,8 +4,8 @@
 
 with p the width of a pixel at the object and h the spacing. r_D is the distance of the map's point
 from the surface's tangent plane, in cells: `(z − z*) |n·D| / h` with D the ray whose z is 1. Beyond
-NEAR it pulls no harder, whatever is wrong: the rims of holes, a hull that is far off. A surface in
-front of the map's is pushed back, which carves; one behind it comes forward. r_N is the
+NEAR it pulls no harder, as where a hull is far off; pixels beside a jump of depth do not count. A
+surface in front of the map's is pushed back, which carves; one behind it comes forward. r_N is the
 difference of the unit normals. The weights are one over the variance of the maps' own noise, as in
 a log-likelihood, times `WEIGHT`, which is that of colours whose noise is a tenth of full scale.
 
@@ -30,6 +30,8 @@ TURNED = 0.3  # the same of normals, about radians
 WEIGHT = 0.01  # of a map whose noise is 1
 LEAST_DEPTH_NOISE = 0.1  # cells: what the lattice itself, and pixels at its creases, leave
 LEAST_NORMAL_NOISE = 0.05
+JUMP = 2.0  # cells between neighbouring pixels: beside an edge, where sensors see neither side
+SURELY = 6.0  # times the noise, for a difference to be a jump
 INSIDE = 0.5  # of a silhouette that is known; what is less shows something else
 
 
@@ -89,6 +91,8 @@ class MapTerm:
             wanted = self.scales[:, 0, None, None] * wanted + self.scales[:, 1, None, None]
         scale = float(self.scales[:, 0].mean())
         noise = scale * depth_noise(maps.depths, seen) / h
+        jump = max(JUMP, SURELY * noise) * h / max(scale, 1e-9)
+        seen = seen * ~beside_jumps(maps.depths, maps.depth_weights, jump)
         w = WEIGHT / max(noise, LEAST_DEPTH_NOISE) ** 2 * seen
         r = torch.where(used, (z - wanted) * slope, 0.0)
         self.energy = self.energy + (w * robust(r, NEAR)).sum((1, 2))
@@ -131,6 +135,22 @@ def map_outputs(targets: Targets) -> tuple[str, ...]:
         return ()
     given = {"depths": maps.depths, "normals": maps.normals}
     return tuple(name for name, planes in given.items() if planes is not None)
+
+
+def beside_jumps(depths: Tensor, weights: Tensor | None, jump: float) -> Tensor:
+    """`[n, H, W]` whether a known neighbour in the row or column differs by more than `jump`.
+
+    Sensors, and networks, give depths between those of the two sides at an edge.
+    """
+    assert weights is not None
+    found = torch.zeros_like(depths, dtype=torch.bool)
+    for axis in (1, 2):
+        n = depths.shape[axis] - 1
+        (a, b), known = ([x.narrow(axis, k, n) for k in (0, 1)] for x in (depths, weights > 0))
+        far = ((a - b).abs() > jump) & known[0] & known[1]
+        for k in (0, 1):
+            found.narrow(axis, k, n).logical_or_(far)
+    return found
 
 
 def basis(weights: Tensor, depths: Tensor) -> Tensor:

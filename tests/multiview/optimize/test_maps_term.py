@@ -15,7 +15,7 @@ from torch import Tensor
 from multiview.optimize import maps_term
 from multiview.optimize.map_noise import depth_noise, normal_noise
 from multiview.optimize.map_scales import fit_scales
-from multiview.optimize.maps_term import MapTerm
+from multiview.optimize.maps_term import MapTerm, beside_jumps
 from multiview.optimize.normal_equations import LeastSquares
 from multiview.photo.targets import Targets
 from multiview.scenes.maps.maps import Maps
@@ -191,3 +191,14 @@ def test_noise_is_told_from_the_maps() -> None:
     normals = torch.tensor([0.0, 0.6, 0.8]).expand(2, 50, 60, 3)
     spread = normals + 0.1 * torch.randn(normals.shape, generator=random)
     assert normal_noise(spread, weights) == pytest.approx(0.1, rel=0.06)
+
+
+def test_pixels_beside_jumps_are_told() -> None:
+    """On both sides of an edge; a slope is none, and the rim of what is unknown is none."""
+    depths = (0.1 * torch.arange(9.0)).expand(1, 7, 9).clone()
+    depths[:, :, 5:] += 3
+    weights = torch.ones(1, 7, 9)
+    depths[0, 2:5, 1] = weights[0, 2:5, 1] = 0
+    expected = torch.zeros(1, 7, 9, dtype=torch.bool)
+    expected[:, :, 4:6] = True
+    assert torch.equal(beside_jumps(depths, weights, 0.5), expected)
