@@ -666,6 +666,7 @@ def test_resuming_with_an_estimated_light_and_a_crash(
     assert tiny.read_losses(run) == tiny.read_losses(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_saves_what_there_is(
     preset: str, torus_scene: Path, torus_run: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
@@ -952,6 +953,7 @@ def test_out_may_not_be_a_file(
     assert (tmp_path / "run").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_python_m_multiview_ends_with_2_and_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "multiview", "fit", "nowhere", "--out", "run"],
@@ -1047,6 +1049,7 @@ def test_evaluate_against_another_mesh(
     assert told["reference"]["hausdorff"] == pytest.approx(0.2 / shifted.extents.max(), rel=0.1)
 
 
+@pytest.mark.slow
 def test_evaluate_with_a_mesh_where_the_scene_has_none(
     torus_scene: Path,
     tmp_path: Path,
@@ -1069,6 +1072,7 @@ def test_evaluate_with_a_mesh_where_the_scene_has_none(
     assert read_json(tmp_path / "run" / "metrics.json") == summary
 
 
+@pytest.mark.slow
 def test_a_table_for_people(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -41,6 +41,7 @@ def test_maps_alone_give_the_shape(tmp_path: Path, kind: str) -> None:
     assert found < 0.012, found
 
 
+@pytest.mark.slow
 def test_a_whole_run_of_black_pictures(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     scene = write_black(tmp_path / "scene", "depths")
     with caplog.at_level("INFO", "multiview"):

@@ -187,6 +187,7 @@ def test_a_far_shape_is_photographed_where_it_is(
     assert load_mesh(far.mesh).bounds.mean(0) == pytest.approx(PLACE, abs=1e-4, rel=0)
 
 
+@pytest.mark.slow
 def test_a_far_scene_is_fitted_as_at_the_origin(tmp_path: Path) -> None:
     offset = PLACE - np.array(tiny.CENTER)
     scenes = {

@@ -72,6 +72,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs a Linux to take away from")
 @pytest.mark.parametrize("name", ["Windows", "macOS"])
 def test_everything_is_imported_and_works_where_a_system_lacks_parts(name: str) -> None:
@@ -173,6 +174,7 @@ def policy(name: str, **own: str) -> dict[str, str | None]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["sdfrender", "multiview", "singleview"]

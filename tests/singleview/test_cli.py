@@ -37,6 +37,7 @@ def trained(dataset: Path) -> tuple[Path, str]:
     return out, done.stdout
 
 
+@pytest.mark.slow
 def test_training_prints_its_metrics(trained: tuple[Path, str]) -> None:
     out, printed = trained
     assert json.loads(printed) == json.loads((out / "metrics.json").read_text())

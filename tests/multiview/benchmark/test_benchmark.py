@@ -183,6 +183,7 @@ def test_views_are_well_spread() -> None:
         well_spread(5)
 
 
+@pytest.mark.slow
 def test_noise_is_on_the_training_views_inside_the_mask_and_seeded(
     torus_file: Path, tmp_path: Path
 ) -> None:
@@ -293,6 +294,7 @@ def settings(torus_file: Path, out: Path, **changes: Any) -> BenchmarkConfig:
     return BenchmarkConfig((torus_file,), out, **{**defaults, **changes})
 
 
+@pytest.mark.slow
 def test_a_benchmark_measures_each_mesh(torus_file: Path, tmp_path: Path, fits: Fits) -> None:
     config = settings(torus_file, tmp_path, views=8)
     result = benchmark(config, fits)
@@ -334,6 +336,7 @@ def test_nothing_is_done_twice(torus_file: Path, tmp_path: Path, fits: Fits) -> 
         assert not any(c.resume for c in fits.configs)
 
 
+@pytest.mark.slow
 def test_fits_under_an_unknown_light_are_not_done_twice(
     torus_file: Path, tmp_path: Path, fits: Fits
 ) -> None:
@@ -346,6 +349,7 @@ def test_fits_under_an_unknown_light_are_not_done_twice(
         assert len(fits.configs) == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_short_goes_on(torus_file: Path, tmp_path: Path, fits: Fits) -> None:
     config = settings(torus_file, tmp_path, resolutions=(12,))
     with (
@@ -359,6 +363,7 @@ def test_a_run_that_was_cut_short_goes_on(torus_file: Path, tmp_path: Path, fits
     assert "interrupted" not in row["runs"]["12"]
 
 
+@pytest.mark.slow
 def test_one_bad_mesh_does_not_stop_the_others(
     torus_file: Path, tmp_path: Path, fits: Fits, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -384,6 +389,7 @@ def test_one_bad_mesh_does_not_stop_the_others(
     assert "| bad | – | – |" in table
 
 
+@pytest.mark.slow
 def test_an_open_mesh_is_only_worth_a_warning(
     tmp_path: Path, fits: Fits, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -451,6 +457,7 @@ def test_the_table_as_markdown() -> None:
     assert lines[7:] == [CAPTION, "", "other: no good"]
 
 
+@pytest.mark.slow
 def test_the_command(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

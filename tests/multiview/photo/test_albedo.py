@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -29,6 +30,7 @@ def solved(points: Tensor, light: Tensor, colors: Tensor, smoothness: float = 0.
     return solve_albedo(BALL, points, light, colors, smoothness, start, REST)
 
 
+@pytest.mark.slow
 def test_it_is_the_minimum_of_the_energy() -> None:
     """Rows of the energy written out one by one, and solved densely."""
     points, light, colors = seen()

@@ -244,6 +244,7 @@ def test_a_fit_under_such_a_light(fixed_to: FixedTo, tmp_path: Path) -> None:
         assert measured[group] == pytest.approx(found[group], rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fixed_to", ["camera", "view"])
 def test_an_interrupted_fit_goes_on(fixed_to: FixedTo, tmp_path: Path) -> None:
     scene = turntable(tmp_path / "scene", fixed_to)

@@ -189,6 +189,7 @@ def test_two_views_are_enough_with_a_prior(scene: Path, run: Path, tmp_path: Pat
     assert load_mesh(run / "prior.ply").is_watertight
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_shape_it_found(scene: Path, run: Path, weights: Path) -> None:
     before = load_lattice(run / "lattice.safetensors")
     with patch("multiview.prior.start.search", side_effect=AssertionError("looked for again")):
@@ -197,6 +198,7 @@ def test_a_run_goes_on_with_the_shape_it_found(scene: Path, run: Path, weights: 
     evaluate_run(run, None)  # finds the settings
 
 
+@pytest.mark.slow
 def test_the_hold_holds(scene: Path, run: Path, weights: Path, tmp_path: Path) -> None:
     """With a strong hold the lattice stays at the family's shape, without it goes elsewhere."""
     likely = load_mesh(run / "prior.ply")
@@ -213,6 +215,7 @@ def test_the_hold_holds(scene: Path, run: Path, weights: Path, tmp_path: Path) -
     assert off[10.0] < 0.3 * off[0.0]
 
 
+@pytest.mark.slow
 def test_one_view_needs_a_box(scene: Path, weights: Path, tmp_path: Path) -> None:
     described = json.loads((scene / "transforms.json").read_text())
     del described["sdfrender"]["bounds"]

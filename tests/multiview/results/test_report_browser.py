@@ -68,6 +68,7 @@ def model(page: Any) -> Any:
     return page.locator("#model")
 
 
+@pytest.mark.slow
 def test_the_mesh_is_drawn_and_turns(opened: Opener) -> None:
     page = opened()
     canvas = model(page)

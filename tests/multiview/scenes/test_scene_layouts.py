@@ -43,6 +43,7 @@ def test_the_same_views(plain: Path, layout: str, tmp_path: Path) -> None:
     assert bool((scene.silhouette_weights == 1).all())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["COLMAP text", "COLMAP binary", "IDR", "DVR"])
 def test_the_same_mesh(plain: Path, plain_run: Path, layout: str, tmp_path: Path) -> None:
     source = scene_layouts.LAYOUTS[layout](plain, tmp_path / "scene")
@@ -63,6 +64,7 @@ def test_a_camera_file_stands_for_its_scene(plain: Path, tmp_path: Path) -> None
     assert load_scene(folder / "cameras_sphere.npz").name == "b"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "shapenet_bench").is_dir(), reason="the benches are not here")
 def test_a_bench_of_shapenet() -> None:
     folder = sorted((DATA / "shapenet_bench" / "02828884").iterdir())[0]

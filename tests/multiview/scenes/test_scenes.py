@@ -284,6 +284,7 @@ def test_dinosaur_photographs() -> None:
     assert float(inside.min()) == 1.0
 
 
+@pytest.mark.slow
 @needs_data
 def test_lego_and_its_test_split() -> None:
     scene = load_scene(DATA / "nerf_synthetic" / "lego", "r_0,r_1", max_size=100)

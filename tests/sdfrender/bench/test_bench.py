@@ -99,6 +99,7 @@ def test_every_engine_is_a_candidate() -> None:
     assert names[2:] == [name for name in ENGINES if name not in ("auto", "reference")]
 
 
+@pytest.mark.slow
 def test_the_exact_candidate_agrees_with_the_truth(scene: BenchScene) -> None:
     hits = measure.exact_hits(scene)
     exact, sphere = engines()[:2]
@@ -213,6 +214,7 @@ def no_cotangents() -> Cotangents:
 # ---------------------------------------------------------------------- new processes
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_one_run(scene: BenchScene) -> None:
     hits = measure.exact_hits(scene)
     exact = peers.by_name("torch exact")
@@ -234,6 +236,7 @@ def test_a_start_has_an_empty_cache_and_then_a_filled_one() -> None:
 # ---------------------------------------------------------------------- the command
 
 
+@pytest.mark.slow
 def test_json_has_every_number(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ball: Path
 ) -> None:
@@ -258,6 +261,7 @@ def test_json_has_every_number(
     assert document["start"][0]["first_gradient_s"] == 0.75
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["--markdown", None])
 def test_tables(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], form: str | None

@@ -355,6 +355,7 @@ EDGES: dict[str, tuple[Callable[[], sr.Lattice], sr.Cameras]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", BOTH)
 @pytest.mark.parametrize("coverage", [True, False])
 @pytest.mark.parametrize("name", EDGES)
@@ -476,6 +477,7 @@ def scene_gradients(
     return out, dict(zip(x, gradients, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", BOTH)
 def test_any_number_of_threads(dtype: torch.dtype, threads: Callable[[int], None]) -> None:
     values = make(SMOOTH).values.to(dtype)

@@ -44,6 +44,7 @@ def test_what_is_made_again_is_shown_once(tmp_path: Path) -> None:
     assert read(tmp_path)["losses/total"] == {1: 1.0, 2: 1.0, 3: 1.0, 4: 2.0}
 
 
+@pytest.mark.slow
 def test_a_fit_writes_them(torus_scene: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     run = tmp_path / "run"
@@ -56,6 +57,7 @@ def test_a_fit_writes_them(torus_scene: Path, tmp_path: Path) -> None:
         assert found[f"losses/{name}"] == pytest.approx(wanted, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_training_writes_them(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     run = tmp_path / "run"

@@ -425,6 +425,7 @@ def test_the_curve_is_short_and_has_logarithms() -> None:
     assert max(values) < high
 
 
+@pytest.mark.slow
 def test_a_fit_that_is_watched_ends_as_any_other(torus_scene: Path, tmp_path: Path) -> None:
     tiny.fit_tiny(torus_scene, tmp_path / "alone", tiny.SHORT["fast"])
     seen: list[tuple[int, Path]] = []
@@ -482,6 +483,7 @@ def covered(page: Any) -> float:
     return float((np.abs(pixels - pixels[0, 0]).max(-1) > 30).mean())
 
 
+@pytest.mark.slow
 def test_a_browser_shows_the_surface_as_it_changes(browser: Any, live: Live) -> None:
     complaints: list[str] = []
     context = browser.new_context(viewport={"width": 1280, "height": 800})

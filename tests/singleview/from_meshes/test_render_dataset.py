@@ -148,6 +148,7 @@ def test_other_settings_need_another_folder(folder: Path, meshes: Path) -> None:
         render_dataset(replace(config, out=meshes))
 
 
+@pytest.mark.slow
 def test_processes_make_the_same_files(folder: Path, meshes: Path, tmp_path: Path) -> None:
     config = RenderDatasetConfig(
         meshes, tmp_path / "out", categories=("brick",), **{**QUICK, "jobs": 2}  # type: ignore[arg-type]

@@ -169,6 +169,7 @@ def test_occupancy_of_other_inputs(kind: str, tmp_path: Path) -> None:
         assert float(guess.seen[..., 3].mean()) > 0.02
 
 
+@pytest.mark.slow
 def test_a_family_finds_an_unknown_member() -> None:
     points = 2 * torch.rand(1, 2 * SEEN, 3) - 1
     values = bench(0.5, 0.45)(points[0])[None]
@@ -295,6 +296,7 @@ def test_the_commands(
     assert "--views: need at least 1, got 0" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_it_works_in_a_browser(images_run: Path, browser: Any) -> None:
     write_report(images_run, "train", 1, quiet=True)
     complaints: list[str] = []

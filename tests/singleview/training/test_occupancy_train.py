@@ -53,6 +53,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
 # ---------------------------------------------------------------------- training
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_stores_the_threshold(trained: Path) -> None:
     rows = read_rows(trained / "losses.csv")
     assert list(rows[0]) == ["step", "rate", "total", "cross_entropy", "divergence"]
@@ -180,6 +181,7 @@ def test_settings_that_do_not_fit_are_refused(data: Path, tmp_path: Path) -> Non
 # ---------------------------------------------------------------------- prediction
 
 
+@pytest.mark.slow
 def test_a_cloud_becomes_a_mesh_in_its_own_frame(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trained: Path, data: Path
 ) -> None:
@@ -250,6 +252,7 @@ def test_bad_inputs_are_named(
 # ---------------------------------------------------------------------- evaluation
 
 
+@pytest.mark.slow
 def test_networks_and_baselines_share_a_table(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -51,6 +51,7 @@ def run(objects: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 # ---------------------------------------------------------------------- a run
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_leaves_a_run_folder(run: Path) -> None:
     rows = read_rows(run / "losses.csv")
     assert [int(row["step"]) for row in rows] == list(range(1, 61))
@@ -66,6 +67,7 @@ def test_training_lowers_the_loss_and_leaves_a_run_folder(run: Path) -> None:
     assert stored["settings"]["resolution"] == 12
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_run_and_another_one_does_not(
     objects: Path, tmp_path: Path
 ) -> None:
@@ -77,6 +79,7 @@ def test_the_same_seed_gives_the_same_run_and_another_one_does_not(
     assert logs[0] != logs[2]
 
 
+@pytest.mark.slow
 def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(objects: Path, tmp_path: Path) -> None:
     train_tiny(objects, tmp_path / "whole", steps=8, evaluate_every=2)
     draw = Sampler.draw
@@ -101,6 +104,7 @@ def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(objects: Path, tmp_pat
         assert torch.equal(x, tensors[1][name]), name
 
 
+@pytest.mark.slow
 def test_a_run_interrupted_before_its_first_validation_goes_on(
     objects: Path, tmp_path: Path
 ) -> None:
@@ -128,6 +132,7 @@ def test_training_stops_when_validation_does_not_improve(objects: Path, tmp_path
     assert metrics["validation"]["step"] == 2
 
 
+@pytest.mark.slow
 def test_minutes_end_a_training(objects: Path, tmp_path: Path) -> None:
     metrics = train_tiny(objects, tmp_path / "run", steps=None, minutes=0.02, evaluate_every=None)
     assert metrics["steps"] > 0
@@ -151,6 +156,7 @@ def test_training_with_shapes_from_images_and_made_up_objects(
     assert float(read_rows(tmp_path / "run" / "losses.csv")[-1]["shape"]) > 0
 
 
+@pytest.mark.slow
 def test_images_are_all_that_image_supervision_reads(objects: Path, tmp_path: Path) -> None:
     blind = replace(tiny_dataset(), values=torch.zeros_like(tiny_dataset().values))
     other = write_dataset(tmp_path / "blind", blind)
@@ -333,6 +339,7 @@ def test_two_processes_train_as_one_does(objects: Path, tmp_path: Path) -> None:
         assert float(b["total"]) == pytest.approx(float(a["total"]), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_lost_process_ends_the_job_and_the_run_goes_on(objects: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     job = subprocess.Popen(
