@@ -24,7 +24,7 @@ from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from multiview.recipes import Weights
 from multiview.scenes import Scene
-from multiview.surgery.floaters import remove_floaters, summary, warnings
+from multiview.surgery.floaters import CRUMB, remove_floaters, summary, warnings
 from sdfrender import Cameras, Headlight, Lattice, Lighting, render
 from sdfrender.geometry.primitives import sphere, torus, union
 
@@ -510,6 +510,7 @@ def test_a_small_body_that_masks_ask_for_is_kept(shape: tuple[int, int, int]) ->
     removed = remove_floaters(truth, doubted)[1]
     assert [body.views_for for body in removed] == [1]
     assert warnings(summary([told], np.zeros(3))) == []
+    assert warnings(summary([replace(removed[0], volume=CRUMB / 2)], np.zeros(3))) == []
     (text,) = warnings(summary([told, *removed], np.zeros(3)))
     assert "fewer than 2 views" in text
     assert f"{100 * removed[0].volume:.2g} % of the object's volume" in text
