@@ -167,6 +167,7 @@ def test_some_modules_have_public_names() -> None:
     assert "sdfrender" in modules_with_public_names()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", modules_with_public_names())
 def test_public_names_mean_the_same_however_often_and_in_whichever_order(module: str) -> None:
     code = """if True:

@@ -227,6 +227,7 @@ def bare(scene: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_scene_that_states_nothing(preset: str, torus_scene: Path, tmp_path: Path) -> None:
     """The box comes from the masks, the light is estimated, there is nothing to compare with."""
     scene = bare(torus_scene, tmp_path / "bare")

@@ -129,6 +129,7 @@ def ball_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_fit_with_stereo(ball_scene: Path, tmp_path: Path) -> None:
     found = {}
     switches: tuple[Switch, ...] = ("on", "off")

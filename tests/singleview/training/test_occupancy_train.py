@@ -70,6 +70,7 @@ def test_training_lowers_the_loss_and_stores_the_threshold(trained: Path) -> Non
     assert (trained / "predictions" / "step_000060.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["image", "voxels", "none", "index"])
 def test_every_kind_of_input_trains(data: Path, tmp_path: Path, kind: str) -> None:
     metrics = train_occupancy(data, tmp_path / "run", input=kind, evaluate_every=4)
