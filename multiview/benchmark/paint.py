@@ -42,11 +42,9 @@ def solid_texture(points: NDArray[np.float64]) -> NDArray[np.float64]:
     for wavelength, amplitude in OCTAVES:
         for channel in range(3):
             for _ in range(WAVES):
-                direction = random.normal(size=3)
-                direction *= 2 * math.pi / wavelength / np.linalg.norm(direction)
-                phase = random.uniform(0, 2 * math.pi)
-                wave = np.sin(points @ direction + phase)
-                total[:, channel] += amplitude / math.sqrt(WAVES) * wave
+                total[:, channel] += (
+                    amplitude / math.sqrt(WAVES) * _wave(points, wavelength, random)
+                )
     return MIDDLE + SPREAD * np.tanh(total)
 
 
@@ -55,14 +53,22 @@ def fine_texture(points: NDArray[np.float64]) -> NDArray[np.float64]:
     random = np.random.default_rng(SEED)
     total = np.zeros((len(points), 3))
     for wavelength, amplitude in FINE_OCTAVES:
+        size = amplitude / math.sqrt(WAVES)
         for channel in range(4):
             for _ in range(WAVES):
-                direction = random.normal(size=3)
-                direction *= 2 * math.pi / wavelength / np.linalg.norm(direction)
-                wave = np.sin(points @ direction + random.uniform(0, 2 * math.pi))
-                size = amplitude / math.sqrt(WAVES)
+                wave = _wave(points, wavelength, random)
                 if channel == 3:
                     total += size * wave[:, None]
                 else:
                     total[:, channel] += OWN * size * wave
     return MIDDLE + SPREAD * np.tanh(total)
+
+
+def _wave(
+    points: NDArray[np.float64], wavelength: float, random: np.random.Generator
+) -> NDArray[np.float64]:
+    """`[P]` a plane wave of amplitude 1, its direction and phase by lot."""
+    direction = random.normal(size=3)
+    direction *= 2 * math.pi / wavelength / np.linalg.norm(direction)
+    wave: NDArray[np.float64] = np.sin(points @ direction + random.uniform(0, 2 * math.pi))
+    return wave
