@@ -53,7 +53,8 @@ if TYPE_CHECKING:
     from sdfrender.meshes.mise import extract_field
     from sdfrender.meshes.refine import refine_mesh, simplify_mesh
     from sdfrender.rendering.field_render import render_field
-    from sdfrender.rendering.linearize import Linearization, linearize
+    from sdfrender.rendering.linearization import Linearization
+    from sdfrender.rendering.linearize import linearize
     from sdfrender.rendering.render import Rendering, render
     from sdfrender.view.cameras import Cameras
     from sdfrender.view.lighting import Directional, Headlight, Lighting
@@ -66,7 +67,7 @@ else:
         "InputError": "errors",
         "Lattice": "geometry.lattice",
         "Lighting": "view.lighting",
-        "Linearization": "rendering.linearize",
+        "Linearization": "rendering.linearization",
         "Rendering": "rendering.render",
         "extract_field": "meshes.mise",
         "extract_mesh": "meshes.extraction",

@@ -58,14 +58,6 @@ class Band:
         out[self.ids] = self.h * x
         return torch.from_numpy(out).reshape(self.lattice.resolution)
 
-    def gather(self, derivative: Tensor, power: int = 1) -> Floats:
-        """A derivative in the values `[X, Y, Z]` as one in the unknowns `[M]`, which are in cells.
-
-        For squares of derivatives `power` is 2.
-        """
-        taken: Floats = derivative.numpy().reshape(-1)[self.ids] * np.float32(self.h**power)
-        return taken
-
     def rows(self, vertices: Ints, weights: Floats) -> Any:
         """A sparse matrix `[R, M]` with entries `weights` `[R, k]` at `vertices` `[R, k]`."""
         if not len(self):  # a lattice without a surface

@@ -81,6 +81,7 @@ class LeastSquares:
             albedo=appearance.albedo,
             outputs=(*shown, "silhouettes", *map_outputs(targets)),
         )
+        self.near = self.J.on(band.ids)
         self.lens_twice, take_turns = appearance.photograph_twice_, count > 1
         out = self.J.rendering
         appearance.observe(out, targets, lattice)
@@ -132,7 +133,7 @@ class LeastSquares:
         if self.maps is not None:
             pulls |= self.maps.pulls
             self.terms = replace(self.terms, maps=self.maps.energy)
-        pixels = self.band.gather(self.J.vjp(**pulls))
+        pixels = self.near.vjp(**pulls) * band.h
         self.colors = None
         if appearance.albedo.ndim == 4 and weights.color > 0:
             self.colors = Recoloring(lattice, out, targets, appearance, self.w_color, sharp)
@@ -162,8 +163,7 @@ class LeastSquares:
         if self.maps is not None:
             by_output |= self.maps.weights
         used = {name: by_output[name] for name in self.J.outputs}
-        squares = self.J.squared_vjp(**used, exact=False)
-        diagonal = self.band.gather(squares, power=2)
+        diagonal = self.near.squared_vjp(**used) * np.float32(self.band.h**2)
         diagonal += S.multiply(S).sum(0).A1 + np.float32(damping)
         gradient = self.gradient
         if self.colors is not None:
@@ -196,9 +196,8 @@ class LeastSquares:
         where the lens hides what they do. A view whose turn comes seldom needs the longer ones:
         there `√W B² √W` stands for `B W B`, with B the lens, since W is as good as even within it.
         """
-        changes = dict(
-            zip(self.J.outputs, self.J.jvp(self.band.scatter(x), out=self._room), strict=True)
-        )
+        h = self.band.h
+        changes = dict(zip(self.J.outputs, self.near.jvp(h * x, out=self._room), strict=True))
         recolored = self.colors if len(colors) else None
         if "images" in changes:
             image = changes["images"]
@@ -212,7 +211,7 @@ class LeastSquares:
         changes["silhouettes"].mul_(self.w_silhouette)
         if self.maps is not None:
             self.maps.weigh_(changes)
-        pulled = self.band.gather(self.J.vjp(**changes))
+        pulled = h * self.near.vjp(**changes)
         if recolored is None:
             return pulled, colors
         return pulled, recolored.pull(changes["images"]) + recolored.hold(colors)

@@ -7,7 +7,6 @@ trilinear interpolant vanishes somewhere in it. `d` is the unsigned distance, `h
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +20,8 @@ Bools: TypeAlias = NDArray[np.bool_]
 
 # Rounds of eight sweeps. Two suffice on every lattice tried; the loop stops when nothing changes.
 MAX_ROUNDS = 16
+BLOCK = 16  # vertices along z that are passed over together
+FROZEN, ACTIVE, JOINED = 1, 2, 3  # states of a vertex; JOINED: frozen when all are looked at
 
 
 def redistanced(
@@ -56,44 +57,115 @@ def redistanced(
 
 def _redistance(phi: Floats, spacing: Floats, frozen_band: float, reach: float) -> Floats:
     """One lattice `[X, Y, Z]`; `spacing` is `[3]`."""
-    frozen = surface_vertices(phi)
-    if not frozen.any():
+    state = np.zeros(phi.shape, np.uint8)
+    if not _freeze_corners(phi, state):
         return phi
-    near = frozen
-    for _ in range(math.ceil(frozen_band)):
-        near = _grow(near)
-    frozen |= near & (np.abs(phi) < frozen_band * spacing.min())
-    d = np.where(frozen, np.abs(phi), reach * spacing.min()).astype(phi.dtype)
-    _sweep(d, frozen, _grow(frozen) & ~frozen, spacing)
-    return np.where(frozen, phi, np.where(phi < 0, -d, d))
+    h = float(spacing.min())
+    _freeze_near(phi, state, math.ceil(frozen_band), frozen_band * h)
+    d, busy = np.full(phi.shape, reach * h, phi.dtype), _blocks(state)
+    _start(phi, d, state, busy)
+    _sweep(d, state, busy, spacing)
+    _sign(phi, d, state)
+    return d
 
 
 def surface_vertices(phi: Floats) -> Bools:
     """`[X, Y, Z]` the corners of all cells of `phi` `[X, Y, Z]` that hold surface."""
-    holds = (_pairs(phi, np.minimum) <= 0) & (_pairs(phi, np.maximum) >= 0)  # one per cell
-    return _pairs(np.pad(holds, 1), np.logical_or)
+    state = np.zeros(phi.shape, np.uint8)
+    _freeze_corners(phi, state)
+    frozen: Bools = state == FROZEN
+    return frozen
 
 
-def _grow(mask: Bools) -> Bools:
-    """`mask` and its 26-neighbours."""
-    cells = _pairs(np.pad(mask, 1), np.logical_or)
-    return _pairs(cells, np.logical_or)
-
-
-def _pairs(x: NDArray[Any], reduce: Callable[..., Any]) -> NDArray[Any]:
-    """`reduce` over each 2×2×2 block: `[X, Y, Z]` to `[X − 1, Y − 1, Z − 1]`."""
-    x = reduce(x[1:], x[:-1])
-    x = reduce(x[:, 1:], x[:, :-1])
-    return reduce(x[:, :, 1:], x[:, :, :-1])  # type: ignore[no-any-return]
+def _blocks(state: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Whether any vertex is active in runs of `BLOCK` along z: at first, none."""
+    X, Y, Z = state.shape
+    return np.zeros((X, Y, (Z + BLOCK - 1) // BLOCK), np.uint8)
 
 
 @njit(cache=True)
-def _sweep(d: Floats, frozen: Bools, active: Bools, spacing: Floats) -> None:
+def _freeze_corners(phi: Floats, state: NDArray[np.uint8]) -> bool:
+    """Freeze the corners of all cells that hold surface; whether there are any."""
+    X, Y, Z = phi.shape
+    some = False
+    for i in range(X - 1):
+        for j in range(Y - 1):
+            a, b, c, d = phi[i, j, 0], phi[i, j + 1, 0], phi[i + 1, j, 0], phi[i + 1, j + 1, 0]
+            low, high = min(min(a, b), min(c, d)), max(max(a, b), max(c, d))
+            for k in range(1, Z):
+                a, b, c, d = phi[i, j, k], phi[i, j + 1, k], phi[i + 1, j, k], phi[i + 1, j + 1, k]
+                lower, higher = min(min(a, b), min(c, d)), max(max(a, b), max(c, d))
+                if min(low, lower) <= 0 <= max(high, higher):
+                    some = True
+                    for x in range(i, i + 2):
+                        for y in range(j, j + 2):
+                            state[x, y, k - 1] = state[x, y, k] = FROZEN
+                low, high = lower, higher
+    return some
+
+
+@njit(cache=True)
+def _freeze_near(phi: Floats, state: NDArray[np.uint8], steps: int, width: float) -> None:
+    """Freeze the vertices of `|φ| < width` that a corner frozen before is at most `steps` from."""
+    X, Y, Z = phi.shape
+    for i in range(X):
+        for j in range(Y):
+            for k in range(Z):
+                close = state[i, j, k] != FROZEN and abs(phi[i, j, k]) < width
+                if close and _is_near(state, i, j, k, steps):
+                    state[i, j, k] = JOINED
+    for i in range(X):
+        for j in range(Y):
+            for k in range(Z):
+                if state[i, j, k] == JOINED:
+                    state[i, j, k] = FROZEN
+
+
+@njit(cache=True)
+def _is_near(state: NDArray[np.uint8], i: int, j: int, k: int, steps: int) -> bool:
+    """Whether a frozen vertex is at most `steps` away along every axis."""
+    X, Y, Z = state.shape
+    for x in range(max(i - steps, 0), min(i + steps + 1, X)):
+        for y in range(max(j - steps, 0), min(j + steps + 1, Y)):
+            for z in range(max(k - steps, 0), min(k + steps + 1, Z)):
+                if state[x, y, z] == FROZEN:
+                    return True
+    return False
+
+
+@njit(cache=True)
+def _start(phi: Floats, d: Floats, state: NDArray[np.uint8], busy: NDArray[np.uint8]) -> None:
+    """Give frozen vertices their distance, and activate their neighbours."""
+    X, Y, Z = d.shape
+    for i in range(X):
+        for j in range(Y):
+            for k in range(Z):
+                if state[i, j, k] == FROZEN:
+                    d[i, j, k] = abs(phi[i, j, k])
+                    _activate_around(d, state, busy, i, j, k)
+
+
+@njit(cache=True)
+def _sign(phi: Floats, d: Floats, state: NDArray[np.uint8]) -> None:
+    """Turn distances `d` into signed ones, frozen ones into what they were."""
+    X, Y, Z = d.shape
+    for i in range(X):
+        for j in range(Y):
+            for k in range(Z):
+                if state[i, j, k] == FROZEN:
+                    d[i, j, k] = phi[i, j, k]
+                elif phi[i, j, k] < 0:
+                    d[i, j, k] = -d[i, j, k]
+
+
+@njit(cache=True)
+def _sweep(d: Floats, state: NDArray[np.uint8], busy: NDArray[np.uint8], spacing: Floats) -> None:
     """Gauss-Seidel sweeps of the upwind scheme over `d`, in place, until nothing changes.
 
-    A vertex is visited only while `active`, at first next to one that is frozen: one of its
+    A vertex is visited only while `ACTIVE`, at first next to one that is frozen: one of its
     neighbours has come down since its last visit (locking sweeping, Bak, McLaughlin and Renzi
-    2010). Rounds after the first cost little.
+    2010). Runs of vertices without an active one are passed over, so that a sweep costs little more
+    than the vertices in reach of the surface.
     """
     X, Y, Z = d.shape
     hx, hy, hz = spacing
@@ -104,35 +176,49 @@ def _sweep(d: Floats, frozen: Bools, active: Bools, spacing: Floats) -> None:
                 i = ii if order & 1 else X - 1 - ii
                 for jj in range(Y):
                     j = jj if order & 2 else Y - 1 - jj
-                    for kk in range(Z):
-                        k = kk if order & 4 else Z - 1 - kk
-                        if not active[i, j, k]:
+                    blocks = busy.shape[2]
+                    for bb in range(blocks):
+                        block = bb if order & 4 else blocks - 1 - bb
+                        if not busy[i, j, block]:
                             continue
-                        active[i, j, k] = False
-                        a = min(d[max(i - 1, 0), j, k], d[min(i + 1, X - 1), j, k])
-                        b = min(d[i, max(j - 1, 0), k], d[i, min(j + 1, Y - 1), k])
-                        c = min(d[i, j, max(k - 1, 0)], d[i, j, min(k + 1, Z - 1)])
-                        new = d.dtype.type(_upwind(a, hx, b, hy, c, hz))
-                        old = d[i, j, k]
-                        if not new < old:
-                            continue
-                        d[i, j, k] = new
-                        changed = True
-                        # Only neighbours that are farther than `new` can use it.
-                        if i > 0 and d[i - 1, j, k] > new and not frozen[i - 1, j, k]:
-                            active[i - 1, j, k] = True
-                        if i < X - 1 and d[i + 1, j, k] > new and not frozen[i + 1, j, k]:
-                            active[i + 1, j, k] = True
-                        if j > 0 and d[i, j - 1, k] > new and not frozen[i, j - 1, k]:
-                            active[i, j - 1, k] = True
-                        if j < Y - 1 and d[i, j + 1, k] > new and not frozen[i, j + 1, k]:
-                            active[i, j + 1, k] = True
-                        if k > 0 and d[i, j, k - 1] > new and not frozen[i, j, k - 1]:
-                            active[i, j, k - 1] = True
-                        if k < Z - 1 and d[i, j, k + 1] > new and not frozen[i, j, k + 1]:
-                            active[i, j, k + 1] = True
+                        busy[i, j, block] = 0
+                        begin, end = block * BLOCK, min((block + 1) * BLOCK, Z)
+                        for kk in range(end - begin):
+                            k = begin + kk if order & 4 else end - 1 - kk
+                            if state[i, j, k] != ACTIVE:
+                                continue
+                            state[i, j, k] = 0
+                            a = min(d[max(i - 1, 0), j, k], d[min(i + 1, X - 1), j, k])
+                            b = min(d[i, max(j - 1, 0), k], d[i, min(j + 1, Y - 1), k])
+                            c = min(d[i, j, max(k - 1, 0)], d[i, j, min(k + 1, Z - 1)])
+                            new = d.dtype.type(_upwind(a, hx, b, hy, c, hz))
+                            if new < d[i, j, k]:
+                                d[i, j, k] = new
+                                changed = True
+                                _activate_around(d, state, busy, i, j, k)
         if not changed:
             break
+
+
+@njit(cache=True, inline="always")
+def _activate_around(
+    d: Floats, state: NDArray[np.uint8], busy: NDArray[np.uint8], i: int, j: int, k: int
+) -> None:
+    """Activate the neighbours that are farther than a vertex is now: only they can use it."""
+    X, Y, Z = d.shape
+    new = d[i, j, k]
+    if i > 0 and d[i - 1, j, k] > new and state[i - 1, j, k] != FROZEN:
+        state[i - 1, j, k], busy[i - 1, j, k // BLOCK] = ACTIVE, 1
+    if i < X - 1 and d[i + 1, j, k] > new and state[i + 1, j, k] != FROZEN:
+        state[i + 1, j, k], busy[i + 1, j, k // BLOCK] = ACTIVE, 1
+    if j > 0 and d[i, j - 1, k] > new and state[i, j - 1, k] != FROZEN:
+        state[i, j - 1, k], busy[i, j - 1, k // BLOCK] = ACTIVE, 1
+    if j < Y - 1 and d[i, j + 1, k] > new and state[i, j + 1, k] != FROZEN:
+        state[i, j + 1, k], busy[i, j + 1, k // BLOCK] = ACTIVE, 1
+    if k > 0 and d[i, j, k - 1] > new and state[i, j, k - 1] != FROZEN:
+        state[i, j, k - 1], busy[i, j, (k - 1) // BLOCK] = ACTIVE, 1
+    if k < Z - 1 and d[i, j, k + 1] > new and state[i, j, k + 1] != FROZEN:
+        state[i, j, k + 1], busy[i, j, (k + 1) // BLOCK] = ACTIVE, 1
 
 
 @njit(cache=True)

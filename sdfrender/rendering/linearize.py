@@ -1,16 +1,15 @@
-"""The derivative of images in a lattice, as an operator.
+"""`linearize`: render once, and keep what each pixel depends on.
 
-Gauss-Newton wants `J v` and `Jᵀ r` many times at one point. `linearize` renders once and keeps what
-each pixel depends on: short lists of local terms, see `engines.linear_terms` for images and
-silhouettes, `engines.hit_terms` for depths and normals.
+Gauss-Newton wants `J v` and `Jᵀ r` many times at one point. What is kept are short lists of local
+terms, see `engines.cpu.jacobian.linear_terms` for images and silhouettes, `hit_terms` for depths
+and normals; `linearization` multiplies with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,16 +18,14 @@ from torch import Tensor
 from sdfrender.engines.cpu import engine as cpu
 from sdfrender.engines.cpu.jacobian.coverage_terms import coverage_terms
 from sdfrender.engines.cpu.jacobian.hit_terms import hit_terms
-from sdfrender.engines.cpu.jacobian.linear_shares import Rows, Share
+from sdfrender.engines.cpu.jacobian.linear_shares import Share
 from sdfrender.engines.cpu.jacobian.linear_terms import Terms, linear_terms
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.kernels.light_terms import INTENSITY
-from sdfrender.kernels.padding import add_unpadded, pad
-from sdfrender.kernels.threads import run_all
+from sdfrender.rendering.linearization import OUTPUTS, Linearization
 from sdfrender.rendering.ops import make_scene
 from sdfrender.rendering.render import (
     MAX_EVENTS,
-    Rendering,
     check_arguments,
     near_the_origin,
     over,
@@ -36,211 +33,6 @@ from sdfrender.rendering.render import (
 )
 from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import Lighting
-
-OUTPUTS = ("images", "silhouettes", "depths", "normals")  # what of a rendering has a derivative
-
-
-class Linearization:
-    """`J = ∂outputs / ∂values` at one lattice, for the cameras and light given.
-
-    The outputs are those asked for, by default images and silhouettes. Depths and normals are those
-    of the first hit: rows of pixels without one, or with one on a face of the box, are zero, and
-    what is given for them is not read.
-
-    Nothing here is differentiable. All tensors have the lattice's dtype. Results are bitwise the
-    same every time for one number of threads, and to rounding for another.
-
-    Args:
-        rendering: images at this point, without gradients; all of them, whatever the outputs.
-        outputs: names of the fields of `rendering` that J is the derivative of, in their order.
-        num_terms: local terms kept.
-        memory: bytes kept for them.
-    """
-
-    def __init__(
-        self,
-        rendering: Rendering,
-        scene: cpu.SceneArrays,
-        outputs: tuple[str, ...],
-        shares: list[Share],
-    ) -> None:
-        self.rendering, self.outputs = rendering, outputs
-        self.num_terms = sum(terms.count for share in shares for terms in share.lists)
-        self.memory = sum(share.nbytes for share in shares)
-        self._scene, self._shares = scene, shares
-        self._batched = rendering.silhouettes.ndim == 4
-
-    def __repr__(self) -> str:
-        return (
-            f"Linearization({', '.join(self.outputs)} of {list(self.rendering.images.shape)}, "
-            f"{self.num_terms} terms, {self.memory / 2**20:.1f} MiB)"
-        )
-
-    def jvp(self, values: Tensor, out: Sequence[Tensor] | None = None) -> tuple[Tensor, ...]:
-        """`J v`: how the outputs change with the lattice.
-
-        Args:
-            values: tangent of the lattice's values, of their shape.
-            out: what to write the result to, contiguous; by default new tensors.
-
-        Returns:
-            The tangent of each of `outputs`, in their order and of their shapes: by default those
-            of `rendering.images` and of `rendering.silhouettes`.
-
-        Raises:
-            ValueError: a shape that does not fit.
-        """
-        s = self._scene
-        v = self._array("values", values, self._shape()).reshape(s.values.shape)
-        tangents = [pad(x, s.threads).ravel() for x in v]
-        results = self._zeros(out)
-        rows = self._rows(**dict(zip(self.outputs, results, strict=True)))
-
-        def push(share: Share) -> None:
-            b = share.lattice
-            for terms, images, silhouettes in share.of_images(rows):
-                terms.push(tangents[b], s.grid, images, silhouettes)
-            for hits, depths in share.of_depths(rows):
-                hits.push(tangents[b], s.grid, depths)
-
-        run_all(push, self._shares, s.threads)
-        return results
-
-    def vjp(
-        self,
-        images: Tensor | None = None,
-        silhouettes: Tensor | None = None,
-        depths: Tensor | None = None,
-        normals: Tensor | None = None,
-    ) -> Tensor:
-        """`Jᵀ r`: the derivative of `⟨images, r_C⟩ + ⟨silhouettes, r_A⟩ + …` in the lattice.
-
-        Args:
-            images: of the shape of `rendering.images`, or None for zeros.
-            silhouettes: of the shape of `rendering.silhouettes`, or None for zeros.
-            depths: of the shape of `rendering.depths`, or None for zeros.
-            normals: of the shape of `rendering.normals`, or None for zeros.
-
-        Returns:
-            Of the shape of the lattice's values.
-
-        Raises:
-            ValueError: a shape that does not fit, or what is not among the outputs.
-        """
-        rows, grid = self._rows(images, silhouettes, depths, normals), self._scene.grid
-
-        def pull(share: Share, g: Any) -> None:
-            for terms, colors, masks in share.of_images(rows):
-                terms.pull(colors, masks, grid, g)
-            for hits, z in share.of_depths(rows):
-                hits.pull(z, grid, g)
-
-        return self._gather(pull)
-
-    def squared_vjp(
-        self,
-        images: Tensor | None = None,
-        silhouettes: Tensor | None = None,
-        exact: bool = True,
-        *,
-        depths: Tensor | None = None,
-        normals: Tensor | None = None,
-    ) -> Tensor:
-        """The diagonal of `Jᵀ W J`: the square of each entry of J, weighted by row, and summed.
-
-        Args:
-            images: weights W of the shape of `rendering.images`, or None for zeros.
-            silhouettes: weights of the shape of `rendering.silhouettes`, or None for zeros.
-            exact: add up what a channel of a pixel owes to a vertex through several terms before it
-                is squared. Otherwise each term is squared by itself, which is two to three times as
-                fast and good enough for a preconditioner. Depths have one term a pixel: it makes
-                no difference to them.
-            depths: weights of the shape of `rendering.depths`, or None for zeros.
-            normals: weights of the shape of `rendering.normals`, or None for zeros.
-
-        Returns:
-            Of the shape of the lattice's values.
-
-        Raises:
-            ValueError: a shape that does not fit, or what is not among the outputs.
-        """
-        rows, grid = self._rows(images, silhouettes, depths, normals), self._scene.grid
-
-        def pull(share: Share, g: Any) -> None:
-            for terms, colors, masks in share.of_images(rows):
-                terms.square(colors, masks, exact, grid, g)
-            for hits, z in share.of_depths(rows):
-                hits.pull(z, grid, g, squared=True)
-
-        return self._gather(pull)
-
-    def _gather(self, pull: Callable[[Share, Any], None]) -> Tensor:
-        """Sum what `pull` adds to padded lattices, by share, then in order."""
-        scene = self._scene
-        _, X, Y, Z = scene.values.shape
-        out = np.zeros(scene.values.shape, scene.values.dtype)
-
-        def part(share: Share) -> Any:
-            g = np.zeros((X + 2) * (Y + 2) * (Z + 2), scene.values.dtype)
-            pull(share, g)
-            return g.reshape(X + 2, Y + 2, Z + 2)
-
-        for b, total in enumerate(out):
-            parts = run_all(part, [x for x in self._shares if x.lattice == b], scene.threads)
-            add_unpadded(parts, total, scene.threads)
-        return torch.from_numpy(out).reshape(self._shape())
-
-    def _zeros(self, out: Sequence[Tensor] | None) -> tuple[Tensor, ...]:
-        """Zeros for each output: `out`, if there is one."""
-        if out is None:
-            return tuple(torch.zeros_like(getattr(self.rendering, name)) for name in self.outputs)
-        if len(out) != len(self.outputs):
-            raise ValueError(f"out: need {', '.join(self.outputs)}, got {len(out)} tensors")
-        for x in out:
-            if not x.is_contiguous() or x.dtype != self.rendering.images.dtype:
-                raise ValueError(f"out: need contiguous tensors of {self.rendering.images.dtype}")
-            x.zero_()
-        return tuple(out)
-
-    def _rows(
-        self,
-        images: Tensor | None = None,
-        silhouettes: Tensor | None = None,
-        depths: Tensor | None = None,
-        normals: Tensor | None = None,
-    ) -> Rows:
-        """What is given for the rows of J, as arrays."""
-        B, s = len(self._scene.values), self._scene
-        P = len(s.views) * s.width * s.height
-        given = dict(zip(OUTPUTS, (images, silhouettes, depths, normals), strict=True))
-        arrays = {}
-        for name, x in given.items():
-            if x is None:
-                continue
-            if name not in self.outputs:
-                raise ValueError(
-                    f"{name}: not among the outputs {', '.join(self.outputs)} that were linearised,"
-                    f" see linearize(..., outputs=...)"
-                )
-            like = getattr(self.rendering, name)
-            array = self._array(name, x, like.shape)
-            arrays[name] = array.reshape(B, P, *like.shape[3 + self._batched :])
-        if "images" in arrays or "silhouettes" in arrays:
-            if "images" not in arrays:
-                C = self.rendering.images.shape[-1] if "images" in self.outputs else 0
-                arrays["images"] = np.zeros((B, P, C), s.values.dtype)
-            if "silhouettes" not in arrays:
-                arrays["silhouettes"] = np.zeros((B, P), s.values.dtype)
-        return Rows(*(arrays.get(name) for name in OUTPUTS))
-
-    def _array(self, name: str, x: Tensor, shape: tuple[int, ...]) -> Any:
-        if tuple(x.shape) != tuple(shape):
-            raise ValueError(f"{name}: need {tuple(shape)}, got {tuple(x.shape)}")
-        return x.detach().to(self.rendering.images).contiguous().numpy()
-
-    def _shape(self) -> tuple[int, ...]:
-        shape: tuple[int, ...] = self._scene.values.shape
-        return shape if self._batched else shape[1:]
 
 
 def linearize(

@@ -239,7 +239,7 @@ def test_samples_are_those_of_the_lattice(resolution: tuple[int, int, int]) -> N
     assert nothing.shape == (0,)
 
 
-def test_scatter_and_gather_are_each_other_s_transpose() -> None:
+def test_scatter_gives_unknowns_their_places() -> None:
     """In world units: a step of 1 in an unknown is a step of the largest spacing."""
     lattice = ball()
     band = Band(lattice, BAND, WEIGHTS.band)
@@ -249,11 +249,6 @@ def test_scatter_and_gather_are_each_other_s_transpose() -> None:
     assert moved.shape == lattice.values.shape
     np.testing.assert_allclose(moved.flatten()[band.ids], h * x, rtol=1e-6)
     assert int((moved != 0).sum()) == len(band)
-    derivative = torch.randn(lattice.resolution, generator=torch.Generator().manual_seed(0))
-    taken = band.gather(derivative)
-    np.testing.assert_allclose(x @ taken, (moved * derivative).sum(), rtol=1e-4)
-    squared = band.gather(derivative**2, power=2)
-    np.testing.assert_allclose(squared, taken**2, rtol=1e-5)
 
 
 def test_a_lattice_without_a_surface_has_no_unknowns() -> None:

@@ -57,7 +57,7 @@ def noise(
 
 lattices = st.builds(
     noise,
-    shape=st.tuples(*[st.integers(2, 7)] * 3),
+    shape=st.tuples(st.integers(2, 7), st.integers(2, 7), st.sampled_from([2, 3, 5, 16, 17, 40])),
     size=st.tuples(*[st.floats(0.3, 3)] * 3),
     zeros=st.sampled_from([0.0, 0.05, 0.5]),
     seed=st.integers(0, 10_000),
@@ -86,8 +86,9 @@ def test_the_rest_solves_the_upwind_scheme(lattice: Lattice) -> None:
         assert torch.equal(result.values, lattice.values)
         return
     residual = upwind_residual(np.abs(result.values.numpy()), lattice.spacing.numpy())
-    # Rounding of the largest distances (5) over the smallest spacing (0.05), squared and summed.
-    np.testing.assert_allclose(residual[~kept], 0, atol=1e-11)
+    # Rounding of the largest distances (5) over the smallest spacing, squared and summed.
+    finest = float(lattice.spacing.min())
+    np.testing.assert_allclose(residual[~kept], 0, atol=1e-11 * max(1, (0.05 / finest) ** 2))
 
 
 SOLIDS = {

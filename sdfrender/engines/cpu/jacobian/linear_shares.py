@@ -48,6 +48,14 @@ class Share:
         return [x for x in (self.shown, self.depths, self.normals) if x is not None]
 
     @property
+    def cells(self) -> Iterator[Any]:
+        """Flat padded indices of the cells that terms are in, an array for each kind of term."""
+        for terms in self.lists:
+            yield terms.cells
+            if isinstance(terms, Terms):
+                yield terms.corner_cells
+
+    @property
     def lattice(self) -> int:
         """Which of the batch."""
         return self.lists[0].lattice
