@@ -7,10 +7,13 @@ differentiable.
 from __future__ import annotations
 
 import io
+import math
 from contextlib import redirect_stdout
+from typing import Any, TypeAlias
 
 import numpy as np
 import trimesh
+from numpy.typing import NDArray
 
 from sdfrender.errors import InputError
 from sdfrender.geometry.lattice import Lattice
@@ -19,6 +22,11 @@ from sdfrender.geometry.mesh_files import Doubles, drop_unused, merge_exact, mes
 # A mesh vertex keeps this far from the lattice vertices on its edge, as a fraction of the edge, so
 # that no two mesh vertices meet where the lattice is zero.
 SEPARATION = 1e-3
+FLOOR = SEPARATION**3  # of values, as a fraction of the largest
+LAYERS = 16  # of a lattice that are worked on together
+
+Floats: TypeAlias = NDArray[np.floating[Any]]
+Singles: TypeAlias = NDArray[np.float32]
 
 
 def extract_mesh(lattice: Lattice, level: float = 0.0) -> trimesh.Trimesh:
@@ -46,12 +54,12 @@ def extract_mesh(lattice: Lattice, level: float = 0.0) -> trimesh.Trimesh:
     """
     if lattice.values.ndim != 3:
         raise ValueError(f"lattice: need a single one, got a batch of {lattice.batch}")
-    phi = lattice.values.detach().double().cpu().numpy() - level
-    if not (phi < 0).any():
-        raise InputError(f"lattice: no surface, the smallest value {phi.min() + level:.4g} is not "
+    values = lattice.values.detach().cpu().numpy()
+    if not float(values.min()) < level:
+        raise InputError(f"lattice: no surface, the smallest value {values.min():.4g} is not "
                          f"below the level {level:.4g}")  # fmt: skip
     bounds = lattice.bounds.double().cpu().numpy()
-    closed = np.pad(_separated(phi), 1, constant_values=1.0)  # a layer outside, for the caps
+    closed = _closed(values, level)
     mesh = _marching_cubes(closed, bounds, "lewiner")
     if not mesh.is_watertight:
         # Lewiner's tables have a case that shares an edge between four triangles (once in three
@@ -60,28 +68,57 @@ def extract_mesh(lattice: Lattice, level: float = 0.0) -> trimesh.Trimesh:
     return mesh
 
 
-def _separated(phi: Doubles) -> Doubles:
-    """`phi` with its scale removed, and no value negligible across the surface; signs kept.
+def _closed(values: Floats, level: float) -> Singles:
+    """`φ − level` without its scale, and a layer outside of it for the caps: `[X+2, Y+2, Z+2]`.
+
+    Signs are kept, and no value is negligible beside those across the surface from it: see
+    `_separated`. Work in double precision goes a few layers at a time, and where the surface is.
+    """
+    inside = np.zeros(values.shape, bool)
+    closed = np.ones(np.add(values.shape, 2), np.float32)
+    inner = closed[1:-1, 1:-1, 1:-1]
+    scale = max(abs(float(values.min()) - level), abs(float(values.max()) - level))
+    for layers in range(0, len(values), LAYERS):
+        part = slice(layers, layers + LAYERS)
+        phi = values[part].astype(np.float64) - level
+        inside[part] = phi < 0
+        size = np.maximum(np.abs(phi) / scale, FLOOR)
+        inner[part] = np.where(inside[part], -size, size)
+    ends = [_across(inside, axis) for axis in range(3)]
+    here, there = (np.concatenate(x) for x in zip(*ends, strict=True))
+    vertices, at = np.unique(np.concatenate((here, there)), return_inverse=True)
+    places = np.unravel_index(vertices, values.shape)
+    size = np.maximum(np.abs(values[places].astype(np.float64) - level) / scale, FLOOR)
+    size = _separated(size, *np.split(at, 2))
+    inner[places] = np.where(inside[places], -size, size)
+    return closed
+
+
+def _across(inside: NDArray[np.bool_], axis: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Flat indices of both ends of the edges along an axis that cross the surface: `[E]` each."""
+    moved = np.moveaxis(inside, axis, 0)
+    before = np.zeros(inside.shape, bool)
+    np.not_equal(moved[1:], moved[:-1], out=np.moveaxis(before, axis, 0)[:-1])
+    here = np.flatnonzero(before)
+    return here, here + math.prod(inside.shape[axis + 1 :])
+
+
+def _separated(size: Doubles, here: NDArray[np.intp], there: NDArray[np.intp]) -> Doubles:
+    """Sizes `[V]` of φ of which none is negligible beside those across an edge from it.
 
     A vertex is compared with its neighbours of the other sign only, so that what is far from the
-    surface has no say in where it runs.
+    surface has no say in where it runs. `here` and `there` `[E]` are the ends of such edges.
     """
-    inside = phi < 0
-    size: Doubles = np.maximum(np.abs(phi) / np.abs(phi).max(), SEPARATION**3)
     # A value that is raised raises its neighbours in turn, by the floor above three times at most.
     for _ in range(3):
         largest = size.copy()  # of a vertex and its neighbours across the surface
-        for axis in range(3):
-            here, there, solid = (np.moveaxis(x, axis, 0) for x in (size, largest, inside))
-            across = solid[1:] != solid[:-1]
-            np.maximum(there[1:], here[:-1], out=there[1:], where=across)
-            np.maximum(there[:-1], here[1:], out=there[:-1], where=across)
+        np.maximum.at(largest, here, size[there])
+        np.maximum.at(largest, there, size[here])
         size = np.maximum(size, SEPARATION * largest)
-    size[inside] *= -1
     return size
 
 
-def _marching_cubes(closed: Doubles, bounds: Doubles, method: str) -> trimesh.Trimesh:
+def _marching_cubes(closed: Singles, bounds: Doubles, method: str) -> trimesh.Trimesh:
     """Mesh the padded lattice, and put the caps onto the faces of the box."""
     from skimage.measure import marching_cubes
 
