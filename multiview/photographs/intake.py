@@ -1,0 +1,130 @@
+"""Which pictures there are, as upright files in the scene's folder `images`.
+
+A JPEG or PNG file that is stored upright is linked there, not written again. What a phone stores
+turned (EXIF), or in a format that little else reads (HEIC, AVIF), is written as JPEG, upright. A
+video gives the sharpest picture of each of equal intervals.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageOps, UnidentifiedImageError
+
+from multiview.photographs.extra import load_extra
+from multiview.scenes.selection import natural_key
+from sdfrender.errors import InputError
+from sdfrender.files.atomic import atomic_write
+from sdfrender.files.extensions import IMAGES
+
+log = logging.getLogger("multiview")
+
+HEIF = (".heic", ".heif", ".hif", ".avif")
+VIDEOS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
+QUALITY = 95  # of JPEG, percent
+ORIENTATION, MAKE, MODEL, EXIF = 0x0112, 0x010F, 0x0110, 0x8769
+FOCAL_MM, FOCAL_35 = 0x920A, 0xA405
+FILM_DIAGONAL = 43.2666  # millimetres, of 36 × 24
+PLAUSIBLE = (0.3, 6.0)  # focal lengths over the longer side; a fisheye, a long lens
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as it lies in the scene's folder `images`.
+
+    Args:
+        name: path in `images`.
+        source: what it was made from.
+        size: width and height, upright, pixels.
+        camera: what tells its camera from others: size, make, model, focal length.
+        focal: pixels, as EXIF tells; None where it does not, or implausibly.
+    """
+
+    name: str
+    source: Path
+    size: tuple[int, int]
+    camera: tuple[Any, ...]
+    focal: float | None
+
+
+def take_photographs(folder: Path, images: Path) -> list[Picture]:
+    """Bring the photographs of a folder, and of those in it, to `images`, upright.
+
+    Returns:
+        The pictures in natural order of their names.
+
+    Raises:
+        InputError: no such folder, no picture in it, a damaged one, or two of the same name.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: need a folder of photographs or a video, there is neither")
+    known = (*IMAGES, *HEIF)
+    files = [
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in known and not any(p[0] == "." for p in file.relative_to(folder).parts)
+    ]
+    if not files:
+        raise InputError(f"{folder}: need photographs ({', '.join(known)}), it has none")
+    files.sort(key=lambda file: natural_key(file.relative_to(folder).as_posix()))
+    pictures = [_take(file, file.relative_to(folder), images) for file in files]
+    return pictures
+
+
+def _take(file: Path, relative: Path, images: Path) -> Picture:
+    """One photograph, linked or written."""
+    if file.suffix.lower() in HEIF:
+        load_extra("pillow_heif", f"{file}").register_heif_opener()
+    try:
+        with Pillow.open(file) as picture:
+            exif = picture.getexif()
+            turned = exif.get(ORIENTATION, 1) != 1
+            rewrite = turned or picture.format not in ("JPEG", "PNG")
+            target = images / (relative.with_suffix(".jpg") if rewrite else relative)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            size = picture.size
+            if exif.get(ORIENTATION, 1) in (5, 6, 7, 8):
+                size = (size[1], size[0])
+            if rewrite:
+                _write_upright(picture, target)
+            else:
+                _link(file, target)
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        raise InputError(f"{file}: need a complete image, cannot decode it: {error}") from None
+    focal_mm = exif.get_ifd(EXIF).get(FOCAL_MM)
+    camera = (*size, exif.get(MAKE), exif.get(MODEL), float(focal_mm) if focal_mm else None)
+    return Picture(
+        target.relative_to(images).as_posix(), file, size, camera, _focal(exif, size)
+    )
+
+
+def _write_upright(picture: Pillow.Image, target: Path) -> None:
+    """As JPEG, with the EXIF that tells of camera and lens."""
+    upright = ImageOps.exif_transpose(picture)
+    with atomic_write(target) as partial:
+        upright.convert("RGB").save(partial, "JPEG", quality=QUALITY, exif=upright.getexif())
+
+
+def _link(file: Path, target: Path) -> None:
+    """The same file under another name; a copy where the file system cannot."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(file.resolve(), target)
+    except OSError:
+        shutil.copyfile(file, target)
+
+
+def _focal(exif: Pillow.Exif, size: tuple[int, int]) -> float | None:
+    """Pixels, from the focal length that film of 36 × 24 mm would need for the same view."""
+    equivalent = exif.get_ifd(EXIF).get(FOCAL_35)
+    if not equivalent:
+        return None
+    focal = float(equivalent) / FILM_DIAGONAL * float(np.hypot(*size))
+    return focal if PLAUSIBLE[0] < focal / max(size) < PLAUSIBLE[1] else None
