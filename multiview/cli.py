@@ -19,19 +19,23 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "texture": texture.command,
 }
 
+# Options that may stand alone: what they may be beside none, and what they are then.
+ALONE = {"--paint": ("slow", "fine"), "--disturbed": ("views", "drift", "shadow", "saturation")}
+
 
 def main() -> int:
     """Run the command line; returns the exit code."""
     return run_program(
-        COMMANDS, "multiview", "Posed images to a watertight mesh.", with_paint(sys.argv[1:])
+        COMMANDS, "multiview", "Posed images to a watertight mesh.", with_defaults(sys.argv[1:])
     )
 
 
-def with_paint(args: list[str]) -> list[str]:
-    """The arguments of the command line, with `--paint` alone as `--paint slow`."""
+def with_defaults(args: list[str]) -> list[str]:
+    """The arguments of the command line, options of a choice alone as their first real choice."""
     out = []
     for n, arg in enumerate(args):
         out.append(arg)
-        if arg == "--paint" and args[n + 1 : n + 2] not in (["none"], ["slow"], ["fine"]):
-            out.append("slow")
+        choices = ALONE.get(arg, ())
+        if choices and args[n + 1 : n + 2] not in [["none"], *([name] for name in choices)]:
+            out.append(choices[0])
     return out

@@ -18,6 +18,7 @@ from sdfrender.options import Flag
 RING = 32  # views from a ring
 VIEWS = (RING, 26, 8, 4)  # numbers of views that `well_spread` chooses
 Paint = Literal["none", "slow", "fine"]
+Disturbance = Literal["none", "views", "drift", "shadow", "saturation"]
 VERSION = 2  # of what `multiview.benchmark.scenes` makes: a higher one makes scenes again
 
 
@@ -34,7 +35,7 @@ class SceneSpec:
         lamps: what they are fixed to.
         fine: whether that paint is fine enough for stereo.
         ring: whether 32 cameras look at it from a ring, 11° apart, instead of the 26 of the cube.
-        disturbed: whether each view has an exposure, a tone curve and highlights of its own.
+        disturbed: what is wrong with the photographs; see `multiview.benchmark.disturb`.
     """
 
     image_size: int = 256
@@ -44,7 +45,7 @@ class SceneSpec:
     lamps: FixedTo = "scene"
     fine: bool = False
     ring: bool = False
-    disturbed: bool = False
+    disturbed: Disturbance = "none"
 
     def key(self, mesh: Path) -> str:
         """Eight hexadecimal digits that change with anything that the scene depends on."""
@@ -72,7 +73,9 @@ class BenchmarkConfig:
         again: Fit also where a finished run has the same settings.
         paint: Give the meshes colours and light them by lamps; the fits know neither. slow: waves
             of .15 and more, of a length of 1.5; fine: of .09 and more. --paint alone: slow.
-        disturbed: Each view has an exposure, a tone curve and highlights of its own.
+        disturbed: What is wrong with the photographs. views: each has an exposure, a tone curve
+            and highlights of its own; drift: an exposure that grows; shadow: a shadow that moves;
+            saturation: a third of the pixels. --disturbed alone: views.
         lamps: What these lamps are fixed to: the scene, the camera (as on a turntable), or the
             view: each has others.
     """
@@ -89,7 +92,7 @@ class BenchmarkConfig:
     threads: int | None = None
     again: Flag = False
     paint: Paint = "none"
-    disturbed: Flag = False
+    disturbed: Disturbance = "none"
     lamps: FixedTo = "scene"
 
     def __post_init__(self) -> None:
@@ -101,7 +104,7 @@ class BenchmarkConfig:
         need_known_views(self.views)
         if self.lamps != "scene" and not self.painted:
             raise InputError(f"--lamps: need --paint as well, to light by those of {self.lamps}")
-        if self.disturbed and not self.painted:
+        if self.disturbed != "none" and not self.painted:
             raise InputError("--disturbed: need --paint as well, a known light is as it is stated")
         if not 0 <= self.noise <= 1:
             raise InputError(f"--noise: need a number from 0 to 1, got {self.noise}")
@@ -149,7 +152,8 @@ class BenchmarkConfig:
         noise = f", noise {self.noise:g}" if self.noise else ""
         lamps = f", lamps of the {self.lamps}" if self.lamps != "scene" else ""
         fine = " fine" if self.paint == "fine" else ""
-        disturbed = ", disturbed" if self.disturbed else ""
+        kind = "" if self.disturbed == "views" else f" by {self.disturbed}"
+        disturbed = f", disturbed{kind}" if self.disturbed != "none" else ""
         paint = f", painted{fine}{lamps}{disturbed}" if self.painted else ""
         return (
             f"--preset {self.preset} --init {self.init}, "

@@ -21,7 +21,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from multiview.benchmark.config import RING, SceneSpec, need_known_views
-from multiview.benchmark.disturb import disturbed
+from multiview.benchmark.disturb import (
+    disturbed,
+    drifting,
+    saturated,
+    shadowed,
+    without_first,
+)
 from multiview.benchmark.lamps import lamps
 from multiview.benchmark.paint import painted
 from sdfrender import Cameras, InputError, Lighting, load_mesh
@@ -63,9 +69,16 @@ def make_scene(mesh: Path, folder: Path, spec: SceneSpec, quiet: bool = True) ->
     traced = TracedMesh(*painted(shape, spec.fine)) if spec.paint else TracedMesh(shape)
     lights = lamps(spec.lamps, cameras) if spec.paint else [STUDIO] * len(cameras)
     images, silhouettes = trace_views(traced, cameras, lights, mesh.stem, quiet)
-    if spec.disturbed:
+    if spec.disturbed == "views":
         normals = trace_normals(shape, cameras, mesh.stem, quiet)
         images = disturbed(images, silhouettes, normals, cameras, spec.seed + DISTURBED_SEED)
+    elif spec.disturbed == "drift":
+        images = drifting(images, silhouettes)
+    elif spec.disturbed == "shadow":
+        unlit, _ = trace_views(traced, cameras, [*map(without_first, lights)], mesh.stem, quiet)
+        images = shadowed(images, unlit, trace_points(shape, cameras), lights)
+    elif spec.disturbed == "saturation":
+        images = saturated(images, silhouettes)
     images = with_noise(images, silhouettes, spec, held_out)
     scene = RenderedScene(
         images,
@@ -179,6 +192,15 @@ def trace_normals(mesh: trimesh.Trimesh, cameras: Cameras, name: str, quiet: boo
     even = [Lighting(ambient=1.0, headlight=None)] * len(cameras)
     images, silhouettes = trace_views(TracedMesh(faces, paint), cameras, even, name, quiet)
     return 2 * images - silhouettes[..., None]
+
+
+def trace_points(mesh: trimesh.Trimesh, cameras: Cameras) -> Tensor:
+    """What the middles of pixels show, `[N, H, W, 3]` world units; 0 where they miss."""
+    depths = raytrace(mesh, cameras, supersampling=1).depths
+    points = torch.zeros(*depths.shape, 3)
+    hit = depths.isfinite()
+    points[hit] = cameras.unproject(depths, hit).to(points)
+    return points
 
 
 def _trace(traced: TracedMesh, camera: Cameras, light: Lighting) -> tuple[np.ndarray, np.ndarray]:

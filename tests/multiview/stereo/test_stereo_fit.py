@@ -15,12 +15,25 @@ import torch
 import trimesh
 from stereo_tiny import BOX, RADIUS, ball, cameras, photographs
 
-from multiview.benchmark.config import RING, BenchmarkConfig, SceneSpec
-from multiview.benchmark.disturb import EXPONENT, GAINS, GAMMAS, HIGHLIGHT, disturbed
+from multiview.benchmark.config import RING, BenchmarkConfig, Disturbance, SceneSpec
+from multiview.benchmark.disturb import (
+    EXPONENT,
+    GAINS,
+    GAMMAS,
+    HIGHLIGHT,
+    PATH,
+    SHADOW,
+    disturbed,
+    drifting,
+    saturated,
+    shadowed,
+    without_first,
+)
+from multiview.benchmark.lamps import lamps
 from multiview.benchmark.paint import fine_texture, solid_texture
 from multiview.benchmark.run import train_views
 from multiview.benchmark.scenes import make_scene, ring_cameras, well_spread
-from multiview.cli import with_paint
+from multiview.cli import with_defaults
 from multiview.config import FitConfig, Switch
 from multiview.first_shape import CHANGES, light_changes, may_agree
 from multiview.fit import fit, initial_lattice, tightened
@@ -314,6 +327,61 @@ def test_disturbed_photographs() -> None:
     assert EXPONENT > 1
 
 
+def test_an_exposure_that_drifts() -> None:
+    coverage = torch.tensor([0.0, 0.5, 1.0]).expand(5, 1, 3)
+    images = 0.6 * coverage[..., None].expand(-1, -1, -1, 2)
+    found = drifting(images, coverage)
+    straight = found[:, 0, 1:] / coverage[:, 0, 1:, None]
+    assert float(found[:, 0, 0].abs().max()) == 0
+    torch.testing.assert_close(straight[0], torch.full((2, 2), 0.6 * GAINS[0]))
+    steps = straight[1:4, 0, 0] / straight[:3, 0, 0]
+    torch.testing.assert_close(steps, steps[:1].expand(3))
+    assert float(straight[-1].max()) == pytest.approx(0.6 * GAINS[1])
+    assert float(drifting(2 * images, coverage).max()) == 1
+
+
+def test_a_third_of_the_pixels_are_saturated() -> None:
+    random = torch.Generator().manual_seed(0)
+    coverage = (torch.rand(3, 20, 17, generator=random) > 0.4).float()
+    images = torch.rand(3, 20, 17, 3, generator=random) * 0.3 * coverage[..., None]
+    found = saturated(images, coverage)
+    top = (found >= 1).any(-1)[coverage == 1].float().mean()
+    assert float(top) == pytest.approx(1 / 3, abs=0.01)
+    low = (found < 1) & (images > 0)
+    gains = (found / images)[low]
+    torch.testing.assert_close(gains, gains[:1].expand(len(gains)))
+
+
+def test_a_shadow_moves_along_the_rays_of_the_first_lamp() -> None:
+    views = cameras(5, 40, 31)
+    out = render(ball(resolution=32), views)
+    lights = lamps("scene", views)
+    lit, unlit = (
+        torch.cat(
+            [render(ball(resolution=32), views[n], lighting=x).images for n, x in enumerate(some)]
+        )
+        for some in (lights, [*map(without_first, lights)])
+    )
+    points = torch.zeros(*out.depths.shape, 3)
+    points[out.hit_mask] = views.unproject(out.depths, out.hit_mask)
+    found = shadowed(lit, unlit, points, lights)
+    assert bool((found <= lit + 1e-6).all())
+    assert bool((found >= unlit - 1e-6).all())
+    axis = torch.as_tensor(lights[0].directional[0].to_light)
+    axis = axis / axis.norm()
+    far = torch.linalg.cross(axis.expand_as(points), points).norm(dim=-1)
+    middle = out.hit_mask[2] & (far[2] < SHADOW - 0.05)  # the rod's way crosses the origin
+    torch.testing.assert_close(found[2][middle], unlit[2][middle])
+    beside = out.hit_mask[2] & (far[2] > SHADOW + 0.05)
+    torch.testing.assert_close(found[2][beside], lit[2][beside])
+    dark = (found < lit - 1e-3)[..., 0] & out.hit_mask
+    assert middle.any()
+    assert dark[2].any()
+    assert PATH < 0.75  # within the object's box
+    away = [points[n][dark[n]].mean(0) for n in (2, 3)]
+    assert float((away[0] - away[1]).norm()) > 0.15
+
+
 def test_the_ring_is_as_dense_as_stereo_needs() -> None:
     views = ring_cameras(16)
     assert len(views) == RING + 6
@@ -322,12 +390,13 @@ def test_the_ring_is_as_dense_as_stereo_needs() -> None:
     nearest = angle.fill_diagonal_(180).amin(1)
     assert float(nearest.max()) < 25
     assert well_spread(RING) == list(range(RING))
-    config = BenchmarkConfig((), Path("a"), views=RING, paint="fine", disturbed=True)
-    assert config.scene_spec == SceneSpec(paint=True, fine=True, ring=True, disturbed=True)
+    config = BenchmarkConfig((), Path("a"), views=RING, paint="fine", disturbed="views")
+    assert config.scene_spec == SceneSpec(paint=True, fine=True, ring=True, disturbed="views")
     assert train_views(config) is None
     assert config.title.endswith("painted fine, disturbed")
+    assert replace(config, disturbed="drift").title.endswith("painted fine, disturbed by drift")
     with pytest.raises(InputError, match="--disturbed"):
-        BenchmarkConfig((), Path("a"), disturbed=True)
+        BenchmarkConfig((), Path("a"), disturbed="shadow")
     with pytest.raises(InputError, match=r"--views.*32, 26, 8, 4"):
         BenchmarkConfig((), Path("a"), views=7)
 
@@ -348,8 +417,9 @@ def test_fine_paint_has_short_waves() -> None:
 
 
 @pytest.mark.slow
-def test_a_scene_of_the_ring(torus_file: Path, tmp_path: Path) -> None:
-    spec = SceneSpec(12, paint=True, fine=False, ring=True, disturbed=True)
+@pytest.mark.parametrize("kind", ["views", "drift", "shadow", "saturation"])
+def test_a_scene_of_the_ring(kind: Disturbance, torus_file: Path, tmp_path: Path) -> None:
+    spec = SceneSpec(12, paint=True, fine=False, ring=True, disturbed=kind)
     make_scene(torus_file, tmp_path / "ring", spec, quiet=True)
     scene = load_scene(tmp_path / "ring")
     assert isinstance(scene, Scene)
@@ -365,9 +435,11 @@ def torus_file(tmp_path: Path) -> Path:
     return file
 
 
-def test_paint_alone_is_slow_paint() -> None:
-    assert with_paint(["benchmark", "a", "--paint", "--views", "8"]) == [
+def test_options_alone_are_their_first_choice() -> None:
+    assert with_defaults(["benchmark", "a", "--paint", "--views", "8"]) == [
         *("benchmark", "a", "--paint", "slow", "--views", "8")
     ]
-    assert with_paint(["a", "--paint"]) == ["a", "--paint", "slow"]
-    assert with_paint(["a", "--paint", "fine", "b"]) == ["a", "--paint", "fine", "b"]
+    assert with_defaults(["a", "--paint"]) == ["a", "--paint", "slow"]
+    assert with_defaults(["a", "--paint", "fine", "b"]) == ["a", "--paint", "fine", "b"]
+    assert with_defaults(["--disturbed", "--paint"]) == ["--disturbed", "views", "--paint", "slow"]
+    assert with_defaults(["a", "--disturbed", "none"]) == ["a", "--disturbed", "none"]
