@@ -28,7 +28,7 @@ def load_extra(module: str, what_for: str) -> Any:
 
 
 def load_pycolmap() -> Any:
-    """Pycolmap, which from then on tells errors only."""
+    """Pycolmap, which from then on tells of nothing that it survives."""
     pycolmap = load_extra("pycolmap", "cameras from photographs")
-    pycolmap.logging.minloglevel = int(pycolmap.logging.Level.ERROR)
+    pycolmap.logging.minloglevel = int(pycolmap.logging.Level.FATAL)
     return pycolmap

@@ -7,7 +7,6 @@ video gives the sharpest picture of each of equal intervals.
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 from dataclasses import dataclass
@@ -24,10 +23,8 @@ from sdfrender.errors import InputError
 from sdfrender.files.atomic import atomic_write
 from sdfrender.files.extensions import IMAGES
 
-log = logging.getLogger("multiview")
-
 HEIF = (".heic", ".heif", ".hif", ".avif")
-VIDEOS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
+MASKS = ("mask", "masks")  # folders whose pictures are no photographs
 QUALITY = 95  # of JPEG, percent
 ORIENTATION, MAKE, MODEL, EXIF = 0x0112, 0x010F, 0x0110, 0x8769
 FOCAL_MM, FOCAL_35 = 0x920A, 0xA405
@@ -54,28 +51,58 @@ class Picture:
     focal: float | None
 
 
-def take_photographs(folder: Path, images: Path) -> list[Picture]:
-    """Bring the photographs of a folder, and of those in it, to `images`, upright.
+def take_pictures(photos: Path, images: Path, video_frames: int) -> list[Picture]:
+    """Bring photographs, or pictures of a video, to the folder `images`, upright.
+
+    Args:
+        photos: folder of photographs, which may lie in folders of it, or a video.
+        images: folder to fill.
+        video_frames: pictures to take from a video.
 
     Returns:
         The pictures in natural order of their names.
 
     Raises:
-        InputError: no such folder, no picture in it, a damaged one, or two of the same name.
+        InputError: neither photographs nor a video, a damaged one, or two of the same name.
+    """
+    if photos.is_file():
+        from multiview.photographs.video import take_frames
+
+        taken = take_frames(photos, images, video_frames)
+        return [
+            Picture(name, photos, size, (*size, None, None, None), None) for name, size in taken
+        ]
+    pictures: dict[str, Picture] = {}
+    for file in find_photographs(photos, images):
+        picture = _take(file, file.relative_to(photos), images)
+        if picture.name in pictures:
+            both = f"{pictures[picture.name].source.name} and {file.name}"
+            raise InputError(f"{photos}: need one photograph a name, got {both}")
+        pictures[picture.name] = picture
+    return list(pictures.values())
+
+
+def find_photographs(folder: Path, images: Path) -> list[Path]:
+    """The photographs of a folder and of the folders in it, in natural order.
+
+    Hidden files, folders of masks, and what is in `images` itself are passed over.
+
+    Raises:
+        InputError: no such folder, or no photograph in it.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: need a folder of photographs or a video, there is neither")
-    known = (*IMAGES, *HEIF)
-    files = [
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in known and not any(p[0] == "." for p in file.relative_to(folder).parts)
-    ]
+    known, own = (*IMAGES, *HEIF), images.resolve().parent
+    files = []
+    for file in folder.rglob("*"):
+        parts = file.relative_to(folder).parts
+        hidden = any(part.startswith(".") for part in parts)
+        masks = any(part.lower() in MASKS for part in parts[:-1])
+        if file.suffix.lower() in known and not (hidden or masks or own in file.resolve().parents):
+            files.append(file)
     if not files:
         raise InputError(f"{folder}: need photographs ({', '.join(known)}), it has none")
-    files.sort(key=lambda file: natural_key(file.relative_to(folder).as_posix()))
-    pictures = [_take(file, file.relative_to(folder), images) for file in files]
-    return pictures
+    return sorted(files, key=lambda file: natural_key(file.relative_to(folder).as_posix()))
 
 
 def _take(file: Path, relative: Path, images: Path) -> Picture:
@@ -100,9 +127,7 @@ def _take(file: Path, relative: Path, images: Path) -> Picture:
         raise InputError(f"{file}: need a complete image, cannot decode it: {error}") from None
     focal_mm = exif.get_ifd(EXIF).get(FOCAL_MM)
     camera = (*size, exif.get(MAKE), exif.get(MODEL), float(focal_mm) if focal_mm else None)
-    return Picture(
-        target.relative_to(images).as_posix(), file, size, camera, _focal(exif, size)
-    )
+    return Picture(target.relative_to(images).as_posix(), file, size, camera, _focal(exif, size))
 
 
 def _write_upright(picture: Pillow.Image, target: Path) -> None:

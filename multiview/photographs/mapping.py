@@ -3,143 +3,221 @@
 Schönberger and Frahm, "Structure-from-Motion Revisited" (CVPR 2016), incremental. Mapping all at
 once is quicker, but returned models that were wrong by tens of degrees at a small reprojection
 error, which so certifies nothing.
+
+Features are kept in the order of their size. All pairs are matched by the largest ones first;
+pictures that could not be placed are matched again by all they have.
 """
 
 from __future__ import annotations
 
-import logging
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
+import numpy as np
 from tqdm import tqdm
 
 from multiview.photographs.extra import load_pycolmap
-from multiview.photographs.intake import Picture
 from multiview.photographs.settings import CameraSettings
 
-log = logging.getLogger("multiview")
-
 T = TypeVar("T")
+Pairs = Sequence[tuple[str, str]]
 
-FEATURES = 8192  # at most, of a picture
-ALL_PAIRS = 150  # pictures, up to which all pairs are matched
-OVERLAP = 10  # pictures of a video that each is matched with, and as many farther off
-RETRIEVED = 40  # pictures that each is matched with where there are too many for all pairs
+FEATURES = 8192  # of a picture, that are matched at first
 GUESS = 1.2  # focal length over the longer side, where nothing is known
+LEAST_SEEN = 20  # points that place a picture; 30, the library's default, left out right ones
+LEAST_MODEL = 3  # cameras of a model that is worth to be told of
 PER_CALL = 4  # pictures a thread, in one call of the library
 PAIRS_PER_CALL = 100
-LEAST_MODEL = 3  # cameras of a model that is worth to be told of
 
 
-def find_features(
-    images: Path,
-    pictures: Sequence[Picture],
-    masks: Path | None,
-    database: Path,
-    settings: CameraSettings,
-    quiet: bool = False,
-) -> None:
-    """Write cameras, pictures and their SIFT features to a database.
+@dataclass(frozen=True)
+class Work:
+    """Where a search for cameras works: a folder of its own, that is removed in the end.
 
-    Pictures of one size, make, model and focal length share a camera (SIMPLE_RADIAL).
+    Pictures have numbers for names here, since the library's files have no room for spaces.
 
     Args:
-        images: the folder that the pictures' names are in.
-        pictures: whose features are wanted.
-        masks: folder of NAME.EXT.png; features are kept where they are not black.
-        database: file to write.
+        folder: it.
         settings: of the user.
-        quiet: show no progress.
+        quiet: show no bars.
     """
+
+    folder: Path
+    settings: CameraSettings
+    quiet: bool = False
+
+    @property
+    def images(self) -> Path:
+        """Folder of the pictures."""
+        return self.folder / "images"
+
+    @property
+    def masks(self) -> Path:
+        """Folder of NAME.EXT.png: features are kept where they are not black. It may be missing."""
+        return self.folder / "masks"
+
+    @property
+    def database(self) -> Path:
+        """Of the library: features and matches."""
+        return self.folder / "database.db"
+
+    @property
+    def all_features(self) -> Path:
+        """The database as it was before its features were cut to the largest ones."""
+        return self.folder / "features.db"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pictures that one camera took.
+
+    Args:
+        names: of the files in `Work.images`.
+        size: width and height, pixels.
+        focal: pixels, if known beforehand.
+    """
+
+    names: Sequence[str]
+    size: tuple[int, int]
+    focal: float | None = None
+
+
+def find_features(work: Work, groups: Sequence[Group]) -> None:
+    """Write cameras (SIMPLE_RADIAL), pictures and their SIFT features to the database."""
     pycolmap = load_pycolmap()
     options = pycolmap.FeatureExtractionOptions()
-    options.use_gpu, options.num_threads = False, settings.num_threads
-    options.max_image_size = settings.image_size
+    options.use_gpu, options.num_threads = False, work.settings.num_threads
+    options.max_image_size = work.settings.image_size
     options.sift.max_num_features = FEATURES
-    groups: dict[tuple[Any, ...], list[Picture]] = {}
-    for picture in pictures:
-        groups.setdefault(picture.camera, []).append(picture)
-    with tqdm(desc="features", total=len(pictures), disable=_hidden(quiet), leave=False) as bar:
-        for group in groups.values():
-            reader = pycolmap.ImageReaderOptions()
-            reader.camera_model, reader.default_focal_length_factor = "SIMPLE_RADIAL", GUESS
-            focal = settings.focal or group[0].focal
-            if focal is not None:
-                width, height = group[0].size
-                reader.camera_params = f"{focal},{width / 2},{height / 2},0"
-            if masks is not None:
-                reader.mask_path = masks
-            for part in _parts(group, PER_CALL * settings.num_threads):
-                names = [picture.name for picture in part]
-                _run(
-                    pycolmap.extract_features,
-                    database,
-                    images,
-                    image_names=names,
-                    camera_mode=pycolmap.CameraMode.SINGLE,
-                    reader_options=reader,
-                    extraction_options=options,
-                    device=pycolmap.Device.cpu,
-                )
-                with pycolmap.Database.open(database) as opened:
-                    reader.existing_camera_id = opened.read_image_with_name(names[0]).camera_id
-                bar.update(len(part))
+    pycolmap.Database.open(work.database).close()
+    for group in groups:
+        own = pycolmap.ImageReaderOptions()
+        own.camera_model, own.default_focal_length_factor = "SIMPLE_RADIAL", GUESS
+        if group.focal is not None:
+            own.camera_params = f"{group.focal},{group.size[0] / 2},{group.size[1] / 2},0"
+        # In their order, whichever thread comes first with features later: the same result twice.
+        pycolmap.import_images(
+            work.database, work.images, pycolmap.CameraMode.SINGLE, list(group.names), own
+        )
+    reader = pycolmap.ImageReaderOptions()
+    if work.masks.is_dir():
+        reader.mask_path = work.masks
+    names = [name for group in groups for name in group.names]
+    with tqdm(desc="features", total=len(names), disable=_hidden(work), leave=False) as bar:
+        for part in _parts(names, PER_CALL * work.settings.num_threads):
+            _run(
+                pycolmap.extract_features, work.database, work.images, image_names=list(part),
+                camera_mode=pycolmap.CameraMode.AUTO, reader_options=reader,
+                extraction_options=options, device=pycolmap.Device.cpu,
+            )  # fmt: skip
+            bar.update(len(part))
+    _put_largest_first(work)
 
 
-def match(
-    database: Path, pairs: Sequence[tuple[str, str]], settings: CameraSettings, quiet: bool = False
-) -> None:
-    """Match the features of pairs of pictures and verify them by two-view geometry.
+def _put_largest_first(work: Work) -> None:
+    """Sort features by size, and keep all in one database, the largest `FEATURES` in the other."""
+    pycolmap = load_pycolmap()
+    with pycolmap.Database.open(work.database) as database:
+        features = {}
+        for image in database.read_all_images():
+            points = database.read_keypoints(image.image_id)
+            descriptors = database.read_descriptors(image.image_id)
+            # A keypoint is x, y and an affine shape; its determinant is the size squared.
+            size = np.abs(points[:, 2] * points[:, 5] - points[:, 3] * points[:, 4])
+            order = np.argsort(-size, kind="stable")
+            descriptors.data = np.ascontiguousarray(descriptors.data[order])
+            features[image.image_id] = (points[order], descriptors)
+        _write_features(database, features)
+    shutil.copyfile(work.database, work.all_features)
+    with pycolmap.Database.open(work.database) as database:
+        for identity, (points, descriptors) in features.items():
+            descriptors.data = np.ascontiguousarray(descriptors.data[:FEATURES])
+            features[identity] = (points[:FEATURES], descriptors)
+        _write_features(database, features)
 
-    Args:
-        database: with features.
-        pairs: of pictures, by name.
-        settings: of the user.
-        quiet: show no progress.
-    """
+
+def _write_features(database: Any, features: dict[int, tuple[Any, Any]]) -> None:
+    """In place of those that the database has."""
+    database.clear_keypoints()
+    database.clear_descriptors()
+    for identity, (points, descriptors) in features.items():
+        database.write_keypoints(identity, points)
+        database.write_descriptors(identity, descriptors)
+
+
+def match(work: Work, pairs: Pairs) -> None:
+    """Match the features of pairs of pictures and verify them by two-view geometry."""
     pycolmap = load_pycolmap()
     options = pycolmap.FeatureMatchingOptions()
-    options.use_gpu, options.num_threads = False, settings.num_threads
+    options.use_gpu, options.num_threads = False, work.settings.num_threads
     verify = pycolmap.TwoViewGeometryOptions()
-    verify.ransac.random_seed = settings.seed
-    with (
-        tqdm(desc="matches", total=len(pairs), disable=_hidden(quiet), leave=False) as bar,
-        TemporaryDirectory() as folder,
-    ):
-        listed = Path(folder) / "pairs.txt"
+    verify.ransac.random_seed = work.settings.seed
+    pairing = pycolmap.ImportedPairingOptions()
+    pairing.match_list_path = work.folder / "pairs.txt"
+    with tqdm(desc="matches", total=len(pairs), disable=_hidden(work), leave=False) as bar:
         for part in _parts(pairs, PAIRS_PER_CALL):
-            listed.write_text("".join(f"{one} {other}\n" for one, other in part), encoding="utf-8")
-            pairing = pycolmap.ImportedPairingOptions()
-            pairing.match_list_path = listed
+            text = "".join(f"{one} {other}\n" for one, other in part)
+            pairing.match_list_path.write_text(text, encoding="utf-8")
             _run(
-                pycolmap.match_image_pairs,
-                database,
-                pairing_options=pairing,
-                matching_options=options,
-                verification_options=verify,
-                device=pycolmap.Device.cpu,
-            )
+                pycolmap.match_image_pairs, work.database, pairing_options=pairing,
+                matching_options=options, verification_options=verify, device=pycolmap.Device.cpu,
+            )  # fmt: skip
             bar.update(len(part))
 
 
-def map_cameras(
-    database: Path, images: Path, out: Path, settings: CameraSettings, quiet: bool
-) -> list[Any]:
-    """Models of cameras and points, the one with the most cameras first."""
+def match_again(work: Work, pairs: Pairs) -> None:
+    """The same by all features, not the largest only; other pairs keep their matches."""
     pycolmap = load_pycolmap()
-    pycolmap.set_random_seed(settings.seed)
+    with pycolmap.Database.open(work.all_features) as whole:
+        features = {
+            image.image_id: (
+                whole.read_keypoints(image.image_id),
+                whole.read_descriptors(image.image_id),
+            )
+            for image in whole.read_all_images()
+        }
+    with pycolmap.Database.open(work.database) as database:
+        _write_features(database, features)
+        ids = {image.name: image.image_id for image in database.read_all_images()}
+        for one, other in pairs:
+            database.delete_matches(ids[one], ids[other])
+            database.delete_two_view_geometry(ids[one], ids[other])
+    match(work, pairs)
+
+
+def map_cameras(
+    work: Work, seed: int, short_tracks: bool = False, straight: bool = False
+) -> list[Any]:
+    """Models of cameras and points, the one with the most cameras first.
+
+    Args:
+        work: with features and matches.
+        seed: of random choices.
+        short_tracks: also make points of what only two pictures see.
+        straight: of a lens without distortion.
+    """
+    pycolmap = load_pycolmap()
+    pycolmap.set_random_seed(seed)
     options = pycolmap.IncrementalPipelineOptions()
-    options.num_threads, options.random_seed = settings.num_threads, settings.seed
+    options.num_threads = 1  # more threads add in another order each time
+    options.random_seed = seed
     options.min_model_size = LEAST_MODEL
     options.extract_colors = False
-    out.mkdir(exist_ok=True)
-    with tqdm(desc="cameras", disable=_hidden(quiet), leave=False) as bar:
+    options.mapper.abs_pose_min_num_inliers = LEAST_SEEN
+    options.triangulation.ignore_two_view_tracks = not short_tracks
+    options.ba_refine_extra_params = not straight
+    options.mapper.abs_pose_refine_extra_params = not straight
+    out = work.folder / "models"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    with tqdm(desc="cameras", disable=_hidden(work), leave=False) as bar:
         found = _run(
-            pycolmap.incremental_mapping, database, images, out, options,
+            pycolmap.incremental_mapping, work.database, work.images, out, options,
             next_image_callback=lambda: _count(bar),
         )  # fmt: skip
     return sorted(found.values(), key=lambda model: -model.num_reg_images())
@@ -151,12 +229,13 @@ def _run(work: Callable[..., Any], *args: Any, **options: Any) -> Any:
     with ThreadPoolExecutor(1, "pycolmap") as pool:
         done = pool.submit(work, *args, cancellation_token=token, **options)
         try:
-            while True:
+            while not done.done():
                 with suppress(TimeoutError):
-                    return done.result(0.2)
-        except BaseException:
+                    done.result(0.2)
+        except KeyboardInterrupt:
             token.cancel()
             raise
+    return done.result()
 
 
 def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -169,6 +248,6 @@ def _count(bar: Any) -> None:
     bar.update()
 
 
-def _hidden(quiet: bool) -> bool | None:
+def _hidden(work: Work) -> bool | None:
     """Whether a bar is not shown; None leaves it to whether there is a terminal."""
-    return True if quiet else None
+    return True if work.quiet else None

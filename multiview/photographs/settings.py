@@ -24,6 +24,11 @@ class CameraSettings:
             them only. An object that turns before a background that stands still needs them.
         focal: Focal length in pixels of the upright pictures, where it is known. Default: what the
             pictures' EXIF tells, else 1.2 times the longer side; either is refined.
+        scale_bar: Two things and the distance between them, in the unit that the scene is to have.
+            Each is the number of a point (as cameras.html shows where it is clicked),
+            PICTURE:X,Y+PICTURE:X,Y (the same point in two pictures, pixels from the top left), or
+            tag:ID (the middle of an AprilTag, 36h11; the same tag twice: its black square's side).
+            Default: the unit is arbitrary.
         video_frames: Pictures to take from a video, the sharpest of each of so many intervals.
         image_size: Longest side, in pixels, at which features are looked for.
         seed: Of all random choices.
@@ -35,6 +40,7 @@ class CameraSettings:
     out: Path
     masks: Path | None = None
     focal: float | None = None
+    scale_bar: tuple[str, str, float] | None = None
     video_frames: int = 60
     image_size: int = 1024
     seed: int = 0
@@ -53,6 +59,8 @@ class CameraSettings:
                 "threads": (threads is None or threads >= 1, "at least 1"),
             },
         )
+        if self.scale_bar is not None and not 0 < self.scale_bar[2] < math.inf:
+            raise InputError(f"--scale-bar: need a positive length, got {self.scale_bar[2]}")
         if self.out.resolve() == self.photos.resolve():
             raise InputError(f"--out: need another folder than that of the photographs, {self.out}")
 

@@ -1,0 +1,46 @@
+"""The command `multiview cameras`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import tyro
+
+from multiview.photographs.settings import CameraSettings
+from sdfrender.commands.messages import bars_hidden
+from sdfrender.options import AsJson
+
+
+def command(
+    settings: Annotated[CameraSettings, tyro.conf.arg(name="")], as_json: AsJson = False
+) -> None:
+    """Find the cameras of photographs or a video, and write a scene to fit.
+
+    OUT gets images/ (upright), sparse/0 (a COLMAP model), masks/ if any are given, cameras.json and
+    cameras.html, which shows cameras, points and photographs. A model that is not to be believed is
+    refused, with what to do. The size of the world is arbitrary without --scale-bar. A result that
+    is there already is kept. Needs the extra `photos`.
+
+    Example: multiview cameras photos/mug --out scenes/mug
+
+    multiview cameras walk.mp4 --out scenes/walk --video-frames 80
+
+    Args:
+        settings: The options.
+        as_json: Print cameras.json instead of a summary.
+    """
+    from multiview.photographs.find import PAGE, find_cameras
+
+    told = find_cameras(settings, bars_hidden())
+    if as_json:
+        print(json.dumps(told, indent=2))
+        return
+    unit = told["unit"]
+    size = "unit arbitrary" if unit["kind"] == "arbitrary" else "size by the scale bar"
+    print(
+        f"{len(told['placed'])} of {told['pictures']} pictures placed, {told['points']} points, ",
+        end="",
+    )
+    print(f"{told['reprojection_px']:.2f} pixels reprojection error, {size}")
+    print(f"look at {settings.out / PAGE}")
