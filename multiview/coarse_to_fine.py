@@ -22,8 +22,10 @@ from multiview.first_shape import (
     coarsest,
     light_changes,
     may_agree,
+    photographs_tell_more,
     stereo_steps,
     tell,
+    term_at,
 )
 from multiview.optimize.energy import EnergyTerms
 from multiview.optimize.gauss_newton import GaussNewton
@@ -31,7 +33,6 @@ from multiview.optimize.greedy import AdamPasses
 from multiview.optimize.hold import Hold
 from multiview.optimize.poses import refine_cameras
 from multiview.optimize.sdfdiff import SdfDiff
-from multiview.optimize.stereo_term import StereoTerm
 from multiview.photo.appearance import SMOOTHNESS_AFTER, Appearance
 from multiview.photo.choose_appearance import Choice, decide
 from multiview.photo.exposure import estimate_gains, exposed, relative
@@ -53,10 +54,8 @@ from multiview.recipes import (
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
 from multiview.scenes.corrections import Corrections
-from multiview.stereo.matching import Matching
 from multiview.stereo.outline import Outline
-from multiview.stereo.pictures import pictures_for
-from multiview.stereo.schedule import with_stereo
+from multiview.stereo.schedule import FINE, with_stereo
 from multiview.surgery.concavities import open_concavities
 from multiview.surgery.floaters import Removed, remove_floaters
 from multiview.surgery.handles import remove_thin_handles
@@ -65,6 +64,7 @@ from sdfrender import Lattice
 Bar = Any  # tqdm has no types
 
 CAMERAS_EVERY = 2  # passes between refinements of cameras and exposures
+BESIDE_COLORS = 3  # last passes in which photographs may be compared beside their colours
 ROUNDS_AFTER = 3  # of colours and light at the end, where they were late
 SNAPSHOTS = 24  # of the shape while it forms, about; and one at the end of each level
 
@@ -121,7 +121,8 @@ class Fit:
     removed: list[Removed] = field(default_factory=list)  # small bodies that nothing asked for
     gains: Tensor | None = None  # `[N, C]` exposures of the training views, if they differ
     colors: bool = True  # whether the shape is fitted to them
-    stereo: bool = False  # photographs are compared with each other
+    stereo: bool = False  # photographs are compared with each other, at first alone
+    beside: bool | None = None  # they are in the last passes, beside colours; None: not decided
     choices: list[Choice] = field(default_factory=list)  # of the appearance, one after the other
 
 
@@ -194,6 +195,7 @@ def optimize(
             first_colors = choose_look(state, config, level_targets) or first_colors
         if shown and state.appearance.model != "constant":
             recipe, level = painted, painted.levels[number]
+        last = recipe.levels[-1]
         given = corrected(state, level_targets)
         finer = level.resolution > recipe.levels[0].resolution
         by_colors = state.colors and not state.stereo
@@ -217,6 +219,8 @@ def optimize(
             if method.settled:
                 bar.update((level.passes - index) * level_targets.silhouettes.numel())
                 break
+            if level is last and index >= level.passes - BESIDE_COLORS:
+                compare_beside(state, config, method, targets)
             rows = []
             for views, terms in method.run_pass(index):
                 losses[views] = terms.per_view
@@ -244,7 +248,7 @@ def optimize(
             seen = corrected(state, level_targets)
             state.lattice, gone = remove_floaters(state.lattice.redistance(), seen)
             state.removed += gone
-            if level is recipe.levels[-1]:
+            if level is last:
                 state.lattice = remove_thin_handles(state.lattice)
                 if isinstance(method, GaussNewton):  # what is seen was fitted to the shape before
                     late = state.stereo or not state.colors
@@ -277,6 +281,22 @@ def first_shape(state: Fit, config: FitConfig, targets: Targets, recipe: Recipe)
         state.lattice = shape
     if state.stereo and not asked:
         tell("the light changes from view to view: photographs are compared patch by patch")
+
+
+def compare_beside(state: Fit, config: FitConfig, method: Method, targets: Targets) -> None:
+    """In the last passes, compare photographs beside their colours if that tells more.
+
+    `targets` are all training views in full, as they were given.
+    """
+    wanted = config.stereo == "auto" and config.prior is None and state.beside is not False
+    known = state.appearance.known is not None or not state.colors
+    if not isinstance(method, GaussNewton) or method.stereo is not None or known or not wanted:
+        return
+    seen = corrected(state, targets)
+    if state.beside is None:
+        state.beside = photographs_tell_more(state.lattice, seen, state.appearance)
+    if state.beside:
+        method.compare(term_at(state.lattice, seen, FINE))
 
 
 def first_finer(recipe: Recipe) -> int | None:
@@ -387,8 +407,8 @@ def choose_method(
         return stereo_steps(state.lattice, targets, photographs, recipe, level)
     stereo = None
     if level.stereo is not None:
-        pictures = pictures_for(photographs, state.lattice, level.stereo.pixels_per_cell)
-        stereo = StereoTerm(pictures, Matching(search=level.stereo.search))
+        how = level.stereo
+        stereo = term_at(state.lattice, photographs, how.pixels_per_cell, how.search)
     return GaussNewton(
         state.lattice, targets, state.appearance, recipe, level, state.hold, groups, stereo
     )
@@ -462,6 +482,7 @@ def save_checkpoint(
         "seconds": state.seconds,
         "removed": [asdict(body) for body in state.removed],
         "choices": [choice.packed() for choice in state.choices],
+        "beside": state.beside,
     }
     run.save_checkpoint(tensors, progress)
 
@@ -485,6 +506,7 @@ def restore(
         state.corrections = Corrections(*moved, state.corrections.center, tensors["intrinsics"])
     state.gains = tensors.get("gains")
     state.stereo = bool(tensors["stereo"])
+    state.beside = progress.get("beside")
     state.updates, state.seconds = progress["updates"], progress["seconds"]
     state.removed = [Removed(**body) for body in progress.get("removed", ())]
     state.choices = [Choice.unpacked(stored) for stored in progress["choices"]]

@@ -1,9 +1,13 @@
-"""Whether photographs are to be compared with each other, and the coarse shape that comes of it.
+"""Whether photographs are to be compared with each other: at first, or beside colours at the end.
 
 Stereo helps where the light that photographs are taken in is not one that a model can have. That
 shows on a surface that no such model has shaped: coarse steps of stereo from the hull. If lights of
 single views predict pixels held back there far better than one light of all views does, it is the
-light that changes.
+light that changes. Then stereo comes first, and makes a coarse shape.
+
+It also helps where colours are finer than a lattice of them can hold. That shows at the end, on the
+surface that colours made: if photographs predict each other better there than the model predicts
+them, they are compared beside colours in the last passes.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from multiview.recipes import NewtonLevel, NewtonRecipe
 from multiview.stereo.matching import Matching, match
 from multiview.stereo.outline import Outline, without_colors
 from multiview.stereo.pictures import pictures_for
+from multiview.stereo.prediction import unpredicted
 from multiview.surgery.floaters import remove_floaters
 from sdfrender import Lattice, Lighting, render
 
@@ -82,8 +87,7 @@ def stereo_steps(
 ) -> GaussNewton:
     """Gauss-Newton on outlines and stereo at a level; `photographs` are the views in full."""
     assert level.stereo is not None
-    pictures = pictures_for(photographs, lattice, level.stereo.pixels_per_cell)
-    stereo = StereoTerm(pictures, Matching(search=level.stereo.search))
+    stereo = term_at(lattice, photographs, level.stereo.pixels_per_cell, level.stereo.search)
     low = without_colors(targets.for_lattice(lattice, level.pixels_per_cell))
     return GaussNewton(lattice, low, Outline(), recipe, level, stereo=stereo)
 
@@ -109,6 +113,30 @@ def light_changes(
     )
     own = prediction_error(lattice, targets, appearance, Look("albedo", "view"))
     return own < clearly * shared
+
+
+def photographs_tell_more(lattice: Lattice, photographs: Targets, appearance: Appearance) -> bool:
+    """Whether photographs predict each other better than colours and light predict them.
+
+    Args:
+        lattice: the surface that colours made.
+        photographs: all training views in full, at a common exposure, with their cameras as they
+            are now.
+        appearance: colour and light as they stand.
+    """
+    found = unpredicted(lattice, photographs, appearance)
+    log.debug("stereo: neighbours leave %.3f of photographs, the model %.3f; %.2f compared", *found)
+    if found.share < AGREE or found.neighbours >= found.model:
+        return False
+    tell("photographs agree with each other more than with the colours: both count in the end")
+    return True
+
+
+def term_at(
+    lattice: Lattice, photographs: Targets, pixels_per_cell: float, search: float = 0.0
+) -> StereoTerm:
+    """What compares photographs, given in full, at a level."""
+    return StereoTerm(pictures_for(photographs, lattice, pixels_per_cell), Matching(search=search))
 
 
 def tell(text: str) -> None:

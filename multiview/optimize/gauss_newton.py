@@ -129,6 +129,10 @@ class GaussNewton:
         if before.targets.images.shape == self.targets.images.shape:
             self.turn, self.shown = before.turn, before.shown
 
+    def compare(self, stereo: StereoTerm) -> None:
+        """Compare photographs with each other too from now on: another energy than before."""
+        self.stereo, self.energies = stereo, [float("inf")] * len(self.groups)
+
     def estimate_appearance(self, smoothness: float = SMOOTHNESS) -> None:
         """Render all views once and solve for colour and light as the shape stands."""
         self.appearance.forget()

@@ -90,7 +90,11 @@ def told_appearance(state: Fit) -> dict[str, Any]:
 
     `candidates` are of the last choice, `candidates_on_hull` of the first if there were two.
     """
-    told = {**state.appearance.description(), "stereo": state.stereo}
+    told = {
+        **state.appearance.description(),
+        "stereo": state.stereo,
+        "stereo_at_the_end": bool(state.beside),
+    }
     made = [choice.description() for choice in state.choices if choice.errors]
     if made:
         told["candidates"] = made[-1]

@@ -31,8 +31,8 @@ class Pictures:
     @classmethod
     def of(cls, targets: Targets) -> Pictures:
         """Those of some views, at the size that they have; one channel stands for all."""
-        inside = torch.minimum(targets.silhouettes, targets.image_weights) > INSIDE
-        grey = targets.images @ principal_channel(targets.images[inside])
+        inside = inside_of(targets)
+        grey = targets.images @ channel_of(targets)
         return cls(grey.contiguous(), inside.contiguous(), targets.views)
 
     def __getitem__(self, views: Tensor) -> Pictures:
@@ -40,6 +40,16 @@ class Pictures:
         place = {int(view): n for n, view in enumerate(self.views)}
         ids = torch.tensor([place[int(view)] for view in views])
         return Pictures(self.grey[ids], self.known[ids], views)
+
+
+def inside_of(targets: Targets) -> Tensor:
+    """`[N, H, W]` bool, pixels that the object fills and whose colour counts."""
+    return torch.minimum(targets.silhouettes, targets.image_weights) > INSIDE
+
+
+def channel_of(targets: Targets) -> Tensor:
+    """Weights `[C]` of the channel that stands for all."""
+    return principal_channel(targets.images[inside_of(targets)])
 
 
 def principal_channel(colors: Tensor) -> Tensor:

@@ -34,8 +34,9 @@ from multiview.benchmark.paint import fine_texture, solid_texture
 from multiview.benchmark.run import train_views
 from multiview.benchmark.scenes import make_scene, ring_cameras, well_spread
 from multiview.cli import with_defaults
+from multiview.coarse_to_fine import BESIDE_COLORS
 from multiview.config import FitConfig, Switch
-from multiview.first_shape import CHANGES, light_changes, may_agree
+from multiview.first_shape import CHANGES, light_changes, may_agree, photographs_tell_more
 from multiview.fit import fit, initial_lattice, tightened
 from multiview.optimize.energy import residuals
 from multiview.photo.appearance import Appearance
@@ -46,8 +47,10 @@ from multiview.results.explained import CRINKLED, LEAST_PSNR, crinkled, crinkles
 from multiview.scenes import load_scene
 from multiview.scenes.scene import Scene
 from multiview.stereo.agreement import agreement
+from multiview.stereo.matching import Matching
+from multiview.stereo.prediction import correlations, unpredicted
 from multiview.stereo.schedule import with_stereo
-from sdfrender import Lattice, Lighting, extract_mesh, render
+from sdfrender import Cameras, Lattice, Lighting, extract_mesh, render
 from sdfrender.errors import InputError
 from sdfrender.io.scene_writer import RenderedScene, write_scene
 from sdfrender.view.lighting import sh_basis
@@ -164,12 +167,33 @@ def test_a_fit_with_stereo(ball_scene: Path, tmp_path: Path) -> None:
     assert float(rows[-1]["color"]) > 0
 
 
+@pytest.mark.slow
+def test_paint_finer_than_the_lattice_is_compared_in_the_last_passes(tmp_path: Path) -> None:
+    views = cameras(9, 60, 48)
+    _, targets = lit(False, views)
+    images = targets.images.expand(-1, -1, -1, 3).contiguous()
+    mesh = extract_mesh(ball(resolution=48))
+    scene = RenderedScene(images, targets.silhouettes, views, None, BOX, mesh, held_out=[4])
+    write_scene(tmp_path / "ball", scene, bits=16)
+    switches: tuple[Switch, ...] = ("auto", "off")
+    for switch in switches:
+        out = tmp_path / switch
+        config = FitConfig(tmp_path / "ball", out, "fast", resolution=24, stereo=switch)
+        fit(config, quiet=True)
+        told = json.loads((out / "appearance.json").read_text())
+        assert not told["stereo"]
+        assert told["stereo_at_the_end"] is (switch == "auto")
+        compared = [float(row["stereo"]) > 0 for row in tiny.read_losses(out)]
+        many = BESIDE_COLORS if switch == "auto" else 0
+        assert compared == [False] * (len(compared) - many) + [True] * many
+
+
 # ---------------------------------------------------------------------- when it is on
 
 
-def lit(changing: bool) -> tuple[Lattice, Targets]:
+def lit(changing: bool, views: Cameras | None = None) -> tuple[Lattice, Targets]:
     """The painted ball under one light, or another one in each view."""
-    views = cameras(9)
+    views = views or cameras(9)
     targets = photographs(views, gains=False)
     out = render(ball(resolution=48), views)
     random = torch.Generator().manual_seed(2)
@@ -197,6 +221,45 @@ def test_plain_or_sparse_photographs_do_not_agree() -> None:
     even = replace(targets, images=0.5 * targets.silhouettes[..., None])
     assert not may_agree(shape, even)
     assert not may_agree(shape, targets[[0, 8]])
+
+
+def test_photographs_tell_more_where_colours_are_finer_than_their_lattice() -> None:
+    fine, views = lit(False)[1], cameras(9)
+    out = render(ball(resolution=48), views)
+    points = torch.zeros(*out.depths.shape, 3)
+    points[out.hit_mask] = views.unproject(out.depths, out.hit_mask)
+    waves = 0.4 + 0.2 * torch.sin(5 * points).sum(-1, keepdim=True)
+    slow = replace(fine, images=waves.clamp(0, 1) * fine.silhouettes[..., None])
+    left = {}
+    for name, targets, resolution in (("coarse", fine, 12), ("fine", fine, 32), ("slow", slow, 32)):
+        look, shape = Appearance(1, None, "albedo", views=9), ball(resolution=resolution)
+        for _ in range(4):
+            with torch.no_grad():
+                look.observe(look.render(shape, targets), targets, shape)
+            look.solve(0.02)
+        left[name] = unpredicted(shape, targets, look)
+        assert left[name].share > 0.3
+        assert photographs_tell_more(shape, targets, look) is (name != "slow")
+    assert left["coarse"].model > 2 * left["fine"].model
+    even = replace(fine, images=0.5 * fine.silhouettes[..., None])
+    assert not photographs_tell_more(shape, even, look)
+    assert unpredicted(shape, fine[[0, 8]], look) == (2, 2, 0)  # no neighbours
+
+
+def test_correlations_are_those_of_patches() -> None:
+    random = torch.Generator().manual_seed(0)
+    a, b = torch.rand(2, 2, 15, 19, generator=random)
+    how = Matching(half=2)
+    found = correlations(a, b, how)
+    for n, row, column in ((0, 7, 9), (1, 0, 1), (1, 14, 18)):
+        around = (
+            n,
+            slice(max(row - 2, 0), row + 3),
+            slice(max(column - 2, 0), column + 3),
+        )
+        x, y = (z[around].double() for z in (a, b))
+        x, y = ((z - z.mean()) / (z.var(correction=0) + how.floor**2).sqrt() for z in (x, y))
+        assert float(found[n, row, column]) == pytest.approx(float((x * y).mean()), abs=1e-6)
 
 
 # ---------------------------------------------------------------------- agreement
