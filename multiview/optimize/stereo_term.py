@@ -10,7 +10,9 @@ rig whose photographs agree well is believed more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import operator
+from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from multiview.optimize.band import Band, Floats
 from multiview.optimize.energy import pixels_in_cells
 from multiview.optimize.stereo_rows import depth_rows, rays_of
 from multiview.photo.targets import Targets
-from multiview.stereo.matching import Matches, Matching, match
+from multiview.stereo.matching import Matches, Matching, Seen, match
 from multiview.stereo.pictures import Pictures
 from sdfrender import Rendering
 
@@ -37,10 +39,14 @@ class StereoTerm:
     Args:
         pictures: all training views.
         matching: how.
+
+    Where views take turns, those of other turns are neighbours too, with depths as their last turn
+    saw them.
     """
 
     pictures: Pictures
     matching: Matching
+    _seen: list[Seen] = field(default_factory=list)
 
     def rows(
         self, band: Band, targets: Targets, out: Rendering, count: float
@@ -57,13 +63,16 @@ class StereoTerm:
             The matrix `[R, M]` and the residual `[R]`, their squares weighted; and per view the
             energy `[n]`, what the pixels that can be compared disagree by.
         """
+        others = self._others(targets, out)
+        views = targets.views if others is None else torch.cat((targets.views, others.views))
         found = match(
             targets,
-            self.pictures[targets.views],
+            self.pictures[views],
             out,
             band.h,
             self.matching,
             band.lattice.bounds.mean(0),
+            others=others,
         )
         weight = count * WEIGHT / disagreement(found)
         cells = weight * (pixels_in_cells(band.lattice, targets) ** 2).numpy()
@@ -78,6 +87,13 @@ class StereoTerm:
         rows = depth_rows(band, points, rays)
         rows.data *= np.repeat(root, np.diff(rows.indptr))
         return rows, (-shift * root).astype(np.float32), energy(found, cells, self.matching)
+
+    def _others(self, targets: Targets, out: Rendering) -> Seen | None:
+        """What views of other turns saw last; these are remembered in their place."""
+        before = [seen.but(targets.views) for seen in self._seen]
+        before = [seen for seen in before if len(seen.views)]
+        self._seen[:] = [*before, Seen.of(targets, out)]
+        return reduce(operator.add, before) if before else None
 
 
 def disagreement(found: Matches) -> float:

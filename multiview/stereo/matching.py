@@ -22,7 +22,7 @@ from multiview.photo.targets import Targets
 from multiview.stereo.match_kernel import COUNT, CURVATURE, HERE, SCORE, SHIFT, USED, match_pixels
 from multiview.stereo.neighbours import LEAST_ANGLE, MOST_ANGLE, neighbours
 from multiview.stereo.pictures import Pictures
-from sdfrender import Rendering
+from sdfrender import Cameras, Rendering
 from sdfrender.kernels.threads import run_all
 
 Doubles = NDArray[np.float64]
@@ -82,6 +82,44 @@ class Matches:
     count: Doubles
 
 
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Depths of the surface as some views saw it.
+
+    Args:
+        cameras: n views.
+        depths: `[n, h, w]` z, inf where there is no surface.
+        views: `[n]` which of a scene's views they are.
+    """
+
+    cameras: Cameras
+    depths: torch.Tensor
+    views: torch.Tensor
+
+    @classmethod
+    def of(cls, targets: Targets, out: Rendering) -> Seen:
+        """What a rendering of some views shows."""
+        depths = torch.where(out.hit_mask, out.depths, math.inf).detach().float()
+        return cls(targets.cameras, depths, targets.views)
+
+    def __add__(self, other: Seen) -> Seen:
+        """Both, the other's views after these; of one image size."""
+        first, second = self.cameras, other.cameras
+        cameras = Cameras(
+            torch.cat((first.c2w, second.c2w)),
+            torch.cat((first.Ks, second.Ks)),
+            first.width,
+            first.height,
+        )
+        depths = torch.cat((self.depths, other.depths))
+        return Seen(cameras, depths, torch.cat((self.views, other.views)))
+
+    def but(self, views: torch.Tensor) -> Seen:
+        """Those that are none of some views."""
+        kept = (~torch.isin(self.views, views)).nonzero()[:, 0]
+        return Seen(self.cameras[kept], self.depths[kept], self.views[kept])
+
+
 def match(
     targets: Targets,
     pictures: Pictures,
@@ -90,21 +128,23 @@ def match(
     matching: Matching,
     middle: torch.Tensor,
     references: list[int] | None = None,
+    others: Seen | None = None,
 ) -> Matches:
     """Compare every pixel of some views that shows the surface. Not differentiable.
 
     Args:
         targets: N views, whose cameras are used.
-        pictures: of the same views, of any size.
+        pictures: of the same views, of any size; then of the other views.
         out: rendering of the surface from `targets.cameras`: depths and normals.
         cell: the largest spacing, world units.
         matching: how.
         middle: `[3]` of the object, world units.
         references: which of the N views' pixels to compare; by default all.
+        others: more views that may be neighbours.
     """
-    cameras = targets.cameras
-    N, H, W = pictures.grey.shape
-    depths = torch.where(out.hit_mask, out.depths, math.inf).detach().float().numpy()
+    seen = Seen.of(targets, out) + others if others is not None else Seen.of(targets, out)
+    cameras, depths = seen.cameras, seen.depths.numpy()
+    N, (H, W) = len(targets.cameras), pictures.grey.shape[1:]
     normals = out.normals.detach().float().numpy()
     rotations = cameras.c2w[:, :3, :3].double()
     projections = cameras.resized(W, H).Ks.double() @ rotations.mT

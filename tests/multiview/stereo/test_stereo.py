@@ -18,7 +18,7 @@ from multiview.optimize.stereo_term import StereoTerm
 from multiview.photo.targets import Targets
 from multiview.recipes import NewtonLevel, NewtonRecipe, StereoSettings
 from multiview.stereo.match_kernel import RELIEF
-from multiview.stereo.matching import Matches, Matching, match
+from multiview.stereo.matching import Matches, Matching, Seen, match
 from multiview.stereo.neighbours import LEAST_ANGLE, MOST_ANGLE, neighbours
 from multiview.stereo.outline import Outline, without_colors
 from multiview.stereo.pictures import Pictures, pictures_for, principal_channel
@@ -243,6 +243,37 @@ def test_plain_surfaces_say_nothing() -> None:
     found = match(targets, Pictures.of(targets), out, 0.1, Matching(), BOX.mean(0))
     assert (found.score > -1).sum() > 300
     assert (found.curvature > 0).mean() < 0.01
+
+
+def test_views_of_other_turns_are_neighbours_as_they_were_seen() -> None:
+    targets, lattice = photographs(cameras()), ball(1.02 * RADIUS)
+    pictures, middle = Pictures.of(targets), BOX.mean(0)
+    cell = float(lattice.spacing.max())
+    out = render(lattice, targets.cameras)
+    turn, rest = [0, 2, 5], [1, 3, 4, 6]
+    whole = match(targets, pictures, out, cell, Matching(), middle, turn)
+    some = targets[turn]
+    out = render(lattice, some.cameras)
+    seen = Seen.of(targets[rest], render(lattice, targets[rest].cameras))
+    both = pictures[torch.tensor([*turn, *rest])]
+    found = match(some, both, out, cell, Matching(), middle, others=seen)
+    assert len(found.score) == len(whole.score) > 500
+    np.testing.assert_array_equal(np.array(turn)[found.pixels[:, 0]], whole.pixels[:, 0])
+    np.testing.assert_allclose(found.score, whole.score, atol=1e-6)
+    np.testing.assert_allclose(found.shift, whole.shift, atol=1e-5)
+    alone = match(some, pictures[torch.tensor(turn)], out, cell, Matching(), middle)
+    assert found.used.mean() > 1.5 * alone.used.mean()
+
+    term, band = StereoTerm(pictures, Matching()), Band(lattice, 3.2, 2.2)
+    used = [len(term.rows(band, some, out, 1.0)[1]) for _ in range(2)]
+    assert used[0] == used[1]  # its own turn again: nothing new
+    later = targets[rest]
+    first, _, _ = StereoTerm(pictures, Matching()).rows(
+        band, later, render(lattice, later.cameras), 1.0
+    )
+    second, _, _ = term.rows(band, later, render(lattice, later.cameras), 1.0)
+    assert second.shape[0] > first.shape[0]
+    assert (term.rows(band, some, out, 1.0)[0]).shape[0] > used[0]
 
 
 # ---------------------------------------------------------------------- neighbours, pictures
