@@ -118,10 +118,8 @@ def _inside(settings: CameraSettings) -> tuple[Path, Path | None]:
 
 def _made_from(settings: CameraSettings, photos: Path, masks: Path | None) -> dict[str, Any]:
     """What tells whether a result is of these photographs and settings."""
-    if photos.is_file():
-        files = [photos]
-    else:
-        files = find_photographs(photos, settings.out / "images")
+    alone = photos.is_file()
+    files = [photos] if alone else find_photographs(photos, settings.out / "images")
     stamps = [
         [
             file.relative_to(photos.parent).as_posix(),

@@ -20,7 +20,7 @@
       const back = cy * z - sy * x;
       const up = cp * y - sp * back;
       const near = cp * back + sp * y;
-      const size = (0.55 * pose.zoom * Math.min(canvas.clientWidth, canvas.clientHeight)) / Math.max(0.1, 1 - near / 6);
+      const size = (0.42 * pose.zoom * Math.min(canvas.clientWidth, canvas.clientHeight)) / Math.max(0.1, 1 - near / 6);
       return [canvas.clientWidth / 2 + size * right, canvas.clientHeight / 2 - size * up, near];
     };
     const draw = () => {

@@ -20,7 +20,7 @@ from sdfrender.report.page import fill
 
 SIDE = 256  # pixels, the longer side of a small picture
 MOST_POINTS = 20_000  # on the page
-NEAR = 0.9  # share of the points that the page's first look shows, and of cameras
+NEAR = 0.9  # share of the points that the page's first look shows, with all cameras
 
 
 class Thumbnails:
@@ -105,9 +105,10 @@ def _drawn(model: Any) -> dict[str, Any]:
     points = np.array([model.points3D[i].xyz for i in shown]).reshape(-1, 3)
     colors = np.array([model.points3D[i].color for i in shown]).reshape(-1, 3)
     turn = _upright(rotations)
-    middle = np.median(points, 0) if len(points) else centres.mean(0)
-    far = np.linalg.norm(np.concatenate((points, centres)) - middle, axis=1)
-    reach = float(np.quantile(far, NEAR)) or 1.0
+    cloud = points if len(points) else centres
+    middle = (np.median(cloud, 0) + centres.mean(0)) / 2
+    away = [np.linalg.norm(some - middle, axis=1) for some in (cloud, centres)]
+    reach = max(float(np.quantile(away[0], NEAR)), float(away[1].max())) or 1.0
 
     def placed(xyz: NDArray[np.float64]) -> NDArray[np.float64]:
         moved: NDArray[np.float64] = (xyz - middle) @ turn.T / reach
@@ -139,9 +140,8 @@ def _upright(rotations: NDArray[np.float64]) -> NDArray[np.float64]:
     up = -rotations[:, 1].mean(0)
     up = up / (np.linalg.norm(up) or 1)
     front = -rotations[0, 2] + (rotations[0, 2] @ up) * up
-    length = np.linalg.norm(front)
-    if length < 1e-3:
-        front, length = rotations[0, 1] - (rotations[0, 1] @ up) * up, 1.0
-    front = front / length
+    if np.linalg.norm(front) < 1e-3:  # it looks along up
+        front = rotations[0, 1] - (rotations[0, 1] @ up) * up
+    front = front / np.linalg.norm(front)
     turn: NDArray[np.float64] = np.stack((np.cross(up, front), up, front))
     return turn

@@ -159,6 +159,5 @@ def _find_tags(model: Any, images: Path) -> dict[int, dict[str, Array]]:
         with Pillow.open(images / image.name) as picture:
             grey = np.asarray(picture.convert("L"))
         for tag in detector.detect(grey):
-            # The library counts pixels from the first one's centre.
-            found.setdefault(int(tag.tag_id), {})[image.name] = np.array(tag.corners) + 0.5
+            found.setdefault(int(tag.tag_id), {})[image.name] = np.array(tag.corners)
     return found

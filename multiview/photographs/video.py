@@ -7,6 +7,7 @@ chosen, at full size.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,7 @@ def take_frames(video: Path, images: Path, count: int) -> list[tuple[str, tuple[
 def sharpest(sharp: NDArray[np.float64], count: int) -> list[int]:
     """The position of the largest number in each of `count` equal parts of a list."""
     edges = np.linspace(0, len(sharp), count + 1).round().astype(int)
-    return [
-        int(start + np.argmax(sharp[start:end]))
-        for start, end in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    return [int(start + np.argmax(sharp[start:end])) for start, end in pairwise(edges)]
 
 
 def sharpness(frame: NDArray[np.uint8]) -> float:

@@ -16,11 +16,14 @@ import torch
 from torch import Tensor
 
 from multiview.map_settings import MapSettings
+from multiview.scenes.frames import in_common, with_frames
 from multiview.scenes.maps.read import read_maps, with_maps
 from multiview.scenes.masks.masks import CLOSING_RADIUS, POCKET_RADIUS, find_mask
 from multiview.scenes.masks.missing import doubtful_masks, make_masks
 from multiview.scenes.pixels import SOURCES, Pixels, read_pixels
+from multiview.scenes.readers import mvsnet, strecha
 from multiview.scenes.readers.colmap import colmap_file, read_colmap
+from multiview.scenes.readers.llff import llff_file, read_llff
 from multiview.scenes.readers.middlebury import read_middlebury
 from multiview.scenes.readers.npz import npz_file, read_npz
 from multiview.scenes.readers.transforms import read_transforms
@@ -34,7 +37,7 @@ __all__ = ["Scene", "load_scene"]
 
 FILES = (
     "transforms.json, transforms_train.json, NAME_par.txt, sparse/0/cameras.bin or .txt, "
-    "cameras_sphere.npz, cameras.npz"
+    "cameras_sphere.npz, cameras.npz, poses_bounds.npy, cams/NAME_cam.txt, NAME.camera"
 )
 
 
@@ -52,8 +55,11 @@ def load_scene(
     (`transforms_train.json` and `transforms_test.json`), Middlebury (`*_par.txt`), COLMAP (text or
     binary, in `sparse/0`, `sparse` or the folder itself, pictures in `images`), IDR and NeuS
     (`cameras_sphere.npz` or `cameras.npz`, with `image` and `mask`), DVR and ONet (`cameras.npz`,
-    likewise). Pictures of lenses that distort are undistorted, with the same intrinsics; what the
-    lens did not show has weights of 0.
+    likewise), LLFF (`poses_bounds.npy`), MVSNet (`cams/NAME_cam.txt`), Strecha (`NAME.camera`).
+    Pictures of lenses that distort are undistorted, with the same intrinsics; what the lens did not
+    show has weights of 0. Pictures of several sizes are brought to one longer side and padded to
+    one frame, with weights of 0 there. Pictures that the camera file names and that are not there
+    are left out with a warning, if at least half are there.
 
     Where the object is comes from the first of these that there is: `mask_threshold`;
     the mask file of the view, `masks/NAME.png` or the format's own, white = object; its alpha
@@ -92,6 +98,7 @@ def load_scene(
     scene, offset = _near_the_origin(scene)
     has_test_split = any(view.test for view in scene.views)
     views, train, held_out = split_views(scene.views, train_views, has_test_split, least_views)
+    views = with_frames(views)
     cameras = _cameras(scene, views)
     longest = max(cameras.width, cameras.height)
     scale = min(1.0, (max_size or longest) / longest)
@@ -102,6 +109,7 @@ def load_scene(
         threshold = scene.mask_threshold
     pixels = read_pixels(scene, views, (width, height), threshold)
     recipe, warnings = make_masks(scene, views, cameras, pixels)
+    warnings = [*scene.warnings, *warnings]
     warnings += doubtful_masks(scene, views, cameras, pixels)
     told = {n for n, source in enumerate(pixels.sources) if source != "none"}
     if len(told.intersection(train)) < least_views:
@@ -151,6 +159,12 @@ def _describe(path: Path) -> Description:
         return read_colmap(path)
     if path.suffix == ".npz":
         return read_npz(path)
+    if path.name == "poses_bounds.npy":
+        return read_llff(path)
+    if path.name.endswith(mvsnet.ENDING):
+        return mvsnet.read_mvsnet(path)
+    if path.suffix == strecha.ENDING:
+        return strecha.read_strecha(path)
     raise InputError(f"{path}: need a camera file, one of {FILES}")
 
 
@@ -163,7 +177,8 @@ def _camera_file(folder: Path) -> Path:
     for file in (*par_files, folder / "transforms.json", folder / "transforms_train.json"):
         if file.is_file():
             return file
-    found = npz_file(folder) or colmap_file(folder)
+    found = npz_file(folder) or colmap_file(folder) or llff_file(folder)
+    found = found or mvsnet.mvsnet_file(folder) or strecha.strecha_file(folder)
     if found is None:
         raise InputError(f"{folder}: need a camera file, there is none of {FILES}")
     return found
@@ -217,16 +232,23 @@ def _check_names(scene: Description) -> None:
 
 def _cameras(scene: Description, views: list[View]) -> Cameras:
     """The cameras of `views`, float32, each checked under its own name."""
-    first = views[0]
     for view in views:
-        if view.size != first.size:
-            sizes = [f"{v.name} {v.size[0]}×{v.size[1]}" for v in (first, view)]
-            raise InputError(f"{scene.file}: need images of one size, got {' and '.join(sizes)}")
+        if view.frame is not None and (view.depth or view.normal):
+            sizes = [f"{v.name} {v.size[0]}×{v.size[1]}" for v in _of_two_sizes(views)]
+            raise InputError(
+                f"{scene.file}: need images of one size where there are depth or normal maps, got "
+                f"{' and '.join(sizes)}"
+            )
         try:
             Cameras(torch.tensor(view.c2w)[None], torch.tensor(view.K)[None], *view.size)
         except ValueError as error:
             rule = str(error).replace(", camera 0", ", this one")
             raise InputError(f"{scene.file}: view '{view.name}': {rule}") from None
     c2w = torch.tensor(np.stack([view.c2w for view in views]), dtype=torch.float32)
-    Ks = torch.tensor(np.stack([view.K for view in views]), dtype=torch.float32)
-    return Cameras(c2w, Ks, *first.size)
+    Ks, size = in_common(views)
+    return Cameras(c2w, torch.tensor(np.stack(Ks), dtype=torch.float32), *size)
+
+
+def _of_two_sizes(views: list[View]) -> tuple[View, View]:
+    """The first view, and the first of another size."""
+    return views[0], next(view for view in views if view.size != views[0].size)

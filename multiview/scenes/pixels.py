@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from multiview.scenes.distortion import undistort
+from multiview.scenes.frames import padded
 from multiview.scenes.masks.masks import luminance, read_mask, threshold_silhouette
 from multiview.scenes.masks.matte import soften
 from multiview.scenes.scene import Description, View
@@ -58,7 +59,7 @@ def read_pixels(
 
     Args:
         scene: whose views these are.
-        views: N views whose images have the same size.
+        views: N views, with frames if their images have several sizes.
         size: `(width, height)` to average down to.
         threshold: fraction of full scale above which a pixel is object, or None.
 
@@ -112,14 +113,16 @@ def undistorted(planes: Image, view: View, size: tuple[int, int]) -> Image:
 
     What the lens does not show is 0 in all planes, also in those that are weights. The planes come
     out at most twice as large as the `size` that is wanted: enough, and large photographs take
-    long.
+    long. Where pictures have several sizes they come in their frame, none made smaller.
     """
     if view.lens is None:
-        return planes
+        return padded(planes, view)
     K = view.K.copy()
-    width, height = (min(own, 2 * wanted) for own, wanted in zip(view.size, size, strict=True))
+    width, height = view.size
+    if view.frame is None:
+        width, height = (min(own, 2 * wanted) for own, wanted in zip(view.size, size, strict=True))
     K[:2] *= np.array([[width / view.size[0]], [height / view.size[1]]])
-    return undistort(area_average(planes, width, height), view.lens, K)[0]
+    return padded(undistort(area_average(planes, width, height), view.lens, K)[0], view)
 
 
 def _silhouette(

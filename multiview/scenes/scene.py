@@ -96,6 +96,8 @@ class View:
         depth: file of depths.
         depth_unit: world units of a step of it, if the scene states that.
         normal: file of normals.
+        frame: width and height, in pixels of the picture, that it is padded to on the right and
+            below, where pictures of one scene have several sizes.
     """
 
     name: str
@@ -110,6 +112,7 @@ class View:
     depth: Path | None = None
     depth_unit: float | None = None
     normal: Path | None = None
+    frame: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +126,7 @@ class Description:
         mask_threshold: fraction of full scale above which a pixel is object, when nothing else
             says where the object is.
         bounds, loose, lighting, color_space, mesh: as in `Scene`, the box in float64.
+        warnings: what is doubtful about the files, a sentence each.
     """
 
     file: Path
@@ -134,6 +138,7 @@ class Description:
     lighting: Lighting | None = None
     color_space: ColorSpace = "as stored"
     mesh: Path | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def short_names(views: list[View]) -> list[View]:

@@ -41,6 +41,22 @@ def read_arrays(path: Path, keys: Sequence[str] | None = None) -> dict[str, NDAr
         raise InputError(f"{path}: not a readable npz file: {one_line(error)}") from None
 
 
+def read_array(path: Path) -> NDArray[Any]:
+    """The array of an npy file. Never unpickles.
+
+    Raises:
+        InputError: missing, damaged, or with an object in it.
+    """
+    data = read_bytes(path)
+    try:
+        found: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, TypeError, AttributeError, OSError, EOFError, MemoryError) as error:
+        raise InputError(f"{path}: not a readable .npy file: {one_line(error)}") from None
+    if not isinstance(found, np.ndarray):
+        raise InputError(f"{path}: need one array, it is an npz file")
+    return found
+
+
 def camera_matrices(path: Path, kinds: Sequence[str], count: int) -> dict[str, list[Doubles]]:
     """The matrices `KIND_0` to `KIND_{count − 1}` of an npz file, for each of the kinds.
 

@@ -9,6 +9,7 @@ from typing import Any
 import imageio.v3 as iio
 import numpy as np
 import pytest
+import scene_layouts
 import torch
 
 from multiview.scenes import Scene, load_scene
@@ -90,3 +91,29 @@ def refused(path: Path, *needles: str, train_views: str | None = None, **options
     assert "\n" not in message
     for needle in needles:
         assert needle in message, message
+
+
+def write_model(folder: Path, binary: bool = False, **changes: Any) -> Path:
+    """Three views of a COLMAP scene; changes are of its camera and of its second image."""
+    for name in ("images", "masks", "sparse/0"):
+        (folder / name).mkdir(parents=True)
+    for n in range(3):
+        picture = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+        mask[4:12, 6:18] = 255
+        iio.imwrite(folder / "images" / f"v {n}.png", picture)
+        iio.imwrite(folder / "masks" / f"v {n}.png", mask)
+    camera = (
+        changes.get("camera", 1),
+        changes.get("model", "PINHOLE"),
+        changes.get("size", (WIDTH, HEIGHT)),
+        changes.get("parameters", (30.0, 30.0, 12.0, 8.0)),
+    )
+    images = [
+        [n, changes.get("q", (1.0, 0.0, 0.0, 0.0)) if n == 1 else (1.0, 0.0, 0.0, 0.0),
+         (0.0, 0.0, 5.0 + n), changes.get("name", "v 1.png") if n == 1 else f"v {n}.png"]
+        for n in range(3)
+    ]  # fmt: skip
+    write = scene_layouts.write_colmap_binary if binary else scene_layouts.write_colmap_text
+    write(folder / "sparse" / "0", [camera], images)
+    return folder

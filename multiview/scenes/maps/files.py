@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdfrender.errors import InputError
-from sdfrender.files.atomic import read_bytes
 from sdfrender.files.exr import read_exr
 from sdfrender.files.images import Image, image_mode, read_image
 from sdfrender.files.pngs import read_png
-from sdfrender.io.cameras import read_arrays
+from sdfrender.io.cameras import read_array, read_arrays
 
 DEPTHS = (".npz", ".npy", ".exr", ".png")
 NORMALS = (".npz", ".exr", ".png")
@@ -38,7 +36,7 @@ def read_depths(path: Path, unit: float) -> tuple[Image, Image]:
     if kind == ".npz":
         depths, weights = _from_npz(path, "depths")
     elif kind == ".npy":
-        depths = _from_npy(path) * unit
+        depths = read_array(path) * unit
     elif kind == ".exr":
         depths = _one_channel(path)
     elif kind == ".png":
@@ -98,14 +96,6 @@ def _from_npz(path: Path, name: str) -> tuple[Numbers, Numbers | None]:
         raise InputError(f"{path}: need the array '{name}', it has {have}")
     found = arrays[name] if name in arrays else arrays[others[0]]
     return found, arrays.get("weights")
-
-
-def _from_npy(path: Path) -> Numbers:
-    try:
-        found: Numbers = np.load(BytesIO(read_bytes(path)), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path}: not a readable .npy file: {error}") from None
-    return found
 
 
 def _from_png(path: Path) -> Numbers:

@@ -19,6 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from multiview.scenes.distortion import Lens
 from multiview.scenes.masks.masks import find_mask
+from multiview.scenes.readers.absent import present
 from multiview.scenes.scene import Array, Description, View, short_names
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import read_bytes
@@ -84,7 +85,7 @@ def read_colmap(file: Path) -> Description:
 
     Raises:
         InputError: a damaged file, a camera model that is not known, an image without a camera, a
-            quaternion that is not one, or a picture that is missing or of another size.
+            quaternion that is not one, a picture of another size, or under half of the pictures.
     """
     binary = file.suffix == ".bin"
     cameras = _binary_cameras(file) if binary else _text_cameras(file)
@@ -93,8 +94,9 @@ def read_colmap(file: Path) -> Description:
     if not images:
         raise InputError(f"{images_file}: need images with poses, there is none")
     folder = _scene_folder(file)
-    views = [_view(images_file, folder, cameras, image) for image in images]
-    return Description(file, folder, short_names(views))
+    there, warnings = present(images_file, images, lambda image: folder / "images" / image.name)
+    views = [_view(images_file, folder, cameras, image) for image in there]
+    return Description(file, folder, short_names(views), warnings=warnings)
 
 
 def _scene_folder(file: Path) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from multiview.scenes.readers.absent import present
 from multiview.scenes.scene import Description, View
 from sdfrender.errors import InputError
 from sdfrender.files.extensions import IMAGES
@@ -24,7 +25,7 @@ def read_middlebury(file: Path) -> Description:
     """Read a `*_par.txt`.
 
     Raises:
-        InputError: a malformed line, an image that is missing, or counts that differ: of the first
+        InputError: a malformed line, under half of the images, or counts that differ: of the first
             line, of the camera lines, and of the images in the folder.
     """
     first, *lines = [
@@ -37,9 +38,10 @@ def read_middlebury(file: Path) -> Description:
         )
     if int(count) != len(lines) or not lines:
         raise InputError(f"{file}: need {count} camera lines as line 1 says, got {len(lines)}")
-    views = [_view(file, line, words) for line, words in lines]
+    there, warnings = present(file, lines, lambda line: file.parent / line[1][0])
+    views = [_view(file, line, words) for line, words in there]
     _check_images(file, views)
-    return Description(file, file.parent, views, mask_threshold=MASK_THRESHOLD)
+    return Description(file, file.parent, views, mask_threshold=MASK_THRESHOLD, warnings=warnings)
 
 
 def _view(file: Path, line: int, words: list[str]) -> View:

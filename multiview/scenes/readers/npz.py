@@ -1,7 +1,8 @@
 """Scenes whose cameras are numbered matrices in an npz file: IDR and NeuS, DVR and ONet.
 
     cameras_sphere.npz or cameras.npz    one camera per picture, in the order of their names
-    image/  mask/                        pictures, and masks with the object in white
+    image/  mask/                        pictures, and masks with the object in white; images/
+                                         and masks/ where those are not there
 
 IDR and NeuS: `world_mat_i` = K [R | t], world to pixels, OpenCV axes. `scale_mat_i` maps the unit
 sphere to the world, which states the box; the scene stays in the world's frame. Their
@@ -46,7 +47,7 @@ def read_npz(file: Path) -> Description:
     keys = read_arrays(file)
     folder = file.parent
     beside = file.parent.name == WHOLE
-    images = find_images(folder if beside else folder / "image")
+    images = find_images(folder if beside else _either(folder, "image", "images"))
     images.sort(key=lambda image: natural_key(image.stem))
     sizes = [image_mode(image)[1] for image in images]
     bounds = None
@@ -54,12 +55,18 @@ def read_npz(file: Path) -> Description:
         c2w, Ks, bounds = _idr_cameras(file, len(images))
     else:
         c2w, Ks = _dvr_cameras(file, sizes, pixels=beside)
-    masks = [None] * len(images) if beside else _masks(folder / "mask", images)
+    masks = [None] * len(images) if beside else _masks(_either(folder, "mask", "masks"), images)
     views = [
         View(image.stem, image, c2w[n], Ks[n], sizes[n], mask=masks[n])
         for n, image in enumerate(images)
     ]
     return Description(file, folder, views, bounds=bounds, loose=bounds is not None)
+
+
+def _either(folder: Path, name: str, other: str) -> Path:
+    """The folder of that name, or of the other one where only that is there."""
+    use_other = not (folder / name).is_dir() and (folder / other).is_dir()
+    return folder / (other if use_other else name)
 
 
 def _masks(folder: Path, images: list[Path]) -> list[Path | None]:

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from multiview.scenes.distortion import Lens
+from multiview.scenes.readers.absent import present
 from multiview.scenes.readers.stated import read_stated
 from multiview.scenes.scene import Array, Description, View, short_names
 from sdfrender.errors import InputError
@@ -36,17 +37,20 @@ def read_transforms(file: Path) -> Description:
 
     Raises:
         InputError: malformed JSON, a key that is missing or of the wrong kind, lens distortion, an
-            image that is missing or not of the stated size.
+            image that is not of the stated size, or under half of the images.
     """
     table = read_table(file)
-    views = _read_frames(file, table, test=False)
+    views, warnings = _read_frames(file, table, test=False)
     beside = file.with_name("transforms_test.json")
     if file.name == "transforms_train.json" and beside.is_file():
-        views += _read_frames(beside, read_table(beside), test=True)
-    return Description(file, file.parent, short_names(views), **read_stated(file, table))
+        more, absent = _read_frames(beside, read_table(beside), test=True)
+        views, warnings = views + more, warnings + absent
+    stated = read_stated(file, table)
+    return Description(file, file.parent, short_names(views), warnings=warnings, **stated)
 
 
-def _read_frames(file: Path, table: Table, test: bool) -> list[View]:
+def _read_frames(file: Path, table: Table, test: bool) -> tuple[list[View], tuple[str, ...]]:
+    """The views of a file whose pictures are there, and warnings."""
     frames = table.get("frames")
     if not isinstance(frames, list) or not frames:
         raise InputError(f"{file}: need a list 'frames' of at least one, got {shown(frames)}")
@@ -60,10 +64,12 @@ def _read_frames(file: Path, table: Table, test: bool) -> list[View]:
     if strays:
         got = shown(strays[0])
         raise InputError(f"{file}: 'test_filenames' needs a list of frames' paths, got {got}")
-    return [
+    there, warnings = present(file, frames, lambda frame: file.parent / frame["file_path"])
+    views = [
         _view(file, {**table, **frame}, test or frame["file_path"] in named_tests)
-        for frame in frames
+        for frame in there
     ]
+    return views, warnings
 
 
 def _view(file: Path, frame: Table, test: bool) -> View:

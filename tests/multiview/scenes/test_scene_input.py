@@ -96,7 +96,6 @@ BAD_FRAMES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "distortion of words": ({"k1": "a"}, ("'v_1.png'", "'k1' needs a number", "'a'")),
     "camera model": ({"camera_model": "EQUIRECTANGULAR"}, ("EQUIRECT", "OPENCV", "undistort")),
     "fisheye": ({"is_fisheye": True, "p1": 0.1}, ("'p1'", "fisheye", "undistort")),
-    "image not there": ({"file_path": "v_9.png"}, ("v_9.png", "no such file")),
     "image named twice": (
         {"file_path": "v_0.png"},
         ("transforms.json", "once", "'v_0'", "2 times"),
@@ -170,10 +169,6 @@ SPOILED: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "header only": (lambda f: damage(f, 0.02), ("v_1.png", "complete image")),
     "zero bytes": (lambda f: (f / "v_1.png").write_bytes(b""), ("v_1.png", "0 bytes")),
     "text": (lambda f: (f / "v_1.png").write_text("hello"), ("v_1.png", "cannot decode")),
-    "other size": (
-        lambda f: iio.imwrite(f / "v_1.png", rgba()[:10]),
-        ("transforms.json", "one size", "v_0 24×16 and v_1 24×10"),
-    ),
     "empty mask": (
         lambda f: iio.imwrite(f / "v_1.png", rgba(90, np.zeros((HEIGHT, WIDTH), bool))),
         ("v_1.png", "'v_1'", "mask is empty"),
@@ -220,10 +215,6 @@ BAD_LINES: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "not a rotation": (
         [par_line(0), par_line(1, w10="0.5"), par_line(2)],
         ("x_par.txt", "'x1'", "need a rotation", "0.75"),
-    ),
-    "image not there": (
-        [par_line(0), par_line(1, w0="y.png"), par_line(2)],
-        ("y.png", "line 3", "no such file"),
     ),
     "image twice": (
         [par_line(0), par_line(1, w0="x0.png"), par_line(2)],

@@ -11,39 +11,12 @@ from typing import Any
 import imageio.v3 as iio
 import numpy as np
 import pytest
-import scene_layouts
-from scene_folders import refused
+from scene_folders import refused, write_model
 
 from multiview.scenes import load_scene
 
 WIDTH, HEIGHT = 24, 16
 LENGTHY = 2**62
-
-
-def write_model(folder: Path, binary: bool = False, **changes: Any) -> Path:
-    """Three views of a COLMAP scene; changes are of its camera and of its second image."""
-    for name in ("images", "masks", "sparse/0"):
-        (folder / name).mkdir(parents=True)
-    for n in range(3):
-        picture = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
-        mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-        mask[4:12, 6:18] = 255
-        iio.imwrite(folder / "images" / f"v {n}.png", picture)
-        iio.imwrite(folder / "masks" / f"v {n}.png", mask)
-    camera = (
-        changes.get("camera", 1),
-        changes.get("model", "PINHOLE"),
-        changes.get("size", (WIDTH, HEIGHT)),
-        changes.get("parameters", (30.0, 30.0, 12.0, 8.0)),
-    )
-    images = [
-        [n, changes.get("q", (1.0, 0.0, 0.0, 0.0)) if n == 1 else (1.0, 0.0, 0.0, 0.0),
-         (0.0, 0.0, 5.0 + n), changes.get("name", "v 1.png") if n == 1 else f"v {n}.png"]
-        for n in range(3)
-    ]  # fmt: skip
-    write = scene_layouts.write_colmap_binary if binary else scene_layouts.write_colmap_text
-    write(folder / "sparse" / "0", [camera], images)
-    return folder
 
 
 def test_names_with_spaces(tmp_path: Path) -> None:
@@ -53,7 +26,6 @@ def test_names_with_spaces(tmp_path: Path) -> None:
 
 
 BAD_MODELS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-    "name not there": ({"name": "other.png"}, ("other.png", "no such file", "images.")),
     "nan": ({"q": (math.nan, 0, 0, 0)}, ("images.", "finite", "nan")),
     "no rotation": ({"q": (0.5, 0, 0, 0)}, ("'v 1.png'", "rotation", "0.5")),
     "zero rotation": ({"q": (0, 0, 0, 0)}, ("'v 1.png'", "rotation", "length 0")),
