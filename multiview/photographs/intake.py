@@ -92,13 +92,15 @@ def find_photographs(folder: Path, images: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: need a folder of photographs or a video, there is neither")
-    known, own = (*IMAGES, *HEIF), images.resolve().parent
+    known, own = (*IMAGES, *HEIF), images.resolve()
+    in_place = own == folder.resolve()
     files = []
     for file in folder.rglob("*"):
         parts = file.relative_to(folder).parts
         hidden = any(part.startswith(".") for part in parts)
         masks = any(part.lower() in MASKS for part in parts[:-1])
-        if file.suffix.lower() in known and not (hidden or masks or own in file.resolve().parents):
+        written = own in file.resolve().parents and not in_place
+        if file.suffix.lower() in known and not (hidden or masks or written):
             files.append(file)
     if not files:
         raise InputError(f"{folder}: need photographs ({', '.join(known)}), it has none")
@@ -119,10 +121,17 @@ def _take(file: Path, relative: Path, images: Path) -> Picture:
             size = picture.size
             if exif.get(ORIENTATION, 1) in (5, 6, 7, 8):
                 size = (size[1], size[0])
+            if rewrite and file.resolve().is_relative_to(images.resolve()):
+                raise InputError(
+                    f"{file}: need --out another folder, the photograph is not stored upright as "
+                    "JPEG or PNG and would have to be written again"
+                )
             if rewrite:
                 _write_upright(picture, target)
             else:
                 _link(file, target)
+    except InputError:
+        raise
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
         raise InputError(f"{file}: need a complete image, cannot decode it: {error}") from None
     focal_mm = exif.get_ifd(EXIF).get(FOCAL_MM)
@@ -139,6 +148,8 @@ def _write_upright(picture: Pillow.Image, target: Path) -> None:
 
 def _link(file: Path, target: Path) -> None:
     """The same file under another name; a copy where the file system cannot."""
+    if target.exists() and target.samefile(file):
+        return
     target.unlink(missing_ok=True)
     try:
         os.link(file.resolve(), target)

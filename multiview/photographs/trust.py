@@ -197,19 +197,33 @@ def judge_again(model: Any, other: Any | None, verdict: Verdict) -> None:
         )
         return
     apart, turned, shared = differences(model, other)
-    focals = [np.median([c.params[0] for c in m.cameras.values()]) for m in (model, other)]
+    more = "Take more photographs, 5 to 20 degrees apart"
     few = shared < max(3, FEW * model.num_reg_images())
-    if few or apart > APART or turned > TURNED or abs(np.log(focals[1] / focals[0])) > OTHER_FOCAL:
-        told = f"{shared} of {model.num_reg_images()} pictures in both"
-        if not few:
-            told = (
-                f"centres by {apart:.0%} of their distance, {turned:.1f} degrees, focal lengths of "
-                f"{focals[0]:.0f} and {focals[1]:.0f} pixels"
-            )
+    if few or apart > APART or turned > TURNED:
+        told = f"centres by {apart:.0%} of their distance, directions by {turned:.1f} degrees"
+        if few:
+            told = f"only {shared} of {model.num_reg_images()} pictures are in both"
         verdict.refuse(
             f"two runs place the cameras differently ({told}): the pictures are too few, or hang "
-            "together too weakly, to say. Take more photographs, 5 to 20 degrees apart"
+            f"together too weakly, to say. {more}"
         )
+    first, second = (_focal(each) for each in (model, other))
+    if abs(np.log(first / second)) > OTHER_FOCAL:
+        told = (
+            f"two runs found focal lengths of {first:.0f} and {second:.0f} pixels: the pictures do "
+            f"not tell which. Give it (--focal), or {more[0].lower()}{more[1:]}, from more heights "
+            "and distances"
+        )
+        if model.num_reg_images() < TINY:
+            verdict.refuse(told)
+        else:
+            verdict.warnings.append(told)
+
+
+def _focal(model: Any) -> float:
+    """The focal length of most pictures, pixels."""
+    focals = [model.cameras[image.camera_id].params[0] for image in model.images.values()]
+    return float(np.median(focals))
 
 
 def differences(model: Any, other: Any) -> tuple[float, float, int]:

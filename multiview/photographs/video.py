@@ -1,15 +1,16 @@
 """Pictures of a video: the sharpest of each of equal intervals.
 
-The video is decoded twice: small, to tell how sharp each picture is, and then those that were
-chosen, at full size.
+The video is decoded twice: small and grey, to tell how sharp each picture is, and then those that
+were chosen, at full size.
 """
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,10 @@ from tqdm import tqdm
 
 from multiview.photographs.extra import load_extra
 from sdfrender.errors import InputError
-from sdfrender.files.atomic import atomic_write, one_line
 
-SMALL = 640  # columns, at which sharpness is told
-QUALITY = 95  # of JPEG, percent
-AS_THEY_ARE = ["-fps_mode", "passthrough"]  # no picture twice, none left out
+SIDE = 480  # rows and columns, at which sharpness is told whatever the video's shape
+FINE = "2"  # of JPEG, in ffmpeg's steps from 1 to 31
+AS_THEY_ARE = ("-fps_mode", "passthrough")  # no picture twice, none left out
 
 
 def take_frames(video: Path, images: Path, count: int) -> list[tuple[str, tuple[int, int]]]:
@@ -35,19 +35,27 @@ def take_frames(video: Path, images: Path, count: int) -> list[tuple[str, tuple[
     Raises:
         InputError: not a video, or one of fewer pictures.
     """
-    sharp = np.array([sharpness(frame) for frame in _frames(video, ["-vf", f"scale={SMALL}:-2"])])
+    sharp = np.array([sharpness(grey) for grey in tqdm(
+        _small_pictures(video), desc="video", disable=None, leave=False
+    )])  # fmt: skip
     if len(sharp) < count:
         raise InputError(f"{video}: need a video of {count} pictures, got {len(sharp)}")
     chosen = sharpest(sharp, count)
     wanted = "+".join(f"eq(n\\,{n})" for n in chosen)
-    taken = []
     images.mkdir(parents=True, exist_ok=True)
-    for n, frame in zip(chosen, _frames(video, ["-vf", f"select={wanted}"]), strict=True):
-        name = f"{video.stem}_{n:06d}.jpg"
-        picture = Pillow.fromarray(frame)
-        with atomic_write(images / name) as partial:
-            picture.save(partial, "JPEG", quality=QUALITY)
-        taken.append((name, picture.size))
+    taken = []
+    with TemporaryDirectory(prefix=".video-", dir=images.parent) as folder:
+        pattern = str(Path(folder) / "%06d.jpg")
+        options = ("-vf", f"select={wanted}", *AS_THEY_ARE, "-q:v", FINE, pattern)
+        done = subprocess.run(_ffmpeg(video, *options), capture_output=True, check=False)
+        files = sorted(Path(folder).iterdir())
+        if done.returncode or len(files) != count:
+            raise _undecodable(video, done.stderr)
+        for n, file in zip(chosen, files, strict=True):
+            name = f"{video.stem}_{n:06d}.jpg"
+            with Pillow.open(file) as picture:
+                taken.append((name, picture.size))
+            file.replace(images / name)
     return taken
 
 
@@ -57,20 +65,33 @@ def sharpest(sharp: NDArray[np.float64], count: int) -> list[int]:
     return [int(start + np.argmax(sharp[start:end])) for start, end in pairwise(edges)]
 
 
-def sharpness(frame: NDArray[np.uint8]) -> float:
-    """The variance of the Laplacian of the green channel of `[H, W, 3]`."""
-    return float(ndimage.laplace(frame[..., 1].astype(np.float32)).var())
+def sharpness(grey: NDArray[np.uint8]) -> float:
+    """The variance of the Laplacian of a picture `[H, W]`."""
+    return float(ndimage.laplace(grey.astype(np.float32)).var())
 
 
-def _frames(video: Path, options: list[str]) -> Iterator[NDArray[np.uint8]]:
-    """The pictures `[H, W, 3]` of a video, upright, through a filter of ffmpeg."""
-    ffmpeg: Any = load_extra("imageio_ffmpeg", f"{video}")
-    reader = ffmpeg.read_frames(str(video), output_params=[*options, *AS_THEY_ARE])
-    try:
-        width, height = next(reader)["size"]
-        for data in tqdm(reader, desc="video", disable=None, leave=False):
-            yield np.frombuffer(data, np.uint8).reshape(height, width, 3)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{video}: need a video, cannot decode it: {one_line(error)}") from None
-    finally:
-        reader.close()
+def _small_pictures(video: Path) -> Iterator[NDArray[np.uint8]]:
+    """The pictures of a video, grey, `[SIDE, SIDE]`."""
+    options = ("-vf", f"scale={SIDE}:{SIDE},format=gray", *AS_THEY_ARE, "-f", "rawvideo", "-")
+    with TemporaryDirectory() as folder, (Path(folder) / "said").open("w+b") as said:
+        with subprocess.Popen(
+            _ffmpeg(video, *options), stdout=subprocess.PIPE, stderr=said
+        ) as process:
+            assert process.stdout is not None
+            while len(data := process.stdout.read(SIDE * SIDE)) == SIDE * SIDE:
+                yield np.frombuffer(data, np.uint8).reshape(SIDE, SIDE)
+        if process.returncode:
+            said.seek(0)
+            raise _undecodable(video, said.read())
+
+
+def _ffmpeg(video: Path, *options: str) -> list[str]:
+    """The command line that does something with a video."""
+    program = load_extra("imageio_ffmpeg", f"{video}").get_ffmpeg_exe()
+    return [program, "-v", "error", "-nostdin", "-i", str(video), *options]
+
+
+def _undecodable(video: Path, said: bytes) -> InputError:
+    """With the last line that ffmpeg said."""
+    lines = said.decode(errors="replace").strip().splitlines() or ["no picture in it"]
+    return InputError(f"{video}: need a video, cannot decode it: {lines[-1]}")
