@@ -18,6 +18,7 @@ from multiview.config import FitConfig
 from multiview.first_shape import (
     CHANGES,
     MAY_CHANGE,
+    Step,
     by_stereo,
     coarsest,
     light_changes,
@@ -154,11 +155,13 @@ def optimize(
     start = restore(state, run, generator, losses) if config.resume else None
     began = time.monotonic() - state.seconds
     if start is None:
-        first_shape(state, config, targets, recipe)
+        log_steps(state, run, first_shape(state, config, targets, recipe), began)
+    done = 0  # levels that made the first shape
     if state.stereo:
         assert isinstance(recipe, NewtonRecipe)
         recipe = with_stereo(recipe, config.resolution)
-        recipe = replace(recipe, levels=recipe.levels[len(coarsest(recipe)) :])
+        done = len(coarsest(recipe))
+        recipe = replace(recipe, levels=recipe.levels[done:])
     if not state.colors:
         assert isinstance(recipe, NewtonRecipe)
         recipe = from_maps(recipe)
@@ -228,7 +231,7 @@ def optimize(
                 state.updates += 1
                 state.seconds = time.monotonic() - began
                 began += on_update(state, float(terms.total))
-                rows.append(_row(state, number, index, level_targets, views, terms))
+                rows.append(_row(state, done + number, index, level_targets, views, terms))
                 grid = "×".join(str(n) for n in state.lattice.resolution)
                 bar.set_postfix_str(f"level {grid}, loss {float(losses.sum()):.4g}", refresh=False)
                 bar.update(0)
@@ -261,26 +264,41 @@ def optimize(
     bar.close()
 
 
-def first_shape(state: Fit, config: FitConfig, targets: Targets, recipe: Recipe) -> None:
+def first_shape(state: Fit, config: FitConfig, targets: Targets, recipe: Recipe) -> list[Step]:
     """Decide whether to compare photographs with each other; if so, begin with that.
 
-    Leaves `stereo` and, if it is on, a coarse shape in the state.
+    Leaves `stereo` and, if it is on, a coarse shape in the state; returns the updates that made it.
     """
     if not isinstance(recipe, NewtonRecipe) or config.stereo == "off" or not state.colors:
-        return
+        return []
     hull, look, given = state.lattice, state.appearance, corrected(state, targets)
     asked = config.stereo == "on"
     if not asked:
         if config.light != "auto" or config.init != "hull" or config.prior is not None:
-            return
+            return []
         if not (light_changes(hull, given, look, MAY_CHANGE) and may_agree(hull, given)):
-            return
-    shape = by_stereo(hull, given, with_stereo(recipe, config.resolution))
+            return []
+    shape, steps = by_stereo(hull, given, with_stereo(recipe, config.resolution))
     state.stereo = asked or light_changes(shape, given, look, CHANGES)
-    if state.stereo:
-        state.lattice = shape
-    if state.stereo and not asked:
+    if not state.stereo:
+        return []
+    state.lattice = shape
+    if not asked:
         tell("the light changes from view to view: photographs are compared patch by patch")
+    return steps
+
+
+def log_steps(state: Fit, run: RunFolder, steps: list[Step], began: float) -> None:
+    """Write the updates of the first shape to `losses.csv`, every second one to the film."""
+    shape, rows = state.lattice, []
+    for step in steps:
+        state.updates += 1
+        state.seconds, state.lattice = step.at - began, step.lattice
+        rows.append(_row(state, step.level, step.index, step.targets, step.views, step.terms))
+        if state.updates % 2 == 0:
+            run.save_snapshot(state.lattice, state.updates)
+    run.log(rows)
+    state.lattice = shape
 
 
 def compare_beside(state: Fit, config: FitConfig, method: Method, targets: Targets) -> None:

@@ -67,7 +67,9 @@ class FitConfig:
             patch, and their colours are fitted last. That helps where lamps move, shadows and
             highlights fall or exposures differ, and needs texture and neighbouring views within
             about 30 degrees. off: colours alone, which tell more of plain surfaces in an even
-            light. auto: on where the light is not known and changes from view to view.
+            light. auto: on where the light is not known and changes from view to view; else beside
+            the colours in the last passes, where photographs predict each other better than colours
+            and light predict them.
         colors: off: the shape comes from outlines and from depth or normal maps alone; colours are
             fitted to it afterwards, for the mesh to have. on: from the photographs' colours too.
             auto: on, unless there are maps and the pictures are black.

@@ -13,10 +13,13 @@ them, they are compared beside colours in the last passes.
 from __future__ import annotations
 
 import logging
+import time
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from multiview.optimize.energy import EnergyTerms
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.stereo_term import StereoTerm
 from multiview.photo.appearance import Appearance
@@ -52,24 +55,50 @@ def may_agree(hull: Lattice, targets: Targets) -> bool:
     return len(found.score) > 0 and float(np.mean(found.curvature > 0)) > AGREE
 
 
-def by_stereo(hull: Lattice, targets: Targets, recipe: NewtonRecipe) -> Lattice:
+class Step(NamedTuple):
+    """An update of the first shape.
+
+    Args:
+        level: its number among the levels.
+        index: the pass.
+        lattice: after it.
+        targets: all training views at that level.
+        views: of the update.
+        terms: the energy before it.
+        at: `time.monotonic()` after it.
+    """
+
+    level: int
+    index: int
+    lattice: Lattice
+    targets: Targets
+    views: list[int]
+    terms: EnergyTerms
+    at: float
+
+
+def by_stereo(hull: Lattice, targets: Targets, recipe: NewtonRecipe) -> tuple[Lattice, list[Step]]:
     """The steps of a recipe's first resolution, from the hull.
 
     Args:
         hull: at that resolution.
         targets: all training views, in full.
         recipe: with levels of stereo first.
+
+    Returns:
+        The shape, and each update on the way.
     """
-    lattice = hull
-    for level in coarsest(recipe):
+    lattice, steps = hull, []
+    for number, level in enumerate(coarsest(recipe)):
         method = stereo_steps(lattice, targets, targets, recipe, level)
         for index in range(level.passes):
             if method.settled:
                 break
-            for _ in method.run_pass(index):
-                pass
+            for views, terms in method.run_pass(index):
+                now = method.lattice, method.targets, views, terms, time.monotonic()
+                steps.append(Step(number, index, *now))
         lattice, _ = remove_floaters(method.lattice.redistance(), targets)
-    return lattice
+    return lattice, steps
 
 
 def coarsest(recipe: NewtonRecipe) -> tuple[NewtonLevel, ...]:

@@ -22,6 +22,7 @@ from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
 from multiview.scenes.corrections import Corrections
 from multiview.scenes.run_scene import load_run_scene, with_channels
+from multiview.stereo.reach import cut_to_reach
 from sdfrender import InputError, Lattice, load_mesh, save_lattice
 from sdfrender.far import moved
 from sdfrender.files.scalars import need_tensorboard
@@ -92,6 +93,8 @@ def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
     log.debug("box: %s; threads: %d", bounds.tolist(), config.num_threads)
     check_depths(targets, bounds)
     loose = scene.loose and config.bounds is None
+    if scene.bounds is None and config.bounds is None and colors_count(config, scene):
+        bounds, loose = reachable(bounds, targets)
     start = initial_lattice(config, targets, bounds, views // 4 + 1 if loose else 1)
     state = Fit(scene, start, appearance)
     state.colors = colors_count(config, scene)
@@ -152,6 +155,25 @@ def scene_bounds(config: FitConfig, targets: Targets, scene: Scene) -> Tensor:
     if len(targets.cameras) < 2:
         raise InputError("--bounds: need the box of the object, one view does not tell it")
     return bounds_from_masks(targets.cameras, targets.silhouettes, targets.silhouette_weights)
+
+
+def reachable(box: Tensor, targets: Targets) -> tuple[Tensor, bool]:
+    """The masks' box `[2, 3]`, without what is behind the object if masks leave it open there.
+
+    Returns:
+        The box, and whether it was cut.
+    """
+    cut = cut_to_reach(box, targets)
+    if cut is None:
+        return box, False
+    before, after = (float((x[1] - x[0]).max()) for x in (box, cut))
+    log.warning(
+        "box: all views are on one side, and masks leave it open behind the object: %.4g long, cut "
+        "to %.4g by depths at which photographs agree; state --bounds if that cuts the object",
+        before,
+        after,
+    )
+    return cut, True
 
 
 def tightened(bounds: Tensor, targets: Targets) -> Tensor:

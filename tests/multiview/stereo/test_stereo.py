@@ -22,7 +22,9 @@ from multiview.stereo.matching import Matches, Matching, Seen, match
 from multiview.stereo.neighbours import LEAST_ANGLE, MOST_ANGLE, neighbours
 from multiview.stereo.outline import Outline, without_colors
 from multiview.stereo.pictures import Pictures, pictures_for, principal_channel
+from multiview.stereo.reach import FEWEST, agreeing_points, cut_to_reach
 from sdfrender import Cameras, Lattice, render
+from sdfrender.hull.bounds import bounds_from_masks
 
 Doubles = NDArray[np.float64]
 
@@ -296,6 +298,42 @@ def test_the_channel_is_the_one_that_varies_most() -> None:
     weights = principal_channel(colors)
     assert float(weights.abs().sum()) == pytest.approx(1, abs=1e-6)
     assert (colors @ weights).std() > 0.4 * red.std() > 4 * colors.mean(-1).std()
+
+
+# ---------------------------------------------------------------------- reach
+
+
+def near_views() -> Targets:
+    """The painted ball from one side, so near that it leaves the frame on all sides."""
+    angle = (torch.arange(9, dtype=torch.float64) - 4) * 0.12
+    eyes = 3.1 * torch.stack((angle.sin(), 0.3 * (3 * angle).cos(), angle.cos()), -1)
+    views = Cameras.look_at(eyes.float(), width=120, height=94, fov=0.24)
+    return photographs(views, gains=False)
+
+
+def test_a_sweep_finds_the_surface() -> None:
+    targets = near_views()
+    axis = torch.nn.functional.normalize(-targets.cameras.centers.mean(0), dim=0)
+    points = agreeing_points(targets, -2.0, 6.0, axis)
+    assert len(points) > 5 * FEWEST
+    off = (points - torch.tensor([0.02, -0.03, 0.05])).norm(dim=-1) - RADIUS
+    assert float(off.abs().median()) < 0.042  # between the depths that are tried
+    assert float((off.abs() < 0.15).float().mean()) > 0.8
+
+
+def test_a_box_that_masks_leave_open_is_cut_to_what_photographs_show() -> None:
+    targets = near_views()
+    box = bounds_from_masks(targets.cameras, targets.silhouettes, targets.silhouette_weights)
+    cut = cut_to_reach(box, targets)
+    assert cut is not None
+    assert float((box[1] - box[0])[2]) > 1.8 * float((cut[1] - cut[0])[2])
+    assert float(cut[1, 2]) > 0.05 + RADIUS  # the near side of the ball is in it
+    assert float(cut[0, 2]) < 0.05 + 0.8 * RADIUS
+    even = replace(targets, images=0.5 * targets.silhouettes[..., None])
+    assert cut_to_reach(box, even) is None  # nothing agrees
+    around = photographs(cameras())  # whose masks bound it on all sides
+    box = bounds_from_masks(around.cameras, around.silhouettes, around.silhouette_weights)
+    assert cut_to_reach(box, around) is None
 
 
 # ---------------------------------------------------------------------- rows

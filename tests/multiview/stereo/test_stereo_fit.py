@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from dataclasses import replace
@@ -36,13 +37,13 @@ from multiview.benchmark.scenes import make_scene, ring_cameras, well_spread
 from multiview.cli import with_defaults
 from multiview.coarse_to_fine import BESIDE_COLORS
 from multiview.config import FitConfig, Switch
-from multiview.first_shape import CHANGES, light_changes, may_agree, photographs_tell_more
+from multiview.first_shape import CHANGES, coarsest, light_changes, may_agree, photographs_tell_more
 from multiview.fit import fit, initial_lattice, tightened
 from multiview.optimize.energy import residuals
 from multiview.photo.appearance import Appearance
 from multiview.photo.choose_appearance import Choice, Look, candidates, prediction_error
 from multiview.photo.targets import Targets
-from multiview.recipes import best, for_photographs
+from multiview.recipes import best, fast, for_photographs
 from multiview.results.explained import CRINKLED, LEAST_PSNR, crinkled, crinkles, unexplained
 from multiview.scenes import load_scene
 from multiview.scenes.scene import Scene
@@ -165,6 +166,17 @@ def test_a_fit_with_stereo(ball_scene: Path, tmp_path: Path) -> None:
     rows = tiny.read_losses(tmp_path / "on")
     assert all(float(row["stereo"]) > 0 for row in rows)
     assert float(rows[-1]["color"]) > 0
+    assert [int(row["update"]) for row in rows] == list(range(1, len(rows) + 1))
+    with (tmp_path / "on" / "losses.csv").open(newline="") as file:
+        seconds = [float(row["seconds"]) for row in csv.DictReader(file)]
+    assert seconds == sorted(seconds)
+    recipe = with_stereo(for_photographs(fast(24)), 24)
+    levels = [int(row["level"]) for row in rows]
+    assert levels[0] == 0
+    assert levels == sorted(levels)
+    assert levels[-1] == len(recipe.levels) - 1
+    stored = [int(file.stem) for file in (tmp_path / "on" / "checkpoints" / "progress").iterdir()]
+    assert min(stored) == 2 < sum(level < len(coarsest(recipe)) for level in levels)
 
 
 @pytest.mark.slow
