@@ -15,6 +15,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from multiview.config import FitConfig
+from multiview.dense.schedule import depths_alone
+from multiview.dense.start import as_shown, contrast_floor
 from multiview.first_shape import (
     CHANGES,
     MAY_CHANGE,
@@ -28,6 +30,7 @@ from multiview.first_shape import (
     tell,
     term_at,
 )
+from multiview.optimize.depth_steps import DepthSteps
 from multiview.optimize.energy import EnergyTerms
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.greedy import AdamPasses
@@ -124,6 +127,7 @@ class Fit:
     colors: bool = True  # whether the shape is fitted to them
     stereo: bool = False  # photographs are compared with each other, at first alone
     beside: bool | None = None  # they are in the last passes, beside colours; None: not decided
+    observed: Tensor | None = None  # `[X, Y, Z]` views that saw the surface, without silhouettes
     choices: list[Choice] = field(default_factory=list)  # of the appearance, one after the other
 
 
@@ -165,6 +169,9 @@ def optimize(
     if not state.colors:
         assert isinstance(recipe, NewtonRecipe)
         recipe = from_maps(recipe)
+    if not state.scene.has_silhouettes:
+        assert isinstance(recipe, NewtonRecipe)
+        recipe = depths_alone(recipe)
     painted = for_colors(recipe)
     pyramid = [
         targets.for_lattice(
@@ -350,7 +357,9 @@ def choose_look(state: Fit, config: FitConfig, targets: Targets) -> bool:
 
 def with_look(state: Fit, config: FitConfig, method: GaussNewton, targets: Targets) -> GaussNewton:
     """The method of a fit without colours, with a look to estimate now that the shape is known."""
-    if bool(targets.images.any()):
+    if not state.scene.has_silhouettes and config.appearance == "auto":
+        state.appearance.begin_as("radiance", state.appearance.light.fixed_to)
+    elif bool(targets.images.any()):
         choose_look(state, config, targets)
         refine_exposures(state, targets)
     seen = corrected(state, targets)
@@ -418,6 +427,8 @@ def choose_method(
         assert isinstance(level, SdfDiffLevel)
         return SdfDiff(state.lattice, targets, state.appearance, recipe, level)
     assert isinstance(level, NewtonLevel)
+    if not state.scene.has_silhouettes:
+        return depth_steps(state, level, targets, photographs, recipe, groups)
     if not state.colors:
         dark = replace(targets, images=torch.zeros_like(targets.images[..., :1]))
         return GaussNewton(state.lattice, dark, Outline(), recipe, level, state.hold, groups)
@@ -430,6 +441,23 @@ def choose_method(
     return GaussNewton(
         state.lattice, targets, state.appearance, recipe, level, state.hold, groups, stereo
     )
+
+
+def depth_steps(
+    state: Fit,
+    level: NewtonLevel,
+    targets: Targets,
+    photographs: Targets,
+    recipe: NewtonRecipe,
+    groups: list[list[int]] | None,
+) -> DepthSteps:
+    """Gauss-Newton on depths alone at a level; `photographs` are the views in full."""
+    assert level.stereo is not None
+    shown = as_shown(photographs, state.scene.color_space != "as stored")
+    pictures = pictures_for(shown, state.lattice, level.stereo.pixels_per_cell)
+    matching = Matching(search=level.stereo.search, floor=contrast_floor(shown.noise))
+    stereo = StereoTerm(pictures, matching)
+    return DepthSteps(state.lattice, targets, stereo, recipe.weights, level, groups)
 
 
 def progress_bar(levels: Sequence[Level], pyramid: Sequence[Targets], quiet: bool) -> Bar:

@@ -31,6 +31,7 @@ Loss = Literal["l2", "huber"]
 Exposure = Literal["auto", "same", "per-view"]
 Switch = Literal["auto", "on", "off"]
 Logs = Literal["tensorboard"]
+Silhouettes = Literal["auto", "files", "none"]
 Colors = Literal["auto", "constant", "albedo", "radiance"]
 Up = Literal["x", "y", "z", "-x", "-y", "-z"]
 FixedTo = Literal["scene", "camera", "view"]  # what a light is fixed to
@@ -52,6 +53,13 @@ class FitConfig:
             time), or sdfdiff (the method of that paper; use it with --init sphere).
         init: Start from the visual hull of the masks, or from a sphere.
         resolution: Lattice samples along the longest side of the box.
+        silhouettes: Where the object is known from. files: mask files or alpha channels. none: nothing;
+            the surface in a box is found where photographs agree with each other, for walls, ground
+            and what stands on it. That needs texture, neighbouring views within about 30 degrees,
+            and a box: --bounds, the scene's own, or one about COLMAP's points. auto: files where
+            there are any masks, else the colour of a plain background, else none.
+        closed: With silhouettes none: keep the mesh watertight; metrics.json tells how much of it
+            no view saw, and it is grey in mesh.ply. Otherwise that part is cut away.
         train_views: Views to fit: names, globs or slices over the name-sorted views, separated by
             commas (2::3, front_*). The others are held out for metrics.json. Default: all, or the
             scene's own training split.
@@ -112,6 +120,8 @@ class FitConfig:
     preset: Preset = "best"
     init: Start = "hull"
     resolution: int = 64
+    silhouettes: Silhouettes = "auto"
+    closed: Flag = False
     train_views: str | None = None
     refine_cameras: Flag = False
     refine_intrinsics: Flag = False
@@ -158,6 +168,8 @@ class FitConfig:
             raise InputError(f"--image-size: need at least 16 pixels, got {self.image_size}")
         if self.preset == "sdfdiff" and self.refine_cameras:
             raise InputError("--refine-cameras: --preset sdfdiff takes cameras as they are")
+        if self.silhouettes == "none":
+            self.need_no_silhouettes()
         if self.refine_intrinsics and not self.refine_cameras:
             raise InputError("--refine-intrinsics: needs --refine-cameras as well")
         if self.prior is not None and self.preset not in ("best", "fast"):
@@ -182,6 +194,26 @@ class FitConfig:
             raise InputError(
                 f"--appearance: --preset sdfdiff has one colour, got {self.appearance}"
             )
+
+    def need_no_silhouettes(self) -> None:
+        """Refuse what cannot be done where nothing says what the object is.
+
+        Raises:
+            InputError: names the option.
+        """
+        where = "without silhouettes (--silhouettes none)"
+        if self.preset not in ("best", "fast"):
+            raise InputError(f"--preset: need best or fast {where}, got {self.preset}")
+        if self.stereo == "off":
+            raise InputError(f"--stereo off: there is nothing else to find a shape by {where}")
+        if self.init != "hull":
+            raise InputError(f"--init {self.init}: a fit {where} has a start of its own")
+        if self.prior is not None:
+            raise InputError(f"--prior: need silhouettes; there are none {where}")
+        if self.refine_cameras:
+            raise InputError(f"--refine-cameras: need silhouettes; cameras stay as given {where}")
+        if self.mask_threshold is not None:
+            raise InputError(f"--mask-threshold: makes masks, which are not used {where}")
 
     @property
     def folder(self) -> Path:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from multiview.coarse_to_fine import Fit, level_resolution, optimize
 from multiview.config import FitConfig
+from multiview.dense.start import as_shown
 from multiview.maps_told import check_depths, colors_count, tell_maps
 from multiview.photo.appearance import Appearance
 from multiview.photo.known_light import ESTIMATED, choose_light
@@ -23,6 +24,11 @@ from multiview.scenes import Scene
 from multiview.scenes.corrections import Corrections
 from multiview.scenes.run_scene import load_run_scene, with_channels
 from multiview.stereo.reach import cut_to_reach
+from multiview.without_silhouettes import (
+    box_without_silhouettes,
+    check_settings,
+    start_from_stereo,
+)
 from sdfrender import InputError, Lattice, load_mesh, save_lattice
 from sdfrender.far import moved
 from sdfrender.files.scalars import need_tensorboard
@@ -68,6 +74,8 @@ def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
         need_xatlas()
     family = LatentField.load(config.prior) if config.prior else None
     scene = load_run_scene(config)
+    if not scene.has_silhouettes:
+        scene = check_settings(config, scene)
     if config.refine_cameras and len(scene.train) < 2:
         raise InputError(
             f"--refine-cameras: need at least 2 views to fit, got {len(scene.train)}: a shape can "
@@ -97,7 +105,7 @@ def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
         bounds, loose = reachable(bounds, targets)
     start = initial_lattice(config, targets, bounds, views // 4 + 1 if loose else 1)
     state = Fit(scene, start, appearance)
-    state.colors = colors_count(config, scene)
+    state.colors = scene.has_silhouettes and colors_count(config, scene)
     if config.refine_cameras:
         state.corrections = Corrections.none(len(scene.train), state.lattice)
     if config.exposure == "per-view":
@@ -105,6 +113,9 @@ def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
     run.begin(photographs=known is None and state.colors)
     tell_masks(scene)
     tell_maps(scene, state.colors, config)
+    if not scene.has_silhouettes:
+        shown = as_shown(targets, scene.color_space != "as stored")
+        start_from_stereo(state, config, shown, run)
 
     with watching(state, live) as watcher:
         try:
@@ -130,7 +141,10 @@ def tell_masks(scene: Scene) -> None:
             "frame, in float64 where the format has it",
             offset,
         )
-    log.info("masks: %s", ", ".join(f"{k} {v:g}" for k, v in scene.masks.items()))
+    if not scene.has_silhouettes:
+        log.info("masks: none, the surface is whatever photographs agree on in the box")
+    else:
+        log.info("masks: %s", ", ".join(f"{k} {v:g}" for k, v in scene.masks.items()))
     for text in scene.warnings:
         log.warning("%s", text)
 
@@ -143,6 +157,8 @@ def scene_bounds(config: FitConfig, targets: Targets, scene: Scene) -> Tensor:
     leave a box open far behind the object.
     """
     bounds = scene.bounds
+    if config.bounds is None and not scene.has_silhouettes:
+        return box_without_silhouettes(scene)
     if config.bounds is None and scene.loose and bounds is not None:
         return tightened(bounds, targets)
     if config.bounds is not None:
@@ -194,12 +210,14 @@ def initial_lattice(
 ) -> Lattice:
     """The visual hull, or a sphere in the middle of the box `[2, 3]`, at the least resolution.
 
+    A sphere too where there are no silhouettes: stereo takes its place.
+
     In a box that is only known to hold the object, space that few views have in frame is empty:
     their masks would leave it filled.
     """
     recipe = config.recipe()
     resolution = level_resolution(config, recipe.levels[0])
-    if config.init == "sphere":
+    if config.init == "sphere" or not bool(targets.silhouette_weights.any()):
         size = bounds[1] - bounds[0]
         middle = bounds.mean(0).tolist()
         radius = recipe.start_radius if isinstance(recipe, SdfDiffRecipe) else SPHERE_RADIUS

@@ -43,6 +43,7 @@ COLUMNS = (
     "stereo",
     "maps",
 )
+OBSERVED = "observed.safetensors"
 SNAPSHOT_RESOLUTION = 64  # samples along the longest side, at most
 NOT_COMPARED = (
     "out",
@@ -50,6 +51,7 @@ NOT_COMPARED = (
     "threads",
     "texture",
     "logs",
+    "closed",
 )  # settings that may differ when a run is resumed
 
 
@@ -139,6 +141,32 @@ class RunFolder:
         if not file.exists():
             return None
         return load_tensors(file, "a checkpoint of a run")
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is a state to go on from."""
+        return (self.path / "checkpoints" / "latest.safetensors").exists()
+
+    # ------------------------------------------------------------------ what was seen
+
+    @property
+    def has_observed(self) -> bool:
+        """Whether the run was one without silhouettes, and its surface was found."""
+        return (self.path / OBSERVED).exists()
+
+    def save_observed(self, observed: Tensor) -> None:
+        """Write how many views saw the surface near each vertex of the lattice, `[X, Y, Z]`."""
+        save_tensors(self.path / OBSERVED, {"observed": observed.half()}, {})
+
+    def load_observed(self) -> Tensor:
+        """The same, read.
+
+        Raises:
+            InputError: not that file.
+        """
+        file = self.path / OBSERVED
+        with expect(file, "what a run observed"):
+            return load_tensors(file, "what a run observed")[0]["observed"].float()
 
     # ------------------------------------------------------------------ snapshots
 

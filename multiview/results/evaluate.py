@@ -25,7 +25,7 @@ class ViewScore:
             of an object that is thinner than a pixel.
         psnr_full: of the whole image over black, dB; NaN where no pixel's colour counts.
         ssim: of the whole image over black; None below 11 pixels on a side.
-        silhouette_iou: of the silhouettes at ½.
+        silhouette_iou: of the silhouettes at ½; None where none is known.
         zncc: how well photographs agree over what the view sees (`multiview.stereo.agreement`);
             None where that was not asked.
     """
@@ -33,7 +33,7 @@ class ViewScore:
     psnr: float
     psnr_full: float
     ssim: float | None
-    silhouette_iou: float
+    silhouette_iou: float | None
     zncc: float | None = None
 
 
@@ -77,7 +77,9 @@ def score_view(image: Tensor, silhouette: Tensor, targets: Targets, view: int) -
         ssim=metrics.ssim(image * known[..., None], photograph * known[..., None])
         if large
         else None,
-        silhouette_iou=metrics.silhouette_iou(silhouette, mask),
+        silhouette_iou=metrics.silhouette_iou(silhouette, mask)
+        if targets.silhouette_weights[view].any()
+        else None,
     )
 
 

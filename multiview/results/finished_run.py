@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from multiview.coarse_to_fine import Fit
 from multiview.photo.appearance import Appearance
 from multiview.photo.known_light import choose_light
+from multiview.results.observed import scene_of_part
 from multiview.results.results import KEPT, measure, placed, surface
 from multiview.results.textured_files import save_texture
 from multiview.run_folder import RunFolder, read_config, read_metrics
@@ -41,6 +43,9 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
     colors = run.load_appearance()
     scene = with_channels(scene_of(config), colors["albedo"].shape[-1])
     lattice = placed(stored, -scene.offset)
+    observed = run.load_observed() if run.has_observed else None
+    if observed is not None:
+        scene = scene_of_part(replace(scene, maps=None), lattice, observed)
     appearance = Appearance(scene.images.shape[-1], choose_light(config.light, scene))
     appearance.restore(colors)
     before = read_metrics(folder / "metrics.json")
@@ -65,9 +70,11 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
         seconds=before["seconds"],
         interrupted=before.get("interrupted", False),
         peak_memory_mb=before["peak_memory_mb"],
+        observed=observed,
     )
     loaded = moved(load_mesh(reference), -scene.offset) if reference else None
-    return measure(state, surface(lattice), run, loaded, kept)
+    mesh_now = surface(lattice, observed, config.closed)
+    return measure(state, mesh_now, run, loaded, kept)
 
 
 def stereo_was_on(folder: Path) -> bool:
@@ -98,6 +105,11 @@ def texture_run(folder: Path, size: int | None, faces: int, quiet: bool = True) 
     stored = load_lattice(folder / "lattice.safetensors")
     scene = scene_of(config)
     lattice = placed(stored, -scene.offset)
-    texture = save_texture(folder, surface(lattice), scene, size, faces, quiet)
+    run = RunFolder(config)
+    observed = run.load_observed() if run.has_observed else None
+    if observed is not None:
+        scene = scene_of_part(scene, lattice, observed)
+    mesh = surface(lattice, observed, config.closed)
+    texture = save_texture(folder, mesh, scene, size, faces, quiet)
     write_json(folder / "metrics.json", {**before, "texture": texture})
     return texture

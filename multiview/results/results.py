@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 import trimesh
+from numpy.typing import NDArray
+from torch import Tensor
 
 from multiview.coarse_to_fine import Fit
 from multiview.photo.exposure import all_gains
@@ -18,6 +21,7 @@ from multiview.results.evaluate import ViewScore, mean_scores, score_views
 from multiview.results.explained import crinkled, unexplained
 from multiview.results.film import write_film
 from multiview.results.mapped import depth_maps, doubtful
+from multiview.results.observed import invented, scene_of_part, seen_mesh, seen_vertices
 from multiview.results.report.forming import stages
 from multiview.results.report.page import write_report
 from multiview.results.report.views import spread
@@ -65,12 +69,14 @@ def save_results(
     targets = Targets.of(state.scene, state.scene.train)
     state.lattice, gone = remove_floaters(state.lattice.redistance(), targets)
     state.removed += gone
+    if state.observed is not None:
+        state.scene = scene_of_part(state.scene, state.lattice, state.observed)
     if state.scene.held_out:
         state.appearance.meet(state.lattice, Targets.of(state.scene, state.scene.held_out))
     offset = state.scene.offset
     save_lattice(run.path / "lattice.safetensors", placed(state.lattice, offset))
-    mesh = surface(state.lattice)
-    save_photographed(run.path, mesh, state.scene, quiet)
+    mesh = surface(state.lattice, state.observed, run.config.closed)
+    save_photographed(run.path, mesh, state.scene, quiet, grey_of(state, mesh))
     write_json(run.path / "appearance.json", told_appearance(state))
     run.save_appearance(state.appearance.state())
     texture = None
@@ -103,9 +109,28 @@ def told_appearance(state: Fit) -> dict[str, Any]:
     return told
 
 
-def surface(lattice: Lattice) -> trimesh.Trimesh:
-    """The run's mesh: closed, outward, world units; all bodies of the lattice."""
-    return extract_mesh(lattice)
+def surface(
+    lattice: Lattice, observed: Tensor | None = None, closed: bool = False
+) -> trimesh.Trimesh:
+    """The run's mesh: closed, outward, world units; all bodies of the lattice.
+
+    Without silhouettes it is the part that was seen, unless it is to be closed all the same.
+
+    Args:
+        lattice: the surface.
+        observed: `[X, Y, Z]` views that saw it near each vertex, without silhouettes.
+        closed: keep what no view saw.
+    """
+    if observed is None or closed:
+        return extract_mesh(lattice)
+    return seen_mesh(lattice, observed)
+
+
+def grey_of(state: Fit, mesh: trimesh.Trimesh) -> NDArray[np.bool_] | None:
+    """`[V]` vertices that no view saw, or None where silhouettes vouch for all."""
+    if state.observed is None:
+        return None
+    return ~seen_vertices(mesh, state.lattice, state.observed)
 
 
 def placed(lattice: Lattice, offset: Doubles) -> Lattice:
@@ -165,7 +190,9 @@ def measure(
         found += crinkled(run.config, state.stereo, mesh, state.lattice)
     if "removed" in kept:
         found += floaters.warnings(kept["removed"])
-    if not set(state.scene.masks) <= {"file", "alpha"}:  # some were made by a recipe
+    if state.observed is not None:
+        summary["unseen_area"] = round(invented(state.lattice, state.observed), 4)
+    elif not set(state.scene.masks) <= {"file", "alpha"}:  # some were made by a recipe
         summary["masks"] = dict(state.scene.masks)
     if found or state.scene.warnings:
         summary["warnings"] = [*state.scene.warnings, *found]
@@ -206,7 +233,7 @@ def doubts(scene: Scene, scores: list[ViewScore]) -> list[str]:
     wrong = [
         f"{scene.names[view]} ({score.silhouette_iou:.2f})"
         for view, score in zip(scene.train, scores, strict=True)
-        if not score.silhouette_iou > LEAST_IOU
+        if score.silhouette_iou is not None and not score.silhouette_iou > LEAST_IOU
     ]
     if wrong:
         found.append(

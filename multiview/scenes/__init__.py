@@ -19,7 +19,7 @@ from multiview.map_settings import MapSettings
 from multiview.scenes.frames import in_common, with_frames
 from multiview.scenes.maps.read import read_maps, with_maps
 from multiview.scenes.masks.masks import CLOSING_RADIUS, POCKET_RADIUS, find_mask
-from multiview.scenes.masks.missing import doubtful_masks, make_masks
+from multiview.scenes.masks.missing import NoMasks, doubtful_masks, make_masks
 from multiview.scenes.pixels import SOURCES, Pixels, read_pixels
 from multiview.scenes.readers import mvsnet, strecha
 from multiview.scenes.readers.colmap import colmap_file, read_colmap
@@ -27,7 +27,7 @@ from multiview.scenes.readers.llff import llff_file, read_llff
 from multiview.scenes.readers.middlebury import read_middlebury
 from multiview.scenes.readers.npz import npz_file, read_npz
 from multiview.scenes.readers.transforms import read_transforms
-from multiview.scenes.scene import Array, Description, Scene, View
+from multiview.scenes.scene import Array, Description, Scene, Silhouettes, View
 from multiview.scenes.selection import split_views
 from sdfrender.errors import InputError
 from sdfrender.far import far_offset
@@ -48,6 +48,8 @@ def load_scene(
     mask_threshold: float | None = None,
     least_views: int = 2,
     maps: MapSettings | None = None,
+    silhouettes: Silhouettes = "auto",
+    boxed: bool = False,
 ) -> Scene:
     """Read posed images and silhouettes.
 
@@ -81,6 +83,10 @@ def load_scene(
         least_views: to fit, with masks.
         maps: units and frames of depth and normal maps: `depth/NAME` and `normal/NAME`, or what
             `depth_file_path` in `transforms.json` names.
+        silhouettes: `"files"`: masks and alpha channels alone say where the object is. `"none"`:
+            nothing does; silhouettes are 1 with weights of 0, and masks are not read. `"auto"`: as
+            above, and none where there is neither a mask nor a plain background, but a box.
+        boxed: whether a box is known that the scene does not state.
 
     Returns:
         The scene, float32 on the CPU. One that is far from the origin, as in the metres of a map,
@@ -93,7 +99,8 @@ def load_scene(
         raise InputError(f"max size: need at least 1 pixel, got {max_size}")
     if mask_threshold is not None and not 0 < mask_threshold < 1:
         raise InputError(f"mask threshold: need a fraction between 0 and 1, got {mask_threshold}")
-    scene = with_maps(_with_masks(_describe(Path(path))))
+    described = _describe(Path(path))
+    scene = with_maps(described if silhouettes == "none" else _with_masks(described))
     _check_names(scene)
     scene, offset = _near_the_origin(scene)
     has_test_split = any(view.test for view in scene.views)
@@ -107,11 +114,23 @@ def load_scene(
     threshold = mask_threshold
     if threshold is None and not any(view.mask for view in views):
         threshold = scene.mask_threshold
-    pixels = read_pixels(scene, views, (width, height), threshold)
-    recipe, warnings = make_masks(scene, views, cameras, pixels)
+    without = silhouettes == "none"
+    pixels = read_pixels(scene, views, (width, height), threshold, without)
+    recipe: dict[str, float] = {}
+    warnings: list[str] = []
+    if not without:
+        try:
+            recipe, warnings = make_masks(scene, views, cameras, pixels, silhouettes == "auto")
+        except NoMasks as error:
+            if silhouettes != "auto" or not (boxed or scene.has_place):
+                raise
+            without = True
+            pixels = read_pixels(scene, views, (width, height), threshold, without)
+            warnings = [f"without silhouettes, as with --silhouettes none: {error}"]
     warnings = [*scene.warnings, *warnings]
-    warnings += doubtful_masks(scene, views, cameras, pixels)
-    told = {n for n, source in enumerate(pixels.sources) if source != "none"}
+    if not without:
+        warnings += doubtful_masks(scene, views, cameras, pixels)
+    told = {n for n, source in enumerate(pixels.sources) if source != "none" or without}
     if len(told.intersection(train)) < least_views:
         views_needed = f"{least_views} view{'s' if least_views > 1 else ''}"
         raise InputError(
@@ -129,6 +148,7 @@ def load_scene(
         held_out=tuple(n for n in held_out if n in told),
         bounds=scene.bounds,
         loose=scene.loose,
+        points=scene.points,
         lighting=scene.lighting,
         color_space=scene.color_space,
         mesh=scene.mesh,
@@ -216,12 +236,13 @@ def _near_the_origin(scene: Description) -> tuple[Description, Array]:
     bounds = None
     if scene.bounds is not None:
         bounds = (scene.bounds - torch.from_numpy(offset)).float()
+    points = None if scene.points is None else scene.points - offset
     views = []
     for view in scene.views:
         c2w = view.c2w.copy()
         c2w[:3, 3] -= offset
         views.append(replace(view, c2w=c2w))
-    return replace(scene, views=views, bounds=bounds), offset
+    return replace(scene, views=views, bounds=bounds, points=points), offset
 
 
 def _check_names(scene: Description) -> None:

@@ -53,7 +53,11 @@ class Pixels:
 
 
 def read_pixels(
-    scene: Description, views: Sequence[View], size: tuple[int, int], threshold: float | None
+    scene: Description,
+    views: Sequence[View],
+    size: tuple[int, int],
+    threshold: float | None,
+    without: bool = False,
 ) -> Pixels:
     """Read the images and masks of `views`; those that have no mask keep weights of 0.
 
@@ -62,6 +66,8 @@ def read_pixels(
         views: N views, with frames if their images have several sizes.
         size: `(width, height)` to average down to.
         threshold: fraction of full scale above which a pixel is object, or None.
+        without: read no silhouettes: they are 1, with weights of 0. Pixels that an alpha channel
+            leaves open have a colour that does not count.
 
     Raises:
         InputError: a damaged image, a mask of another size or with no object in it.
@@ -72,7 +78,8 @@ def read_pixels(
     images = torch.zeros(N, height, width, 1 if grey else 3)
     pixels = Pixels(images, planes[0], planes[1], planes[2], ["none" for _ in views])
     for n, view in enumerate(tqdm(views, desc="images", disable=None if N > 8 else True)):
-        pixels.put(n, *read_view(scene, view, size, threshold))
+        read = read_whole(scene, view, size) if without else read_view(scene, view, size, threshold)
+        pixels.put(n, *read)
     return pixels
 
 
@@ -97,6 +104,18 @@ def read_view(
     keep = _kept(view)
     planes = np.dstack((color * coverage[..., None], silhouette, known * keep, keep))
     return undistorted(planes, view, size), source
+
+
+def read_whole(scene: Description, view: View, size: tuple[int, int]) -> tuple[Image, Source]:
+    """The same of a view whose silhouette is not looked at: 1, with a weight of 0."""
+    color, alpha = read_image(view.image)
+    if scene.color_space == "srgb":
+        color = srgb_to_linear(color)
+    keep = _kept(view)
+    if alpha is not None:
+        keep = keep * (alpha > OPAQUE)
+    one = np.ones_like(keep)
+    return undistorted(np.dstack((color, one, 0 * one, keep)), view, size), "none"
 
 
 def read_photo(view: View, size: tuple[int, int]) -> tuple[Image, Image]:

@@ -20,6 +20,8 @@ def load_run_scene(config: FitConfig) -> Scene:
         config.mask_threshold,
         least_views=1 if config.prior else 2,
         maps=config.maps,
+        silhouettes=config.silhouettes,
+        boxed=config.bounds is not None,
     )
 
 

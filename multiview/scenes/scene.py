@@ -18,6 +18,7 @@ from sdfrender.view.lighting import Lighting
 
 Array = NDArray[np.float64]
 ColorSpace = Literal["linear", "srgb", "as stored"]
+Silhouettes = Literal["auto", "files", "none"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,8 @@ class Scene:
         held_out: positions of the views to evaluate on; none of them is in `train`.
         bounds: `[2, 3]` world box about `offset`, if the scene states it.
         loose: whether the object is only somewhere in that box, which may be larger than it.
+        points: `[P, 3]` float64 about `offset`, what the cameras were found by, if the scene has
+            them.
         lighting: the light, if the scene states it.
         color_space: what the scene states about its files.
         mesh: ground truth beside the scene, if the scene states it.
@@ -72,6 +75,12 @@ class Scene:
     warnings: tuple[str, ...] = ()
     offset: Array = field(default_factory=lambda: np.zeros(3))
     maps: Maps | None = None
+    points: Array | None = None
+
+    @property
+    def has_silhouettes(self) -> bool:
+        """Whether anything says where the object is; else it is whatever is in the box."""
+        return bool((self.silhouette_weights > 0).any())
 
     @property
     def is_far(self) -> bool:
@@ -127,6 +136,7 @@ class Description:
             says where the object is.
         bounds, loose, lighting, color_space, mesh: as in `Scene`, the box in float64.
         warnings: what is doubtful about the files, a sentence each.
+        points: `[P, 3]` of a sparse reconstruction, world units, if there is one.
     """
 
     file: Path
@@ -139,6 +149,12 @@ class Description:
     color_space: ColorSpace = "as stored"
     mesh: Path | None = None
     warnings: tuple[str, ...] = ()
+    points: Array | None = None
+
+    @property
+    def has_place(self) -> bool:
+        """Whether it says where to look, with a box or points."""
+        return self.bounds is not None or self.points is not None
 
 
 def short_names(views: list[View]) -> list[View]:

@@ -131,8 +131,9 @@ def _tiles(summary: dict[str, Any], comparable: bool) -> list[tuple[str, str]]:
     found = summary[group]
     tiles = [
         (f"{found['psnr']:.1f} dB", f"PSNR inside the mask, {of}"),
-        (f"{found['silhouette_iou']:.3f}", f"silhouette IoU, {of}"),
     ]
+    if "silhouette_iou" in found:
+        tiles.append((f"{found['silhouette_iou']:.3f}", f"silhouette IoU, {of}"))
     if "ssim" in found:
         tiles.insert(1, (f"{found['ssim']:.3f}", f"SSIM, {of}"))
     if comparable:

@@ -55,7 +55,7 @@ class ViewCard:
     def badness(self) -> tuple[float, float]:
         """Orders views: by the error of the whole image, then of the outline; unknown ones last."""
         whole = self.score.psnr_full
-        return -math.inf if math.isnan(whole) else -whole, -self.score.silhouette_iou
+        return -math.inf if math.isnan(whole) else -whole, -(self.score.silhouette_iou or 0.0)
 
 
 def view_cards(

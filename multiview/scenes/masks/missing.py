@@ -33,8 +33,16 @@ HOW = (
 )
 
 
+class NoMasks(InputError):
+    """No view has a mask, and none can be made."""
+
+
 def make_masks(
-    scene: Description, views: Sequence[View], cameras: Cameras, pixels: Pixels
+    scene: Description,
+    views: Sequence[View],
+    cameras: Cameras,
+    pixels: Pixels,
+    by_background: bool = True,
 ) -> tuple[dict[str, float], list[str]]:
     """Fill in the silhouettes of views that have none, in place.
 
@@ -43,12 +51,13 @@ def make_masks(
         views: N views.
         cameras: of the N views, at the size of the pixels.
         pixels: of the N views.
+        by_background: whether masks may be made from the colour of the background.
 
     Returns:
         The parameters of the recipe, and warnings.
 
     Raises:
-        InputError: no view has a mask, and none can be made.
+        NoMasks: no view has a mask, and none can be made.
     """
     missing = [n for n, source in enumerate(pixels.sources) if source == "none"]
     if not missing:
@@ -66,6 +75,9 @@ def make_masks(
     failed: dict[int, str] = {}
     tolerances = []
     for n in missing:
+        if not by_background:
+            failed[n] = "--silhouettes files makes none"
+            continue
         photo, keep = read_photo(views[n], pixels.size)
         found = _made(photo, keep > 0.5, cameras[n], carving, dark)
         if isinstance(found, str):
@@ -78,8 +90,9 @@ def make_masks(
         tolerances.append(tolerance)
     if len(failed) == len(views):
         reason = failed[0]
-        raise InputError(
-            f"{views[0].image}: need to know where the object is, and {reason}: {_how(views)}"
+        raise NoMasks(
+            f"{views[0].image}: need to know where the object is, and {reason}: {_how(views)}; or "
+            "a box, for a fit without silhouettes (--bounds)"
         )
     parameters = {"background_tolerance": round(max(tolerances), 4)} if tolerances else {}
     return parameters, _missing_warnings(views, missing, failed)

@@ -20,6 +20,7 @@ from scipy.spatial.transform import Rotation
 from multiview.scenes.distortion import Lens
 from multiview.scenes.masks.masks import find_mask
 from multiview.scenes.readers.absent import present
+from multiview.scenes.readers.points import read_points
 from multiview.scenes.scene import Array, Description, View, short_names
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import read_bytes
@@ -96,7 +97,10 @@ def read_colmap(file: Path) -> Description:
     folder = _scene_folder(file)
     there, warnings = present(images_file, images, lambda image: folder / "images" / image.name)
     views = [_view(images_file, folder, cameras, image) for image in there]
-    return Description(file, folder, short_names(views), warnings=warnings)
+    points = read_points(file.parent)
+    return Description(
+        file, folder, short_names(views), warnings=warnings, points=points
+    )
 
 
 def _scene_folder(file: Path) -> Path:
