@@ -455,7 +455,8 @@ def depth_steps(
     assert level.stereo is not None
     shown = as_shown(photographs, state.scene.color_space != "as stored")
     pictures = pictures_for(shown, state.lattice, level.stereo.pixels_per_cell)
-    matching = Matching(search=level.stereo.search, floor=contrast_floor(shown.noise))
+    floor = contrast_floor(shown.noise)
+    matching = Matching(level.stereo.half, floor, search=level.stereo.search)
     stereo = StereoTerm(pictures, matching)
     return DepthSteps(state.lattice, targets, stereo, recipe.weights, level, groups)
 

@@ -53,11 +53,11 @@ class FitConfig:
             time), or sdfdiff (the method of that paper; use it with --init sphere).
         init: Start from the visual hull of the masks, or from a sphere.
         resolution: Lattice samples along the longest side of the box.
-        silhouettes: Where the object is known from. files: mask files or alpha channels. none: nothing;
-            the surface in a box is found where photographs agree with each other, for walls, ground
-            and what stands on it. That needs texture, neighbouring views within about 30 degrees,
-            and a box: --bounds, the scene's own, or one about COLMAP's points. auto: files where
-            there are any masks, else the colour of a plain background, else none.
+        silhouettes: Where the object is known from. files: mask files or alpha channels. none:
+            nothing; the surface in a box is found where photographs agree with each other, for
+            walls, ground and what stands on it. That needs texture, neighbouring views within about
+            30 degrees, and a box: --bounds, the scene's own, or one about COLMAP's points. auto:
+            files where there are any masks, else the colour of a plain background, else none.
         closed: With silhouettes none: keep the mesh watertight; metrics.json tells how much of it
             no view saw, and it is grey in mesh.ply. Otherwise that part is cut away.
         train_views: Views to fit: names, globs or slices over the name-sorted views, separated by

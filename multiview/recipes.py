@@ -55,6 +55,8 @@ class StereoSettings:
     """Of the photographs compared, whatever the renderings have: a patch is 7 pixels wide."""
     search: float = 0.0
     """How far along each ray other depths are tried before a step, cells."""
+    half: int = 3
+    """Of a patch beside its middle, pixels."""
 
 
 @dataclass(frozen=True)

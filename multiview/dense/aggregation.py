@@ -57,7 +57,8 @@ def add_paths(costs: Any, dy: int, dx: int, slope: int, jump: int, sums: Any) ->
 
     Args:
         costs: `[h, w, D]` uint8.
-        dy, dx: r, each −1, 0 or 1, not both 0.
+        dy: r along the columns, −1, 0 or 1.
+        dx: r along the rows, likewise; not both are 0.
         slope: P₁.
         jump: P₂; a path costs at most 255 + P₂, and 8 of them have to fit into 16 bits.
         sums: `[h, w, D]` uint16, added to.
@@ -121,7 +122,8 @@ def take_least(
     """The plane with the least sum, and the place between planes.
 
     Args:
-        costs, sums: `[h, w, D]`.
+        costs: `[h, w, D]`.
+        sums: `[h, w, D]` over all directions.
         inverse: `[D]` 1/z.
         most: cost beyond which a pixel has no depth.
         depths: `[h, w]` z, written; stays as it is where there is none.

@@ -8,9 +8,11 @@ from multiview.recipes import NewtonLevel, NewtonRecipe, StereoSettings
 
 RENDERED = 1.0  # pixels per cell of the renderings: one row of depth for each
 COMPARED = 5.0  # and of the photographs
-SEARCHED = 1.0  # cells along each ray at first
-PASSES = (2, 3)  # with a search and without
-SMOOTH = (0.003, 0.001)  # the same
+STEPS = (  # passes, cells searched along each ray, half of a patch in pixels, smoothness
+    (2, 1.0, 3, 0.003),
+    (2, 0.0, 3, 0.001),
+    (3, 0.0, 2, 0.001),
+)
 
 
 def depths_alone(recipe: NewtonRecipe) -> NewtonRecipe:
@@ -23,8 +25,8 @@ def depths_alone(recipe: NewtonRecipe) -> NewtonRecipe:
             laplacian=smooth,
             largest_step=1.0,
             colors=False,
-            stereo=StereoSettings(COMPARED, search),
+            stereo=StereoSettings(COMPARED, search, half),
         )
-        for passes, smooth, search in zip(PASSES, SMOOTH, (SEARCHED, 0.0), strict=True)
+        for passes, search, half, smooth in STEPS
     ]
     return replace(recipe, levels=tuple(levels), patience=1)

@@ -106,7 +106,7 @@ def contrast_floor(noise: float) -> float:
 
 
 def largest_parts(values: Floats, cell: float) -> Floats:
-    """Distances with one body and one space: what is enclosed by the other, or apart, changes sides.
+    """Distances with one body and one space: other parts of either become the other.
 
     Args:
         values: `[X, Y, Z]` distances, world units.

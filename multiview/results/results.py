@@ -98,7 +98,7 @@ def told_appearance(state: Fit) -> dict[str, Any]:
     """
     told = {
         **state.appearance.description(),
-        "stereo": state.stereo,
+        "stereo": state.stereo or state.observed is not None,
         "stereo_at_the_end": bool(state.beside),
     }
     made = [choice.description() for choice in state.choices if choice.errors]
@@ -185,7 +185,7 @@ def measure(
     if lying:
         write_json(run.path / "depth_maps.json", lying)
         found += doubtful(lying)
-    if state.appearance.known is None:
+    if state.appearance.known is None and state.observed is None:  # else colours had no part in it
         found += unexplained(run.config, state.stereo, summary)
         found += crinkled(run.config, state.stereo, mesh, state.lattice)
     if "removed" in kept:
