@@ -260,12 +260,14 @@ def optimize(
             state.removed += gone
             if level is last:
                 state.lattice = remove_thin_handles(state.lattice)
-                if isinstance(method, GaussNewton):  # what is seen was fitted to the shape before
+                if isinstance(method, GaussNewton | DepthSteps):
+                    # what is seen was fitted to the shape before
                     late = state.stereo or not state.colors
-                    if not state.colors:
+                    if not state.colors or isinstance(method, DepthSteps):
                         method = with_look(state, config, method, level_targets)
                     method.lattice = state.lattice
-                    for _ in range(ROUNDS_AFTER if late else 1):
+                    turns = late and state.appearance.model != "radiance"  # of colours and light
+                    for _ in range(ROUNDS_AFTER if turns else 1):
                         method.estimate_appearance(SMOOTHNESS_AFTER)
         state.seconds = time.monotonic() - began
     bar.close()
@@ -355,7 +357,9 @@ def choose_look(state: Fit, config: FitConfig, targets: Targets) -> bool:
     return now != look
 
 
-def with_look(state: Fit, config: FitConfig, method: GaussNewton, targets: Targets) -> GaussNewton:
+def with_look(
+    state: Fit, config: FitConfig, method: GaussNewton | DepthSteps, targets: Targets
+) -> GaussNewton:
     """The method of a fit without colours, with a look to estimate now that the shape is known."""
     if not state.scene.has_silhouettes and config.appearance == "auto":
         state.appearance.begin_as("radiance", state.appearance.light.fixed_to)
