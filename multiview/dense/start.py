@@ -28,7 +28,7 @@ PIXELS_PER_CELL = 2.5  # of the photographs compared
 LARGEST = 768  # their longer side, pixels: finer ones are what the steps after this are for
 LEAST_FLOOR, MOST_FLOOR = 0.002, 0.01  # of a window's deviation, units of colour
 NOISES = 2.0  # times the noise of the photographs: windows that vary less say nothing
-LEAST_SEEN = 0.01  # of the pixels that show the box: of fewer confirmed depths comes no surface
+LEAST, FEW = 0.1, 0.4  # of the depths, that others confirm; of noise it is .03, of walls .8
 
 Floats = NDArray[np.float32]
 
@@ -66,12 +66,17 @@ def dense_start(targets: Targets, bounds: Tensor, resolution: int) -> Dense:
         "dense stereo: %d views of %d×%d pixels, %.0f %% of the depths confirmed by others",
         len(views.cameras), views.cameras.width, views.cameras.height, 100 * share,
     )  # fmt: skip
-    if share < LEAST_SEEN or not (kept > 0).any():
+    if share < LEAST or not (kept > 0).any():
         raise InputError(
             f"photographs: need neighbouring views that agree on depths in the box, {share:.1%} of "
             "the depths are confirmed by other views: look at cameras and box (--bounds), or give "
             "masks"
         )
+    if share < FEW:
+        log.warning(
+            "dense stereo: other views confirm only %.0f %% of the depths in the box; is it where "
+            "the views look, and do neighbours overlap?", 100 * share,
+        )  # fmt: skip
     values, weights, near = fuse(
         kept, (kept > 0).astype(np.float32), views.cameras, bounds, resolution
     )

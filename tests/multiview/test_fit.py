@@ -465,6 +465,7 @@ def test_all_settings_are_covered() -> None:
     others |= {"logs", "prior", "prior_up", "prior_hold"}  # test_scalars.py, test_prior.py
     others |= {"stereo", "colors"}  # test_stereo_fit.py, test_map_fits.py
     others |= {"depth_scale", "depth_unit", "normal_frame"}  # test_maps.py
+    others |= {"silhouettes", "closed"}  # test_without_silhouettes.py
     assert set(SETTINGS) | others == {f.name for f in fields(FitConfig)}
 
 
