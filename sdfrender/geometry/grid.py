@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sdfrender.far import is_far
+from sdfrender.magnitude import LARGEST, SMALLEST
 
 Resolution = int | Sequence[int]
 UNIT_BOX = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))  # world units
@@ -43,10 +44,32 @@ def samples_per_axis(resolution: Resolution, bounds: Tensor) -> tuple[int, int, 
     return X, Y, Z
 
 
+def check_box(bounds: Tensor) -> None:
+    """Check that a box `[2, 3]` is one, of numbers that can be computed with.
+
+    Raises:
+        ValueError: another shape, an empty side, or a number that is not finite, too large or, as
+            the length of a side, too small.
+    """
+    if bounds.shape != (2, 3) or not bool((bounds[1] > bounds[0]).all()):
+        raise ValueError(f"bounds: need [2, 3] with max > min on each axis, got {bounds.tolist()}")
+    box = bounds.detach().double()
+    if not float(box.abs().max()) <= LARGEST or not float((box[1] - box[0]).min()) >= SMALLEST:
+        raise ValueError(
+            f"bounds: need finite numbers of at most {LARGEST:g} and sides of at least "
+            f"{SMALLEST:g}, got {bounds.tolist()}"
+        )
+
+
 def box_as_kept(bounds: Tensor | Sequence[Sequence[float]], dtype: torch.dtype) -> Tensor:
-    """A box in `dtype`, or in float64 where float32 does not hold it."""
+    """A box in `dtype`, or in float64 where float32 does not hold it.
+
+    Raises:
+        ValueError: not a box, see `check_box`.
+    """
+    exact = bounds if isinstance(bounds, Tensor) else torch.as_tensor(bounds, dtype=torch.float64)
+    check_box(exact)
     if isinstance(bounds, Tensor) and bounds.dtype in (dtype, torch.float32):
         return bounds.to(dtype)  # what was rounded before is not known any more
-    exact = torch.as_tensor(bounds, dtype=torch.float64)
-    finite = exact.shape == (2, 3) and bool(exact.isfinite().all())
-    return exact if finite and is_far(exact.detach().cpu().numpy()) else exact.to(dtype)
+    exact = exact.double()
+    return exact if is_far(exact.detach().cpu().numpy()) else exact.to(dtype)

@@ -16,7 +16,6 @@ from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,6 +30,7 @@ from sdfrender.geometry.grid import (
 from sdfrender.geometry.primitives import sphere
 from sdfrender.geometry.redistance import redistanced
 from sdfrender.geometry.trilinear import interpolate, vertex_gradients
+from sdfrender.magnitude import needed, usable
 
 if TYPE_CHECKING:
     import trimesh
@@ -48,8 +48,8 @@ class Lattice(EqualByValue):
 
     Raises:
         TypeError: `values` is not a floating-point tensor.
-        ValueError: wrong shape, fewer than 2 samples along an axis, values that are not finite, or
-            an empty box.
+        ValueError: wrong shape, fewer than 2 samples along an axis, an empty box, or numbers that
+            are not finite or too large to be squared in float32.
 
     Worked value: `Lattice.sphere(0.5, resolution=65).sample(torch.zeros(3))` is `-0.5`.
     """
@@ -66,10 +66,8 @@ class Lattice(EqualByValue):
                 f"got {tuple(self.values.shape)}"
             )
         bounds = box_as_kept(self.bounds, self.values.dtype).to(self.values.device)
-        if bounds.shape != (2, 3) or not bool((bounds[1] > bounds[0]).all()):
-            raise ValueError(f"bounds: need [2, 3] with max > min on each axis, got {self.bounds}")
-        if not all_finite(self.values.detach()):
-            raise ValueError("values: need finite signed distances, got NaN or infinity")
+        if not usable(self.values):
+            raise ValueError(f"values: need finite signed distances: {needed(self.values)}")
         object.__setattr__(self, "bounds", bounds)
 
     # ------------------------------------------------------------------ geometry of the grid
@@ -270,11 +268,3 @@ class Lattice(EqualByValue):
 
         loaded = load_mesh(mesh) if isinstance(mesh, str | PathLike) else mesh
         return cls(*distances_on_grid(loaded, resolution, bounds, padding))
-
-
-def all_finite(x: Tensor) -> bool:
-    """Whether all numbers of `x` `[...]` are finite."""
-    if x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64):
-        # torch would wake its threads, and they stay busy waiting for a while
-        return bool(np.isfinite(x.numpy()).all())
-    return bool(torch.isfinite(x).all())

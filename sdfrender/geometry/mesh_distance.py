@@ -13,8 +13,15 @@ from torch import Tensor
 
 from sdfrender.errors import InputError
 from sdfrender.far import far_offset
-from sdfrender.geometry.grid import Resolution, box_as_kept, grid_points, samples_per_axis
+from sdfrender.geometry.grid import (
+    Resolution,
+    box_as_kept,
+    check_box,
+    grid_points,
+    samples_per_axis,
+)
 from sdfrender.geometry.mesh_files import Doubles, Indices, mesh_arrays
+from sdfrender.magnitude import SMALLEST
 
 
 def distances_on_grid(
@@ -47,8 +54,7 @@ def distances_on_grid(
         box, axes = _box_around(verts[faces].reshape(-1, 3), resolution, padding)
     else:
         box = torch.as_tensor(bounds, dtype=torch.float64)
-        if box.shape != (2, 3) or not bool((box[1] > box[0]).all()):
-            raise ValueError(f"bounds: need [2, 3] with max > min on each axis, got {box.tolist()}")
+        check_box(box)
         axes = samples_per_axis(resolution, box)
     box = box_as_kept(box, torch.float32).double()  # as the lattice will store it
     grid = grid_points(axes, box)  # (X, Y, Z, 3)
@@ -106,6 +112,10 @@ def _box_around(
     low, high = low - margin, high + margin
     if not (high - low).max() > 0:
         raise InputError("mesh: need an extent, all its vertices are at one point")
+    if not (high - low).max() > SMALLEST:
+        raise InputError(
+            f"mesh: need a longest side of at least {SMALLEST:g}, got {(high - low).max():.3g}"
+        )
     axes = samples_per_axis(resolution, torch.from_numpy(np.stack((low, high))))
     if isinstance(resolution, int):
         h = (high - low).max() / (resolution - 1)

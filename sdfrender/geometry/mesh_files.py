@@ -19,6 +19,7 @@ from sdfrender.errors import InputError
 from sdfrender.far import far_offset, is_far
 from sdfrender.files.atomic import one_line, read_bytes, write_bytes
 from sdfrender.files.extensions import MESHES, check_extension
+from sdfrender.magnitude import LARGEST, usable_array
 
 StrPath: TypeAlias = str | os.PathLike[str]
 Doubles: TypeAlias = NDArray[np.float64]
@@ -142,7 +143,7 @@ def mesh_arrays(mesh: trimesh.Trimesh) -> tuple[Doubles, Indices]:
 
     Raises:
         InputError: no triangles, a face that names a missing vertex, or coordinates that are not
-            finite.
+            finite or too large to be squared in float32.
     """
     verts = np.ascontiguousarray(mesh.vertices, dtype=np.float64)
     faces = np.ascontiguousarray(mesh.faces, dtype=np.int64)
@@ -150,9 +151,12 @@ def mesh_arrays(mesh: trimesh.Trimesh) -> tuple[Doubles, Indices]:
         raise InputError("mesh: need at least one triangle, got none")
     if faces.min() < 0 or faces.max() >= len(verts):
         raise InputError(f"mesh: a face names vertex {faces.max()} of {len(verts)}")
-    if not np.isfinite(verts).all():
-        bad = int((~np.isfinite(verts)).any(1).argmax())
-        raise InputError(f"mesh: need finite coordinates, vertex {bad} is {verts[bad].tolist()}")
+    if not usable_array(verts):
+        bad = int((~(np.abs(verts) <= LARGEST)).any(1).argmax())
+        raise InputError(
+            f"mesh: need finite coordinates of at most {LARGEST:g}, vertex {bad} is "
+            f"{verts[bad].tolist()}"
+        )
     return verts, faces
 
 

@@ -109,8 +109,6 @@ def mise(
             f"bounds: need a box near enough to the origin for points in float32, got "
             f"{box.tolist()}: take an offset from the field's points and add it to the mesh"
         )
-    if box.shape != (2, 3) or not bool((box[1] > box[0]).all()):
-        raise ValueError(f"bounds: need [2, 3] with max > min on each axis, got {box.tolist()}")
     if levels < 0 or chunk < 1:
         raise ValueError(f"levels, chunk: need at least 0 and 1, got {levels} and {chunk}")
     cells = cells_per_axis(coarse, box)

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from sdfrender.errors import InputError
-from sdfrender.geometry.grid import UNIT_BOX
+from sdfrender.geometry.grid import UNIT_BOX, check_box
 from sdfrender.meshes.mise import Bounds, Field
-from sdfrender.rendering.render import Rendering, over
+from sdfrender.rendering.render import Rendering, check_numbers, over
 from sdfrender.rendering.shade import safe_normalize
 from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import Lighting
@@ -86,8 +86,8 @@ def render_field(
     depth 2.5 and colour 1.0 in the middle of the image.
     """
     box = torch.as_tensor(bounds).to(cameras.c2w)
-    if box.shape != (2, 3) or not bool((box[1] > box[0]).all()):
-        raise ValueError(f"bounds: need [2, 3] with max > min on each axis, got {box.tolist()}")
+    check_box(box)
+    check_numbers("albedo", albedo)
     tracer = _Tracer(field, box, settings or TraceSettings(), chunk)
     lighting = lighting or Lighting()
     lighting.check_views(len(cameras))

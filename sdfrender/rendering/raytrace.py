@@ -161,7 +161,10 @@ class MeshTracer:
             raise ValueError("mesh: need finite vertices, got NaN or infinity")
         used = self.verts[np.unique(self.faces)]
         self.center = 0.5 * (used.min(0) + used.max(0))
-        self.radius = float(np.linalg.norm(used - self.center, axis=1).max()) or 1.0
+        with np.errstate(over="ignore"):
+            self.radius = float(np.linalg.norm(used - self.center, axis=1).max()) or 1.0
+        if not np.isfinite(self.radius):
+            raise ValueError("mesh: need vertices whose squares are finite, got larger ones")
         unit = (self.verts - self.center) / self.radius
         self.embree = EmbreeIntersector()
         self.embree.init(np.asfortranarray(unit, np.float32), np.asfortranarray(self.faces, "i4"))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sdfrender.equality import EqualByValue
 from sdfrender.geometry.lattice import Lattice
+from sdfrender.magnitude import needed, usable
 from sdfrender.rendering.ops import render_pixels
 from sdfrender.rendering.reference_pixels import reference_pixels
 from sdfrender.view.cameras import Cameras
@@ -133,6 +134,7 @@ def over(
     """Premultiplied `colors` `[B, N, H, W, C]` over a number, `[C]`, or images `[N, H, W, C]`."""
     if isinstance(background, int | float) and background == 0:
         return colors
+    check_numbers("background", background)
     x = torch.as_tensor(background).to(colors)
     need = (len(cameras), cameras.height, cameras.width)
     if x.ndim > 1 and (x.ndim != 4 or x.shape[:3] != need):
@@ -149,6 +151,13 @@ def cpu_obstacle(lattice: Lattice, tracer: str) -> str | None:
     if lattice.values.device.type != "cpu":
         return f"a lattice on {lattice.values.device}"
     return None
+
+
+def check_numbers(name: str, value: float | Tensor) -> None:
+    """Raise ValueError unless all numbers are finite and not too large to be computed with."""
+    x = value if isinstance(value, Tensor) else torch.as_tensor(value, dtype=torch.float64)
+    if not usable(x):
+        raise ValueError(f"{name}: need {needed(x)}")
 
 
 def check_arguments(
@@ -178,6 +187,7 @@ def check_arguments(
     obstacle = cpu_obstacle(lattice, tracer)
     if engine == "cpu" and obstacle:
         raise ValueError(f"engine='cpu': does not know {obstacle}, use engine='reference'")
+    check_numbers("albedo", albedo)
     if isinstance(albedo, Tensor) and (
         albedo.ndim not in (0, 1, 4) or (albedo.ndim == 4 and min(albedo.shape[:3]) < 2)
     ):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sdfrender.equality import EqualByValue
 from sdfrender.far import is_far
+from sdfrender.magnitude import LARGEST, needed
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +48,9 @@ class Cameras(EqualByValue):
         if self.width < 1 or self.height < 1:
             raise ValueError(f"cameras: need a positive size, got {self.width}×{self.height}")
         for name, x in (("c2w", self.c2w), ("Ks", self.Ks)):
-            bad = (~torch.isfinite(x.detach())).flatten(1).any(1).nonzero()
+            bad = (~(x.detach().abs() <= LARGEST)).flatten(1).any(1).nonzero()
             if len(bad):
-                raise ValueError(f"{name}: need finite numbers, camera {int(bad[0])} has others")
+                raise ValueError(f"{name}: need {needed(x[bad[0, 0]])}: camera {int(bad[0])}")
         R = self.c2w.detach()[:, :3, :3]
         defect = (R.mT @ R - torch.eye(3).to(R)).abs().amax((1, 2))
         if N and (float(defect.max()) > 1e-3 or float(torch.linalg.det(R).min()) < 0):

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from sdfrender.equality import EqualByValue
+from sdfrender.magnitude import LARGEST, SMALLEST, needed, usable
 
 Intensity = float | Tensor  # a number, or [C] per colour channel
-SHORTEST = 1e-18  # length of a direction: the square of a shorter one is zero in float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +56,9 @@ class Directional(EqualByValue):
             raise ValueError(
                 f"to_light: need a direction of three finite numbers, got {self.to_light}"
             )
-        if not SHORTEST <= length <= 1 / SHORTEST:
+        if not SMALLEST <= length <= LARGEST:
             raise ValueError(
-                f"to_light: need a direction of a length from {SHORTEST:g} to {1 / SHORTEST:g}, "
+                f"to_light: need a direction of a length from {SMALLEST:g} to {LARGEST:g}, "
                 f"got {self.to_light}"
             )
         _check_intensity("intensity", self.intensity)
@@ -96,6 +96,8 @@ class Lighting(EqualByValue):
                 raise ValueError(f"sh: need [9], [9, C] or [N, 9, C] coefficients, got {shape}")
             if not bool(torch.isfinite(self.sh.detach()).all()):
                 raise ValueError(f"sh: need finite coefficients, got {self.sh.detach()}")
+            if not usable(self.sh):
+                raise ValueError(f"sh: need {needed(self.sh)}")
 
     @property
     def varies(self) -> bool:
@@ -195,6 +197,8 @@ def _check_intensity(name: str, intensity: Intensity) -> None:
     numbers = _numbers(name, intensity, rule)
     if numbers.ndim > 1 or not numbers.numel() or not bool(torch.isfinite(numbers).all()):
         raise ValueError(f"{name}: need {rule}, got {intensity}")
+    if not usable(numbers):
+        raise ValueError(f"{name}: need {needed(numbers)}")
 
 
 def _numbers(name: str, given: Tensor | Sequence[float] | float, rule: str) -> Tensor:
