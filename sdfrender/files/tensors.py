@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import write_bytes
@@ -42,6 +43,31 @@ def need_file(path: Path, what: str) -> None:
     """
     if not path.is_file():
         raise InputError(f"{path}: need {what}, there is no such file")
+
+
+def need_fit(build: Callable[[], nn.Module], tensors: Mapping[str, Tensor], parts: int = 0) -> None:
+    """Check that a network has the tensors that a file holds, before memory is taken for it.
+
+    It is built without numbers first: a file of a few bytes may ask for any size.
+
+    Args:
+        build: makes the network.
+        tensors: that the file holds, `[...]` by name.
+        parts: of which the network says to have so many; each has a tensor at least.
+
+    Raises:
+        ValueError: names the tensor and both shapes.
+    """
+    if parts > len(tensors):
+        raise ValueError(f"size mismatch: a network of {parts} layers, {len(tensors)} tensors")
+    with torch.device("meta"):
+        wanted = {name: tuple(x.shape) for name, x in build().state_dict().items()}
+    for name in sorted({*wanted, *tensors}):
+        stored = tuple(tensors[name].shape) if name in tensors else None
+        if stored != wanted.get(name):
+            raise ValueError(
+                f"size mismatch: a network with {name} {wanted.get(name)}, it is stored as {stored}"
+            )
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from torch.utils.checkpoint import checkpoint
 
 from sdfrender.errors import InputError
-from sdfrender.files.tensors import expect, load_tensors, need_file, save_tensors
+from sdfrender.files.tensors import expect, load_tensors, need_file, need_fit, save_tensors
 from sdfrender.geometry.grid import Resolution, grid_points, samples_per_axis
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.meshes.mise import Field
@@ -286,7 +286,9 @@ class LatentField(nn.Module):
         with expect(path, what):
             if not isinstance(state, Mapping) or state.get("format") != FORMAT:
                 raise InputError(f"{path}: need {what}, these are weights of another kind")
-            field = cls(FieldShape(**state["shape"]), [str(n) for n in state["names"]])
+            shape, names = FieldShape(**state["shape"]), [str(n) for n in state["names"]]
+            need_fit(lambda: cls(shape, names), tensors, parts=shape.layers)
+            field = cls(shape, names)
             field.load_state_dict(tensors)
             field.about = dict(state["about"])
         if not all(bool(x.isfinite().all()) for x in field.state_dict().values()):

@@ -57,6 +57,8 @@ def read_shards(folder: Path) -> Samples:
 
 def _unpack(bits: Tensor, count: int) -> Tensor:
     """`[N, bytes]` to `[N, count]` bool, first bit first."""
+    if bits.ndim != 2 or bits.shape[1] != -(-count // 8):
+        raise ValueError(f"bits of {count} points in {tuple(bits.shape)} bytes")
     return torch.from_numpy(np.unpackbits(bits.numpy(), axis=1, count=count)).bool()
 
 

@@ -30,6 +30,8 @@ from singleview.models.image_encoders import ImageEncoder, SmallImageEncoder
 from singleview.models.small import IMAGE_SIZE
 from singleview.settings.choices import Conditioning, Input
 
+LARGEST_IMAGE = 2048  # pixels on a side that a network may bring images to
+
 
 @dataclass(frozen=True)
 class OccupancyShape:
@@ -57,6 +59,12 @@ class OccupancyShape:
     image_size: int = 224
     conditioning: Conditioning = "batch-norm"
     objects: int = 1
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.image_size <= LARGEST_IMAGE:
+            raise ValueError(
+                f"image_size: need 16 to {LARGEST_IMAGE} pixels, got {self.image_size}"
+            )
 
 
 def paper_shape(

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from sdfrender import Lattice
-from singleview.models.small import Small
+from singleview.models.small import Small, sphere_values
 from singleview.settings.choices import Size
 
 IMAGE_SIZE = 64  # pixels on a side, as in the paper
@@ -161,7 +160,7 @@ class StartAtSphere(nn.Module):
 
     def __init__(self, last: nn.Module) -> None:
         super().__init__()
-        sphere = Lattice.sphere(0.5, resolution=RESOLUTION).values.clamp(max=0.95)
+        sphere = sphere_values(RESOLUTION).clamp(max=0.95)
         self.register_buffer("logits", torch.logit((sphere + 1) / 2), persistent=False)
         with torch.no_grad():
             for weight in last.parameters():

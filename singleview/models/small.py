@@ -56,8 +56,7 @@ class Small(nn.Module):
         self.anchors = nn.Parameter(torch.zeros(anchors, code))
         self.basis = nn.Linear(code, self.inner**3, bias=False)
         nn.init.normal_(self.basis.weight, std=0.1 / code**0.5)  # world units
-        sphere = Lattice.sphere(0.5, resolution=resolution).values
-        self.start = nn.Parameter(sphere.clone())
+        self.start = nn.Parameter(sphere_values(resolution))
         self.camera_head: nn.Sequential | None = None
         if cameras:
             self.add_camera_head(cameras)
@@ -146,6 +145,16 @@ class Small(nn.Module):
             "anchors": len(self.anchors),
             "cameras": self.camera_head[-1].out_features if self.camera_head else 0,
         }
+
+
+def sphere_values(resolution: int) -> Tensor:
+    """`[R, R, R]` distances to a sphere of radius .5, world units: what networks start from.
+
+    Without numbers where a network is built without them, to see how large it is (`need_fit`).
+    """
+    if torch.get_default_device().type == "meta":
+        return torch.zeros((resolution,) * 3)
+    return Lattice.sphere(0.5, resolution=resolution).values.clone()
 
 
 def _principal(x: Tensor, count: int) -> Tensor:

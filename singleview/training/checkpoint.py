@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sdfrender import InputError
-from sdfrender.files.tensors import expect, load_tensors, need_file, save_tensors
+from sdfrender.files.tensors import expect, load_tensors, need_file, need_fit, save_tensors
 from sdfrender.latent import field as latent_field
 from sdfrender.latent.field import LatentField
 from singleview.models import AutoDecoder, Model, build_model
@@ -151,7 +151,9 @@ def load_model(path: Path) -> tuple[Model, dict[str, Any]]:
             return AutoDecoder(field).eval(), field.about
         if state["format"] != FORMAT:
             raise InputError(f"{path}: need {what}, got the format {state['format']!r}")
-        model = build_model(**state["network"])
+        network = dict(state["network"])
+        need_fit(lambda: build_model(**network), weights, parts=network.get("blocks", 0))
+        model = build_model(**network)
         model.load_state_dict(weights)
     if not all(bool(x.isfinite().all()) for x in model.state_dict().values()):
         raise InputError(f"{path}: need finite weights, got NaN or infinity")
