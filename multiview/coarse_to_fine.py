@@ -250,9 +250,9 @@ def optimize(
                 method.targets = corrected(state, level_targets)
             run.log(rows)
             bar.update(level_targets.silhouettes.numel())
-            save_checkpoint(state, run, method, generator, losses, (number, index + 1))
-            if snapshot_due(recipe.levels, number, index + 1):
+            if snapshot_due(recipe.levels, number, index + 1):  # or a kill between would lose it
                 run.save_snapshot(state.lattice, state.updates)
+            save_checkpoint(state, run, method, generator, losses, (number, index + 1))
         state.lattice = method.lattice
         if not isinstance(recipe, SdfDiffRecipe):
             seen = corrected(state, level_targets)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from trimesh import Trimesh
 
 from multiview.coarse_to_fine import Fit, level_resolution, optimize
 from multiview.config import FitConfig
@@ -110,13 +111,27 @@ def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
         state.corrections = Corrections.none(len(scene.train), state.lattice)
     if config.exposure == "per-view":
         state.gains = torch.ones(len(scene.train), scene.images.shape[-1])
-    run.begin(photographs=known is None and state.colors)
-    tell_masks(scene)
-    tell_maps(scene, state.colors, config)
-    if not scene.has_silhouettes:
-        shown = as_shown(targets, scene.color_space != "as stored")
-        start_from_stereo(state, config, shown, run)
+    with run.held():
+        run.begin(photographs=known is None and state.colors)
+        tell_masks(scene)
+        tell_maps(scene, state.colors, config)
+        if not scene.has_silhouettes:
+            shown = as_shown(targets, scene.color_space != "as stored")
+            start_from_stereo(state, config, shown, run)
+        return _work(state, run, targets, family, reference, quiet, live)
 
+
+def _work(
+    state: Fit,
+    run: RunFolder,
+    targets: Targets,
+    family: LatentField | None,
+    reference: Trimesh | None,
+    quiet: bool,
+    live: bool,
+) -> dict[str, Any]:
+    """From the start to the results, in a folder that is ready for them."""
+    scene, config = state.scene, run.config
     with watching(state, live) as watcher:
         try:
             if family is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import logging
 import os
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from sdfrender.files.atomic import read_bytes, write_json
 from sdfrender.files.run_files import (
     append_rows,
     begin_table,
-    drop_rows_past,
+    complete_rows,
+    held,
     need_same,
     need_vacant,
     provenance,
+    resume_table,
 )
 from sdfrender.files.scalars import Scalars
 from sdfrender.files.tensors import expect, load_tensors, need_file, save_tensors
@@ -55,6 +58,11 @@ NOT_COMPARED = (
 )  # settings that may differ when a run is resumed
 
 
+CHECKPOINT = "a checkpoint of a run (delete the file to begin the run again with --resume)"
+
+log = logging.getLogger("multiview")
+
+
 class RunFolder:
     """Paths and files of one run.
 
@@ -84,6 +92,10 @@ class RunFolder:
             stored = dict(json.loads(file.read_text()))
             settings, self._recipe = dict(stored["settings"]), dict(stored.get("recipe", {}))
         need_same(file, settings, _settings(self.config), NOT_COMPARED)
+
+    def held(self) -> AbstractContextManager[None]:
+        """Have the folder to oneself; see `run_files.held`."""
+        return held(self.path, self.config.resume)
 
     def begin(self, photographs: bool = False) -> None:
         """Create the folder and write `config.json`, or open the log of the run that goes on.
@@ -122,12 +134,12 @@ class RunFolder:
             if int(past.stem) > updates:
                 past.unlink()
         self._kept = updates
-        drop_rows_past(self.path / "losses.csv", updates)
+        resume_table(self.path / "losses.csv", COLUMNS, updates)
 
     def read_log(self) -> list[dict[str, str]]:
         """The rows of `losses.csv`."""
-        with (self.path / "losses.csv").open(newline="") as file:
-            return list(csv.DictReader(file))
+        head, *rows = complete_rows(self.path / "losses.csv") or [[]]
+        return [dict(zip(head, row, strict=False)) for row in rows]
 
     # ------------------------------------------------------------------ checkpoints
 
@@ -139,8 +151,9 @@ class RunFolder:
         """The last checkpoint, or None when the run has none yet."""
         file = self.path / "checkpoints" / "latest.safetensors"
         if not file.exists():
+            log.info("%s: has no checkpoint yet, the run begins again", self.path)
             return None
-        return load_tensors(file, "a checkpoint of a run")
+        return load_tensors(file, CHECKPOINT)
 
     @property
     def has_checkpoint(self) -> bool:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,11 @@ from sdfrender.files.atomic import read_bytes, write_json
 from sdfrender.files.run_files import (
     append_rows,
     begin_table,
-    drop_rows_past,
+    held,
     need_same,
     need_vacant,
     provenance,
+    resume_table,
 )
 from sdfrender.files.scalars import Scalars
 from sdfrender.files.tensors import expect, need_file
@@ -71,6 +73,10 @@ class RunFolder:
         else:
             need_vacant(self.path)
 
+    def held(self) -> AbstractContextManager[None]:
+        """Have the folder to oneself; see `run_files.held`."""
+        return held(self.path, self.config.resume)
+
     def begin(self) -> None:
         """Make the folder; write `config.json` and the heads of the logs, unless resuming."""
         for name in ("checkpoints", "predictions", "shapes", "made_up"):
@@ -93,11 +99,16 @@ class RunFolder:
             self._scalars = self._scalars or Scalars(self.path, self._kept)
             self._scalars.add(Path(name).stem, self.heads[name], rows)
 
-    def truncate_logs(self, step: int) -> None:
-        """Drop rows past a checkpoint, so that a resumed run logs each step once."""
+    def resume_logs(self, step: int, validated: int) -> None:
+        """Drop rows past a checkpoint, so that a resumed run logs each step once.
+
+        Args:
+            step: of the checkpoint.
+            validated: the last step that the checkpoint knows a validation of.
+        """
         self._kept = step
-        for name in self.heads:
-            drop_rows_past(self.path / name, step)
+        for name, last in (("losses.csv", step), ("validation.csv", validated)):
+            resume_table(self.path / name, self.heads[name], last)
 
 
 def plain(config: TrainConfig) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -53,21 +55,27 @@ def train(config: TrainConfig, quiet: bool = False) -> dict[str, Any]:
 
 def _train(config: TrainConfig, job: Job, quiet: bool) -> dict[str, Any]:
     learner = open_learner(config)
-    run, clock = RunFolder(config, learner.terms, learner.scores), Clock()
+    run = RunFolder(config, learner.terms, learner.scores)
     if config.resume:
         read_checkpoint(run)  # a damaged one is told before any work
     job.wait()  # until all have seen the folder as it was
-    if job.first:
-        run.begin()
-    job.wait()
-    learner.prepare(run, job, quiet)
+    with run.held() if job.first else nullcontext():
+        if job.first:
+            run.begin()
+        job.wait()
+        return _work(learner, run, job, quiet)
 
+
+def _work(learner: Learner, run: RunFolder, job: Job, quiet: bool) -> dict[str, Any]:
+    """The training, in a folder that is ready for it."""
+    config, clock = run.config, Clock()
+    learner.prepare(run, job, quiet)
     torch.manual_seed(config.seed)
     state = State(learner.build().to(job.device), config, clock, learner.scores)
     if config.resume:
         restore(state, learner.generator, run)
         if job.first:
-            run.truncate_logs(state.step)
+            run.resume_logs(state.step, state.looked_at)
     try:
         optimize(state, learner, run, job, quiet)
     except KeyboardInterrupt:
@@ -83,7 +91,12 @@ def optimize(state: State, learner: Learner, run: RunFolder, job: Job, quiet: bo
     bar = progress_bar(quiet)
     model: nn.Module | None = None
     saved = clock.seconds
-    while (done := state.done(job)) < 1 and not state.stale:
+    while True:
+        done = state.done(job)
+        if state.due(done):  # also what was cut off before the run was resumed
+            look_on(state, learner, run, job)
+        if done >= 1 or state.stale:
+            break
         settings = learner.schedule(done)
         if model is None or settings.stage != state.stage:
             enter(state, learner, settings.stage)
@@ -95,11 +108,6 @@ def optimize(state: State, learner: Learner, run: RunFolder, job: Job, quiet: bo
             state.update(settings.rate)
 
         state.record(terms, settings, job)
-        if state.due(done, job):
-            if job.first:
-                with clock.time("validation"):
-                    look(state, learner, run)
-            state.share_verdict(job)
         if job.first and clock.seconds - saved > CHECKPOINT_SECONDS:
             save(state, learner, run)
             saved = clock.seconds
@@ -117,21 +125,45 @@ def enter(state: State, learner: Learner, stage: int) -> None:
 # ---------------------------------------------------------------------- looking on and saving
 
 
+def look_on(state: State, learner: Learner, run: RunFolder, job: Job) -> None:
+    """The first process validates; all learn how it went."""
+    if job.first:
+        with state.clock.time("validation"):
+            look(state, learner, run)
+    state.share_verdict(job)
+
+
 def look(state: State, learner: Learner, run: RunFolder) -> None:
-    """Validate the averaged weights, draw what they predict, save."""
-    with state.averaged_weights() as network:
+    """Validate the averaged weights, draw what they predict, save.
+
+    Cut off, it leaves the state as it was: the validation is made when the run is resumed.
+    """
+    with state.averaged_weights() as network, unchanged_if_cut_off(learner.generator):
         learner.draw(network, run.path / "predictions" / f"step_{state.step:06d}.png")
         scores = learner.validate(network)
     enter(state, learner, max(state.stage, 0))
-    if scores:
-        state.judge(scores)
+    state.judge(scores)
     save(state, learner, run)
+
+
+@contextmanager
+def unchanged_if_cut_off(generator: torch.Generator) -> Iterator[None]:
+    """Random numbers go on as if nothing had been drawn in a block that is cut off."""
+    before, own = torch.get_rng_state(), generator.get_state()
+    try:
+        yield
+    except BaseException:
+        torch.set_rng_state(before)
+        generator.set_state(own)
+        raise
 
 
 def save(state: State, learner: Learner, run: RunFolder) -> None:
     """Write the logs and a checkpoint."""
-    run.log("losses.csv", state.take_rows())
-    run.log("validation.csv", state.take_validations())
+    run.log("losses.csv", state.rows)
+    state.rows = []
+    run.log("validation.csv", state.validation_rows)
+    state.validation_rows = []
     save_checkpoint(state, learner.generator, run)
 
 

@@ -23,6 +23,7 @@ from multiview.scenes import load_scene
 from sdfrender import InputError, extract_mesh, load_mesh, metrics
 from sdfrender.commands.messages import message_level, tell_from_now_on, told_on_stderr
 from sdfrender.files.atomic import one_line, read_bytes, write_bytes, write_json
+from sdfrender.files.locks import locked
 from sdfrender.hull.visual_hull import visual_hull
 
 log = logging.getLogger("multiview")
@@ -53,13 +54,19 @@ def benchmark(
         InputError: no such mesh, or settings that make no sense; before anything is written.
     """
     files = find_meshes(config.meshes)
-    config.out.mkdir(parents=True, exist_ok=True)
+    with locked(config.out):
+        return _benchmark(config, files, fitter or fit_apart, quiet)
+
+
+def _benchmark(
+    config: BenchmarkConfig, files: dict[str, Path], fitter: Fitter, quiet: bool
+) -> dict[str, Any]:
     settings = json.loads(json.dumps(asdict(config), default=str))
     rows: list[Row] = []
     for number, (name, file) in enumerate(files.items(), 1):
         log.info("%s (%d of %d)", name, number, len(files))
         try:
-            row = measure_mesh(config, name, file, fitter or fit_apart, quiet)
+            row = measure_mesh(config, name, file, fitter, quiet)
         except Exception as error:  # the other meshes are worth having
             if not isinstance(error, InputError):
                 log.exception("%s: a bug", name)

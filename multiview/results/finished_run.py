@@ -19,6 +19,7 @@ from multiview.scenes.run_scene import scene_of, with_channels
 from sdfrender import load_lattice, load_mesh
 from sdfrender.far import moved
 from sdfrender.files.atomic import read_bytes, write_json
+from sdfrender.files.locks import locked
 from sdfrender.files.tensors import expect
 from sdfrender.meshes.atlas import need_xatlas
 
@@ -74,7 +75,8 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
     )
     loaded = moved(load_mesh(reference), -scene.offset) if reference else None
     mesh_now = surface(lattice, observed, config.closed)
-    return measure(state, mesh_now, run, loaded, kept)
+    with run.held():
+        return measure(state, mesh_now, run, loaded, kept)
 
 
 def stereo_was_on(folder: Path) -> bool:
@@ -110,6 +112,7 @@ def texture_run(folder: Path, size: int | None, faces: int, quiet: bool = True) 
     if observed is not None:
         scene = scene_of_part(scene, lattice, observed)
     mesh = surface(lattice, observed, config.closed)
-    texture = save_texture(folder, mesh, scene, size, faces, quiet)
-    write_json(folder / "metrics.json", {**before, "texture": texture})
+    with locked(folder):
+        texture = save_texture(folder, mesh, scene, size, faces, quiet)
+        write_json(folder / "metrics.json", {**before, "texture": texture})
     return texture

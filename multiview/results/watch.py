@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.text import Text
 from multiview.results.report.plot import energies
 from multiview.run_folder import COLUMNS
 from sdfrender.errors import InputError
+from sdfrender.files.run_files import complete_rows
 
 Floats = NDArray[np.float64]
 
@@ -43,14 +43,12 @@ class Losses:
             InputError: no such file, or not the log of a run.
         """
         try:
-            text = file.read_text()
+            head, *rows = complete_rows(file) or [[]]
         except OSError as error:
             raise InputError(f"{file}: need the log of a run, {error.strerror}") from None
-        complete = text[: text.rfind("\n") + 1]
-        rows = list(csv.DictReader(complete.splitlines()))
-        if not complete.startswith(",".join(COLUMNS)) or any(None in row.values() for row in rows):
+        if head != list(COLUMNS) or any(len(row) != len(COLUMNS) for row in rows):
             raise InputError(f"{file}: need the log of a run, with columns {', '.join(COLUMNS)}")
-        return cls(rows)
+        return cls([dict(zip(head, row, strict=True)) for row in rows])
 
     def energies(self, term: str) -> Floats:
         """`[U]`, per view."""

@@ -21,6 +21,8 @@ log = logging.getLogger("sdfrender")
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
+PARTIAL = r"\..*\.[0-9a-f]{8}\.partial(\.[^.]*)?"  # names of files that are being written
+
 
 @contextmanager
 def atomic_write(path: StrPath) -> Iterator[Path]:
@@ -40,14 +42,26 @@ def atomic_write(path: StrPath) -> Iterator[Path]:
         raise InputError(f"{path}: is a folder, need a file name")
     partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
     try:
-        yield partial
-        _flush(partial)
-        os.replace(partial, path)
+        with naming(path):
+            yield partial
+            _flush(partial)
+            os.replace(partial, path)
         log.debug("wrote %s", path)
         with suppress(OSError):  # some file systems cannot flush a folder
             _flush(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: StrPath) -> Iterator[None]:
+    """Have what the system says of a file name the file: "No space left on device" does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 def write_bytes(path: StrPath, data: bytes) -> None:

@@ -7,16 +7,20 @@ one, and a run that goes on needs the settings it began with.
 from __future__ import annotations
 
 import csv
+import io
+import os
 import platform
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sdfrender import __version__
 from sdfrender.errors import InputError
-from sdfrender.files.atomic import atomic_write
+from sdfrender.files.atomic import atomic_write, log, naming
+from sdfrender.files.locks import locked
 
 CONFIG = "config.json"
 
@@ -34,6 +38,19 @@ def need_vacant(folder: Path) -> None:
         )
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: need a folder, this is a file")
+
+
+@contextmanager
+def held(folder: Path, resume: bool) -> Iterator[None]:
+    """Have the folder of a run to oneself while the run is at work.
+
+    Raises:
+        InputError: another process works there, or has begun a run since it was looked at.
+    """
+    with locked(folder):
+        if not resume:
+            need_vacant(folder)
+        yield
 
 
 def need_same(
@@ -66,19 +83,56 @@ def provenance(program: str, packages: Sequence[str]) -> dict[str, Any]:
 
 def begin_table(file: Path, columns: Sequence[str]) -> None:
     """Write the head of a table."""
-    with file.open("w", newline="") as opened:
-        csv.writer(opened, lineterminator="\n").writerow(columns)
+    _write_table(file, [columns])
 
 
 def append_rows(file: Path, rows: Sequence[Sequence[object]]) -> None:
-    """Append rows to a table; numbers as short as they stay exact."""
-    with file.open("a", newline="") as opened:
+    """Append rows to a table, and see that they are on the disk; numbers as short as exact."""
+    if not rows:
+        return
+    with naming(file), file.open("a", newline="", encoding="utf-8") as opened:
         csv.writer(opened, lineterminator="\n").writerows(rows)
+        opened.flush()
+        os.fsync(opened.fileno())
 
 
-def drop_rows_past(file: Path, last: int) -> None:
-    """Keep the rows whose first column is at most `last`: a resumed run logs each step once."""
-    head, *rows = file.read_text().splitlines(keepends=True)
-    kept = [row for row in rows if int(row.split(",")[0]) <= last]
-    with atomic_write(file) as partial:
-        partial.write_text("".join([head, *kept]))
+def resume_table(file: Path, columns: Sequence[str], last: int) -> None:
+    """Keep the rows up to a checkpoint, so that a resumed run logs each step once.
+
+    A table that was cut off loses its last row, and one that is missing or has another head begins
+    again: a process may be killed, and a disk be full, at any time.
+
+    Args:
+        file: the table; its first column counts up.
+        columns: its head.
+        last: the largest number that is kept.
+    """
+    rows = complete_rows(file) if file.is_file() else []
+    kept: list[list[str]] = []
+    whole = bool(rows) and rows[0] == list(columns)
+    for row in rows[1:] if whole else ():
+        step = int(row[0]) if row and row[0].isascii() and row[0].isdigit() else -1
+        before = int(kept[-1][0]) if kept else -1
+        if len(row) == len(columns) and before < step <= last:
+            kept.append(row)
+    if last and not whole:
+        log.warning("%s: missing or damaged; it begins again after %s %d", file, columns[0], last)
+    _write_table(file, [columns, *kept])
+
+
+def complete_rows(file: Path) -> list[list[str]]:
+    """The rows of a table, head included, but not a last one that has no end yet."""
+    with file.open(newline="", encoding="utf-8", errors="replace") as opened:
+        text = opened.read()
+    rows = []
+    with suppress(csv.Error):
+        for row in csv.reader(io.StringIO(text, newline="")):
+            rows.append(row)
+    if rows and (not text.endswith("\n") or len(rows[-1]) < len(rows[0])):
+        del rows[-1]
+    return rows
+
+
+def _write_table(file: Path, rows: Sequence[Sequence[object]]) -> None:
+    with atomic_write(file) as partial, partial.open("w", newline="", encoding="utf-8") as opened:
+        csv.writer(opened, lineterminator="\n").writerows(rows)

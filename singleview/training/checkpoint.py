@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from singleview.run_folder import RunFolder
 from singleview.training.state import State
 
 FORMAT = "singleview.model"
+CHECKPOINT = "a checkpoint of this run (delete the file to begin it again with --resume)"
+
+log = logging.getLogger("singleview")
 
 # ---------------------------------------------------------------------- checkpoints
 
@@ -41,6 +45,7 @@ def save_checkpoint(state: State, generator: torch.Generator, run: RunFolder) ->
         "best": state.best,
         "since_best": state.since_best,
         "looks": state.looks,
+        "looked_at": state.looked_at,
         "stage": state.stage,
         "recent_loss": state.recent_loss,
     }
@@ -58,7 +63,7 @@ def read_checkpoint(run: RunFolder) -> tuple[dict[str, Tensor], Any] | None:
     """
     if not run.checkpoint.exists():
         return None
-    return load_tensors(run.checkpoint, "a checkpoint of this run")
+    return load_tensors(run.checkpoint, CHECKPOINT)
 
 
 def restore(state: State, generator: torch.Generator, run: RunFolder) -> None:
@@ -69,9 +74,10 @@ def restore(state: State, generator: torch.Generator, run: RunFolder) -> None:
     """
     found = read_checkpoint(run)
     if found is None:
+        log.info("%s: has no checkpoint yet, the run begins again", run.path)
         return
     tensors, progress = found
-    with expect(run.checkpoint, "a checkpoint of this run"):
+    with expect(run.checkpoint, CHECKPOINT):
         state.model.load_state_dict(_under("model.", tensors))
         for name in state.averaged:
             state.averaged[name].copy_(tensors[f"averaged.{name}"])
@@ -85,6 +91,7 @@ def restore(state: State, generator: torch.Generator, run: RunFolder) -> None:
         state.since_best = int(progress["since_best"])
         state.recent_loss = float(progress["recent_loss"])
         state.looks = int(progress["looks"])
+        state.looked_at = int(progress.get("looked_at", state.step))  # older ones do not say
         state.clock.before = float(progress["seconds"])
         state.clock.cpu_before = float(progress["cpu_seconds"])
         state.clock.parts = {k: float(v) for k, v in progress["parts"].items()}

@@ -80,7 +80,7 @@ class State:
     best: dict[str, Any] = field(default_factory=dict)  # the best validation
     since_best: int = 0  # validations
     looks: int = 0  # validations, or pictures where nothing is held out
-    looked_at: int = 0  # step of the last of them in this session
+    looked_at: int = 0  # step of the last of them
     interrupted: bool = False
     stage: int = -1
     recent_loss: float = 0.0
@@ -168,20 +168,12 @@ class State:
         row = (self.step, f"{self.clock.seconds:.3f}", f"{settings.rate:.6g}", f"{total:.9g}")
         self.rows.append((*row, *(f"{x:.9g}" for x in numbers)))
 
-    def take_rows(self) -> list[tuple[object, ...]]:
-        """The steps taken down since the last call."""
-        rows, self.rows = self.rows, []
-        return rows
-
-    def take_validations(self) -> list[tuple[object, ...]]:
-        """The validations since the last call."""
-        rows, self.validation_rows = self.validation_rows, []
-        return rows
-
     # ------------------------------------------------------------------ validation
 
-    def due(self, done: float, job: Job) -> bool:
-        """Whether it is time to validate."""
+    def due(self, done: float) -> bool:
+        """Whether it is time to validate, and that has not been done after this step."""
+        if self.looked_at == self.step:
+            return False
         every = self.config.evaluate_every
         if every is None and self.config.steps is not None:
             every = max(1, self.config.steps // VALIDATIONS)
@@ -190,8 +182,14 @@ class State:
         return done >= (self.looks + 1) / VALIDATIONS
 
     def judge(self, scores: dict[str, float]) -> None:
-        """Take note of a validation of the averaged weights; keep them if they are the best."""
+        """Take note of a validation of the averaged weights; keep them if they are the best.
+
+        Without scores nothing is held out, and pictures are all there is.
+        """
         self.looked_at = self.step
+        self.looks += 1
+        if not scores:
+            return
         numbers = [f"{scores[n]:.6f}" if n in scores else "" for n in self.scores]
         self.validation_rows.append((self.step, f"{self.clock.seconds:.3f}", *numbers))
         if self.best and selection(scores, self.scores) <= selection(self.best, self.scores):
@@ -203,7 +201,9 @@ class State:
 
     def share_verdict(self, job: Job) -> None:
         """All processes learn from the first how validation went."""
-        self.looks += 1
+        if not job.first:
+            self.looks += 1
+            self.looked_at = self.step
         self.since_best = int(job.from_first(float(self.since_best)))
 
     def kept_weights(self) -> dict[str, Tensor]:
