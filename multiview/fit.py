@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from multiview.photo.known_light import ESTIMATED, choose_light
 from multiview.photo.targets import Targets
 from multiview.prior.start import start_from_prior
 from multiview.recipes import SdfDiffRecipe
-from multiview.results.live import watching
+from multiview.results.live import Unwatched, watching
 from multiview.results.results import placed, save_results
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
@@ -45,7 +46,9 @@ log = logging.getLogger("multiview")
 SPHERE_RADIUS = 0.45  # of the shortest side of the box
 
 
-def fit(config: FitConfig, quiet: bool = True, live: bool = False) -> dict[str, Any]:
+def fit(
+    config: FitConfig, quiet: bool = True, live: bool = False, allowed: Sequence[str] = ()
+) -> dict[str, Any]:
     """Fit a lattice to a scene and write the run folder.
 
     All input is read and checked before anything is written. Ctrl-C ends the optimisation and
@@ -55,6 +58,7 @@ def fit(config: FitConfig, quiet: bool = True, live: bool = False) -> dict[str, 
         config: the settings.
         quiet: no progress bar.
         live: show the fit in the browser while it runs; the page can hold, step and stop it.
+        allowed: names of hosts, beside this machine's own, under which the page is reached.
 
     Returns:
         The contents of `metrics.json`.
@@ -63,10 +67,10 @@ def fit(config: FitConfig, quiet: bool = True, live: bool = False) -> dict[str, 
         InputError: names the file or option, the rule and the value.
     """
     with torch_threads(config.num_threads):
-        return _fit(config, quiet, live)
+        return _fit(config, quiet, live, allowed)
 
 
-def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
+def _fit(config: FitConfig, quiet: bool, live: bool, allowed: Sequence[str]) -> dict[str, Any]:
     if live:
         need_viser()
     if config.logs is not None:
@@ -118,7 +122,8 @@ def _fit(config: FitConfig, quiet: bool, live: bool) -> dict[str, Any]:
         if not scene.has_silhouettes:
             shown = as_shown(targets, scene.color_space != "as stored")
             start_from_stereo(state, config, shown, run)
-        return _work(state, run, targets, family, reference, quiet, live)
+        with watching(state, live, allowed) as watcher:
+            return _work(state, run, targets, family, reference, quiet, watcher)
 
 
 def _work(
@@ -128,23 +133,21 @@ def _work(
     family: LatentField | None,
     reference: Trimesh | None,
     quiet: bool,
-    live: bool,
+    watcher: Unwatched,
 ) -> dict[str, Any]:
     """From the start to the results, in a folder that is ready for them."""
-    scene, config = state.scene, run.config
-    with watching(state, live) as watcher:
-        try:
-            if family is not None:
-                start_from_prior(state, family, targets, run, quiet)
-            first = run.path / "checkpoints" / "start.safetensors"
-            if not first.exists():
-                save_lattice(first, placed(state.lattice, scene.offset))
-            optimize(state, config, targets, run, quiet, watcher.after_update)
-        except KeyboardInterrupt:
-            state.interrupted = True
-            log.warning("interrupted: saving what there is (continue with --resume)")
-        watcher.finish()
-        return save_results(state, run, reference, quiet)
+    try:
+        if family is not None:
+            start_from_prior(state, family, targets, run, quiet)
+        first = run.path / "checkpoints" / "start.safetensors"
+        if not first.exists():
+            save_lattice(first, placed(state.lattice, state.scene.offset))
+        optimize(state, run.config, targets, run, quiet, watcher.after_update)
+    except KeyboardInterrupt:
+        state.interrupted = True
+        log.warning("interrupted: saving what there is (continue with --resume)")
+    watcher.finish()
+    return save_results(state, run, reference, quiet)
 
 
 def tell_masks(scene: Scene) -> None:

@@ -15,6 +15,7 @@ from sdfrender.options import AsJson, Flag
 def command(
     config: Annotated[FitConfig, tyro.conf.arg(name="")],
     live: Flag = False,
+    allow_host: tuple[str, ...] = (),
     as_json: AsJson = False,
 ) -> None:
     """Fit a shape to posed images and write a run folder.
@@ -46,8 +47,9 @@ def command(
         config: The options.
         live: Show the fit in the browser while it runs: the surface, the cameras and the loss, with
             buttons to pause, step, and stop and save (needs the extra `viewer`).
+        allow_host: Names of hosts under which a proxy makes that page known, beside localhost.
         as_json: Print metrics.json to the terminal instead of a summary.
     """
     from multiview.fit import fit
 
-    show(fit(config, bars_hidden(), live), config.folder, as_json)
+    show(fit(config, bars_hidden(), live, allow_host), config.folder, as_json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from multiview.coarse_to_fine import Fit
@@ -32,10 +32,12 @@ class Watched(Unwatched):
 
     Args:
         state: before the first update.
+        allowed: see `Viewer`.
     """
 
-    def __init__(self, state: Fit) -> None:
-        self.live = Live(Exhibit(state.scene.name, state.lattice, views=views_of(state.scene)))
+    def __init__(self, state: Fit, allowed: Sequence[str] = ()) -> None:
+        exhibit = Exhibit(state.scene.name, state.lattice, views=views_of(state.scene))
+        self.live = Live(exhibit, allowed=allowed)
 
     def after_update(self, state: Fit, loss: float) -> float:
         """Show the state if the page is ready for it; returns seconds that it was held."""
@@ -48,12 +50,12 @@ class Watched(Unwatched):
 
 
 @contextmanager
-def watching(state: Fit, live: bool) -> Iterator[Unwatched]:
+def watching(state: Fit, live: bool, allowed: Sequence[str] = ()) -> Iterator[Unwatched]:
     """Show a fit in the browser until its results are written, if `live`."""
     if not live:
         yield Unwatched()
         return
-    watched = Watched(state)
+    watched = Watched(state, allowed)
     log.info("%s", watched.live.viewer.directions)
     try:
         yield watched

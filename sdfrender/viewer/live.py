@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -48,10 +49,11 @@ class Live:
     Args:
         exhibit: the start: its lattice and the cameras.
         port: see `Viewer`.
+        allowed: see `Viewer`.
     """
 
-    def __init__(self, exhibit: Exhibit, port: int = PORT) -> None:
-        self.viewer = Viewer(exhibit, port)
+    def __init__(self, exhibit: Exhibit, port: int = PORT, allowed: Sequence[str] = ()) -> None:
+        self.viewer = Viewer(exhibit, port, allowed)
         self.paused = False
         self._losses: list[tuple[int, float]] = []
         self._changed = threading.Condition()  # guards all that follows

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import io
 import math
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,11 +27,13 @@ from sdfrender.report.model import vertex_colors
 from sdfrender.report.turntable import display_frame
 from sdfrender.viewer import PORT, need_viser
 from sdfrender.viewer.exhibit import Errors, Exhibit, Views
+from sdfrender.viewer.guard import Guard, check_guarded, guarding
 
 if TYPE_CHECKING:
     import viser
 
 HOST = "127.0.0.1"  # nobody else's machine sees it
+PORTS = 1 << 16
 FOV = math.radians(40)
 CLAY = (165, 160, 151)  # red, green, blue, of 255
 GROUND = (90, 90, 105)  # the colour of the light from below
@@ -48,15 +51,20 @@ class Viewer:
     Args:
         exhibit: what to show.
         port: to listen at; if it is taken, the next that is free.
+        allowed: names of hosts, beside this machine's own, under which the page is reached.
+
+    Raises:
+        InputError: no port is free, or viser is missing or of a version that cannot be used.
     """
 
-    def __init__(self, exhibit: Exhibit, port: int = PORT) -> None:
+    def __init__(self, exhibit: Exhibit, port: int = PORT, allowed: Sequence[str] = ()) -> None:
         self._drawing = threading.RLock()
-        self._lattice = exhibit.lattice
+        self._lattice, self._views = exhibit.lattice, exhibit.views
         self._drawn: tuple[Lattice, float] | None = None  # what is shown, at which level
         self._surfaces: dict[str, Any] = {}  # sent to the page, by their name in the menu
         self._others: dict[str, Callable[[], Any]] = {}  # what sends those that no one asked for
-        self.server = _serve(port)
+        self.guard = Guard(allowed)
+        self.server = _serve(port, self.guard)
         self.port = self.server.get_port()
         self.server.gui.configure_theme(show_logo=False, show_share_button=False, dark_mode=True)
         self.server.gui.set_panel_label(exhibit.name)
@@ -67,8 +75,8 @@ class Viewer:
 
     @property
     def url(self) -> str:
-        """Where a browser finds the page."""
-        return f"http://{HOST}:{self.port}"
+        """Where a browser finds the page; the token in it lets nobody else in."""
+        return f"http://{HOST}:{self.port}/?token={self.guard.token}"
 
     @property
     def directions(self) -> str:
@@ -214,7 +222,7 @@ class Viewer:
                 "surface in the photograph's place. Blue: fitted"
                 + (", orange: held out." if not all(views.fitted) else ".")
             )
-            self._view_name = gui.add_markdown("")
+            self._view_name = gui.add_html("")
         shown.on_update(lambda _: setattr(parent, "visible", shown.value))
 
     def _stand_at(self, views: Views, k: int, bounds: Tensor, event: Any) -> None:
@@ -226,7 +234,7 @@ class Viewer:
             client.camera.position = eye.numpy()
             client.camera.up_direction = (-c2w[:3, 1]).numpy()
             client.camera.look_at = (eye + reach * c2w[:3, 2]).numpy()
-        self._view_name.content = f"At {views.names[k]}."
+        self._view_name.content = html.escape(f"At {views.names[k]}.")
 
 
 def colors_of(errors: Errors) -> Tensor:
@@ -244,9 +252,11 @@ def _add_scale(gui: Any, errors: Errors) -> list[Any]:
     ramp = matplotlib.colormaps[COLOR_MAP](np.linspace(0, 1, 256), bytes=True)[None, :, :3]
     return [
         gui.add_image(np.repeat(ramp, 12, 0), format="png"),
-        gui.add_markdown(
-            f"{errors.title}: from 0 to {_top(errors):.3g} and above, "
-            f"mean {float(errors.values.mean()):.3g}."
+        gui.add_html(
+            html.escape(
+                f"{errors.title}: from 0 to {_top(errors):.3g} and above, "
+                f"mean {float(errors.values.mean()):.3g}."
+            )
         ),
     ]
 
@@ -257,10 +267,34 @@ def _quaternion(c2w: Tensor) -> NDArray[np.float64]:
     return np.array([w, x, y, z])
 
 
-def _serve(port: int) -> viser.ViserServer:
-    """A server that only this machine reaches, and that does not talk."""
+def _serve(port: int, guard: Guard) -> viser.ViserServer:
+    """A server that only this machine reaches, behind a guard, and that does not talk."""
     need_viser()
     import viser
 
     with redirect_stdout(io.StringIO()):
-        return viser.ViserServer(HOST, port, verbose=False)
+        with guarding(guard):
+            server = viser.ViserServer(HOST, free_port(port), verbose=False)
+        try:
+            check_guarded(HOST, server.get_port())
+        except BaseException:
+            server.stop()
+            raise
+    return server
+
+
+def free_port(first: int) -> int:
+    """The first port from `first` on that nothing listens at.
+
+    Raises:
+        InputError: there is none.
+    """
+    for port in range(first, PORTS):
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+            try:
+                trial.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    raise InputError(f"--port: need a port that is free, none is from {first} to {PORTS - 1}")

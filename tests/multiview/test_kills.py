@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
-from killed import killed_at_flush
+from processes.killed import killed_at_flush
 
 from multiview.run_folder import RunFolder
 from sdfrender import InputError

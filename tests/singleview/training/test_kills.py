@@ -6,7 +6,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-from killed import killed_at_flush
+from processes.killed import killed_at_flush
 from tiny_training import read_rows, train_tiny, write_dataset
 
 from sdfrender import InputError
