@@ -116,7 +116,7 @@ def _write_mp4(file: Path, frames: Iterator[Frame]) -> None:
     from imageio_ffmpeg import write_frames
 
     writer = write_frames(
-        str(file),
+        str(file.absolute()),  # or ffmpeg takes what is before a colon for a protocol
         (SIZE, SIZE + FOOT),
         fps=RATE,
         codec="libx264",

@@ -34,7 +34,7 @@ def write_png(path: Path, pixels: Pixels) -> None:
         raise ValueError(f"pixels: need [H, W, C] with C of 1 to 4, got {pixels.shape}")
     H, W, C = pixels.shape
     if pixels.dtype == np.uint8:  # Pillow filters the rows, which makes smaller files
-        iio.imwrite(path, pixels.squeeze(-1) if C == 1 else pixels, optimize=True)
+        iio.imwrite(path.absolute(), pixels.squeeze(-1) if C == 1 else pixels, optimize=True)
         return
     writer = png.Writer(W, H, greyscale=C < 3, alpha=C % 2 == 0, bitdepth=16, compression=9)
     with path.open("wb") as file:

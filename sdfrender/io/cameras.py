@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +18,92 @@ from numpy.typing import NDArray
 
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import one_line, read_bytes
+from sdfrender.system import free_memory
 
 Doubles = NDArray[np.float64]
 
+UNKNOWN_MOST = 4 << 30  # bytes of an array, where the system does not say what memory is free
+MATRIX_BYTES = 1 << 16  # of a matrix, at most
 
-def read_arrays(path: Path, keys: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
-    """The arrays of an npz file, those named by `keys` or all. Never unpickles.
+
+class StoredArrays(Mapping[str, NDArray[Any]]):
+    """The arrays of an npz file, each unpacked when it is asked for. Never unpickles.
+
+    A file of a few kilobytes can unpack to all memory, so what nobody asks for stays packed, and
+    what is asked for is measured first.
+
+    Args:
+        path: the file.
 
     Raises:
-        InputError: missing, damaged, with an object in it, or without one of the keys.
+        InputError: missing or damaged; where an array is asked for, also one with an object in it
+            or one that is too large.
     """
-    data = read_bytes(path)
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            missing = sorted(set(keys or ()) - set(stored.files))
-            if missing:
-                raise InputError(f"{path}: need the array '{missing[0]}', got {stored.files}")
-            return {key: stored[key] for key in keys or stored.files}
-    except InputError:
-        raise
-    except (ValueError, TypeError, AttributeError, OSError, EOFError, NotImplementedError,
-            MemoryError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
-        raise InputError(f"{path}: not a readable npz file: {one_line(error)}") from None
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._damage_told():
+            self._stored = np.load(io.BytesIO(read_bytes(path)), allow_pickle=False)
+            self._names: list[str] = list(self._stored.files)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._names  # and not by unpacking it
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, key: str) -> NDArray[Any]:
+        free = free_memory()
+        return self.read(key, UNKNOWN_MOST if free is None else free)
+
+    def read(self, key: str, most: int) -> NDArray[Any]:
+        """An array of at most so many bytes.
+
+        Raises:
+            InputError: it is larger.
+        """
+        if key not in self._names:
+            raise KeyError(key)
+        with self._damage_told():
+            members = set(self._stored.zip.namelist())
+            member = key if key in members else f"{key}.npy"
+            size = self._stored.zip.getinfo(member).file_size
+            if size > most:
+                raise InputError(
+                    f"{self.path}: '{key}' needs {size / 2**20:.4g} MiB of memory, need at most "
+                    f"{most / 2**20:.4g}"
+                )
+            found: NDArray[Any] = self._stored[key]
+        return found
+
+    @contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        try:
+            yield
+        except InputError:
+            raise
+        except (ValueError, TypeError, AttributeError, OSError, EOFError, NotImplementedError,
+                MemoryError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+            message = f"{self.path}: not a readable npz file: {one_line(error)}"
+            raise InputError(message) from None
+
+
+def read_arrays(path: Path, keys: Sequence[str] | None = None) -> Mapping[str, NDArray[Any]]:
+    """The arrays of an npz file: those named by `keys`, or all, unpacked when they are asked for.
+
+    Raises:
+        InputError: missing, damaged, with an object in it, too large, or without one of the keys.
+    """
+    stored = StoredArrays(path)
+    if keys is None:
+        return stored
+    missing = sorted({*keys} - {*stored})
+    if missing:
+        raise InputError(f"{path}: need the array '{missing[0]}', got {[*stored]}")
+    return {key: stored[key] for key in keys}
 
 
 def read_array(path: Path) -> NDArray[Any]:
@@ -72,7 +137,7 @@ def camera_matrices(path: Path, kinds: Sequence[str], count: int) -> dict[str, l
         InputError: not an npz file, another number of cameras, or a matrix that is missing, too
             small or not finite.
     """
-    arrays = read_arrays(path)
+    arrays = StoredArrays(path)
     stated = sum(key.removeprefix(f"{kinds[0]}_").isdecimal() for key in arrays)
     if stated != count:
         raise InputError(f"{path}: need {count} cameras as there are images, got {stated}")
@@ -108,10 +173,10 @@ def ndc_to_pixels(width: int, height: int) -> Doubles:
     return np.array([[width / 2, 0, width / 2], [0, height / 2, height / 2], [0, 0, 1]])
 
 
-def _matrix(path: Path, arrays: dict[str, NDArray[Any]], key: str) -> Doubles:
+def _matrix(path: Path, arrays: StoredArrays, key: str) -> Doubles:
     if key not in arrays:
         raise InputError(f"{path}: need the matrix '{key}', it is missing")
-    stored = arrays[key]
+    stored = arrays.read(key, MATRIX_BYTES)
     if stored.ndim != 2 or min(stored.shape) < 3 or stored.dtype.kind not in "fiu":
         got = f"{stored.dtype} {list(stored.shape)}"
         raise InputError(f"{path}: '{key}' needs a finite matrix of 3×3 or more, got {got}")

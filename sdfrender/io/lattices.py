@@ -11,8 +11,6 @@ Nothing here reads or writes pickles. Bad files raise `InputError`.
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from torch import Tensor
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import StrPath, one_line, read_bytes, write_bytes
 from sdfrender.geometry.lattice import Lattice
+from sdfrender.io.cameras import StoredArrays
 
 METADATA = {
     "format": "sdfrender.lattice",
@@ -96,15 +95,11 @@ def _encode_npz(path: Path, lattice: Lattice) -> bytes:
 
 
 def _decode_npz(path: Path, data: bytes) -> tuple[Tensor, Tensor]:
+    arrays = StoredArrays(path)
+    _need_keys(path, arrays)
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            _need_keys(path, arrays)
-            values, bounds = arrays["values"], arrays["bounds"]
-        return torch.from_numpy(values), torch.from_numpy(bounds)
-    except InputError:
-        raise
-    except (ValueError, TypeError, AttributeError, OSError, EOFError, NotImplementedError,
-            MemoryError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+        return torch.from_numpy(arrays["values"]), torch.from_numpy(arrays["bounds"])
+    except TypeError as error:  # no numbers
         raise InputError(f"{path}: not a readable npz file: {one_line(error)}") from None
 
 

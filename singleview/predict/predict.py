@@ -201,7 +201,7 @@ def turntable(lattice: Lattice, frames: int, size: int) -> Tensor:
 def write_animation(path: Path, frames: Tensor) -> None:
     """Write linear pictures `[N, H, W, 1]` as an endless GIF."""
     with atomic_write(path) as partial:
-        iio.imwrite(partial, screen_pixels(frames)[..., 0], duration=FRAME_MS, loop=0)
+        iio.imwrite(partial.absolute(), screen_pixels(frames)[..., 0], duration=FRAME_MS, loop=0)
 
 
 def write_sheet(path: Path, pictures: Tensor, views: Tensor) -> None:

@@ -178,7 +178,7 @@ def read_manifest(folder: Path) -> Manifest:
     return Manifest(splits, cameras, lighting, settings)
 
 
-def read_object(path: Path, cameras: Cameras) -> dict[str, NDArray[Any]]:
+def read_object(path: Path, cameras: Cameras) -> Mapping[str, NDArray[Any]]:
     """The arrays of an object's file, checked.
 
     Returns:

@@ -125,7 +125,7 @@ def _read_voxels(file: Path, count: int) -> NDArray[np.bool_]:
 
 
 def _only_array(file: Path) -> NDArray[Any]:
-    arrays = list(read_arrays(file).values())
+    arrays = read_arrays(file)
     if len(arrays) != 1:
         raise InputError(f"{file}: need one array, got {len(arrays)}")
-    return arrays[0]
+    return next(iter(arrays.values()))

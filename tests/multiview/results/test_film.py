@@ -52,6 +52,19 @@ def test_the_shape_grows_in_it(tmp_path: Path, codec: str) -> None:
     assert steps[-1] > 3 * steps[0]
 
 
+@pytest.mark.parametrize("name", ["12:30", "tcp:127.0.0.1:9", "-y", "pipe:1", "%d", "concat:a|b"])
+def test_a_folder_may_have_any_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("imageio_ffmpeg")
+    monkeypatch.chdir(tmp_path)
+    folder = Path(name)
+    folder.mkdir()
+    file = film.write_film(folder, STAGES[:2], UPRIGHT)
+    assert file.stat().st_size > 1000
+    assert [str(path) for path in tmp_path.rglob("*.mp4")] == [str(file.absolute())]
+
+
 def read(file: Path) -> np.ndarray:
     if file.suffix == ".webp":
         return np.stack([frame[..., :3] for frame in iio.imiter(file, plugin="pillow")])
