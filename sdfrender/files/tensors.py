@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from torch import Tensor, nn
 
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import write_bytes
+from sdfrender.files.expect import expect
 
-DAMAGE = (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError)
+__all__ = ["expect", "load_tensors", "need_file", "save_tensors"]
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: object) -> None:
@@ -68,16 +68,3 @@ def need_fit(build: Callable[[], nn.Module], tensors: Mapping[str, Tensor], part
             raise ValueError(
                 f"size mismatch: a network with {name} {wanted.get(name)}, it is stored as {stored}"
             )
-
-
-@contextmanager
-def expect(file: Path, what: str) -> Iterator[None]:
-    """Tell whatever a damaged file does to its reader as an `InputError` that names the file."""
-    try:
-        yield
-    except InputError:
-        raise
-    except DAMAGE as error:
-        raise InputError(
-            f"{file}: need {what}, got {' '.join(repr(error).split())[:300]}"
-        ) from None

@@ -6,10 +6,11 @@ came from. Nothing here is differentiable.
 
 from __future__ import annotations
 
-import io
+import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import trimesh
@@ -17,20 +18,39 @@ from numpy.typing import NDArray
 
 from sdfrender.errors import InputError
 from sdfrender.far import far_offset, is_far
-from sdfrender.files.atomic import one_line, read_bytes, write_bytes
+from sdfrender.files.atomic import read_bytes, write_bytes
+from sdfrender.files.expect import expect
 from sdfrender.files.extensions import MESHES, check_extension
+from sdfrender.geometry.formats.glb import read_glb
+from sdfrender.geometry.formats.obj import read_obj
+from sdfrender.geometry.formats.off import read_off
+from sdfrender.geometry.formats.ply import read_ply
+from sdfrender.geometry.formats.polygons import Doubles as Doubles
+from sdfrender.geometry.formats.polygons import Indices as Indices
+from sdfrender.geometry.formats.polygons import Polygons
+from sdfrender.geometry.formats.stl import read_stl
 from sdfrender.magnitude import LARGEST, usable_array
 
+log = logging.getLogger("sdfrender")
+
 StrPath: TypeAlias = str | os.PathLike[str]
-Doubles: TypeAlias = NDArray[np.float64]
-Indices: TypeAlias = NDArray[np.int64]
+
+READERS: dict[str, Callable[[bytes], Polygons]] = {
+    ".obj": read_obj,
+    ".ply": read_ply,
+    ".glb": read_glb,
+    ".stl": read_stl,
+    ".off": read_off,
+}
 
 
 def load_mesh(path: StrPath) -> trimesh.Trimesh:
     """Read the triangles of a mesh file; the parts of a scene are put together.
 
     Vertices that a format stores once per texture coordinate, normal or triangle are joined where
-    their positions are equal, so that a closed surface is a closed mesh. Materials are not read.
+    their positions are equal, so that a closed surface is a closed mesh. Polygons become triangles.
+    Vertices that no polygon uses are dropped, materials are not read. What else a file has that is
+    not read is told to the logger `sdfrender`.
 
     Args:
         path: `.obj`, `.ply`, `.glb`, `.stl` or `.off`.
@@ -42,20 +62,20 @@ def load_mesh(path: StrPath) -> trimesh.Trimesh:
     path = Path(path)
     kind = _extension(path)
     data = read_bytes(path)
+    with expect(path, f"a {kind} mesh"):
+        polygons = READERS[kind](data)
+        faces = polygons.triangles()
+    for note in polygons.notes:
+        log.warning("%s: %s", path, note)
     try:
-        scene = trimesh.load_scene(
-            io.BytesIO(data), file_type=kind[1:], process=False, skip_materials=True
-        )
-        loaded = scene.to_mesh()
-    except Exception as error:  # trimesh's readers raise whatever their parsing runs into
-        raise InputError(f"{path}: not a readable {kind} mesh: {one_line(error)}") from None
-    try:
-        verts, faces = mesh_arrays(loaded)
+        verts, faces = checked_arrays(*drop_unused(polygons.verts, faces))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    mesh = trimesh.Trimesh(*drop_unused(verts, faces), process=False)
+    mesh = trimesh.Trimesh(verts, faces, process=False)
     if not mesh.is_watertight:
         mesh = trimesh.Trimesh(*merge_exact(verts, faces), process=False)
+    if not len(mesh.faces):
+        raise InputError(f"{path}: mesh: need a surface, all its triangles are without area")
     return mesh
 
 
@@ -145,8 +165,13 @@ def mesh_arrays(mesh: trimesh.Trimesh) -> tuple[Doubles, Indices]:
         InputError: no triangles, a face that names a missing vertex, or coordinates that are not
             finite or too large to be squared in float32.
     """
-    verts = np.ascontiguousarray(mesh.vertices, dtype=np.float64)
-    faces = np.ascontiguousarray(mesh.faces, dtype=np.int64)
+    return checked_arrays(mesh.vertices, mesh.faces)
+
+
+def checked_arrays(vertices: NDArray[Any], triangles: NDArray[Any]) -> tuple[Doubles, Indices]:
+    """Vertices `[V, 3]` and faces `[F, 3]` in double and long, checked as `mesh_arrays` says."""
+    verts = np.ascontiguousarray(vertices, dtype=np.float64)
+    faces = np.ascontiguousarray(triangles, dtype=np.int64)
     if len(faces) == 0:
         raise InputError("mesh: need at least one triangle, got none")
     if faces.min() < 0 or faces.max() >= len(verts):
