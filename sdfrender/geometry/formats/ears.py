@@ -8,15 +8,15 @@ block an ear only if the polygon enters its triangle there.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sdfrender.geometry.formats.polygons import Doubles, Indices
 from sdfrender.kernels.compiled import kernel, scalar
 
 TINY = 1e-14  # area, of a polygon within [-1, 1]², that counts as none
 
 
 @kernel
-def clip_ears(points: Doubles) -> Indices:
+def clip_ears(points: NDArray[np.float64]) -> NDArray[np.int64]:
     """`[n − 2, 3]` triangles of a polygon `[n, 2]`, counter-clockwise, within [-1, 1]².
 
     Every corner is used, also those on a straight side: neighbours may meet there. Polygons that
@@ -46,7 +46,7 @@ def clip_ears(points: Doubles) -> Indices:
 
 
 @scalar
-def _area(points: Doubles, a: int, b: int, c: int) -> float:
+def _area(points: NDArray[np.float64], a: int, b: int, c: int) -> float:
     """Twice the signed area."""
     ux, uy = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1]
     vx, vy = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1]
@@ -54,7 +54,7 @@ def _area(points: Doubles, a: int, b: int, c: int) -> float:
 
 
 @scalar
-def _is_ear(points: Doubles, left: Indices, count: int, at: int) -> bool:
+def _is_ear(points: NDArray[np.float64], left: NDArray[np.int64], count: int, at: int) -> bool:
     """Whether nothing of what is `left` is in the triangle at a convex corner."""
     a, b, c = left[(at - 1) % count], left[at], left[(at + 1) % count]
     for k in range(2, count - 1):
