@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import igl
@@ -21,7 +22,12 @@ from sdfrender.geometry.grid import (
     samples_per_axis,
 )
 from sdfrender.geometry.mesh_files import Doubles, Indices, mesh_arrays
+from sdfrender.geometry.sides import explained, facing_outwards
 from sdfrender.magnitude import SMALLEST
+
+log = logging.getLogger("sdfrender")
+
+CLEAR = 0.8  # of a surface that is the boundary of an inside: else that is told
 
 
 def distances_on_grid(
@@ -32,9 +38,11 @@ def distances_on_grid(
 ) -> tuple[Tensor, Tensor]:
     """Exact distances to a triangle mesh at the vertices of a grid; see `Lattice.from_mesh`.
 
-    Inside is where `|w| > ½` (Jacobson et al. 2013; fast evaluation of Barill et al. 2018): right
-    for a closed mesh whichever way it faces, and a sensible guess for one with holes, duplicate
-    faces or self-intersections.
+    Inside is where `|w| > ½` (Jacobson et al. 2013; fast evaluation of Barill et al. 2018), after
+    triangles were turned that do not face one way: right for a closed mesh whichever way its
+    triangles face, also if they are there twice, and a sensible guess for one with holes or
+    self-intersections. If much of the surface has no inside beside it, the logger `sdfrender` says
+    so.
 
     Args:
         mesh: at least one triangle.
@@ -46,7 +54,8 @@ def distances_on_grid(
         `values` `[X, Y, Z]` float32, world units, negative inside, and `bounds` `[2, 3]` float64.
 
     Raises:
-        InputError: a mesh without triangles or with vertices that are not finite.
+        InputError: a mesh without triangles, with vertices that are not finite, or with no sample
+            inside.
         ValueError: a box or resolution that a `Lattice` cannot have.
     """
     verts, faces = mesh_arrays(mesh)
@@ -59,6 +68,7 @@ def distances_on_grid(
     box = box_as_kept(box, torch.float32).double()  # as the lattice will store it
     grid = grid_points(axes, box)  # (X, Y, Z, 3)
     values = _signed_distances(verts, faces, grid.reshape(-1, 3).numpy())
+    _check_inside(verts, faces, values)
     return torch.from_numpy(values).reshape(grid.shape[:3]).float(), box
 
 
@@ -85,10 +95,16 @@ def _inside(verts: Doubles, faces: Indices, points: Doubles) -> NDArray[np.bool_
 
 
 def winding_numbers(verts: Doubles, faces: Indices, points: Doubles) -> Doubles:
-    """Generalised winding numbers `[P]` at points `[P, 3]` (libigl, which computes in float32)."""
+    """Generalised winding numbers `[P]` at points `[P, 3]` (libigl, which computes in float32).
+
+    Triangles that do not face one way are turned first, see `sdfrender.geometry.sides`.
+    """
     offset = far_offset(verts)
     if offset.any():
         verts, points = verts - offset, points - offset
+    faces = facing_outwards(verts, faces)
+    if len(faces) == 0:
+        return np.zeros(len(points))
     winding: Doubles = igl.fast_winding_number(verts, faces, points)
     return winding
 
@@ -98,6 +114,24 @@ def _signed_distances(verts: Doubles, faces: Indices, points: Doubles) -> Double
     inside = _inside(verts, faces, points)
     signed: Doubles = np.where(inside, -1.0, 1.0) * np.sqrt(squared)
     return signed
+
+
+def _check_inside(verts: Doubles, faces: Indices, values: Doubles) -> None:
+    """Tell if much of a surface has no inside, refuse it if none of the samples `[P]` has."""
+    near = verts - far_offset(verts)
+    share = explained(near, facing_outwards(near, faces))
+    if not (values < 0).any():
+        reason = (
+            "its surface is closed, but no sample is within: raise the resolution"
+            if share > CLEAR
+            else "its surface is open or of sheets: close it, or give it a thickness"
+        )
+        raise InputError(f"mesh: need a mesh with an inside, this one has none: {reason}")
+    if share < CLEAR:
+        log.warning(
+            "the mesh is not the surface of a solid: %.0f%% of it has no inside beside it, and the "
+            "lattice is a guess there", 100 * (1 - share),
+        )  # fmt: skip
 
 
 def _box_around(
