@@ -102,6 +102,7 @@ class FitConfig:
             the masks.
         mask_threshold: Take pixels brighter than this fraction of full scale as the object.
         image_size: Longest side of the images to load, in pixels; larger ones are averaged down.
+        max_pixels: Refuse pictures with more pixels than this, as they are stored.
         seed: Of the order of the views.
         threads: Default: all cores, one for adam.
         prior: Weights of a DeepSDF network, or the run folder of its training; for --preset best
@@ -138,6 +139,7 @@ class FitConfig:
     bounds: tuple[float, float, float, float, float, float] | None = None
     mask_threshold: float | None = None
     image_size: int = 800
+    max_pixels: int = 250_000_000
     seed: int = 0
     threads: int | None = None
     prior: Path | None = None
@@ -166,6 +168,8 @@ class FitConfig:
             )
         if self.image_size < 16:
             raise InputError(f"--image-size: need at least 16 pixels, got {self.image_size}")
+        if self.max_pixels < 1:
+            raise InputError(f"--max-pixels: need at least 1, got {self.max_pixels}")
         if self.preset == "sdfdiff" and self.refine_cameras:
             raise InputError("--refine-cameras: --preset sdfdiff takes cameras as they are")
         if self.silhouettes == "none":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -99,7 +100,8 @@ def _fit(config: FitConfig, quiet: bool, live: bool, allowed: Sequence[str]) -> 
     reference = moved(load_mesh(scene.mesh), -scene.offset) if scene.mesh else None
     targets = Targets.of(scene, scene.train)
     run = RunFolder(config)
-    bounds = scene_bounds(config, targets, scene)
+    with told_of_masks(scene):
+        bounds = scene_bounds(config, targets, scene)
     views, held_out = len(scene.train), len(scene.held_out)
     size = f"{scene.cameras.width}×{scene.cameras.height}"
     log.debug("scene: %d views to fit and %d held out, of %s pixels", views, held_out, size)
@@ -108,7 +110,8 @@ def _fit(config: FitConfig, quiet: bool, live: bool, allowed: Sequence[str]) -> 
     loose = scene.loose and config.bounds is None
     if scene.bounds is None and config.bounds is None and colors_count(config, scene):
         bounds, loose = reachable(bounds, targets)
-    start = initial_lattice(config, targets, bounds, views // 4 + 1 if loose else 1)
+    with told_of_masks(scene):
+        start = initial_lattice(config, targets, bounds, views // 4 + 1 if loose else 1)
     state = Fit(scene, start, appearance)
     state.colors = scene.has_silhouettes and colors_count(config, scene)
     if config.refine_cameras:
@@ -165,6 +168,29 @@ def tell_masks(scene: Scene) -> None:
         log.info("masks: %s", ", ".join(f"{k} {v:g}" for k, v in scene.masks.items()))
     for text in scene.warnings:
         log.warning("%s", text)
+
+
+@contextmanager
+def told_of_masks(scene: Scene) -> Iterator[None]:
+    """Add to an error about silhouettes how they were made, if they were."""
+    try:
+        yield
+    except InputError as error:
+        how = ""
+        if "threshold" in scene.masks:
+            how = (
+                f"; {scene.masks['threshold']:g} masks are what is brighter than the threshold of "
+                f"{scene.masks['threshold_level']:g}: an object that is darker in places needs "
+                "another one (--mask-threshold) or mask files"
+            )
+        elif "background" in scene.masks:
+            how = (
+                f"; {scene.masks['background']:g} masks were made from the background's colour: "
+                "mask files or alpha channels are surer"
+            )
+        if not str(error).startswith("silhouettes:"):
+            how = ""
+        raise InputError(f"{error}{how}") from None
 
 
 def scene_bounds(config: FitConfig, targets: Targets, scene: Scene) -> Tensor:

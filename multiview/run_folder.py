@@ -49,6 +49,7 @@ COLUMNS = (
 OBSERVED = "observed.safetensors"
 SNAPSHOT_RESOLUTION = 64  # samples along the longest side, at most
 NOT_COMPARED = (
+    "max_pixels",
     "out",
     "resume",
     "threads",

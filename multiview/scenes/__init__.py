@@ -16,21 +16,26 @@ import torch
 from torch import Tensor
 
 from multiview.map_settings import MapSettings
+from multiview.scenes.exif import orientation_notes
 from multiview.scenes.frames import in_common, with_frames
 from multiview.scenes.maps.read import read_maps, with_maps
-from multiview.scenes.masks.masks import CLOSING_RADIUS, POCKET_RADIUS, find_mask
+from multiview.scenes.masks.find import with_masks
+from multiview.scenes.masks.masks import CLOSING_RADIUS, POCKET_RADIUS
 from multiview.scenes.masks.missing import NoMasks, doubtful_masks, make_masks
-from multiview.scenes.pixels import SOURCES, Pixels, read_pixels
+from multiview.scenes.outside import outside
+from multiview.scenes.pixels import SOURCES, Pixels, is_frame, read_pixels, read_view
 from multiview.scenes.readers import mvsnet, strecha
 from multiview.scenes.readers.colmap import colmap_file, read_colmap
 from multiview.scenes.readers.llff import llff_file, read_llff
 from multiview.scenes.readers.middlebury import read_middlebury
 from multiview.scenes.readers.npz import npz_file, read_npz
 from multiview.scenes.readers.transforms import read_transforms
+from multiview.scenes.rotations import orthonormal
 from multiview.scenes.scene import Array, Description, Scene, Silhouettes, View
 from multiview.scenes.selection import split_views
 from sdfrender.errors import InputError
 from sdfrender.far import far_offset
+from sdfrender.files.images import MAX_PIXELS, check_pixels
 from sdfrender.view.cameras import Cameras
 
 __all__ = ["Scene", "load_scene"]
@@ -50,6 +55,7 @@ def load_scene(
     maps: MapSettings | None = None,
     silhouettes: Silhouettes = "auto",
     boxed: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> Scene:
     """Read posed images and silhouettes.
 
@@ -64,8 +70,9 @@ def load_scene(
     are left out with a warning, if at least half are there.
 
     Where the object is comes from the first of these that there is: `mask_threshold`;
-    the mask file of the view, `masks/NAME.png` or the format's own, white = object; its alpha
-    channel; for Middlebury without mask files a threshold of 0.14; the colour of a plain or
+    the mask file of the view, `masks/NAME.png` or another usual name (see
+    `multiview.scenes.masks.find`), white = object; its alpha channel, unless it is only a frame;
+    for Middlebury without mask files a threshold of 0.14; the colour of a plain or
     smoothly shaded background, seen where no other view allows the object or along the picture's
     rim. A view of which none of these says anything is neither trained on nor held out, with a
     warning. A `mask_path` in `transforms.json` is nerfstudio's: black pixels are ignored (weight
@@ -87,6 +94,7 @@ def load_scene(
             nothing does; silhouettes are 1 with weights of 0, and masks are not read. `"auto"`: as
             above, and none where there is neither a mask nor a plain background, but a box.
         boxed: whether a box is known that the scene does not state.
+        max_pixels: of a picture; larger ones are refused.
 
     Returns:
         The scene, float32 on the CPU. One that is far from the origin, as in the metres of a map,
@@ -100,8 +108,12 @@ def load_scene(
     if mask_threshold is not None and not 0 < mask_threshold < 1:
         raise InputError(f"mask threshold: need a fraction between 0 and 1, got {mask_threshold}")
     described = _describe(Path(path))
-    scene = with_maps(described if silhouettes == "none" else _with_masks(described))
+    scene = with_maps(described if silhouettes == "none" else with_masks(described))
     _check_names(scene)
+    for view in scene.views:
+        check_pixels(view.image, view.size, max_pixels)
+    rotated, rounded = orthonormal(scene.views)
+    scene = replace(scene, views=rotated)
     scene, offset = _near_the_origin(scene)
     has_test_split = any(view.test for view in scene.views)
     views, train, held_out = split_views(scene.views, train_views, has_test_split, least_views)
@@ -116,6 +128,9 @@ def load_scene(
         threshold = scene.mask_threshold
     without = silhouettes == "none"
     pixels = read_pixels(scene, views, (width, height), threshold, without)
+    frames: list[str] = []
+    if not without:
+        views, frames = _without_frames(scene, views, pixels, (width, height))
     recipe: dict[str, float] = {}
     warnings: list[str] = []
     if not without:
@@ -127,7 +142,8 @@ def load_scene(
             without = True
             pixels = read_pixels(scene, views, (width, height), threshold, without)
             warnings = [f"without silhouettes, as with --silhouettes none: {error}"]
-    warnings = [*scene.warnings, *warnings]
+    warnings = [*scene.notes, *rounded, *orientation_notes(views), *frames, *warnings]
+    warnings += outside(scene.folder, views)
     if not without:
         warnings += doubtful_masks(scene, views, cameras, pixels)
     told = {n for n, source in enumerate(pixels.sources) if source != "none" or without}
@@ -204,15 +220,20 @@ def _camera_file(folder: Path) -> Path:
     return found
 
 
-def _with_masks(scene: Description) -> Description:
-    """The scene with the masks in its folder `masks`, for views whose reader found none."""
-    views = []
-    for view in scene.views:
-        mask = view.mask or find_mask(scene.folder / "masks", view.name, view.image.name)
-        # nerfstudio keeps its ignore-masks in masks/ too.
-        ignored = mask is not None and view.ignore is not None and mask.samefile(view.ignore)
-        views.append(replace(view, mask=None if ignored else mask))
-    return replace(scene, views=views)
+def _without_frames(
+    scene: Description, views: list[View], pixels: Pixels, size: tuple[int, int]
+) -> tuple[list[View], list[str]]:
+    """Views whose alpha channels are all frames read again without a silhouette, and a note."""
+    alphas = [n for n, source in enumerate(pixels.sources) if source == "alpha"]
+    if not alphas or not all(is_frame(pixels.silhouettes[n]) for n in alphas):
+        return views, []
+    views = [replace(view, framed=n in alphas) for n, view in enumerate(views)]
+    for n in alphas:
+        pixels.put(n, *read_view(scene, views[n], size, None))
+    return views, [
+        f"the alpha channel of {len(alphas)} of {len(views)} pictures is transparent along the rim "
+        "only, as undistortion leaves it: it does not say where the object is, the rim is ignored"
+    ]
 
 
 def _masks_told(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -17,13 +18,22 @@ from multiview.scenes.masks.masks import luminance, read_mask, threshold_silhoue
 from multiview.scenes.masks.matte import soften
 from multiview.scenes.scene import Description, View
 from sdfrender.errors import InputError
-from sdfrender.files.images import Image, area_average, image_mode, read_image, srgb_to_linear
+from sdfrender.files.images import (
+    Image,
+    area_average,
+    image_mode,
+    is_linear,
+    read_image,
+    srgb_to_linear,
+)
 
 Source = Literal["file", "alpha", "threshold", "background", "none"]
 
 SOURCES: tuple[Source, ...] = get_args(Source)
 
-OPAQUE = 0.999  # an alpha channel above this everywhere says nothing
+OPAQUE = 0.98  # an alpha channel above this everywhere says nothing
+FRAME = 0.15  # of the shorter side: how far a frame of transparent pixels reaches in
+LARGE = 40_000_000  # pixels; larger pictures are averaged down as they are read
 
 
 @dataclass(eq=False)
@@ -90,28 +100,36 @@ def read_view(
 
     Premultiplied colour, silhouette, the weight of the silhouette, the weight of the colour.
     """
-    color, alpha = read_image(view.image)
+    color, alpha = _read(view, size)
+    if view.framed:  # what the alpha channel leaves out is not known
+        alpha = None
     silhouette, known, source = _silhouette(view, color, alpha, threshold)
     if source != "none" and silhouette.max() < 0.5:
         raise InputError(
             f"{view.image}: view '{view.name}' needs a mask, its mask is empty (white = object)"
+            + (
+                f": nothing is brighter than the threshold of {threshold:g}, which "
+                "--mask-threshold sets"
+                if source == "threshold"
+                else ""
+            )
         )
-    if scene.color_space == "srgb":
+    if scene.color_space == "srgb" and not is_linear(view.image):
         color = srgb_to_linear(color)
     coverage = silhouette if alpha is None else np.minimum(silhouette, alpha)
     if source == "threshold" and alpha is None:
         silhouette, coverage = soften(luminance(color), silhouette, known)
-    keep = _kept(view)
+    keep = _kept(view, color.shape[:2])
     planes = np.dstack((color * coverage[..., None], silhouette, known * keep, keep))
     return undistorted(planes, view, size), source
 
 
 def read_whole(scene: Description, view: View, size: tuple[int, int]) -> tuple[Image, Source]:
     """The same of a view whose silhouette is not looked at: 1, with a weight of 0."""
-    color, alpha = read_image(view.image)
-    if scene.color_space == "srgb":
+    color, alpha = _read(view, size)
+    if scene.color_space == "srgb" and not is_linear(view.image):
         color = srgb_to_linear(color)
-    keep = _kept(view)
+    keep = _kept(view, color.shape[:2])
     if alpha is not None:
         keep = keep * (alpha > OPAQUE)
     one = np.ones_like(keep)
@@ -120,10 +138,10 @@ def read_whole(scene: Description, view: View, size: tuple[int, int]) -> tuple[I
 
 def read_photo(view: View, size: tuple[int, int]) -> tuple[Image, Image]:
     """`[H, W, C]` colour as stored and `[H, W]` its weight, as large as `read_view` has them."""
-    color, alpha = read_image(view.image)
+    color, alpha = _read(view, size)
     if alpha is not None:
         color = color * alpha[..., None]
-    planes = undistorted(np.dstack((color, _kept(view))), view, size)
+    planes = undistorted(np.dstack((color, _kept(view, color.shape[:2]))), view, size)
     return planes[..., :-1], planes[..., -1]
 
 
@@ -139,7 +157,8 @@ def undistorted(planes: Image, view: View, size: tuple[int, int]) -> Image:
     K = view.K.copy()
     width, height = view.size
     if view.frame is None:
-        width, height = (min(own, 2 * wanted) for own, wanted in zip(view.size, size, strict=True))
+        own = planes.shape[1::-1]
+        width, height = (min(has, 2 * wanted) for has, wanted in zip(own, size, strict=True))
     K[:2] *= np.array([[width / view.size[0]], [height / view.size[1]]])
     return padded(undistort(area_average(planes, width, height), view.lens, K)[0], view)
 
@@ -152,7 +171,7 @@ def _silhouette(
         photo = color if alpha is None else color * alpha[..., None]
         return *threshold_silhouette(photo, threshold), "threshold"
     if view.mask is not None:
-        mask = read_mask(view.mask, view.size)
+        mask = read_mask(view.mask, view.size, color.shape[1::-1], view.upright)
         return mask, np.ones_like(mask), "file"
     if alpha is not None and alpha.min() < OPAQUE:
         return alpha, np.ones_like(alpha), "alpha"
@@ -160,8 +179,34 @@ def _silhouette(
     return nothing, nothing, "none"
 
 
-def _kept(view: View) -> Image:
-    """`[H, W]` 0 where the view's ignore-mask is black."""
+def _kept(view: View, shape: tuple[int, ...]) -> Image:
+    """`[H, W]` 0 where the view's ignore-mask says so, or its frame of transparent pixels."""
+    height, width = shape
+    keep: Image = np.ones((height, width), np.float32)
     if view.ignore is not None:
-        return read_mask(view.ignore, view.size)
-    return np.ones((view.size[1], view.size[0]), np.float32)
+        mask = read_mask(view.ignore, view.size, (width, height), view.upright)
+        # instant-ngp ignores what is not quite black.
+        keep = (mask < 0.5 / 255).astype(np.float32) if view.ignore_white else mask
+    if view.framed:
+        alpha = _read(view, (width, height))[1]
+        keep = keep * (1 if alpha is None else alpha)
+    return keep
+
+
+def _read(view: View, size: tuple[int, int]) -> tuple[Image, Image | None]:
+    """Colour and alpha; large pictures averaged down to not less than twice the size wanted."""
+    width, height = view.size
+    scale = 1.0
+    if width * height > LARGE:
+        scale = min(1.0, 2 * max(size[0] / width, size[1] / height))
+    read = max(1, round(width * scale)), max(1, round(height * scale))
+    return read_image(view.image, read, view.upright, max_pixels=None)
+
+
+def is_frame(alpha: Tensor) -> bool:
+    """Whether an alpha channel `[H, W]` is transparent along its rim only, as undistortion leaves
+    it: no object fills the middle of a picture to the corners.
+    """
+    H, W = alpha.shape
+    rim = math.ceil(FRAME * min(H, W))
+    return H > 2 * rim < W and float(alpha[rim : H - rim, rim : W - rim].min()) > 0.5

@@ -22,6 +22,7 @@ def load_run_scene(config: FitConfig) -> Scene:
         maps=config.maps,
         silhouettes=config.silhouettes,
         boxed=config.bounds is not None,
+        max_pixels=config.max_pixels,
     )
 
 

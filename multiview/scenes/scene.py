@@ -107,6 +107,10 @@ class View:
         normal: file of normals.
         frame: width and height, in pixels of the picture, that it is padded to on the right and
             below, where pictures of one scene have several sizes.
+        upright: whether the picture is turned as its EXIF orientation says; `size` and `K` are
+            those of the picture as it is turned, or not.
+        ignore_white: whether `ignore` means its white pixels, as instant-ngp's masks do.
+        framed: whether the alpha channel is a frame around the picture, not an object.
     """
 
     name: str
@@ -122,6 +126,9 @@ class View:
     depth_unit: float | None = None
     normal: Path | None = None
     frame: tuple[int, int] | None = None
+    upright: bool = True
+    ignore_white: bool = False
+    framed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,8 +142,8 @@ class Description:
         mask_threshold: fraction of full scale above which a pixel is object, when nothing else
             says where the object is.
         bounds, loose, lighting, color_space, mesh: as in `Scene`, the box in float64.
-        warnings: what is doubtful about the files, a sentence each.
         points: `[P, 3]` of a sparse reconstruction, world units, if there is one.
+        notes: what was found, guessed or not used, a sentence each.
     """
 
     file: Path
@@ -148,7 +155,7 @@ class Description:
     lighting: Lighting | None = None
     color_space: ColorSpace = "as stored"
     mesh: Path | None = None
-    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     points: Array | None = None
 
     @property

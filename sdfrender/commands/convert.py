@@ -46,12 +46,12 @@ def convert(
     if isinstance(shape, Lattice) and resolution is not None:
         shape = shape.resample(resolution)
     if is_lattice(target):
-        lattice = (
-            shape
-            if isinstance(shape, Lattice)
-            else Lattice.from_mesh(shape, resolution or 64, padding=padding)
-        )
-        save_lattice(target, lattice)
+        if not isinstance(shape, Lattice):
+            try:
+                shape = Lattice.from_mesh(shape, resolution or 64, padding=padding)
+            except InputError as error:
+                raise InputError(f"{source}: {error}") from None
+        save_lattice(target, shape)
     else:
         save_mesh(target, surface(shape, source, level))
     print(f"wrote {target}")

@@ -7,7 +7,8 @@ from pathlib import Path
 from sdfrender.errors import InputError
 
 MESHES = (".obj", ".ply", ".glb", ".stl", ".off")
-IMAGES = (".png", ".jpg", ".jpeg")
+IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".bmp", ".exr", ".heic",
+          ".heif")  # fmt: skip
 LATTICES = (".safetensors", ".npz", ".sdf")
 
 

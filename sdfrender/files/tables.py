@@ -11,21 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdfrender.errors import InputError
+from sdfrender.files.atomic import read_bytes
 
 Array = NDArray[np.float64]
 Table = dict[str, Any]
 
 
 def read_text(path: Path) -> str:
-    """The text of a file.
+    """The text of a file, in UTF-8 or, marked as that, UTF-16; a byte order mark is dropped.
 
     Raises:
         InputError: missing, empty, or not text.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
+    data = read_bytes(path)
+    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: need UTF-8 text, byte {error.start} is not") from None
     if not text.strip():
@@ -39,13 +42,16 @@ def read_table(path: Path) -> Table:
     Raises:
         InputError: missing, empty, malformed (with line and column), or not an object.
     """
+    text = read_text(path)
     try:
-        table = json.loads(read_text(path))
+        table = json.loads(text)
     except json.JSONDecodeError as error:
         at = f"line {error.lineno}, column {error.colno}"
         raise InputError(f"{path}: need valid JSON, {at}: {error.msg}") from None
     except RecursionError:
         raise InputError(f"{path}: need JSON that is not nested so deeply") from None
+    except ValueError:  # Python reads no numbers of thousands of digits
+        raise InputError(f"{path}: need JSON with numbers of at most 4300 digits") from None
     if not isinstance(table, dict):
         raise InputError(f"{path}: need a JSON object at the top, got {shown(table)}")
     return table

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from sdfrender.errors import InputError
-from sdfrender.files.images import Image, read_image, srgb_to_linear
+from sdfrender.files.images import Image, is_linear, read_image, srgb_to_linear
 
 RIM = 0.04  # of the picture's side: where a plain background is looked at
 PLAIN = 0.06  # spread of colours in the rim that still counts as plain
@@ -36,7 +36,7 @@ def load_picture(path: Path, mask: str, linear: bool) -> Tensor:
     if min(colors.shape[:2]) < 4:
         raise InputError(f"{path}: need at least 4×4 pixels, got {colors.shape[:2]}")
     coverage = find_object(path, colors, alpha, mask)
-    if not linear:
+    if not linear and not is_linear(path):
         colors = srgb_to_linear(colors)
     if float(coverage.max()) < 0.5:
         raise InputError(f"{path}: need an object in the picture, the mask is empty")
@@ -58,9 +58,11 @@ def find_object(path: Path, colors: Image, alpha: Image | None, mask: str) -> Im
         return plain_background(path, colors)
     other = read_image(Path(mask))[0]
     if other.shape[:2] != colors.shape[:2]:
+        sideways = other.shape[1::-1] == colors.shape[:2]
+        turn = " (EXIF turns one of them: remove the tag, or make the mask again)"
         raise InputError(
             f"{mask}: need the size of {path}, {colors.shape[1]}×{colors.shape[0]}, "
-            f"got {other.shape[1]}×{other.shape[0]}"
+            f"got {other.shape[1]}×{other.shape[0]}{turn if sideways else ''}"
         )
     return other[..., 0]
 

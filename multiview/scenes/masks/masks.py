@@ -12,7 +12,8 @@ from skimage.color import rgb2gray
 from skimage.morphology import isotropic_closing
 
 from sdfrender.errors import InputError
-from sdfrender.files.images import Image, image_mode, read_image
+from sdfrender.files.images import Image, read_image
+from sdfrender.files.pictures import read_header
 
 Mask = NDArray[np.bool_]
 
@@ -68,25 +69,32 @@ def closed_silhouette(seen: Mask) -> tuple[Image, Image]:
     return filled.astype(np.float32), known.astype(np.float32)
 
 
-def find_mask(folder: Path, *names: str) -> Path | None:
-    """The object mask of a view: `NAME.png` in `folder` for the first of its names that has one."""
-    files = (folder / f"{name}.png" for name in names)
-    return next((file for file in files if file.is_file()), None)
+def read_mask(
+    path: Path, view: tuple[int, int], size: tuple[int, int] | None = None, upright: bool = True
+) -> Image:
+    """`[H, W]` in [0, 1] from a grey or colour mask file, white = 1; of one colour, from its alpha.
 
-
-def read_mask(path: Path, size: tuple[int, int]) -> Image:
-    """`[H, W]` in [0, 1] from a grey or colour mask file, white = 1.
+    Args:
+        path: the file.
+        view: `(width, height)` of its picture, which it must have as well.
+        size: to average down to. Default: as it is.
+        upright: whether EXIF turns it, as it turns the picture.
 
     Raises:
-        InputError: not an image, or not of the `size` `(width, height)` of its view.
+        InputError: not an image, or not of the size of its picture.
     """
-    found = image_mode(path)[1]
-    if found != size:
+    header = read_header(path)
+    found = header.size if upright else header.stored
+    if found != view:
+        turn = " (EXIF turns one of them: remove the tag, or make the mask again)"
         raise InputError(
-            f"{path}: need a mask of the size of its image, {size[0]}×{size[1]}, "
-            f"got {found[0]}×{found[1]}"
+            f"{path}: need a mask of the size of its image, {view[0]}×{view[1]}, "
+            f"got {found[0]}×{found[1]}{turn if found == view[::-1] else ''}"
         )
-    mask: Image = read_image(path)[0].mean(-1)
+    color, alpha = read_image(path, size, upright, max_pixels=None)
+    if alpha is not None and color.min() == color.max() and alpha.min() < alpha.max():
+        return alpha
+    mask: Image = color.mean(-1)
     return mask
 
 

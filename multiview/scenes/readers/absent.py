@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sdfrender.errors import InputError
-from sdfrender.files.extensions import IMAGES
+from sdfrender.files.images import find_image
 
 T = TypeVar("T")
 
@@ -44,8 +44,12 @@ def present(
 
 
 def _is_there(path: Path) -> bool:
-    """Whether a picture is, maybe under its name with an extension."""
-    return path.is_file() or any(path.with_name(path.name + x).is_file() for x in IMAGES)
+    """Whether a picture is, maybe under its name with an extension, or spelt in another way."""
+    try:
+        find_image(path, "")
+    except InputError:
+        return False
+    return True
 
 
 def _shown(path: Path, file: Path) -> Path:

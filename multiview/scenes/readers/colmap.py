@@ -1,33 +1,37 @@
 """COLMAP models: `cameras` and `images`, as text or binary.
 
-The model lies in `sparse/0`, in `sparse` or in the scene's folder itself, the pictures in `images`
-and are found by name. Poses are world to camera, a unit quaternion (w, x, y, z) and a translation;
-OpenCV axes, pixel centres at +0.5. Masks are `masks/NAME.png` or COLMAP's own `masks/NAME.jpg.png`.
+The model lies in `sparse`, in a folder of `sparse` (of several the one with the most images), or in
+the scene's folder itself; the pictures lie in `images` and are found by name. Poses are world to
+camera, a unit quaternion (w, x, y, z) and a translation; OpenCV axes, pixel centres at +0.5. Masks
+are `masks/NAME.png` or COLMAP's own `masks/NAME.jpg.png`.
 
 https://colmap.github.io/format.html
 """
 
 from __future__ import annotations
 
+import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from multiview.scenes.distortion import Lens
-from multiview.scenes.masks.masks import find_mask
 from multiview.scenes.readers.absent import present
 from multiview.scenes.readers.points import read_points
 from multiview.scenes.scene import Array, Description, View, short_names
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import read_bytes
-from sdfrender.files.images import find_image, image_mode
+from sdfrender.files.images import find_image
+from sdfrender.files.pictures import read_header
 from sdfrender.files.tables import numbers, read_text, shown
 
-FOLDERS = ("sparse/0", "sparse", ".")
+FOLDERS = ("sparse", "colmap/sparse", "dense/sparse", "dense/0/sparse", ".")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(nan|inf)")
 POINT_BYTES = 24  # of a 2D point in images.bin: x, y and the number of its 3D point
 
 
@@ -73,10 +77,51 @@ class _Image:
 def colmap_file(folder: Path) -> Path | None:
     """The file of cameras of a COLMAP scene, or None if the folder is none."""
     for place in FOLDERS:
-        for extension in (".bin", ".txt"):
-            if (folder / place / f"images{extension}").is_file():
-                return folder / place / f"cameras{extension}"
+        models = _models(folder / place)
+        if models:
+            return max(models, key=lambda model: model[1])[0]
     return None
+
+
+def _models(sparse: Path) -> list[tuple[Path, int]]:
+    """The models in a folder, or in its folders: their files of cameras and counts of images."""
+    if not sparse.is_dir():
+        return []
+    own = _model(sparse)
+    below = (_model(f) for f in sorted(sparse.iterdir()) if f.is_dir()) if not own else ()
+    return [model for model in (own, *below) if model]
+
+
+def _model(folder: Path) -> tuple[Path, int] | None:
+    """A model's file of cameras, and how many images it has as far as that can be told."""
+    file = folder / "images.bin"
+    if file.is_file():
+        head = file.read_bytes()[:8]
+        return folder / "cameras.bin", int.from_bytes(head, "little")
+    file = folder / "images.txt"
+    if file.is_file():
+        try:
+            return folder / "cameras.txt", len(_text_images(file))
+        except InputError:  # told if it is this one that is read
+            return folder / "cameras.txt", 0
+    return None
+
+
+def _other_models(file: Path, count: int) -> list[str]:
+    """A note if there are models beside the one that is read."""
+    if _model(file.parent.parent):
+        return []
+    models = [
+        model for model in _models(file.parent.parent)
+        if model[0].parent.resolve() != file.parent.resolve()
+    ]  # fmt: skip
+    if not models:
+        return []
+    others = ", ".join(f"{path.parent.name} ({images})" for path, images in models[:5])
+    return [
+        f"{file.parent}: this COLMAP model with {count} images is read, others with theirs are "
+        f"not: {others}; give another one's cameras file instead of the folder to take it"
+    ]
 
 
 def read_colmap(file: Path) -> Description:
@@ -95,18 +140,18 @@ def read_colmap(file: Path) -> Description:
     if not images:
         raise InputError(f"{images_file}: need images with poses, there is none")
     folder = _scene_folder(file)
-    there, warnings = present(images_file, images, lambda image: folder / "images" / image.name)
+    there, absent = present(images_file, images, lambda image: folder / "images" / image.name)
     views = [_view(images_file, folder, cameras, image) for image in there]
-    points = read_points(file.parent)
+    notes = (*_other_models(file, len(images)), *absent)
     return Description(
-        file, folder, short_names(views), warnings=warnings, points=points
+        file, folder, short_names(views), notes=notes, points=read_points(file.parent)
     )
 
 
 def _scene_folder(file: Path) -> Path:
     """The nearest folder above the model that holds `images`."""
     model = file.resolve().parent
-    for folder in (model, model.parent, model.parent.parent):
+    for folder in (model, *model.parents[:3]):
         if (folder / "images").is_dir():
             return folder
     raise InputError(
@@ -122,7 +167,10 @@ def _view(file: Path, folder: Path, cameras: dict[int, _Camera], image: _Image) 
         raise InputError(f"{where}: need one of the cameras {known}, got {image.camera}")
     camera = cameras[image.camera]
     path = find_image(folder / "images" / image.name, where)
-    size = image_mode(path)[1]
+    header = read_header(path)
+    # COLMAP itself does not look at EXIF.
+    upright = header.stored != camera.size
+    size = header.size if upright else header.stored
     if size != camera.size:
         need, got = ("×".join(map(str, s)) for s in (camera.size, size))
         raise InputError(f"{path}: need {need} pixels as camera {image.camera} has, got {got}")
@@ -133,8 +181,7 @@ def _view(file: Path, folder: Path, cameras: dict[int, _Camera], image: _Image) 
     c2w[:3, :3] = Rotation.from_quat(image.quaternion[[1, 2, 3, 0]]).as_matrix().T
     c2w[:3, 3] = -c2w[:3, :3] @ image.translation
     name = str(PurePosixPath(image.name).with_suffix(""))
-    mask = find_mask(folder / "masks", name, image.name)
-    return View(name, path, c2w, camera.K, size, mask=mask, lens=camera.lens)
+    return View(name, path, c2w, camera.K, size, lens=camera.lens, upright=upright)
 
 
 def _camera(where: str, name: str, size: tuple[int, int], parameters: Array) -> _Camera:
@@ -181,8 +228,9 @@ def _text_cameras(file: Path) -> dict[int, _Camera]:
 def _text_images(file: Path) -> list[_Image]:
     """Pairs of lines: `IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME`, then 2D points or nothing."""
     images = []
-    lines = iter(enumerate(read_text(file).splitlines(), 1))
-    for line, text in lines:
+    lines: Iterator[tuple[int, str]] = iter(enumerate(read_text(file).splitlines(), 1))
+    while (entry := next(lines, None)) is not None:
+        line, text = entry
         words = text.split(maxsplit=9)
         if not words or words[0].startswith("#"):
             continue
@@ -193,8 +241,18 @@ def _text_images(file: Path) -> list[_Image]:
         pose = numbers(words[1:8], [(7,)], where)
         camera = _integers([words[8]], where)[0]
         images.append(_Image(words[9].strip(), camera, pose[:4], pose[4:]))
-        next(lines, None)  # the points
+        following = next(lines, None)
+        if following is not None and not _is_points(following[1]):
+            lines = chain([following], lines)
     return images
+
+
+def _is_points(text: str) -> bool:
+    """Whether a line after a pose holds 2D points; some programs write poses only."""
+    words = text.split()
+    if words and words[0].startswith("#"):
+        return False
+    return len(words) % 3 == 0 and all(_NUMBER.fullmatch(word) for word in words)
 
 
 def _integers(words: list[str], where: str) -> list[int]:

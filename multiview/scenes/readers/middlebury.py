@@ -14,8 +14,7 @@ import numpy as np
 from multiview.scenes.readers.absent import present
 from multiview.scenes.scene import Description, View
 from sdfrender.errors import InputError
-from sdfrender.files.extensions import IMAGES
-from sdfrender.files.images import find_image, image_mode
+from sdfrender.files.images import find_image, image_mode, is_image
 from sdfrender.files.tables import numbers, read_text, shown
 
 MASK_THRESHOLD = 0.14  # of full scale; the photographs have no masks
@@ -38,10 +37,10 @@ def read_middlebury(file: Path) -> Description:
         )
     if int(count) != len(lines) or not lines:
         raise InputError(f"{file}: need {count} camera lines as line 1 says, got {len(lines)}")
-    there, warnings = present(file, lines, lambda line: file.parent / line[1][0])
+    there, notes = present(file, lines, lambda line: file.parent / line[1][0])
     views = [_view(file, line, words) for line, words in there]
     _check_images(file, views)
-    return Description(file, file.parent, views, mask_threshold=MASK_THRESHOLD, warnings=warnings)
+    return Description(file, file.parent, views, mask_threshold=MASK_THRESHOLD, notes=notes)
 
 
 def _view(file: Path, line: int, words: list[str]) -> View:
@@ -63,7 +62,9 @@ def _view(file: Path, line: int, words: list[str]) -> View:
 
 def _check_images(file: Path, views: list[View]) -> None:
     named = {view.image for view in views}
-    beside = {p for p in file.parent.iterdir() if p.suffix.lower() in IMAGES}
+    # Masks may lie beside, see `multiview.scenes.masks.find`.
+    beside = {p for p in file.parent.iterdir() if is_image(p) and "mask" not in p.stem.lower()}
+    beside |= named
     unnamed = sorted(p.name for p in beside - named)
     if unnamed:
         raise InputError(

@@ -51,10 +51,10 @@ def read_mvsnet(file: Path) -> Description:
     files = sorted(file.parent.glob(f"*{ENDING}"), key=lambda each: natural_key(each.name))
     scene = file.resolve().parent.parent
     pictures = next(scene / name for name in PICTURES if (scene / name).is_dir())
-    there, warnings = present(
+    there, notes = present(
         file.parent, files, lambda each: pictures / each.name.removesuffix(ENDING)
     )
-    return Description(file, scene, [_view(each, pictures) for each in there], warnings=warnings)
+    return Description(file, scene, [_view(each, pictures) for each in there], notes=notes)
 
 
 def _view(file: Path, pictures: Path) -> View:

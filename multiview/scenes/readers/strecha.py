@@ -51,8 +51,8 @@ def read_strecha(file: Path) -> Description:
     files = sorted(folder.glob(f"*{ENDING}"), key=lambda each: natural_key(each.name))
     scene = folder.parent if folder.name in FOLDERS else folder
     pictures = scene / "images" if (scene / "images").is_dir() else folder
-    there, warnings = present(folder, files, lambda each: pictures / each.name.removesuffix(ENDING))
-    return Description(file, scene, [_view(each, pictures) for each in there], warnings=warnings)
+    there, notes = present(folder, files, lambda each: pictures / each.name.removesuffix(ENDING))
+    return Description(file, scene, [_view(each, pictures) for each in there], notes=notes)
 
 
 def _view(file: Path, pictures: Path) -> View:

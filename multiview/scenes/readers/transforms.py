@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from multiview.scenes.distortion import Lens
+from multiview.scenes.exif import check_size
 from multiview.scenes.readers.absent import present
 from multiview.scenes.readers.stated import read_stated
 from multiview.scenes.scene import Array, Description, View, short_names
@@ -40,17 +41,39 @@ def read_transforms(file: Path) -> Description:
             image that is not of the stated size, or under half of the images.
     """
     table = read_table(file)
-    views, warnings = _read_frames(file, table, test=False)
+    views, notes = _read_frames(file, table, test=False)
     beside = file.with_name("transforms_test.json")
     if file.name == "transforms_train.json" and beside.is_file():
-        more, absent = _read_frames(beside, read_table(beside), test=True)
-        views, warnings = views + more, warnings + absent
-    stated = read_stated(file, table)
-    return Description(file, file.parent, short_names(views), warnings=warnings, **stated)
+        tests = read_table(beside)
+        if _no_pictures(beside, tests):  # BlenderNeRF writes the list, and renders it elsewhere
+            notes = (*notes, f"{beside}: none of its pictures is there: no view is held out")
+        else:
+            more, absent = _read_frames(beside, tests, test=True)
+            views, notes = views + more, (*notes, *absent)
+    return Description(
+        file, file.parent, short_names(views), notes=tuple(notes), **read_stated(file, table)
+    )
+
+
+def _no_pictures(file: Path, table: Table) -> bool:
+    """Whether a list of frames names pictures of which none exists."""
+    frames = table.get("frames")
+    if not isinstance(frames, list) or not frames:
+        return False
+    for frame in frames:
+        path = frame.get("file_path") if isinstance(frame, dict) else None
+        if not isinstance(path, str):
+            return False
+        try:
+            find_image(file.parent / path, str(file))
+        except InputError:
+            continue
+        return False
+    return True
 
 
 def _read_frames(file: Path, table: Table, test: bool) -> tuple[list[View], tuple[str, ...]]:
-    """The views of a file whose pictures are there, and warnings."""
+    """The views of a file whose pictures are there, and a note of the others."""
     frames = table.get("frames")
     if not isinstance(frames, list) or not frames:
         raise InputError(f"{file}: need a list 'frames' of at least one, got {shown(frames)}")
@@ -64,12 +87,12 @@ def _read_frames(file: Path, table: Table, test: bool) -> tuple[list[View], tupl
     if strays:
         got = shown(strays[0])
         raise InputError(f"{file}: 'test_filenames' needs a list of frames' paths, got {got}")
-    there, warnings = present(file, frames, lambda frame: file.parent / frame["file_path"])
+    there, notes = present(file, frames, lambda frame: file.parent / frame["file_path"])
     views = [
         _view(file, {**table, **frame}, test or frame["file_path"] in named_tests)
         for frame in there
     ]
-    return views, warnings
+    return views, notes
 
 
 def _view(file: Path, frame: Table, test: bool) -> View:
@@ -77,6 +100,8 @@ def _view(file: Path, frame: Table, test: bool) -> View:
     path = frame["file_path"]
     where = f"{file}: frame '{path}'"
     image = find_image(file.parent / path, where)
+    stated = [number(frame, key, where) if key in frame else None for key in "wh"]
+    check_size(image, (stated[0], stated[1]), where)
     size = image_mode(image)[1]
     name = str(PurePosixPath(path.removesuffix(image.suffix)))
     ignore = file.parent / str(frame["mask_path"]) if frame.get("mask_path") else None
@@ -120,9 +145,6 @@ def _c2w(frame: Table, where: str) -> Array:
 def _K(frame: Table, size: tuple[int, int], where: str) -> Array:
     """`[3, 3]` intrinsics in pixels of the image."""
     width, height = size
-    for key, pixels in (("w", width), ("h", height)):
-        if key in frame and number(frame, key, where) != pixels:
-            raise InputError(f"{where}: '{key}' is {shown(frame[key])}, the image has {pixels}")
     if "fl_x" in frame:
         fl_x = number(frame, "fl_x", where)
     elif "camera_angle_x" in frame:

@@ -1,0 +1,58 @@
+"""Pictures that their EXIF orientation turns, and the sizes that camera files state for them.
+
+Phones store what the sensor saw and say in EXIF how to turn it. Viewers and most libraries turn it;
+COLMAP does not, and its cameras are for the picture as stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from multiview.scenes.scene import View
+from sdfrender.errors import InputError
+from sdfrender.files.pictures import read_header
+
+REMOVE = "remove the tag (exiftool -Orientation= FILE)"
+
+
+def check_size(path: Path, stated: tuple[float | None, float | None], where: str) -> None:
+    """Check a picture, upright, against the width and height that a camera file states.
+
+    Raises:
+        InputError: it has others; names EXIF where that explains it.
+    """
+    header = read_header(path)
+    for name, got, pixels in zip("wh", stated, header.size, strict=True):
+        if got is None or got == pixels:
+            continue
+        if header.size != header.stored and stated in (
+            header.stored, (header.stored[0], None), (None, header.stored[1])
+        ):  # fmt: skip
+            raise InputError(
+                f"{where}: '{name}' is {got:g}, the image has {pixels}: EXIF orientation "
+                f"{header.orientation} turns it from {header.stored[0]}×{header.stored[1]} to "
+                f"{header.size[0]}×{header.size[1]}. If the camera is for the picture as stored, "
+                f"{REMOVE}; else state the sizes of the upright one"
+            )
+        raise InputError(f"{where}: '{name}' is {got:g}, the image has {pixels}")
+
+
+def orientation_notes(views: Sequence[View]) -> list[str]:
+    """What EXIF orientation does to the pictures of a scene, if it says anything."""
+    oriented = [view for view in views if read_header(view.image).orientation != 1]
+    notes = []
+    for upright in (True, False):
+        some = [view for view in oriented if view.upright == upright]
+        if some:
+            names = ", ".join(view.image.name for view in some[:3])
+            more = ", …" if len(some) > 3 else ""
+            count = f"{len(some)} of {len(views)} pictures ({names}{more})"
+            notes.append(
+                f"EXIF: {count} are turned upright as their orientation says: if the cameras are "
+                f"for the pictures as stored, {REMOVE}"
+                if upright
+                else f"EXIF: {count} have an orientation, but their cameras are for the pictures "
+                "as stored, and so they are taken"
+            )
+    return notes
