@@ -5,13 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from multiview.commands import benchmark, cameras, demo, evaluate, fit, report, texture, watch
+from multiview.commands import (
+    benchmark,
+    cameras,
+    demo,
+    evaluate,
+    fit,
+    mask,
+    report,
+    texture,
+    watch,
+)
 from sdfrender.commands.process import run_program
 
 # Each command is a function; its signature and docstring are the command line and its help.
 COMMANDS: dict[str, Callable[..., None]] = {
     "fit": fit.command,
     "cameras": cameras.command,
+    "mask": mask.command,
     "demo": demo.command,
     "benchmark": benchmark.command,
     "evaluate": evaluate.command,

@@ -23,7 +23,7 @@ from multiview.photographs.page import Thumbnails, write_page
 from multiview.photographs.pairs import choose_pairs
 from multiview.photographs.scale import scale_model
 from multiview.photographs.settings import CameraSettings
-from multiview.scenes.masks.masks import find_mask
+from multiview.scenes.masks.find import masks_in
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import write_json
 from sdfrender.files.images import image_mode
@@ -159,9 +159,10 @@ def _stage_masks(
     """Masks to where the scene has them, black and white to the folder of work; warnings."""
     work.masks.mkdir()
     lacking = []
+    found = masks_in(masks, [picture.name for picture in pictures])
     for picture in pictures:
         stem = str(Path(picture.name).with_suffix(""))
-        mask = find_mask(masks, stem, picture.name)
+        mask = found.get(picture.name)
         if mask is None:
             lacking.append(picture.name)
             continue

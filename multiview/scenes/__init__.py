@@ -20,6 +20,7 @@ from multiview.scenes.exif import orientation_notes
 from multiview.scenes.frames import in_common, with_frames
 from multiview.scenes.maps.read import read_maps, with_maps
 from multiview.scenes.masks.find import with_masks
+from multiview.scenes.masks.found import read_box, with_weights
 from multiview.scenes.masks.masks import CLOSING_RADIUS, POCKET_RADIUS
 from multiview.scenes.masks.missing import NoMasks, doubtful_masks, make_masks
 from multiview.scenes.outside import outside
@@ -38,7 +39,7 @@ from sdfrender.far import far_offset
 from sdfrender.files.images import MAX_PIXELS, check_pixels
 from sdfrender.view.cameras import Cameras
 
-__all__ = ["Scene", "load_scene"]
+__all__ = ["Scene", "describe_scene", "load_scene"]
 
 FILES = (
     "transforms.json, transforms_train.json, NAME_par.txt, sparse/0/cameras.bin or .txt, "
@@ -71,7 +72,8 @@ def load_scene(
 
     Where the object is comes from the first of these that there is: `mask_threshold`;
     the mask file of the view, `masks/NAME.png` or another usual name (see
-    `multiview.scenes.masks.find`), white = object; its alpha channel, unless it is only a frame;
+    `multiview.scenes.masks.find`), white = object (not known where `mask_weights/NAME.png` of
+    `multiview mask` is black); its alpha channel, unless it is only a frame;
     for Middlebury without mask files a threshold of 0.14; the colour of a plain or
     smoothly shaded background, seen where no other view allows the object or along the picture's
     rim. A view of which none of these says anything is neither trained on nor held out, with a
@@ -107,8 +109,7 @@ def load_scene(
         raise InputError(f"max size: need at least 1 pixel, got {max_size}")
     if mask_threshold is not None and not 0 < mask_threshold < 1:
         raise InputError(f"mask threshold: need a fraction between 0 and 1, got {mask_threshold}")
-    described = _describe(Path(path))
-    scene = with_maps(described if silhouettes == "none" else with_masks(described))
+    scene = with_maps(describe_scene(path, silhouettes))
     _check_names(scene)
     for view in scene.views:
         check_pixels(view.image, view.size, max_pixels)
@@ -175,6 +176,22 @@ def load_scene(
     )
 
 
+def describe_scene(
+    path: str | PathLike[str], silhouettes: Silhouettes = "auto"
+) -> Description:
+    """What a scene's files state beside the pixels: cameras, masks, box.
+
+    Args:
+        path: the scene's folder, or its camera file.
+        silhouettes: as in `load_scene`.
+
+    Raises:
+        InputError: whatever is wrong with these files; see the readers.
+    """
+    scene = _with_box(_describe(Path(path)))
+    return scene if silhouettes == "none" else with_weights(with_masks(scene))
+
+
 def _without_copies(images: Tensor) -> Tensor:
     """`[N, H, W, 1]` of grey pictures that are stored in colour: a third of all that follows."""
     first = images[..., :1]
@@ -234,6 +251,12 @@ def _without_frames(
         f"the alpha channel of {len(alphas)} of {len(views)} pictures is transparent along the rim "
         "only, as undistortion leaves it: it does not say where the object is, the rim is ignored"
     ]
+
+
+def _with_box(scene: Description) -> Description:
+    """The scene with the box of `box.json`, where its own files state none."""
+    box = read_box(scene.folder) if scene.bounds is None else None
+    return scene if box is None else replace(scene, bounds=box, loose=True)
 
 
 def _masks_told(

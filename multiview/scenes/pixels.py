@@ -171,8 +171,11 @@ def _silhouette(
         photo = color if alpha is None else color * alpha[..., None]
         return *threshold_silhouette(photo, threshold), "threshold"
     if view.mask is not None:
-        mask = read_mask(view.mask, view.size, color.shape[1::-1], view.upright)
-        return mask, np.ones_like(mask), "file"
+        own = color.shape[1::-1]
+        mask = read_mask(view.mask, view.size, own, view.upright)
+        if view.mask_weights is None:
+            return mask, np.ones_like(mask), "file"
+        return mask, read_mask(view.mask_weights, view.size, own, view.upright), "file"
     if alpha is not None and alpha.min() < OPAQUE:
         return alpha, np.ones_like(alpha), "alpha"
     nothing = np.zeros(color.shape[:2], np.float32)

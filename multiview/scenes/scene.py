@@ -101,6 +101,7 @@ class View:
         ignore: mask file whose black pixels are to be ignored.
         test: whether the scene's own split keeps this view for testing.
         mask: mask file whose white pixels are the object.
+        mask_weights: file whose black pixels say where the mask is not known.
         lens: that the picture, its masks and its maps were taken with, if not a pinhole.
         depth: file of depths.
         depth_unit: world units of a step of it, if the scene states that.
@@ -121,6 +122,7 @@ class View:
     ignore: Path | None = None
     test: bool = False
     mask: Path | None = None
+    mask_weights: Path | None = None
     lens: Lens | None = None
     depth: Path | None = None
     depth_unit: float | None = None

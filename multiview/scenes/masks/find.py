@@ -52,6 +52,20 @@ def with_masks(scene: Description) -> Description:
     )
 
 
+def masks_in(folder: Path, pictures: Iterable[str]) -> dict[str, Path]:
+    """Masks of the object in a folder, by the names of the pictures that have one."""
+    files = [(_key(folder, file), file) for file in sorted(folder.rglob("*")) if is_image(file)]
+    objects: Files = {}
+    _sort_in(files, objects, {}, exact=True)
+    found = {}
+    for name in pictures:
+        fitting = (objects[tail] for tail in _tails(folder, Path(name)) if tail in objects)
+        mask = next(fitting, None)
+        if mask is not None:
+            found[name] = mask
+    return found
+
+
 def _masked(folder: Path, view: View, objects: Files, ignored: Files, tails: Counter[str]) -> View:
     """The view with its mask files, by the longest part of its picture's path that fits one."""
     fitting = [t for t in _tails(folder, view.image) if tails[t] == 1]

@@ -1,0 +1,92 @@
+"""From a scene with cameras and points to a scene with masks: the whole way."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from multiview.scenes import describe_scene
+from multiview.scenes.masks.found import FoundRecord
+from multiview.scenes.scene import Description
+from multiview.scenes.selection import natural_key
+from multiview.segmentation.contact_sheet import write_sheet
+from multiview.segmentation.find_masks import find_masks
+from multiview.segmentation.mask_files import given_masks, write_masks
+from multiview.segmentation.photograph import read_photographs
+from multiview.segmentation.settings import MaskSettings
+from multiview.segmentation.sparse_points import points_file, read_sparse_points
+from sdfrender.errors import InputError
+
+log = logging.getLogger("multiview")
+
+SHEET = "masks.html"
+DOUBTFUL = 0.75  # agreement of masks and shape, below which a warning is given
+
+
+def mask_scene(settings: MaskSettings, quiet: bool = True) -> dict[str, Any]:
+    """Find masks of a scene's photographs and write them beside it.
+
+    Writes `masks`, `mask_weights`, `masks.json`, `box.json` and `masks.html` into the scene's
+    folder. Masks that a person gave or corrected are kept and taken for the truth.
+
+    Args:
+        settings: what the user chose.
+        quiet: no progress bar.
+
+    Returns:
+        What `masks.json` tells, without its files.
+
+    Raises:
+        InputError: no model with points, or no object is found; nothing is written then.
+    """
+    scene = describe_scene(settings.scene)
+    views = sorted(scene.views, key=lambda view: natural_key(view.name))
+    if not settings.again and all(view.mask is not None for view in views):
+        log.info("masks: all %d photographs have some (--again finds them anew)", len(views))
+        record = FoundRecord.read(scene.folder)
+        ours = sum(record.wrote(view.mask) for view in views if view.mask is not None)
+        return {"views": len(views), "written": 0, "found_before": ours}
+    sparse = read_sparse_points(_points(scene))
+    given = given_masks(scene, views, settings.image_size)
+    photographs = read_photographs(views, settings.image_size)
+    found = find_masks(photographs, sparse, given, quiet)
+    unknown = sum(float((~k).sum()) for k in found.known) / max(
+        1.0, sum(float(m.sum()) for m in found.masks)
+    )
+    warnings = list(found.warnings)
+    if found.agreement < DOUBTFUL:
+        warnings.append(
+            f"masks and the shape of them all agree to {found.agreement:.0%} only: look at "
+            f"{SHEET}, correct masks of a few views and run it again with --again"
+        )
+    told = {
+        "views": len(views),
+        "given": len(given),
+        "agreement": round(found.agreement, 4),
+        "unknown_share": round(unknown, 4),
+        "rounds": found.rounds,
+        "stands_on_a_plane": found.plane is not None,
+        "warnings": warnings,
+    }
+    written = write_masks(scene, views, found, told)
+    write_sheet(scene.folder / SHEET, photographs, found, set(given))
+    for warning in warnings:
+        log.warning("%s", warning)
+    return {**told, "written": len(written)}
+
+
+def _points(scene: Description) -> Path:
+    """The file of points beside the cameras.
+
+    Raises:
+        InputError: there is none.
+    """
+    file = points_file(scene.file)
+    if file is None:
+        raise InputError(
+            f"{scene.file}: need points of a COLMAP model (points3D.bin or .txt beside cameras and "
+            "images) to find the object by: run `multiview cameras` on the photographs, or give "
+            "masks/NAME.png (white = object)"
+        )
+    return file

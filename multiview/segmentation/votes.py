@@ -1,0 +1,60 @@
+"""One shape of what all photographs say: cells that enough of them allow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from multiview.segmentation.object_box import ObjectBox
+from multiview.segmentation.photograph import Array, Floats, Mask, Photograph
+
+RESOLUTION = 96  # cells along the box's longest side
+SEEN_BY = 0.3  # of the photographs at least have a cell of the object in frame
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The cells of a box.
+
+    Args:
+        centers: `[P, 3]` world units.
+        spacing: side of a cell, world units.
+        shape: how many along each of the box's axes.
+    """
+
+    centers: Array
+    spacing: float
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, box: ObjectBox, resolution: int = RESOLUTION) -> Cells:
+        """The cubic cells of a box."""
+        return cls(*box.grid(resolution))
+
+    def picture(self, photo: Photograph, chosen: Mask) -> Mask:
+        """`[H, W]` where a photograph shows any of the chosen cells."""
+        points = self.centers[chosen]
+        drawn = np.zeros(photo.shape, bool)
+        depths = photo.project(points)[1]
+        front = depths > 0
+        if not front.any():
+            return drawn
+        side = self.spacing * photo.K[0, 0] / np.median(depths[front])  # pixels
+        row, column, framed = photo.pixels_of(points)
+        drawn[row[framed], column[framed]] = True
+        width = max(1, int(np.ceil(1.4 * side)))  # a cell's diagonal in its picture
+        square = np.ones((width, width), bool)
+        grown = ndimage.binary_dilation(drawn, square)
+        closed: Mask = ndimage.binary_closing(np.pad(grown, width), square)
+        return closed[width:-width, width:-width]
+
+    def sums(self, photographs: list[Photograph], planes: list[Floats]) -> tuple[Array, Array]:
+        """`[P]` sums of what N pictures `[H, W]` hold where they show cells, and how many do."""
+        total, seen = np.zeros(len(self.centers)), np.zeros(len(self.centers))
+        for photo, plane in zip(photographs, planes, strict=True):
+            row, column, framed = photo.pixels_of(self.centers)
+            total += np.where(framed, plane[row, column], 0)
+            seen += framed
+        return total, seen
