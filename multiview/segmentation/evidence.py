@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from multiview.segmentation.colors import colour_bins, histogram
@@ -18,20 +19,33 @@ WIDEST = 0.5  # difference that fills its last step
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Log-odds `[H, W]` of the object in each of N photographs, split by where they come from."""
+    """What the pixels `[H, W]` of N photographs say.
+
+    Args:
+        colour: log-odds of the object by the colour.
+        support: log-odds of the object by the look of the surface behind, 0 where that is unknown.
+        bins: of the colours.
+        outside: pixels that are taken for background.
+    """
 
     colour: list[Floats]
     support: list[Floats]
+    bins: list[NDArray[np.intp]]
+    outside: list[Mask]
 
     def total(self, n: int) -> Floats:
-        """Of one photograph."""
+        """Log-odds of one photograph's pixels."""
         return self.colour[n] + self.support[n]
+
+    def learned_again(self, own: list[Mask]) -> Evidence:
+        """The same with colours of the object learned from other pixels, `[H, W]` each."""
+        return replace(self, colour=_by_colour(self.bins, own, self.outside))
 
 
 def weigh(
     photographs: list[Photograph],
     support: Support | None,
-    inside: list[Mask],
+    own: list[Mask],
     outside: list[Mask],
 ) -> Evidence:
     """What the pixels say, learned from those that are taken for object and for background.
@@ -41,7 +55,7 @@ def weigh(
     Args:
         photographs: N of them.
         support: what the object stands on, if that is known.
-        inside: `[H, W]` each, pixels that are taken for object.
+        own: `[H, W]` each, pixels that are taken for object.
         outside: `[H, W]` each, pixels that are taken for background.
     """
     gains = support.gains if support is not None else np.ones((len(photographs), 3))
@@ -49,19 +63,25 @@ def weigh(
         colour_bins(photo.image / gain.astype(np.float32))
         for photo, gain in zip(photographs, gains, strict=True)
     ]
-    own = histogram(bins, [x.astype(np.float32) for x in inside])
-    everywhere = histogram(bins, [x.astype(np.float32) for x in outside])
-    colour = []
-    for b, out in zip(bins, outside, strict=True):
-        there = 0.5 * (histogram([b], [out.astype(np.float32)]) + everywhere)
-        colour.append(_clipped(np.log(own / there)[b]))
-    return Evidence(colour, _by_support(photographs, support, inside, outside))
+    by_support = _by_support(photographs, support, own, outside)
+    return Evidence(_by_colour(bins, own, outside), by_support, bins, outside)
+
+
+def _by_colour(bins: list[NDArray[np.intp]], own: list[Mask], outside: list[Mask]) -> list[Floats]:
+    """Log-odds by colours."""
+    object_ = histogram(bins, [mask.astype(np.float32) for mask in own])
+    away = [mask.astype(np.float32) for mask in outside]
+    everywhere = histogram(bins, away)
+    return [
+        _clipped(np.log(object_ / (0.5 * (histogram([b], [w]) + everywhere)))[b])
+        for b, w in zip(bins, away, strict=True)
+    ]
 
 
 def _by_support(
     photographs: list[Photograph],
     support: Support | None,
-    inside: list[Mask],
+    own: list[Mask],
     outside: list[Mask],
 ) -> list[Floats]:
     """Log-odds by how far pixels are from the look of the surface behind them."""
@@ -70,7 +90,7 @@ def _by_support(
     found = [support.difference(photographs, n) for n in range(len(photographs))]
     steps = [(d / WIDEST * STEPS).astype(int).clip(0, STEPS - 1) for d, _ in found]
     counts = [np.ones(STEPS), np.ones(STEPS)]
-    for step, (_, known), *parts in zip(steps, found, inside, outside, strict=True):
+    for step, (_, known), *parts in zip(steps, found, own, outside, strict=True):
         for count, part in zip(counts, parts, strict=True):
             count += np.bincount(step[known & part], minlength=STEPS)
     object_, background = (_smooth(count) for count in counts)

@@ -40,6 +40,7 @@ TRUST = 2.0  # log-odds that the shape of the round before gives inside of its o
 MARGIN = 4  # cells beyond its outline; there is no object farther away
 AGREE = 0.9  # of the cuts that show a cell have it, of the object
 PERHAPS = 0.7  # of the cuts, of what may be object
+LOW = 2  # cells above the plane, below which nothing is taken to hide it
 CLEAR = 6  # pixels about what may be object that background is not learned from
 LEAST_AGREEMENT = 0.5  # of cuts and shape, below which nothing was found
 NEVER = -20.0  # log-odds
@@ -99,6 +100,7 @@ def find_masks(
             "no plane that the object stands on was found: parts of what it touches may be in the "
             "masks; look at them, and correct a few"
         )
+    first = [given.get(n, _hull_of_points(photo, box)) for n, photo in enumerate(photographs)]
     cells = Cells.of(box)
     inside = perhaps = np.ones(len(cells.centers), bool)
     cuts: list[Mask] = []
@@ -110,14 +112,12 @@ def find_masks(
             if turn
             else [np.where(shape, 0.0, NEVER) for shape in shapes]
         )
-        learn = (
-            [ndimage.binary_erosion(shape, CROSS, iterations=2) for shape in shapes]
-            if turn
-            else [_hull_of_points(photo, box) for photo in photographs]
-        )
+        own = [ndimage.binary_erosion(shape, CROSS, iterations=2) for shape in shapes]
         for n, mask in given.items():
-            learn[n] = mask
-        evidence = _evidence(photographs, plane, fixation, cells, perhaps, learn)
+            own[n] = mask
+        evidence = _evidence(
+            photographs, plane, fixation, cells, inside, perhaps, own if turn else first
+        )
         before, cuts = cuts, _cuts(photographs, evidence, trust)
         for n, mask in given.items():
             cuts[n] = mask
@@ -132,16 +132,14 @@ def find_masks(
     agreement = float(np.mean([_iou(a, b) for a, b in zip(cuts, shapes, strict=True)]))
     if agreement < LEAST_AGREEMENT:
         raise _nothing(f"cuts and the shape of them all agree to {agreement:.0%} only")
-    alone = _cuts(photographs, evidence, [np.where(t > NEVER, 0.0, NEVER) for t in trust])
+    # What only the shape speaks for, by its outline or by colours that it alone has, is not known.
+    alone = evidence.learned_again(_confirmed(evidence, own) or first)
+    unhelped = _cuts(photographs, alone, [np.where(t > NEVER, 0.0, NEVER) for t in trust])
     width = _cell_pixels(cells, photographs, fixation)
-    known = [
-        ~(
-            _thick(a ^ b, width)
-            | _thick(a ^ c, width)
-            | _thick(_undecided(a, evidence.total(n)), width)
-        )
-        for n, (a, b, c) in enumerate(zip(cuts, shapes, alone, strict=True))
-    ]
+    known = []
+    for n, (mask, shape, other) in enumerate(zip(cuts, shapes, unhelped, strict=True)):
+        doubts = (mask ^ shape, mask ^ other, _undecided(mask, alone.total(n)))
+        known.append(~np.any([_thick(doubt, width) for doubt in doubts], axis=0))
     for n in given:
         known[n] = np.ones_like(known[n])
     corners = cells.centers[inside]
@@ -154,17 +152,34 @@ def _evidence(
     plane: Plane | None,
     fixation: Fixation,
     cells: Cells,
+    inside: Mask,
     perhaps: Mask,
-    inside: list[Mask],
+    own: list[Mask],
 ) -> Evidence:
-    """What each pixel says, learned `inside`, and outside of all that may be object."""
-    covered = [
-        ndimage.binary_dilation(cells.picture(photo, perhaps), CROSS, iterations=CLEAR)
-        for photo in photographs
-    ]
-    support = look_of(plane, photographs, fixation, covered) if plane is not None else None
-    outside = [~c & photo.seen for c, photo in zip(covered, photographs, strict=True)]
-    return weigh(photographs, support, inside, outside)
+    """What each pixel says, learned from the object's `own` and from all that is not `perhaps`.
+
+    What lies flat on the plane, as a shadow does, hides nothing of it: cells next to it do not keep
+    its look from being learned there.
+    """
+    support = None
+    if plane is not None:
+        rising = inside & (plane.heights(cells.centers) > LOW * cells.spacing)
+        hidden = [_grown(cells.picture(photo, rising), 2) for photo in photographs]
+        support = look_of(plane, photographs, fixation, hidden)
+    outside = [photo.seen & ~_grown(cells.picture(photo, perhaps), CLEAR) for photo in photographs]
+    return weigh(photographs, support, own, outside)
+
+
+def _confirmed(evidence: Evidence, own: list[Mask]) -> list[Mask] | None:
+    """The object's pixels before a surface that looks otherwise, or None if they are few."""
+    found = [mask & (odds > 1) for mask, odds in zip(own, evidence.support, strict=True)]
+    enough = sum(mask.sum() for mask in found) > 0.1 * sum(mask.sum() for mask in own)
+    return found if enough else None
+
+
+def _grown(mask: Mask, pixels: int) -> Mask:
+    found: Mask = ndimage.binary_dilation(mask, CROSS, iterations=pixels)
+    return found
 
 
 def _hull_of_points(photo: Photograph, box: ObjectBox) -> Mask:
@@ -227,7 +242,7 @@ def _thick(differ: Mask, width: int) -> Mask:
 
 def _undecided(mask: Mask, odds: Floats) -> Mask:
     """Where pixels about an object say neither that they are object nor that they are not."""
-    near = ndimage.binary_dilation(mask, CROSS, iterations=2 * BLUR)
+    near = _grown(mask, 2 * BLUR)
     found: Mask = near & (np.abs(ndimage.gaussian_filter(odds, BLUR)) < UNDECIDED)
     return found
 
