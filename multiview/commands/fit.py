@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import tyro
@@ -26,6 +27,10 @@ def command(
     Distorted photographs are undistorted. Silhouettes come from masks/NAME.png (white = object),
     the alpha channel, a threshold on a dark background, or the colour of a plain background.
 
+    A folder of photographs that has no camera file, or a video, becomes a scene first:
+    scenes/NAME gets cameras, as `multiview cameras` finds them, and masks, as `multiview mask` does
+    (needs the extra `photos`). What is there already is not made again.
+
     Depth maps in depth/NAME (.npz, .exr, 16-bit .png, or what depth_file_path names: camera z; 0,
     inf and NaN are unknown) and normal maps in normal/NAME (.png with n / 2 + 1/2, .exr, .npz) are
     fitted as well; with --colors off they alone give the shape, with the silhouettes.
@@ -41,6 +46,8 @@ def command(
 
     Example: multiview fit photos/dino --train-views 2::3
 
+    multiview fit photos/mug --texture
+
     multiview fit photos/chair --train-views front,left --prior runs/chairs --prior-up z
 
     Args:
@@ -51,5 +58,9 @@ def command(
         as_json: Print metrics.json to the terminal instead of a summary.
     """
     from multiview.fit import fit
+    from multiview.photographs.chain import is_photographs, scene_of_photographs
 
+    if is_photographs(config.scene):
+        scene = scene_of_photographs(config.scene, config.threads, bars_hidden())
+        config = replace(config, scene=scene)
     show(fit(config, bars_hidden(), live, allow_host), config.folder, as_json)

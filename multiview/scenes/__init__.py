@@ -39,7 +39,7 @@ from sdfrender.far import far_offset
 from sdfrender.files.images import MAX_PIXELS, check_pixels
 from sdfrender.view.cameras import Cameras
 
-__all__ = ["Scene", "describe_scene", "load_scene"]
+__all__ = ["Scene", "describe_scene", "has_camera_file", "load_scene"]
 
 FILES = (
     "transforms.json, transforms_train.json, NAME_par.txt, sparse/0/cameras.bin or .txt, "
@@ -190,6 +190,15 @@ def describe_scene(
     """
     scene = _with_box(_describe(Path(path)))
     return scene if silhouettes == "none" else with_weights(with_masks(scene))
+
+
+def has_camera_file(folder: Path) -> bool:
+    """Whether a folder is a scene: whether any reader finds its camera file there."""
+    try:
+        _camera_file(folder)
+    except InputError as error:
+        return "there is none of" not in str(error)
+    return True
 
 
 def _without_copies(images: Tensor) -> Tensor:
