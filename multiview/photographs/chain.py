@@ -55,9 +55,7 @@ def scene_of_photographs(photos: Path, threads: int | None = None, quiet: bool =
     masks = photos / "masks"
     log.info("cameras: %s has none, looking for them; the scene is %s", photos, scene)
     told = find_cameras(
-        CameraSettings(
-            photos, scene, masks=masks if masks.is_dir() else None, threads=threads
-        ),
+        CameraSettings(photos, scene, masks=masks if masks.is_dir() else None, threads=threads),
         quiet,
     )
     log.info("cameras: %d of %d photographs placed", len(told["placed"]), told["pictures"])

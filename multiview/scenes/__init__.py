@@ -47,6 +47,10 @@ FILES = (
 )
 
 
+class _NoCameraFile(InputError):
+    """A folder is no scene."""
+
+
 def load_scene(
     path: str | PathLike[str],
     train_views: str | None = None,
@@ -196,8 +200,10 @@ def has_camera_file(folder: Path) -> bool:
     """Whether a folder is a scene: whether any reader finds its camera file there."""
     try:
         _camera_file(folder)
-    except InputError as error:
-        return "there is none of" not in str(error)
+    except _NoCameraFile:
+        return False
+    except InputError:
+        return True  # too many: a scene, if a damaged one
     return True
 
 
@@ -242,7 +248,7 @@ def _camera_file(folder: Path) -> Path:
     found = npz_file(folder) or colmap_file(folder) or llff_file(folder)
     found = found or mvsnet.mvsnet_file(folder) or strecha.strecha_file(folder)
     if found is None:
-        raise InputError(f"{folder}: need a camera file, there is none of {FILES}")
+        raise _NoCameraFile(f"{folder}: need a camera file, there is none of {FILES}")
     return found
 
 
