@@ -94,7 +94,7 @@ def print_tables(document: Numbers) -> None:
 
 
 def print_markdown(document: Numbers) -> None:
-    """Print what a README can quote."""
+    """Print what a table can quote."""
     print(machine_line(document))
     for work in document["workloads"]:
         print(f"\n**{title(work)}**\n")

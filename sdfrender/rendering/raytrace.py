@@ -61,7 +61,7 @@ def raytrace(
     smooth: bool = False,
     supersampling: int = 3,
 ) -> MeshImages:
-    """Render a mesh with `supersampling`² rays per pixel, averaged with equal weights.
+    """Render a mesh with `supersampling` × `supersampling` rays a pixel, of equal weights.
 
     Args:
         mesh: triangles, counter-clockwise from outside, world frame and units. Not changed.

@@ -81,7 +81,7 @@ def render(
         ValueError: an unknown name, a shape or a dtype that does not fit, the sphere tracer with
             coverage, or an engine that cannot do what is asked of it.
 
-    Source: SDFDiff (Jiang, Ji, Han, Zwicker, CVPR 2020) §4; coverage as in the README.
+    Source: SDFDiff (Jiang, Ji, Han, Zwicker, CVPR 2020) §4; coverage as in docs/concepts.
 
     Worked value: `render(Lattice.sphere(0.5), Cameras.look_at([[0.0, 0.0, 3.0]]))` has depth 2.5
     and colour 1.0 in the middle of the image.
