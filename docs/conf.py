@@ -6,12 +6,13 @@ import re
 import sys
 from pathlib import Path
 
+from sphinx.application import Sphinx
+
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from sphinx.application import Sphinx
+from drawings.make import draw_all  # noqa: E402
 
-import drawings.make  # noqa: E402
 import sdfrender  # noqa: E402
 
 project = "sdfrender"
@@ -56,7 +57,7 @@ html_title = "sdfrender"
 html_static_path = ["_static"]
 html_copy_source = False
 
-drawings.make.draw_all(HERE / "drawings")
+draw_all(HERE / "drawings")
 
 
 def setup(app: Sphinx) -> None:

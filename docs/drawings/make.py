@@ -103,7 +103,9 @@ def gauss_newton(ax: Axes) -> None:
         at = np.concatenate([at, [at[-1] - 1.8 / np.linalg.norm(H, 2) * g]])
     ax.plot(*at.T, ".-", color=BLUE, label="25 steps down the gradient")
     for _ in range(3):
-        path = np.concatenate([path, [path[-1] - np.linalg.solve(H + 0.003 * np.eye(2), H @ path[-1])]])
+        path = np.concatenate(
+            [path, [path[-1] - np.linalg.solve(H + 0.003 * np.eye(2), H @ path[-1])]]
+        )
     ax.plot(*path.T, "o-", color=RED, label="3 damped steps of Gauss-Newton")
     ax.legend(frameon=False, loc="lower left")
     ax.set_title("the same energy, the same start")
@@ -133,7 +135,9 @@ def redistancing(ax: Axes) -> None:
     x = np.linspace(-1, 1, 21)
     phi = np.tanh(4 * (np.abs(x) - 0.52)) * (0.4 + 0.25 * np.sin(5 * x))
     h = x[1] - x[0]
-    roots = [x[k] + h * phi[k] / (phi[k] - phi[k + 1]) for k in range(20) if phi[k] * phi[k + 1] < 0]
+    roots = [
+        x[k] + h * phi[k] / (phi[k] - phi[k + 1]) for k in range(20) if phi[k] * phi[k + 1] < 0
+    ]
     d = np.min([np.abs(x - r) for r in roots], 0) * np.sign(phi)
     ax.plot(x, phi, "o--", color=GREY, label="before: right only where φ = 0")
     ax.plot(x, d, "o-", color=BLUE, label="after: slope 1, the same surface")
@@ -164,7 +168,10 @@ def rig(above: Axes, beside: Axes) -> None:
 
 def masks(wide: Axes, tight: Axes) -> None:
     """What a mask may not do: cut the object off."""
-    for ax, scale, title in ((wide, 1.08, "in doubt, a little too large"), (tight, 0.8, "never cut off")):
+    for ax, scale, title in (
+        (wide, 1.08, "in doubt, a little too large"),
+        (tight, 0.8, "never cut off"),
+    ):
         ax.add_patch(Rectangle((-1, -1), 2, 2, color=INK))
         for x, y, r in ((0, -0.25, 0.5), (0.25, 0.35, 0.3)):
             ax.add_patch(Circle((x, y), r * scale, color="white"))

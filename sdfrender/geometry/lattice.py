@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from sdfrender.equality import EqualByValue
+from sdfrender.files.previews import strip
 from sdfrender.geometry.grid import (
     UNIT_BOX,
     Resolution,
@@ -27,6 +28,7 @@ from sdfrender.geometry.grid import (
     grid_points,
     samples_per_axis,
 )
+from sdfrender.geometry.preview import sides
 from sdfrender.geometry.primitives import sphere
 from sdfrender.geometry.redistance import redistanced
 from sdfrender.geometry.trilinear import interpolate, vertex_gradients
@@ -69,6 +71,14 @@ class Lattice(EqualByValue):
         if not usable(self.values):
             raise ValueError(f"values: need finite signed distances: {needed(self.values)}")
         object.__setattr__(self, "bounds", bounds)
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the shape, the box, and the surface from three sides."""
+        lower, upper = (", ".join(f"{x:.6g}" for x in corner) for corner in self.bounds.tolist())
+        size = "×".join(map(str, self.values.shape[-3:]))
+        title = f"{self.batch} × {size}" if self.values.ndim == 4 else size
+        one = self.values.reshape(-1, *self.values.shape[-3:])[0]
+        return strip(f"Lattice {title}, ({lower}) to ({upper})", sides(one, self.spacing))
 
     # ------------------------------------------------------------------ geometry of the grid
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sdfrender.equality import EqualByValue
+from sdfrender.files.previews import for_display, strip
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.magnitude import needed, usable
 from sdfrender.rendering.ops import render_pixels
@@ -19,6 +20,7 @@ TRACERS = ("exact", "sphere")
 REATTACHMENTS = ("implicit", "one_step")
 ENGINES = ("auto", "cpu", "reference")
 MAX_EVENTS = 4  # events composited per ray
+MAX_SHOWN = 4  # views shown in a notebook
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,10 @@ class Rendering(EqualByValue):
     depths: Tensor
     normals: Tensor
     hit_mask: Tensor
+
+    def _repr_html_(self) -> str:
+        """In a notebook: images of the first views, and what else there is of the first."""
+        return strip(*preview(self))
 
 
 def render(
@@ -101,6 +107,26 @@ def render(
     colors, silhouettes, depths, normals, hit_mask = pixels
     images = over(colors, silhouettes, background, cameras)
     return rendering(lattice, images, silhouettes, depths, normals, hit_mask)
+
+
+def preview(seen: Rendering) -> tuple[str, dict[str, Tensor]]:
+    """A title for what was rendered, and pictures by their captions, of the first lattice."""
+    batched = seen.silhouettes.ndim == 4
+    fields = (x.detach().cpu() for x in (seen.images, seen.silhouettes, seen.depths, seen.normals))
+    images, coverage, depths, normals = ((x[0] if batched else x) for x in fields)
+    title = f"Rendering {'×'.join(map(str, seen.silhouettes.shape))}"
+    if len(images) == 0:
+        return title, {}
+    if images.shape[-1] not in (1, 3):
+        images = images.mean(-1, keepdim=True)
+    pictures = {f"images[{n}]": for_display(images[n]) for n in range(min(len(images), MAX_SHOWN))}
+    hit = torch.isfinite(depths[0])
+    near, far = depths[0][hit].aminmax() if bool(hit.any()) else (torch.zeros(()),) * 2
+    nearness = 1 - 0.9 * (depths[0] - near) / (far - near).clamp(min=1e-12)
+    pictures["silhouettes[0]"] = coverage[0, ..., None]
+    pictures["depths[0]"] = torch.where(hit, nearness, 0.0)[..., None]
+    pictures["normals[0]"] = torch.where(hit[..., None], (normals[0] + 1) / 2, 0.0)
+    return title, pictures
 
 
 def near_the_origin(lattice: Lattice, cameras: Cameras) -> tuple[Lattice, Cameras]:
