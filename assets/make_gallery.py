@@ -47,7 +47,7 @@ def main() -> None:
     run = RunFolder(read_config(RUN))
     scene = scene_of(run.config)
     result = load_lattice(RUN / "lattice.safetensors")
-    moments = [moment.lattice for moment in stages(run, result)]
+    moments = [moment.lattice for moment in stages(run, result, scene.offset)]
     appearance = Appearance(scene.images.shape[-1], scene.lighting)
     appearance.restore(run.load_appearance())
     targets = Targets.of(scene, VIEWS)

@@ -1,0 +1,146 @@
+"""Every command of README and documentation is run by a test, or says why not; all parse."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import trimesh
+import tyro
+from pages import PAGES, blocks, name
+from places import ROOT
+from small_commands import small
+
+import multiview.cli
+import sdfrender as sr
+import sdfrender.cli
+import singleview.cli
+from sdfrender.commands.messages import with_messages
+
+COMMANDS = {
+    "multiview": multiview.cli.COMMANDS,
+    "sdfrender": sdfrender.cli.COMMANDS,
+    "singleview": singleview.cli.COMMANDS,
+}
+# By CI: the block of `test` as it stands, and what `run` is for from a wheel, tests/test_wheel.py.
+README_MARKS = ("run", "test")
+SHELL = [(page, block) for page in PAGES for block in blocks(page, "bash")]
+TESTED = [page for page in PAGES if any(b.mark == "tested" for b in blocks(page, "bash"))]
+
+
+def test_every_block_is_run_or_says_why_not() -> None:
+    assert len(SHELL) >= 40
+    for page, block in SHELL:
+        told = block.mark in ("tested", *README_MARKS) or block.mark.startswith("not tested: ")
+        assert told, f"{name(page)}: {block.text}"
+        assert len(block.mark) > len("not tested: ") + 10 or "not" not in block.mark
+    assert sum(block.mark == "tested" for _, block in SHELL) >= 18
+
+
+@pytest.mark.parametrize("page", sorted({page for page, _ in SHELL}), ids=name)
+def test_every_command_has_these_options(page: Path) -> None:
+    """No command runs here: its options are read, and checked as the command would."""
+    for line in (line for block in blocks(page, "bash") for line in block.lines):
+        words = shlex.split(line.split(" > ")[0], comments=True)
+        if words[:1] and words[0] in COMMANDS and "--tyro-print-completion" not in words:
+            read(words[0], words[1:])
+
+
+def read(program: str, args: list[str]) -> None:
+    """Parse a command line; fails as the program would."""
+    stubs = {name: with_messages(stub(command)) for name, command in COMMANDS[program].items()}
+    if program == "multiview":
+        args = multiview.cli.with_paint(args)
+    try:
+        tyro.extras.subcommand_cli_from_dict(stubs, args=args)
+    except SystemExit as stop:
+        pytest.fail(f"{program} {shlex.join(args)}: exit code {stop.code}")
+
+
+def stub(command: Callable[..., None]) -> Callable[..., None]:
+    """A function with the command's options that does nothing."""
+
+    @functools.wraps(command)
+    def nothing(*args: Any, **options: Any) -> None:
+        inspect.signature(command).bind(*args, **options)
+
+    return nothing
+
+
+def test_options_become_small() -> None:
+    args = ["fit", "mine", "--resolution", "128", "--texture"]
+    assert small("multiview", args) == [
+        *["fit", "mine", "--resolution", "16", "--texture"],
+        *["--image-size", "48", "--threads", "1"],
+    ]
+    assert "--minutes" not in small("singleview", ["train", "data", "--minutes", "30"])
+
+
+@pytest.fixture(scope="session")
+def belongings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a reader of the documentation has: meshes, a scene, a picture, a depth image."""
+    home = tmp_path_factory.mktemp("belongings")
+    shape = sr.primitives.union(
+        sr.primitives.torus(0.5, 0.22), sr.primitives.capsule((0, -0.4, 0), (0, 0.4, 0), 0.25)
+    )
+    lattice = sr.Lattice.from_function(shape, resolution=32)
+    sr.save_mesh(home / "shape.ply", sr.extract_mesh(lattice))
+    shutil.copy(ROOT / "assets" / "singleview" / "mug.png", home / "mug.png")
+    for number, category in enumerate(("chair", "table")):
+        folder = home / "meshes" / category
+        folder.mkdir(parents=True)
+        for k in range(5):
+            sr.save_mesh(folder / f"{k}.ply", trimesh.creation.box((1, 1.5 + number, 0.5 + k / 4)))
+    rng = np.random.default_rng(0)
+    trimesh.PointCloud(rng.normal(size=(300, 3)) / 4).export(home / "cloud.ply")
+    cameras = sr.Cameras.look_at([[0.0, 0.3, 3.0]], width=40, height=32)
+    seen = sr.render(lattice, cameras)
+    np.savez(home / "depth.npz", depths=seen.depths[0], K=cameras.Ks[0], c2w=cameras.c2w[0])
+    done = run_in(home, "sdfrender render shape.ply --out mine")
+    assert done.returncode == 0, done.stderr
+    return home
+
+
+def run_in(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """Run a script of the documentation, its commands made small."""
+    bin_folder = folder / ".bin"
+    bin_folder.mkdir(exist_ok=True)
+    runner = ROOT / "tests" / "support" / "small_commands.py"
+    for program in COMMANDS:
+        file = bin_folder / program
+        file.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{runner}" {program} "$@"\n')
+        file.chmod(0o755)
+    path = os.pathsep.join([str(bin_folder), os.environ["PATH"]])
+    inherited = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    home = folder / "home"
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=folder,
+        env={**os.environ, "PATH": path, "PYTHONPATH": inherited, "HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="the documentation's commands are for a POSIX shell")
+@pytest.mark.parametrize("page", TESTED, ids=name)
+def test_the_commands_of_a_page_run(page: Path, belongings: Path, tmp_path: Path) -> None:
+    """From the top to the bottom of the page, in one folder."""
+    folder = tmp_path / "reader"
+    shutil.copytree(belongings, folder)
+    for block in blocks(page, "bash"):
+        if block.mark == "tested":
+            done = run_in(folder, block.text)
+            assert done.returncode == 0, f"{block.text}\n{done.stdout}\n{done.stderr}"
