@@ -12,7 +12,7 @@ from importlib import import_module
 SMALL = {
     "multiview fit": {"--resolution": "16", "--image-size": "48", "--threads": "1"},
     "multiview texture": {"--size": "64", "--faces": "200"},
-    "sdfrender render": {"--views": "8", "--width": "48", "--height": "40", "--held-out": "2"},
+    "sdfrender render": {"--width": "48", "--height": "40", "--held-out": "2"},
     "sdfrender convert": {},
     "sdfrender compare": {"--samples": "1000"},
     "singleview render-dataset": {
