@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdfrender import openmp as openmp  # before anything imports torch
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # As a library it prints nothing; who wants its messages gives this logger a handler.
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -32,7 +32,7 @@ COMMANDS = {
     "sdfrender": sdfrender.cli.COMMANDS,
     "singleview": singleview.cli.COMMANDS,
 }
-# By CI: the block of `test` as it stands, and what `run` is for from a wheel, tests/test_wheel.py.
+# By CI: the block of `test` as it stands; what `run` is for, from a wheel.
 README_MARKS = ("run", "test")
 SHELL = [(page, block) for page in PAGES for block in blocks(page, "bash")]
 TESTED = [page for page in PAGES if any(b.mark == "tested" for b in blocks(page, "bash"))]

@@ -11,7 +11,8 @@ from places import ROOT
 
 import sdfrender
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT, HATCH = PYPROJECT["project"], PYPROJECT["tool"]["hatch"]
 EXTRAS = PROJECT["optional-dependencies"]
 
 
@@ -30,8 +31,11 @@ def test_the_packages_say_that_they_are_typed(package: str) -> None:
 
 
 def test_one_version() -> None:
-    assert PROJECT["version"] == sdfrender.__version__
+    assert PROJECT["dynamic"] == ["version"]
+    assert HATCH["version"]["path"] == "sdfrender/__init__.py"
     assert f"\nversion: {sdfrender.__version__}\n" in text("CITATION.cff")
+    assert f"\n## [{sdfrender.__version__}] - " in text("CHANGELOG.md")
+    assert f"sdfrender-{sdfrender.__version__}-py3" in text("docs/start/install.md")
 
 
 def test_one_license() -> None:
@@ -41,7 +45,9 @@ def test_one_license() -> None:
 
 def test_what_is_installed_for_tests_is_pinned() -> None:
     pinned = {line.split("==")[0].lower() for line in text("constraints.txt").splitlines()[2:]}
-    needed = required([*PROJECT["dependencies"], *EXTRAS["test"], *EXTRAS["dev"]])
+    needed = required(
+        [*PROJECT["dependencies"], *EXTRAS["test"], *EXTRAS["dev"], *EXTRAS["docs"]]
+    )
     assert len(needed) > 20
     assert needed <= pinned
 
