@@ -33,12 +33,23 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 # Options that may stand alone: what they may be beside none, and what they are then.
 ALONE = {"--paint": ("slow", "fine"), "--disturbed": ("views", "drift", "shadow", "saturation")}
+# What one wants to do, and the commands for it.
+GROUPS = {
+    "Reconstruct an object": ("fit", "demo", "texture"),
+    "Prepare photographs": ("cameras", "mask"),
+    "Look at a run, and measure it": ("watch", "report", "evaluate"),
+    "Measure the method": ("benchmark",),
+}
 
 
 def main() -> int:
     """Run the command line; returns the exit code."""
     return run_program(
-        COMMANDS, "multiview", "Posed images to a watertight mesh.", with_defaults(sys.argv[1:])
+        COMMANDS,
+        "multiview",
+        "Posed images to a watertight mesh.",
+        with_defaults(sys.argv[1:]),
+        GROUPS,
     )
 
 

@@ -16,7 +16,14 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "view": view.command,
 }
 
+# What one wants to do, and the commands for it.
+GROUPS = {
+    "Look at a shape, and convert it": ("view", "convert"),
+    "Photograph a shape": ("render",),
+    "Measure": ("compare", "bench"),
+}
+
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    return run_program(COMMANDS, "sdfrender", "Signed distance lattices and meshes.")
+    return run_program(COMMANDS, "sdfrender", "Signed distance lattices and meshes.", groups=GROUPS)

@@ -32,7 +32,15 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo.command,
 }
 
+# What one wants to do, and the commands for it.
+GROUPS = {
+    "Predict a shape": ("demo", "predict", "complete", "interpolate"),
+    "Make a data set from meshes": ("render-dataset", "sample-points"),
+    "Train": ("train", "report"),
+    "Measure": ("evaluate", "evaluate-completion"),
+}
+
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    return run_program(COMMANDS, "singleview", "Learned shape from a single view.")
+    return run_program(COMMANDS, "singleview", "Learned shape from a single view.", groups=GROUPS)

@@ -45,9 +45,7 @@ def test_one_license() -> None:
 
 def test_what_is_installed_for_tests_is_pinned() -> None:
     pinned = {line.split("==")[0].lower() for line in text("constraints.txt").splitlines()[2:]}
-    needed = required(
-        [*PROJECT["dependencies"], *EXTRAS["test"], *EXTRAS["dev"], *EXTRAS["docs"]]
-    )
+    needed = required([*PROJECT["dependencies"], *EXTRAS["test"], *EXTRAS["dev"], *EXTRAS["docs"]])
     assert len(needed) > 20
     assert needed <= pinned
 

@@ -9,12 +9,40 @@ import tyro
 
 from multiview.commands.show import show
 from multiview.config import FitConfig
+from sdfrender.commands.grouped import grouped
 from sdfrender.commands.messages import bars_hidden
 from sdfrender.options import AsJson, Flag
 
+# As `--help` lists them: what it is about, and the options.
+GROUPS = {
+    "main": (
+        "Try these first.",
+        ("scene", "resolution", "preset", "train_views", "stereo", "texture"),
+    ),
+    "input": (
+        "What is read, and how.",
+        ("image_size", "mask_threshold", "bounds", "depth_unit", "depth_scale", "normal_frame"),
+    ),
+    "shape": (
+        "What the shape follows.",
+        ("init", "colors", "loss", "schedule", "prior", "prior_up", "prior_hold"),
+    ),
+    "light": ("Light, colours and exposures.", ("light", "appearance", "exposure")),
+    "cameras": (
+        "Cameras that are a little off.",
+        ("refine_cameras", "refine_intrinsics"),
+    ),
+    "output": ("What is written, and where.", ("out", "logs")),
+    "running": ("How it runs.", ("resume", "threads", "seed")),
+}
+
 
 def command(
-    config: Annotated[FitConfig, tyro.conf.arg(name="")],
+    config: Annotated[
+        FitConfig,
+        tyro.conf.arg(name="", constructor=grouped(FitConfig, GROUPS)),
+        tyro.conf.OmitArgPrefixes,
+    ],
     live: Flag = False,
     allow_host: tuple[str, ...] = (),
     as_json: AsJson = False,

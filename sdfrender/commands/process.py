@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 import tyro
 
 from sdfrender.commands.messages import with_messages
+from sdfrender.commands.overview import Groups, no_such_command, overview
 from sdfrender.errors import InputError
+
+HELP = ("-h", "--help", "-H", "--help-verbose")
 
 
 def run_program(
@@ -16,6 +19,7 @@ def run_program(
     prog: str,
     description: str,
     args: Sequence[str] | None = None,
+    groups: Groups | None = None,
 ) -> int:
     """Run the command that the command line names; returns the exit code.
 
@@ -25,13 +29,26 @@ def run_program(
         prog: name of the program.
         description: what it is for.
         args: what follows the name of the program. Default: the command line.
+        groups: names of commands by what they are for, as `--help` lists them.
     """
-    told = {name: with_messages(command) for name, command in commands.items()}
-    return run_command(
-        lambda: tyro.extras.subcommand_cli_from_dict(
-            told, prog=prog, description=description, args=args
-        )
-    )
+    given = list(sys.argv[1:] if args is None else args)
+
+    def read_and_run() -> None:
+        name = given[0] if given else "--help"
+        if name in commands:
+            # of this command alone: what comes closest to a misspelt option is an option of it
+            tyro.cli(with_messages(commands[name]), prog=f"{prog} {name}", args=given[1:])
+        elif name in HELP:
+            print(overview(prog, description, commands, groups or {}))
+        elif name.startswith("-"):  # for completion, which wants them all
+            told = {name: with_messages(command) for name, command in commands.items()}
+            tyro.extras.subcommand_cli_from_dict(
+                told, prog=prog, description=description, args=given
+            )
+        else:
+            raise InputError(no_such_command(prog, name, commands))
+
+    return run_command(read_and_run)
 
 
 def run_command(command: Callable[[], object]) -> int:
