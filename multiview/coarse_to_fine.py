@@ -37,6 +37,7 @@ from multiview.optimize.greedy import AdamPasses
 from multiview.optimize.hold import Hold
 from multiview.optimize.poses import refine_cameras
 from multiview.optimize.sdfdiff import SdfDiff
+from multiview.optimize.stereo_term import StereoTerm
 from multiview.photo.appearance import SMOOTHNESS_AFTER, Appearance
 from multiview.photo.choose_appearance import Choice, decide
 from multiview.photo.exposure import estimate_gains, exposed, relative
@@ -58,7 +59,9 @@ from multiview.recipes import (
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
 from multiview.scenes.corrections import Corrections
+from multiview.stereo.matching import Matching
 from multiview.stereo.outline import Outline
+from multiview.stereo.pictures import pictures_for
 from multiview.stereo.schedule import FINE, with_stereo
 from multiview.surgery.concavities import open_concavities
 from multiview.surgery.floaters import Removed, remove_floaters
@@ -303,7 +306,7 @@ def log_steps(state: Fit, run: RunFolder, steps: list[Step], began: float) -> No
     for step in steps:
         state.updates += 1
         state.seconds, state.lattice = step.at - began, step.lattice
-        rows.append(_row(state, step.level, step.index, step.targets, step.views, step.terms))
+        rows.append(_row(state, step.level, step.number, step.targets, step.views, step.terms))
         if state.updates % 2 == 0:
             run.save_snapshot(state.lattice, state.updates)
     run.log(rows)

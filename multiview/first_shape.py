@@ -60,7 +60,7 @@ class Step(NamedTuple):
 
     Args:
         level: its number among the levels.
-        index: the pass.
+        number: of the pass.
         lattice: after it.
         targets: all training views at that level.
         views: of the update.
@@ -69,7 +69,7 @@ class Step(NamedTuple):
     """
 
     level: int
-    index: int
+    number: int
     lattice: Lattice
     targets: Targets
     views: list[int]

@@ -180,9 +180,7 @@ def load_scene(
     )
 
 
-def describe_scene(
-    path: str | PathLike[str], silhouettes: Silhouettes = "auto"
-) -> Description:
+def describe_scene(path: str | PathLike[str], silhouettes: Silhouettes = "auto") -> Description:
     """What a scene's files state beside the pixels: cameras, masks, box.
 
     Args:

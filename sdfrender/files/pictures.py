@@ -176,7 +176,8 @@ def _opened(path: Path) -> Iterator[Pillow.Image]:
                 image = Pillow.open(path)
             except UnidentifiedImageError:
                 raise InputError(
-                    f"{path}: need a complete image, cannot decode it: its contents are of no known kind"
+                    f"{path}: need a complete image, cannot decode it: "
+                    "its contents are of no known kind"
                 ) from None
             with expect(path, "a complete image"), image:
                 yield image

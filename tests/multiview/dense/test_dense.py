@@ -151,7 +151,7 @@ def test_the_best_plane_is_that_of_the_surface() -> None:
     near = choose_sources(views, relief.BOX)
     volume = sweep(2, views, Pictures.of(targets), relief.BOX, near[2], 0.004)
     assert volume is not None
-    D, h, w = volume.costs.shape
+    _, h, w = volume.costs.shape
     left, top = volume.corner
     assert (np.diff(volume.inverse) > 0).all()
     truth = render(relief.wall(), views[[2]], coverage=False).depths[

@@ -216,7 +216,7 @@ def test_a_box_is_needed(wall: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a fit without silhouettes"):
         load_scene(scene)
     assert not load_scene(scene, boxed=True).has_silhouettes
-    with pytest.raises(InputError, match="^--bounds: need the box to look in"):
+    with pytest.raises(InputError, match=r"^--bounds: need the box to look in"):
         fit(settings(scene, tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
@@ -249,7 +249,7 @@ def test_points_of_colmap_are_read(tmp_path: Path) -> None:
     whole = (tmp_path / "points3D.bin").read_bytes()
     for cut in (4, 30, len(whole) - 3):
         (tmp_path / "points3D.bin").write_bytes(whole[:cut])
-        with pytest.raises(InputError, match="points3D.bin: need more than its"):
+        with pytest.raises(InputError, match=r"points3D.bin: need more than its"):
             read_points(tmp_path)
     (tmp_path / "points3D.bin").unlink()
     (tmp_path / "points3D.txt").write_text("1 2 x 4 0 0 0 0\n")
@@ -275,5 +275,5 @@ def test_what_needs_silhouettes_is_refused(option: str, value: object, tmp_path:
 
 
 def test_colours_are_refused(wall: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="^--colors on: need silhouettes"):
+    with pytest.raises(InputError, match=r"^--colors on: need silhouettes"):
         fit(settings(wall, tmp_path / "run", colors="on"))
