@@ -36,7 +36,7 @@ class EnergyTerms:
     stereo: Tensor = field(default_factory=lambda: torch.zeros(()))
     """Per view, where there is such a term (`multiview.stereo`)."""
     maps: Tensor = field(default_factory=lambda: torch.zeros(()))
-    """Of depth and normal maps, per view, where there are any (`optimize.maps_term`)."""
+    """Of depth and normal maps, per view, where there are any (`optimize.maps.term`)."""
     hold: Tensor = field(default_factory=lambda: torch.zeros(()))
     """To a likely shape (`optimize.hold`), where there is one."""
 

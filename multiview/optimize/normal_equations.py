@@ -32,7 +32,7 @@ from multiview.optimize.energy import (
     robust_weights,
 )
 from multiview.optimize.hold import Hold
-from multiview.optimize.maps_term import MapTerm, map_outputs
+from multiview.optimize.maps.term import MapTerm, map_outputs
 from multiview.optimize.recoloring import Recoloring
 from multiview.optimize.stereo_term import StereoTerm
 from multiview.photo.appearance import Appearance

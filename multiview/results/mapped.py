@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from multiview.optimize.maps_term import MapTerm, map_outputs
+from multiview.optimize.maps.term import MapTerm, map_outputs
 from multiview.photo.targets import Targets
 from multiview.scenes import Scene
 from sdfrender import Lattice, render

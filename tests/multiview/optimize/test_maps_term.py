@@ -12,10 +12,10 @@ import torch
 from newton_problems import BAND, WEIGHTS, ball
 from torch import Tensor
 
-from multiview.optimize import maps_term
-from multiview.optimize.map_noise import depth_noise, normal_noise
-from multiview.optimize.map_scales import fit_scales
-from multiview.optimize.maps_term import MapTerm, beside_jumps
+from multiview.optimize.maps import term as maps_term
+from multiview.optimize.maps.noise import depth_noise, normal_noise
+from multiview.optimize.maps.scales import fit_scales
+from multiview.optimize.maps.term import MapTerm, beside_jumps
 from multiview.optimize.normal_equations import LeastSquares
 from multiview.photo.targets import Targets
 from multiview.scenes.maps.maps import Maps

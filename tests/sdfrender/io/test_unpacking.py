@@ -18,10 +18,10 @@ def bomb(file: Path, mebibytes: int, **arrays: np.ndarray) -> Path:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as opened:
         for name, array in arrays.items():
             buffer = BytesIO()
-            np.save(buffer, array)
+            np.lib.format.write_array(buffer, array, allow_pickle=False)
             opened.writestr(f"{name}.npy", buffer.getvalue())
         buffer = BytesIO()
-        np.save(buffer, np.zeros(mebibytes << 20, np.uint8))
+        np.lib.format.write_array(buffer, np.zeros(mebibytes << 20, np.uint8), allow_pickle=False)
         opened.writestr("bomb.npy", buffer.getvalue())
     assert file.stat().st_size < (mebibytes << 20) // 500
     return file

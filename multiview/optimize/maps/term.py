@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from multiview.optimize.energy import pixels_in_cells, robust, robust_weights
-from multiview.optimize.map_noise import depth_noise, normal_noise
-from multiview.optimize.map_scales import fit_scales
+from multiview.optimize.maps.noise import depth_noise, normal_noise
+from multiview.optimize.maps.scales import fit_scales
 from multiview.photo.targets import Targets
 from sdfrender import Lattice, Rendering
 

@@ -1,0 +1,1 @@
+"""Depth and normal maps as residuals: their term, what noise they have, scales of their own."""
