@@ -60,7 +60,7 @@ class Step(NamedTuple):
 
     Args:
         level: its number among the levels.
-        number: of the pass.
+        number: of the pass in it.
         lattice: after it.
         targets: all training views at that level.
         views: of the update.

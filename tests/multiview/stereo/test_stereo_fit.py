@@ -38,7 +38,7 @@ from multiview.cli import with_defaults
 from multiview.coarse_to_fine import BESIDE_COLORS
 from multiview.config import FitConfig, Switch
 from multiview.first_shape import CHANGES, coarsest, light_changes, may_agree, photographs_tell_more
-from multiview.fit import fit, initial_lattice, tightened
+from multiview.fit import fit, initial_lattice, reachable, tightened
 from multiview.optimize.energy import residuals
 from multiview.photo.appearance import Appearance
 from multiview.photo.choose_appearance import Choice, Look, candidates, prediction_error
@@ -101,6 +101,21 @@ def test_a_loose_box_is_cut_to_that_of_the_masks(torus_scene: Path) -> None:
     assert bool((seen_by_all.values < 0).any())
     elsewhere = stated + 100
     assert not torch.equal(tightened(elsewhere, targets), elsewhere)  # masks are known better
+
+
+def test_a_box_that_was_cut_is_told(
+    torus_scene: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = load_scene(torus_scene)
+    targets = Targets.of(scene, scene.train)
+    box = torch.tensor([[0.0, -2, -3], [1, 2, 9]])
+    cut = torch.tensor([[0.0, -2, -3], [1, 2, 4.5]])
+    for found, expected in ((None, (box, False)), (cut, (cut, True))):
+        monkeypatch.setattr("multiview.fit.cut_to_reach", lambda *_, found=found: found)
+        got = reachable(box, targets)
+        assert got[0] is expected[0]
+        assert got[1] is expected[1]
+        assert ("12 long, cut to 7.5" in caplog.text) is (found is not None)
 
 
 # ---------------------------------------------------------------------- settings
