@@ -76,8 +76,6 @@ def find_cameras(settings: CameraSettings, quiet: bool = False) -> dict[str, Any
     if told is None and (out / MODEL).exists() and not (out / TOLD).exists():
         raise InputError(f"--out: need a folder without cameras of others, {out / MODEL} is there")
     out.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(out / MODEL, ignore_errors=True)
-    (out / TOLD).unlink(missing_ok=True)
     pictures = take_pictures(photos, out / "images", settings.video_frames)
     if len(pictures) < LEAST:
         raise InputError(f"{photos}: need at least {LEAST} photographs, got {len(pictures)}")
@@ -299,7 +297,9 @@ def _write(out: Path, model: Any | None, told: dict[str, Any], thumbnails: Thumb
     """The scene's files: the model if it is believed, the page, and last what tells that all is."""
     if model is not None:
         thumbnails.color(model)
-    if model is not None and told["refused"] is None:
+    if told["refused"] is not None:
+        shutil.rmtree(out / MODEL, ignore_errors=True)
+    elif model is not None:
         with TemporaryDirectory(prefix=".model-", dir=out) as folder:
             model.write(folder)
             (out / MODEL).mkdir(parents=True, exist_ok=True)

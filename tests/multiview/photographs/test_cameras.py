@@ -114,6 +114,7 @@ def test_what_is_there_is_kept(
     assert (out / "sparse" / "0" / "images.bin").stat().st_mtime_ns == before
     with pytest.raises(TypeError):
         find_cameras(settings(folder / "images", out, seed=1))
+    assert (out / "sparse" / "0" / "images.bin").stat().st_mtime_ns == before
 
 
 def test_a_scale_bar_between_points(
@@ -169,11 +170,60 @@ def test_scale_bars_that_are_none(
     assert (found[0] / "sparse" / "0" / "points3D.bin").read_bytes() == before
 
 
+TAG = 0xD5D628584  # number 0 of the family 36h11, its 6×6 cells row by row
+CELLS = 10  # of the tag with its black frame and a white rim
+
+
+def paste_tag(file: Path, camera: sr.Cameras, corners: torch.Tensor) -> None:
+    """Lay a tag onto a square of the world `[4, 3]`, from the top left on, in a photograph."""
+    cells = np.full((CELLS, CELLS), 255, np.uint8)
+    cells[1:-1, 1:-1] = 0
+    bits = np.array([TAG >> (35 - n) & 1 for n in range(36)], np.uint8).reshape(6, 6)
+    cells[2:-2, 2:-2] = 255 * bits
+    tag = Pillow.fromarray(cells.repeat(16, 0).repeat(16, 1))
+    seen = camera.project(corners)[0][0].double().numpy()
+    flat = np.array(((0, 0), (1, 0), (1, 1), (0, 1))) * tag.width
+    rows, values = [], []
+    for (x, y), (u, v) in zip(seen, flat, strict=True):
+        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
+        values += [u, v]
+    inverse = np.linalg.solve(np.array(rows), np.array(values))
+    with Pillow.open(file) as opened:
+        picture = opened.convert("RGB")
+    how = {"data": inverse.tolist(), "resample": Pillow.Resampling.BICUBIC}
+    warped = tag.transform(picture.size, Pillow.Transform.PERSPECTIVE, **how)
+    inside = Pillow.new("L", tag.size, 255)
+    mask = inside.transform(picture.size, Pillow.Transform.PERSPECTIVE, **how)
+    picture.paste(warped.convert("RGB"), mask=mask)
+    picture.save(file, quality=95)
+
+
+def test_the_side_of_a_tag(
+    folder: Path, found: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    pytest.importorskip("pupil_apriltags", reason="needs the extra photos")
+    out = tmp_path / "scene"
+    shutil.copytree(found[0], out)
+    views = photographed.cameras(COUNT)
+    square = 0.25 * torch.tensor([[-1.0, 1, 0], [1, 1, 0], [1, -1, 0], [-1, -1, 0]])
+    square = square + torch.tensor([0.44, 0.1, 0.65])
+    for n in (3, 4, 5):
+        paste_tag(out / "images" / photographed.NAMES.format(n), views[n : n + 1], square)
+    told = find_cameras(settings(folder / "images", out, scale_bar=("tag:0", "tag:0", 50.0)))
+    assert told["unit"] == {"kind": "scale bar", "between": ["tag:0", "tag:0"], "length": 50.0}
+    model = pycolmap.Reconstruction(out / "sparse" / "0")
+    centres = np.array([model.find_image_with_name(n).projection_center() for n in truth()])
+    true = np.array([pose[:, 3] for pose in truth().values()])
+    ratio = np.linalg.norm(centres[0] - centres[-1]) / np.linalg.norm(true[0] - true[-1])
+    side = 0.5 * (CELLS - 2) / CELLS  # of its black square, in the rendered world
+    assert ratio == pytest.approx(50 / side, rel=0.04)
+
+
 def before_still_paper(folder: Path, out: Path) -> None:
     """The photographs as of a turntable: the same newspaper stands still behind the stone."""
     random = np.random.default_rng(3)
-    paper = random.integers(0, 255, (photographed.HEIGHT // 3, photographed.WIDTH // 3, 3))
-    paper = paper.astype(np.uint8).repeat(3, 0).repeat(3, 1)
+    paper = random.integers(0, 255, (photographed.HEIGHT // 9, photographed.WIDTH // 9, 3))
+    paper = paper.astype(np.uint8).repeat(9, 0).repeat(9, 1)
     out.mkdir()
     for n in range(COUNT):
         name = photographed.NAMES.format(n)
@@ -183,6 +233,7 @@ def before_still_paper(folder: Path, out: Path) -> None:
         Pillow.fromarray(mixed).save(out / name, quality=95)
 
 
+@pytest.mark.slow
 def test_a_turntable_before_a_still_background(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,17 @@ def test_differences_see_one_camera_moved() -> None:
     assert 0.15 < far < 0.5  # the similarity takes some of it
 
 
+def test_a_shift_turn_and_zoom_of_the_picture_is_no_motion() -> None:
+    random = np.random.default_rng(0)
+    places = random.uniform(0, 1000, (200, 2))
+    turn = 1.1 * np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
+    others = places @ turn.T + (40, -90)
+    others[:60] += random.uniform(-80, 80, (60, 2))  # the object, which turned
+    assert trust.moved_apart(places, others) == pytest.approx(0, abs=1e-6)
+    depths = random.uniform(4, 6, (200, 1))
+    assert trust.moved_apart(places, places + 400 / depths * (1, 0)) > 4  # a camera that moved
+
+
 def test_a_right_model_is_believed() -> None:
     verdict = trust.judge([model(names(12))], links(12), masked=False)
     assert verdict.refusal is None
