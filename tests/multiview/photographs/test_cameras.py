@@ -14,8 +14,9 @@ import torch
 from PIL import Image as Pillow
 
 import sdfrender as sr
-from multiview.photographs import find, trust
+from multiview.photographs import find, pairs, trust
 from multiview.photographs.find import find_cameras
+from multiview.photographs.mapping import Group, Work
 from multiview.photographs.settings import CameraSettings
 from multiview.scenes import load_scene
 from sdfrender.errors import InputError
@@ -254,6 +255,26 @@ def test_a_turntable_before_a_still_background(
     assert sorted(p.name for p in (out / "masks").iterdir()) == sorted(
         p.name for p in (folder / "masks").iterdir()
     )
+
+
+def test_alike_pictures_are_matched_where_there_are_many(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pairs, "ALL", 4)
+    monkeypatch.setattr(pairs, "ALIKE", 2)
+    work = Work(tmp_path, settings(folder / "images", tmp_path / "out"), quiet=True)
+    work.images.mkdir()
+    names = [f"{n}.jpg" for n in range(COUNT)]
+    for n, name in enumerate(names):
+        shutil.copy(folder / "images" / photographed.NAMES.format(n), work.images / name)
+    size = (photographed.WIDTH, photographed.HEIGHT)
+    find.mapping.find_features(work, [Group(names, size)])
+    chosen = pairs.choose_pairs(work, names, ordered=False)
+    assert chosen == pairs.choose_pairs(work, names, ordered=False)
+    assert {(names[n], names[n + 1]) for n in range(COUNT - 1)} <= set(chosen)
+    assert len(chosen) < COUNT * (COUNT - 1) / 2 * 0.7
+    steps = [int(b[0]) - int(a[0]) for a, b in chosen]
+    assert np.mean(steps) < 2.5  # of those by lot it is 3
 
 
 def test_pictures_that_do_not_overlap(folder: Path, tmp_path: Path) -> None:

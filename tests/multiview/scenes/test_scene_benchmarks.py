@@ -153,3 +153,19 @@ def test_pictures_that_are_not_there(tmp_path: Path, layout: str) -> None:
     scene = load_scene(folder)
     assert scene.names == ("0", "2")
     assert any("1 of the 3 images" in warning for warning in scene.warnings)
+
+
+def test_an_idr_scene_with_images_and_masks(tmp_path: Path) -> None:
+    """As some write them: plural folders instead of `image` and `mask`."""
+    folder = write_pictures(tmp_path / "scene")
+    arrays = {}
+    for n, c2w in enumerate(true_cameras()):
+        projection = np.eye(4)
+        projection[:3] = K @ np.linalg.inv(c2w)[:3]
+        arrays |= {f"world_mat_{n}": projection, f"scale_mat_{n}": np.diag((2.0, 2, 2, 1))}
+    np.savez(folder / "cameras.npz", **arrays)
+    scene = load_scene(folder)
+    np.testing.assert_allclose(scene.cameras.c2w, true_cameras(), atol=1e-5)
+    assert scene.masks["file"] == 3
+    assert scene.bounds is not None
+    assert scene.bounds.tolist() == [[-2, -2, -2], [2, 2, 2]]
