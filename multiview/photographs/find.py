@@ -26,7 +26,7 @@ from multiview.photographs.settings import CameraSettings
 from multiview.scenes.masks.find import masks_in
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import write_json
-from sdfrender.files.images import image_mode
+from sdfrender.files.images import image_mode, read_image
 from sdfrender.files.tables import read_table
 
 log = logging.getLogger("multiview")
@@ -194,20 +194,21 @@ def _solve(
 ) -> tuple[list[Any], trust.Links, trust.Verdict]:
     """Models of the cameras, the best first, how the pictures hang together, and a verdict."""
     names = [numbers[picture.name] for picture in pictures]
-    mapping.find_features(work, _groups(work, pictures, numbers))
-    mapping.match(work, choose_pairs(work, names, ordered))
+    counts = mapping.find_features(work, _groups(work, pictures, numbers))
+    for name, count in counts.items():
+        if count == 0:
+            read_image((work.images / name).resolve())  # says so if it is damaged
+    pairs = choose_pairs(work, names, ordered)
+    mapping.match(work, pairs)
     seed = work.settings.seed
     models = mapping.map_cameras(work, seed)
     links = trust.read_links(work, names)
     masked = work.masks.is_dir()
     if models and not links.still > trust.STILL_PAIRS:
         rest = set(names) - trust.placed_names(models[0])
-        if rest:
-            again = [
-                (one, other)
-                for one, other in choose_pairs(work, names, ordered)
-                if one in rest or other in rest
-            ]
+        cut = {name for name, count in counts.items() if count > mapping.FEATURES}
+        again = [pair for pair in pairs if rest.intersection(pair) and cut.intersection(pair)]
+        if again:
             mapping.match_again(work, again)
             models = max(models, mapping.map_cameras(work, seed), key=_placed)
             links = trust.read_links(work, names)

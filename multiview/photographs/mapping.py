@@ -68,7 +68,7 @@ class Work:
 
     @property
     def all_features(self) -> Path:
-        """The database as it was before its features were cut to the largest ones."""
+        """The database with all features, before any matches."""
         return self.folder / "features.db"
 
 
@@ -87,8 +87,12 @@ class Group:
     focal: float | None = None
 
 
-def find_features(work: Work, groups: Sequence[Group]) -> None:
-    """Write cameras (SIMPLE_RADIAL), pictures and their SIFT features to the database."""
+def find_features(work: Work, groups: Sequence[Group]) -> dict[str, int]:
+    """Write cameras (SIMPLE_RADIAL), pictures and their SIFT features to the database.
+
+    Returns:
+        How many features each picture has; the largest `FEATURES` of them are in the database.
+    """
     pycolmap = load_pycolmap()
     options = pycolmap.FeatureExtractionOptions()
     options.use_gpu, options.num_threads = False, work.settings.num_threads
@@ -116,38 +120,40 @@ def find_features(work: Work, groups: Sequence[Group]) -> None:
                 extraction_options=options, device=pycolmap.Device.cpu,
             )  # fmt: skip
             bar.update(len(part))
-    _put_largest_first(work)
-
-
-def _put_largest_first(work: Work) -> None:
-    """Sort features by size, and keep all in one database, the largest `FEATURES` in the other."""
-    pycolmap = load_pycolmap()
-    with pycolmap.Database.open(work.database) as database:
-        features = {}
-        for image in database.read_all_images():
-            points = database.read_keypoints(image.image_id)
-            descriptors = database.read_descriptors(image.image_id)
-            # A keypoint is x, y and an affine shape; its determinant is the size squared.
-            size = np.abs(points[:, 2] * points[:, 5] - points[:, 3] * points[:, 4])
-            order = np.argsort(-size, kind="stable")
-            descriptors.data = np.ascontiguousarray(descriptors.data[order])
-            features[image.image_id] = (points[order], descriptors)
-        _write_features(database, features)
     shutil.copyfile(work.database, work.all_features)
-    with pycolmap.Database.open(work.database) as database:
-        for identity, (points, descriptors) in features.items():
-            descriptors.data = np.ascontiguousarray(descriptors.data[:FEATURES])
-            features[identity] = (points[:FEATURES], descriptors)
-        _write_features(database, features)
+    return _take_features(work, FEATURES)
 
 
-def _write_features(database: Any, features: dict[int, tuple[Any, Any]]) -> None:
-    """In place of those that the database has."""
-    database.clear_keypoints()
-    database.clear_descriptors()
-    for identity, (points, descriptors) in features.items():
-        database.write_keypoints(identity, points)
-        database.write_descriptors(identity, descriptors)
+def _take_features(work: Work, most: int | None) -> dict[str, int]:
+    """Fill the database with the features of `all_features`, the largest first, at most so many.
+
+    Returns:
+        How many each picture has in all.
+    """
+    pycolmap = load_pycolmap()
+    counts = {}
+    with (
+        pycolmap.Database.open(work.all_features) as whole,
+        pycolmap.Database.open(work.database) as database,
+    ):
+        database.clear_keypoints()
+        database.clear_descriptors()
+        for image in whole.read_all_images():
+            if not whole.exists_keypoints(image.image_id):
+                counts[image.name] = 0
+                continue
+            points = whole.read_keypoints(image.image_id)
+            counts[image.name] = len(points)
+            if len(points):
+                descriptors = whole.read_descriptors(image.image_id)
+                # A keypoint is x, y and an affine shape; its determinant is the size squared.
+                size = np.abs(points[:, 2] * points[:, 5] - points[:, 3] * points[:, 4])
+                order = np.argsort(-size, kind="stable")[:most]
+                points = points[order]
+                descriptors.data = np.ascontiguousarray(descriptors.data[order])
+                database.write_keypoints(image.image_id, points)
+                database.write_descriptors(image.image_id, descriptors)
+    return counts
 
 
 def match(work: Work, pairs: Pairs) -> None:
@@ -171,18 +177,13 @@ def match(work: Work, pairs: Pairs) -> None:
 
 
 def match_again(work: Work, pairs: Pairs) -> None:
-    """The same by all features, not the largest only; other pairs keep their matches."""
+    """The same by all features, not the largest only; other pairs keep their matches.
+
+    Features are in the same order as before, so that those matches mean what they meant.
+    """
     pycolmap = load_pycolmap()
-    with pycolmap.Database.open(work.all_features) as whole:
-        features = {
-            image.image_id: (
-                whole.read_keypoints(image.image_id),
-                whole.read_descriptors(image.image_id),
-            )
-            for image in whole.read_all_images()
-        }
+    _take_features(work, None)
     with pycolmap.Database.open(work.database) as database:
-        _write_features(database, features)
         ids = {image.name: image.image_id for image in database.read_all_images()}
         for one, other in pairs:
             database.delete_matches(ids[one], ids[other])

@@ -15,6 +15,7 @@ ALL = 150  # pictures, up to which every pair is matched
 OVERLAP = 10  # pictures of a video after each one that it is matched with, then 2, 4, 8 … farther
 ALIKE = 30  # pictures that each is matched with, where there are too many for all pairs
 WORDS = 256  # of the vocabulary that pictures are compared by
+LENGTH = 128  # of a descriptor
 SAMPLES = 50_000  # features that it is made from
 
 Pairs = list[tuple[str, str]]
@@ -70,7 +71,8 @@ def histograms(work: Work, names: Sequence[str]) -> NDArray[np.float64]:
     with load_pycolmap().Database.open(work.database) as database:
         ids = {image.name: image.image_id for image in database.read_all_images()}
         features = [
-            np.asarray(database.read_descriptors(ids[name]).data, np.float32) for name in names
+            np.asarray(database.read_descriptors(ids[name]).data, np.float32).reshape(-1, LENGTH)
+            for name in names
         ]
     each = max(1, SAMPLES // len(names))
     some = [f[rng.choice(len(f), min(each, len(f)), replace=False)] for f in features if len(f)]

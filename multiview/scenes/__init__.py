@@ -246,7 +246,10 @@ def _camera_file(folder: Path) -> Path:
     found = npz_file(folder) or colmap_file(folder) or llff_file(folder)
     found = found or mvsnet.mvsnet_file(folder) or strecha.strecha_file(folder)
     if found is None:
-        raise _NoCameraFile(f"{folder}: need a camera file, there is none of {FILES}")
+        raise _NoCameraFile(
+            f"{folder}: need a camera file, there is none of {FILES}. Of photographs alone, "
+            f"multiview cameras {folder} --out SCENE finds cameras"
+        )
     return found
 
 

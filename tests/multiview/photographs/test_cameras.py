@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from PIL import Image as Pillow
 
 import sdfrender as sr
+from multiview.commands import cameras
 from multiview.photographs import find, pairs, trust
 from multiview.photographs.find import find_cameras
 from multiview.photographs.mapping import Group, Work
@@ -284,7 +286,12 @@ def test_pictures_that_do_not_overlap(folder: Path, tmp_path: Path) -> None:
         random = np.random.default_rng(n)
         pixels = random.integers(0, 255, (40, 60, 3)).astype(np.uint8).repeat(5, 0).repeat(5, 1)
         Pillow.fromarray(pixels).save(photos / f"{n}.png")
-    with pytest.raises(InputError, match="no two of the 4 pictures fit together"):
+    Pillow.new("RGB", (300, 200), (90, 90, 90)).save(photos / "blank.png")
+    with pytest.raises(InputError, match="no two of the 5 pictures fit together"):
+        find_cameras(settings(photos, tmp_path / "scene"))
+    whole = (photos / "3.png").read_bytes()
+    (photos / "3.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"3\.png: need a complete image"):
         find_cameras(settings(photos, tmp_path / "scene"))
     photos = tmp_path / "apart"
     photos.mkdir()
@@ -341,6 +348,21 @@ def test_masks_that_are_wrong(folder: Path, tmp_path: Path, spoil: Any, needle: 
     with pytest.raises(InputError, match="masks") as caught:
         find_cameras(settings(folder / "images", tmp_path / "out", masks=tmp_path / "masks"))
     assert needle in str(caught.value)
+
+
+def test_without_the_library(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pycolmap", None)
+    with pytest.raises(InputError, match=r"need the package pycolmap.*sdfrender\[photos\]"):
+        find_cameras(settings(folder / "images", tmp_path / "scene"))
+
+
+def test_the_command(
+    folder: Path, found: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cameras.command(settings(folder / "images", found[0]))
+    assert "8 of 8 pictures placed" in capsys.readouterr().out
+    cameras.command(settings(folder / "images", found[0]), as_json=True)
+    assert json.loads(capsys.readouterr().out) == found[1]
 
 
 def test_settings_out_of_range(tmp_path: Path) -> None:
