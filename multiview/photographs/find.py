@@ -6,27 +6,23 @@ import logging
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-from PIL import Image as Pillow
-
-from multiview.photographs import mapping, trust
+from multiview.photographs import trust
 from multiview.photographs.extra import load_pycolmap
 from multiview.photographs.intake import Picture, find_photographs, take_pictures
-from multiview.photographs.mapping import Group, Work
+from multiview.photographs.mapping import Work
 from multiview.photographs.page import Thumbnails, write_page
-from multiview.photographs.pairs import choose_pairs
 from multiview.photographs.scale import scale_model
 from multiview.photographs.settings import CameraSettings
-from multiview.scenes.masks.find import masks_in
+from multiview.photographs.solve import solve
+from multiview.photographs.staging import stage_masks, stage_pictures
+from multiview.scenes.selection import natural_key
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import write_json
-from sdfrender.files.images import image_mode, read_image
 from sdfrender.files.tables import read_table
 
 log = logging.getLogger("multiview")
@@ -68,12 +64,8 @@ def find_cameras(settings: CameraSettings, quiet: bool = False) -> dict[str, Any
     if told is not None and not settings.again:
         log.info("%s: the cameras were found before (--again finds them anew)", out)
         model = pycolmap.Reconstruction(out / MODEL)
-        if settings.scale_bar is None:
-            return told
-        told["unit"] = scale_model(model, out / "images", settings.scale_bar)
-        _write(out, model, told, Thumbnails(out / "images", told["placed"] + told["unplaced"]))
-        return told
-    if told is None and (out / MODEL).exists() and not (out / TOLD).exists():
+        return _scaled(out, model, told, settings)
+    if (out / MODEL).exists() and not (out / TOLD).exists():
         raise InputError(f"--out: need a folder without cameras of others, {out / MODEL} is there")
     out.mkdir(parents=True, exist_ok=True)
     pictures = take_pictures(photos, out / "images", settings.video_frames)
@@ -81,20 +73,27 @@ def find_cameras(settings: CameraSettings, quiet: bool = False) -> dict[str, Any
         raise InputError(f"{photos}: need at least {LEAST} photographs, got {len(pictures)}")
     with TemporaryDirectory(prefix=".cameras-", dir=out) as folder:
         work = Work(Path(folder), settings, quiet)
-        numbers = _stage(work, pictures, out / "images")
-        warnings = _stage_masks(work, pictures, numbers, masks, out / "masks") if masks else []
-        models, links, verdict = _solve(work, pictures, numbers, photos.is_file())
-    verdict.warnings[:0] = warnings
+        numbers = stage_pictures(work, pictures, out / "images")
+        doubts = stage_masks(work, pictures, numbers, masks, out / "masks") if masks else []
+        models, links, verdict = solve(work, pictures, numbers, ordered=photos.is_file())
+    verdict.warnings[:0] = doubts
     model = models[0] if models else None
     told = _told(pictures, model, links, verdict, made_from)
-    thumbnails = Thumbnails(out / "images", [picture.name for picture in pictures])
-    if model is not None and verdict.refusal is None and settings.scale_bar is not None:
-        told["unit"] = scale_model(model, out / "images", settings.scale_bar)
-    _write(out, model, told, thumbnails)
+    _write(out, model, told)
     for warning in told["warnings"]:
         log.warning("%s", warning)
     if verdict.refusal is not None:
         raise InputError(f"{photos}: {verdict.refusal}. Look at {out / PAGE}")
+    return _scaled(out, model, told, settings)
+
+
+def _scaled(
+    out: Path, model: Any, told: dict[str, Any], settings: CameraSettings
+) -> dict[str, Any]:
+    """What is told once the model has the size that was asked for, if any was."""
+    if settings.scale_bar is not None:
+        told["unit"] = scale_model(model, out / "images", settings.scale_bar)
+        _write(out, model, told)
     return told
 
 
@@ -140,122 +139,6 @@ def _found_before(out: Path, made_from: dict[str, Any]) -> dict[str, Any] | None
     return told if told.get("made_from") == made_from and not told.get("refused") else None
 
 
-def _stage(work: Work, pictures: Sequence[Picture], images: Path) -> dict[str, str]:
-    """Put the pictures into the folder of work; the name there of each name."""
-    work.images.mkdir()
-    numbers = {}
-    for n, picture in enumerate(pictures):
-        suffix = Path(picture.name).suffix.lower()
-        numbers[picture.name] = f"{n:06d}{suffix}"
-        os.symlink((images / picture.name).resolve(), work.images / numbers[picture.name])
-    return numbers
-
-
-def _stage_masks(
-    work: Work, pictures: Sequence[Picture], numbers: Mapping[str, str], masks: Path, out: Path
-) -> list[str]:
-    """Masks to where the scene has them, black and white to the folder of work; warnings."""
-    work.masks.mkdir()
-    lacking = []
-    found = masks_in(masks, [picture.name for picture in pictures])
-    for picture in pictures:
-        stem = str(Path(picture.name).with_suffix(""))
-        mask = found.get(picture.name)
-        if mask is None:
-            lacking.append(picture.name)
-            continue
-        size = image_mode(mask)[1]
-        if size != picture.size:
-            need, got = ("×".join(map(str, s)) for s in (picture.size, size))
-            raise InputError(
-                f"{mask}: need a mask of the size of its upright picture, {need}, got {got}"
-            )
-        with Pillow.open(mask) as opened:
-            white = np.asarray(opened.convert("L")) > 127
-        if not white.any():
-            raise InputError(f"{mask}: need a mask with the object in white, it is black")
-        Pillow.fromarray(white).save(work.masks / f"{numbers[picture.name]}.png")
-        target = out / f"{stem}.png"
-        if target.resolve() != mask.resolve():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(mask, target)
-    if len(lacking) == len(pictures):
-        raise InputError(f"{masks}: need masks NAME.png of the photographs, there is none")
-    if not lacking:
-        return []
-    return [
-        f"no mask for {len(lacking)} of {len(pictures)} pictures ({trust.listed(lacking)}): "
-        "features were taken from all of them"
-    ]
-
-
-def _solve(
-    work: Work, pictures: Sequence[Picture], numbers: Mapping[str, str], ordered: bool
-) -> tuple[list[Any], trust.Links, trust.Verdict]:
-    """Models of the cameras, the best first, how the pictures hang together, and a verdict."""
-    names = [numbers[picture.name] for picture in pictures]
-    counts = mapping.find_features(work, _groups(work, pictures, numbers))
-    for name, count in counts.items():
-        if count == 0:
-            read_image((work.images / name).resolve())  # says so if it is damaged
-    pairs = choose_pairs(work, names, ordered)
-    mapping.match(work, pairs)
-    seed = work.settings.seed
-    models = mapping.map_cameras(work, seed)
-    links = trust.read_links(work, names)
-    masked = work.masks.is_dir()
-    if models and not links.still > trust.STILL_PAIRS:
-        rest = set(names) - trust.placed_names(models[0])
-        cut = {name for name, count in counts.items() if count > mapping.FEATURES}
-        again = [pair for pair in pairs if rest.intersection(pair) and cut.intersection(pair)]
-        if again:
-            mapping.match_again(work, again)
-            models = max(models, mapping.map_cameras(work, seed), key=_placed)
-            links = trust.read_links(work, names)
-    back = {number: name for name, number in numbers.items()}
-    for model in models:
-        _rename(model, back)
-    links = replace(
-        links,
-        names=[picture.name for picture in pictures],
-        inliers={(back[a], back[b]): n for (a, b), n in links.inliers.items()},
-    )
-    verdict = trust.judge(models, links, masked)
-    if models and verdict.refusal is None and trust.worth_another(models, links):
-        straight = models[0].num_reg_images() < trust.TINY
-        others = mapping.map_cameras(work, seed + 1, short_tracks=True, straight=straight)
-        for other in others:
-            _rename(other, back)
-        trust.judge_again(models[0], others[0] if others else None, verdict)
-    return models, links, verdict
-
-
-def _placed(models: Sequence[Any]) -> int:
-    """Pictures in the first of some models."""
-    return models[0].num_reg_images() if models else 0
-
-
-def _groups(work: Work, pictures: Sequence[Picture], numbers: Mapping[str, str]) -> list[Group]:
-    """The pictures by the camera that took them."""
-    groups: dict[tuple[Any, ...], list[Picture]] = {}
-    for picture in pictures:
-        groups.setdefault(picture.camera, []).append(picture)
-    return [
-        Group(
-            [numbers[picture.name] for picture in group],
-            group[0].size,
-            work.settings.focal or group[0].focal,
-        )
-        for group in groups.values()
-    ]
-
-
-def _rename(model: Any, names: Mapping[str, str]) -> None:
-    """Give pictures of a model their own names back."""
-    for image in model.images.values():
-        image.name = names[image.name]
-
-
 def _told(
     pictures: Sequence[Picture],
     model: Any | None,
@@ -294,8 +177,10 @@ def _told(
     }
 
 
-def _write(out: Path, model: Any | None, told: dict[str, Any], thumbnails: Thumbnails) -> None:
+def _write(out: Path, model: Any | None, told: dict[str, Any]) -> None:
     """The scene's files: the model if it is believed, the page, and last what tells that all is."""
+    names = sorted(told["placed"] + told["unplaced"], key=natural_key)
+    thumbnails = Thumbnails(out / "images", names)
     if model is not None:
         thumbnails.color(model)
     if told["refused"] is not None:

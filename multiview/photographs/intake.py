@@ -129,7 +129,7 @@ def _take(file: Path, relative: Path, images: Path) -> Picture:
             if rewrite:
                 _write_upright(picture, target)
             else:
-                _link(file, target)
+                link_file(file, target)
     except InputError:
         raise
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
@@ -146,7 +146,7 @@ def _write_upright(picture: Pillow.Image, target: Path) -> None:
         upright.convert("RGB").save(partial, "JPEG", quality=QUALITY, exif=upright.getexif())
 
 
-def _link(file: Path, target: Path) -> None:
+def link_file(file: Path, target: Path) -> None:
     """The same file under another name; a copy where the file system cannot."""
     if target.exists() and target.samefile(file):
         return

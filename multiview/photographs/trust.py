@@ -59,6 +59,11 @@ class Links:
         """Share of all pairs that were verified."""
         return len(self.inliers) / max(1, len(self.names) * (len(self.names) - 1) // 2)
 
+    @property
+    def stand_still(self) -> bool:
+        """Whether most pairs of pictures show something that did not move before the camera."""
+        return self.still > STILL_PAIRS
+
 
 @dataclass
 class Verdict:
@@ -134,7 +139,7 @@ def judge(models: Sequence[Any], links: Links, masked: bool) -> Verdict:
         masked: features were taken inside masks only.
     """
     verdict = Verdict()
-    if links.still > STILL_PAIRS and not masked:
+    if links.stand_still and not masked:
         verdict.refuse(
             f"the background stands still: in {links.still:.0%} of all pairs of pictures most of "
             "what is seen is only shifted as a whole (an object on a turntable before a still "

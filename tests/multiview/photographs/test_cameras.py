@@ -16,7 +16,7 @@ from PIL import Image as Pillow
 
 import sdfrender as sr
 from multiview.commands import cameras
-from multiview.photographs import find, pairs, trust
+from multiview.photographs import mapping, pairs, trust
 from multiview.photographs.find import find_cameras
 from multiview.photographs.mapping import Group, Work
 from multiview.photographs.settings import CameraSettings
@@ -112,7 +112,7 @@ def test_what_is_there_is_kept(
 ) -> None:
     out, told = found
     before = (out / "sparse" / "0" / "images.bin").stat().st_mtime_ns
-    monkeypatch.setattr(find.mapping, "find_features", None)
+    monkeypatch.setattr(mapping, "find_features", None)
     assert find_cameras(settings(folder / "images", out)) == told
     assert (out / "sparse" / "0" / "images.bin").stat().st_mtime_ns == before
     with pytest.raises(TypeError):
@@ -270,7 +270,7 @@ def test_alike_pictures_are_matched_where_there_are_many(
     for n, name in enumerate(names):
         shutil.copy(folder / "images" / photographed.NAMES.format(n), work.images / name)
     size = (photographed.WIDTH, photographed.HEIGHT)
-    find.mapping.find_features(work, [Group(names, size)])
+    mapping.find_features(work, [Group(names, size)])
     chosen = pairs.choose_pairs(work, names, ordered=False)
     assert chosen == pairs.choose_pairs(work, names, ordered=False)
     assert {(names[n], names[n + 1]) for n in range(COUNT - 1)} <= set(chosen)
