@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from multiview.config import FitConfig
+from multiview.dense.depth_steps import DepthSteps
 from multiview.dense.schedule import depths_alone
 from multiview.dense.start import as_shown, contrast_floor
 from multiview.first_shape import (
@@ -30,7 +31,6 @@ from multiview.first_shape import (
     tell,
     term_at,
 )
-from multiview.optimize.depth_steps import DepthSteps
 from multiview.optimize.energy import EnergyTerms
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.greedy import AdamPasses

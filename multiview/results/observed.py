@@ -10,7 +10,7 @@ import trimesh
 from numpy.typing import NDArray
 from torch import Tensor
 
-from multiview.optimize.depth_steps import rendered
+from multiview.dense.depth_steps import rendered
 from multiview.photo.targets import Targets
 from multiview.scenes import Scene
 from sdfrender import Lattice, extract_mesh

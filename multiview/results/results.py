@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multiview.coarse_to_fine import Fit
+from multiview.dense.start import as_shown
 from multiview.photo.exposure import all_gains
 from multiview.photo.targets import Targets
 from multiview.results.evaluate import ViewScore, mean_scores, score_views
@@ -213,6 +214,8 @@ def agreement_of(state: Fit) -> Agreement:
     order += [view for view in (*scene.train, *scene.held_out) if view not in order]
     targets = Targets.of(scene, order[:MOST_VIEWS])
     scored = len(some["train"]) + len(some["held_out"])
+    if state.observed is not None:
+        targets = as_shown(targets, scene.color_space != "as stored")
     return agreement(state.lattice, targets, range(scored))
 
 
