@@ -11,7 +11,8 @@ COMPARED = 5.0  # and of the photographs
 STEPS = (  # passes, cells searched along each ray, half of a patch in pixels, smoothness
     (2, 1.0, 3, 0.003),
     (2, 0.0, 3, 0.001),
-    (3, 0.0, 2, 0.001),
+    (1, 2.0, 2, 0.001),
+    (4, 0.0, 2, 0.001),
 )
 
 

@@ -17,6 +17,7 @@ from multiview.dense.fusion import TRUNCATION, fuse
 from multiview.dense.sources import choose_sources
 from multiview.dense.sweep import sweep
 from multiview.photo.targets import Targets
+from multiview.photo.turns import take_turns
 from multiview.stereo.pictures import Pictures
 from sdfrender import InputError, Lattice
 from sdfrender.geometry.grid import samples_per_axis
@@ -26,6 +27,7 @@ log = logging.getLogger("multiview")
 
 PIXELS_PER_CELL = 2.5  # of the photographs compared
 LARGEST = 768  # their longer side, pixels: finer ones are what the steps after this are for
+MOST_VIEWS = 48  # from all sides, are enough for a start
 LEAST_FLOOR, MOST_FLOOR = 0.002, 0.01  # of a window's deviation, units of colour
 NOISES = 2.0  # times the noise of the photographs: windows that vary less say nothing
 LEAST, FEW = 0.1, 0.4  # of the depths, that others confirm; of noise it is .03, of walls .8
@@ -59,7 +61,8 @@ def dense_start(targets: Targets, bounds: Tensor, resolution: int) -> Dense:
     """
     shape = samples_per_axis(resolution, bounds)
     grid = Lattice(torch.zeros(shape), bounds)
-    views = targets.for_lattice(grid, PIXELS_PER_CELL).within(LARGEST)
+    some = take_turns(targets.cameras, bounds.mean(0), MOST_VIEWS)[0]
+    views = targets[some].for_lattice(grid, PIXELS_PER_CELL).within(LARGEST)
     depths, kept = confirmed_depths(views, bounds)
     share = float((kept > 0).sum()) / max(int((depths > 0).sum()), 1)
     log.info(
