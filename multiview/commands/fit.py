@@ -55,6 +55,10 @@ def command(
     Distorted photographs are undistorted. Silhouettes come from masks/NAME.png (white = object),
     the alpha channel, a threshold on a dark background, or the colour of a plain background.
 
+    Without any of these (--silhouettes none) the surface in a box is what neighbouring photographs
+    agree on; scores are then of the part that was seen, and observed.safetensors tells how many
+    views saw it where.
+
     A folder of photographs that has no camera file, or a video, becomes a scene first:
     scenes/NAME gets cameras, as `multiview cameras` finds them, and masks, as `multiview mask` does
     (needs the extra `photos`). What is there already is not made again.

@@ -27,6 +27,7 @@ log = logging.getLogger("multiview")
 
 PIXELS_PER_CELL = 2.5  # of the photographs compared
 LARGEST = 768  # their longer side, pixels: finer ones are what the steps after this are for
+AT_ONCE = 4  # views: each takes up to half a gigabyte
 MOST_VIEWS = 48  # from all sides, are enough for a start
 LEAST_FLOOR, MOST_FLOOR = 0.002, 0.01  # of a window's deviation, units of colour
 NOISES = 2.0  # times the noise of the photographs: windows that vary less say nothing
@@ -99,7 +100,7 @@ def confirmed_depths(views: Targets, bounds: Tensor) -> tuple[Floats, Floats]:
         volume = sweep(view, cameras, pictures, bounds, sources[view], floor)
         return np.zeros(shape, np.float32) if volume is None else depth_map(volume, shape)[0]
 
-    threads, ids = torch.get_num_threads(), range(len(cameras))
+    threads, ids = min(torch.get_num_threads(), AT_ONCE), range(len(cameras))
     depths = np.stack(run_all(one, ids, threads))
     counts = run_all(lambda n: confirmations(n, depths, cameras, sources[n]), ids, threads)
     # A view with a single neighbour can have no more than its word.

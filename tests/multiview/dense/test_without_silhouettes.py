@@ -12,7 +12,7 @@ import pytest
 import tiny
 import torch
 import trimesh
-from walls import relief
+import relief
 
 from multiview.config import FitConfig
 from multiview.dense.depth_steps import DepthSteps, rendered, solve
