@@ -229,14 +229,21 @@ def judge_again(model: Any, other: Any | None, verdict: Verdict) -> None:
         return
     apart, turned, shared = differences(model, other)
     more = "Take more photographs, 5 to 20 degrees apart"
-    few = shared < max(3, FEW * model.num_reg_images())
+    placed = model.num_reg_images()
+    few = shared < max(3, (FEW if placed < SMALL else TOO_FEW) * placed)
     if few or apart > APART or turned > TURNED:
         told = f"centres by {apart:.0%} of their distance, directions by {turned:.1f} degrees"
         if few:
-            told = f"only {shared} of {model.num_reg_images()} pictures are in both"
+            told = f"only {shared} of {placed} pictures are in both"
         verdict.refuse(
             f"two runs place the cameras differently ({told}): the pictures are too few, or hang "
             f"together too weakly, to say. {more}"
+        )
+    elif shared < placed:
+        alone = sorted(placed_names(model) - placed_names(other))
+        verdict.warnings.append(
+            f"{len(alone)} of {placed} placed pictures have a place by one of two runs only "
+            f"({listed(alone)}): their cameras are less certain"
         )
     first, second = (_focal(each) for each in (model, other))
     if abs(np.log(first / second)) > OTHER_FOCAL:
@@ -245,7 +252,7 @@ def judge_again(model: Any, other: Any | None, verdict: Verdict) -> None:
             f"not tell which. Give it (--focal), or {more[0].lower()}{more[1:]}, from more heights "
             "and distances"
         )
-        if model.num_reg_images() < TINY:
+        if placed < TINY:
             verdict.refuse(told)
         else:
             verdict.warnings.append(told)

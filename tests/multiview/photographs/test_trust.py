@@ -151,6 +151,10 @@ def test_a_second_run_that_does_not() -> None:
     assert "found no cameras" in str(judged_again(8, None).refusal)
     assert "centres by" in str(judged_again(8, model(names(8), move=2.0)).refusal)
     assert "only 3 of 8" in str(judged_again(8, model(names(3))).refusal)
+    part = judged_again(20, model(names(14)))
+    assert part.refusal is None
+    assert "6 of 20 placed pictures" in part.warnings[0]
+    assert "14.jpg, 15.jpg" in part.warnings[0]
     assert "900 and 700 pixels" in str(judged_again(4, model(names(4), focal=700)).refusal)
     several = judged_again(8, model(names(8), focal=700))
     assert several.refusal is None
