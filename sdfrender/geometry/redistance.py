@@ -15,6 +15,8 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sdfrender.kernels.compiled import kept
+
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Bools: TypeAlias = NDArray[np.bool_]
 
@@ -83,7 +85,8 @@ def _blocks(state: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.zeros((X, Y, (Z + BLOCK - 1) // BLOCK), np.uint8)
 
 
-@njit(cache=True)
+@kept
+@njit()
 def _freeze_corners(phi: Floats, state: NDArray[np.uint8]) -> bool:
     """Freeze the corners of all cells that hold surface; whether there are any."""
     X, Y, Z = phi.shape
@@ -104,7 +107,8 @@ def _freeze_corners(phi: Floats, state: NDArray[np.uint8]) -> bool:
     return some
 
 
-@njit(cache=True)
+@kept
+@njit()
 def _freeze_near(phi: Floats, state: NDArray[np.uint8], steps: int, width: float) -> None:
     """Freeze the vertices of `|φ| < width` that a corner frozen before is at most `steps` from."""
     X, Y, Z = phi.shape
@@ -121,7 +125,8 @@ def _freeze_near(phi: Floats, state: NDArray[np.uint8], steps: int, width: float
                     state[i, j, k] = FROZEN
 
 
-@njit(cache=True)
+@kept
+@njit()
 def _is_near(state: NDArray[np.uint8], i: int, j: int, k: int, steps: int) -> bool:
     """Whether a frozen vertex is at most `steps` away along every axis."""
     X, Y, Z = state.shape
@@ -133,7 +138,8 @@ def _is_near(state: NDArray[np.uint8], i: int, j: int, k: int, steps: int) -> bo
     return False
 
 
-@njit(cache=True)
+@kept
+@njit()
 def _start(phi: Floats, d: Floats, state: NDArray[np.uint8], busy: NDArray[np.uint8]) -> None:
     """Give frozen vertices their distance, and activate their neighbours."""
     X, Y, Z = d.shape
@@ -145,7 +151,8 @@ def _start(phi: Floats, d: Floats, state: NDArray[np.uint8], busy: NDArray[np.ui
                     _activate_around(d, state, busy, i, j, k)
 
 
-@njit(cache=True)
+@kept
+@njit()
 def _sign(phi: Floats, d: Floats, state: NDArray[np.uint8]) -> None:
     """Turn distances `d` into signed ones, frozen ones into what they were."""
     X, Y, Z = d.shape
@@ -158,7 +165,8 @@ def _sign(phi: Floats, d: Floats, state: NDArray[np.uint8]) -> None:
                     d[i, j, k] = -d[i, j, k]
 
 
-@njit(cache=True)
+@kept
+@njit()
 def _sweep(d: Floats, state: NDArray[np.uint8], busy: NDArray[np.uint8], spacing: Floats) -> None:
     """Gauss-Seidel sweeps of the upwind scheme over `d`, in place, until nothing changes.
 
@@ -200,7 +208,8 @@ def _sweep(d: Floats, state: NDArray[np.uint8], busy: NDArray[np.uint8], spacing
             break
 
 
-@njit(cache=True, inline="always")
+@kept
+@njit(inline="always")
 def _activate_around(
     d: Floats, state: NDArray[np.uint8], busy: NDArray[np.uint8], i: int, j: int, k: int
 ) -> None:
@@ -221,7 +230,8 @@ def _activate_around(
         state[i, j, k + 1], busy[i, j, (k + 1) // BLOCK] = ACTIVE, 1
 
 
-@njit(cache=True)
+@kept
+@njit()
 def _upwind(a: float, ha: float, b: float, hb: float, c: float, hc: float) -> float:
     """The x that solves `Σ max(0, (x − a)/h)² = 1` over the three axes (Zhao 2005, equation 2.3).
 

@@ -7,11 +7,16 @@ for some parts (`shared`): whatever a kernel calls becomes part of it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from numba import njit
+from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
+
+log = logging.getLogger("sdfrender")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,12 +28,12 @@ _LANES = {"nsz", "arcp", "contract", "afn", "reassoc", "nnan"}
 
 def kernel(function: F) -> F:
     """Compile a kernel."""
-    return _compile(function, fastmath=_EXACT, cache=True, nogil=True)
+    return kept(_compile(function, fastmath=_EXACT, nogil=True))
 
 
 def lane_kernel(function: F) -> F:
     """Compile a kernel whose loops become vector instructions."""
-    return _compile(function, fastmath=_LANES, cache=True, nogil=True)
+    return kept(_compile(function, fastmath=_LANES, nogil=True))
 
 
 def scalar(function: F) -> F:
@@ -53,9 +58,64 @@ def inlined_lanes(function: F) -> F:
 
 def shared(compiled: F) -> F:
     """Cache what a kernel calls, so that another process may compile it (`ahead`)."""
-    if isinstance(compiled, Dispatcher):  # numba may be told not to compile
-        compiled.enable_caching()
+    return kept(compiled)
+
+
+def kept(compiled: F) -> F:
+    """Cache compiled code on disk, where there is a place for it."""
+    function: Any = compiled
+    if isinstance(function, Dispatcher):  # numba may be told not to compile
+        try:
+            function._cache = _KEPT(function.py_func)  # type: ignore[attr-defined]  # no other door
+        except RuntimeError as error:  # no folder that can be written to
+            log.debug("compiled code is not kept: %s", error)
     return compiled
+
+
+class KeptCode(FunctionCache):
+    """numba's cache of a function; one that is damaged, or has no room, is done without.
+
+    What can go wrong there is not the caller's: the disk is full, a file was cut off.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Compiled code, or None where there is none that can be used."""
+        try:
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        except Exception as error:  # a damaged pickle raises anything
+            log.warning(
+                "%s: the compiled code kept there is damaged (%s): it is compiled again. If that "
+                "does not end, delete the folder",
+                self.cache_path,
+                type(error).__name__,
+            )
+            self._forget()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep compiled code, if that can be."""
+        try:
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+        except Exception as error:
+            _tell_once(
+                f"{self.cache_path}: compiled code cannot be kept there ({error}): it is compiled "
+                "again in each process"
+            )
+            self._forget()
+
+    def _forget(self) -> None:
+        try:
+            self.flush()  # type: ignore[no-untyped-call]
+        except OSError:
+            self.disable()  # type: ignore[no-untyped-call]
+
+
+_KEPT: Any = KeptCode  # which has no types
+
+
+@lru_cache
+def _tell_once(message: str) -> None:
+    log.warning("%s", message)
 
 
 def _part(function: F, **options: Any) -> F:

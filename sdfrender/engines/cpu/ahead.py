@@ -165,6 +165,8 @@ def _wanted() -> bool:
     kernel: Any = render_rows  # a plain function where numba is told not to compile
     if COMPILE_ALONE in os.environ or not sys.executable or not hasattr(kernel, "stats"):
         return False
+    if kernel.stats.cache_path is None:  # nowhere to keep it
+        return False
     source, cache = Path(kernel.py_func.__code__.co_filename), Path(kernel.stats.cache_path)
     kept = [file.stat().st_mtime for file in cache.glob(f"{source.stem}.render_rows-*.nbi")]
     return processors() > 1 and max(kept, default=0.0) < source.stat().st_mtime

@@ -21,7 +21,8 @@ def bomb(file: Path, mebibytes: int, **arrays: np.ndarray) -> Path:
             np.lib.format.write_array(buffer, array, allow_pickle=False)
             opened.writestr(f"{name}.npy", buffer.getvalue())
         buffer = BytesIO()
-        np.lib.format.write_array(buffer, np.zeros(mebibytes << 20, np.uint8), allow_pickle=False)
+        zeros = np.zeros(mebibytes << 20, np.uint8)
+        np.lib.format.write_array(buffer, zeros, allow_pickle=False)
         opened.writestr("bomb.npy", buffer.getvalue())
     assert file.stat().st_size < (mebibytes << 20) // 500
     return file
