@@ -13,13 +13,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sdfrender.eager import transformed
+
 LARGEST = 1e18  # its square is finite in float32
 SMALLEST = 1 / LARGEST  # and that of this is not zero there
 
 
 def usable(x: Tensor) -> bool:
-    """Whether all numbers of `x` `[...]` are finite and none is beyond ±`LARGEST`."""
-    if not x.numel():
+    """Whether all numbers of `x` `[...]` are finite and none is beyond ±`LARGEST`.
+
+    Inside a transform of `torch.func` nobody can look at them.
+    """
+    if not x.numel() or transformed():
         return True
     x = x.detach()
     if x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from sdfrender.eager import eager
 from sdfrender.equality import EqualByValue
 from sdfrender.files.previews import strip
 from sdfrender.geometry.grid import (
@@ -59,6 +60,7 @@ class Lattice(EqualByValue):
     values: Tensor
     bounds: Tensor
 
+    @eager
     def __post_init__(self) -> None:
         if not isinstance(self.values, Tensor) or not self.values.is_floating_point():
             raise TypeError(f"values: need a floating-point torch.Tensor, got {type(self.values)}")
@@ -175,6 +177,7 @@ class Lattice(EqualByValue):
         )[:, 0]
         return self.with_values(values if self.values.ndim == 4 else values[0])
 
+    @eager
     def redistance(self, frozen_band: float = 1.2, reach: float = math.inf) -> Lattice:
         """Make `|∇φ| = 1` away from the surface, and leave the surface exactly where it is.
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sdfrender.eager import eager
 from sdfrender.errors import InputError
 from sdfrender.geometry.grid import UNIT_BOX, check_box
 from sdfrender.meshes.mise import Bounds, Field
@@ -47,6 +48,7 @@ class TraceSettings:
                 raise ValueError(f"{name}: need a positive number, got {value}")
 
 
+@eager
 @torch.no_grad()
 def render_field(
     field: Field,

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdfrender.eager import eager
 from sdfrender.engines.cpu import engine as cpu
 from sdfrender.engines.cpu.jacobian.linear_shares import Rows, Share
 from sdfrender.engines.cpu.jacobian.padded_vertices import PaddedVertices
@@ -61,6 +62,7 @@ class Linearization:
             f"{self.num_terms} terms, {self.memory / 2**20:.1f} MiB)"
         )
 
+    @eager
     def jvp(self, values: Tensor, out: Sequence[Tensor] | None = None) -> tuple[Tensor, ...]:
         """`J v`: how the outputs change with the lattice.
 
@@ -79,6 +81,7 @@ class Linearization:
         v = self._array("values", values, self._shape()).reshape(s.values.shape)
         return self._push([pad(x, s.threads).ravel() for x in v], out)
 
+    @eager
     def vjp(
         self,
         images: Tensor | None = None,
@@ -102,6 +105,7 @@ class Linearization:
         """
         return self._gather(self._pull(images, silhouettes, depths, normals))
 
+    @eager
     def squared_vjp(
         self,
         images: Tensor | None = None,

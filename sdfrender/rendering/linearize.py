@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdfrender.eager import eager, need_plain
 from sdfrender.engines.cpu import engine as cpu
 from sdfrender.engines.cpu.jacobian.coverage_terms import coverage_terms
 from sdfrender.engines.cpu.jacobian.hit_terms import hit_terms
@@ -35,6 +36,7 @@ from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import Lighting
 
 
+@eager
 def linearize(
     lattice: Lattice,
     cameras: Cameras,
@@ -71,6 +73,7 @@ def linearize(
     zero elsewhere.
     """
     outputs = _checked(outputs)
+    need_plain("linearize")
     check_arguments(lattice, albedo, "exact", reattach, "cpu", coverage)
     lattice, cameras = near_the_origin(lattice, cameras)
     with torch.no_grad():

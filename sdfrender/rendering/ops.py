@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from sdfrender.eager import INSTEAD, need_plain
 from sdfrender.engines.cpu import engine as cpu
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.kernels.light_terms import AMBIENT, DIRECTIONAL, FALLOFF, HEADLIGHT, SH
@@ -32,11 +33,20 @@ class RenderPixels(torch.autograd.Function):
         return out
 
     @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor, ...]:
+        """There is none: says what to use instead."""
+        raise NotImplementedError(f"render: {INSTEAD}")
+
+    @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """Gradients of values, views, lights and albedo."""
+        need_plain("the derivative of render")
         ctx.saved_tensors  # noqa: B018  # raises if one of them has changed
-        seen = [None if g is None else g.contiguous().numpy() for g in grads[:4]]
+        try:
+            seen = [None if g is None else g.contiguous().numpy() for g in grads[:4]]
+        except RuntimeError:  # gradients in a batch, as `vectorize=True` asks for
+            raise RuntimeError(f"the derivative of render: {INSTEAD}") from None
         _, _, camera, *light = ctx.needs_input_grad
         sums = cpu.pull(ctx.scene, ctx.traced, seen, light=any(light), camera=camera)
         wanted = ctx.needs_input_grad[1:]

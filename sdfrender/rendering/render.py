@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sdfrender.eager import eager, need_plain
 from sdfrender.equality import EqualByValue
 from sdfrender.files.previews import for_display, strip
 from sdfrender.geometry.lattice import Lattice
@@ -46,6 +47,7 @@ class Rendering(EqualByValue):
         return strip(*preview(self))
 
 
+@eager
 def render(
     lattice: Lattice,
     cameras: Cameras,
@@ -59,6 +61,8 @@ def render(
     engine: str = "auto",
 ) -> Rendering:
     """Render one lattice, or each of B lattices, from every camera.
+
+    `torch.compile` leaves it alone, and `torch.func` does not see into it.
 
     Differentiable in `lattice.values`, `albedo`, the tensors in `lighting`, `background`,
     `cameras.c2w` and `cameras.Ks`. Not differentiable: where along the ray an event is looked for
@@ -92,6 +96,7 @@ def render(
     Worked value: `render(Lattice.sphere(0.5), Cameras.look_at([[0.0, 0.0, 3.0]]))` has depth 2.5
     and colour 1.0 in the middle of the image.
     """
+    need_plain("render")
     check_arguments(lattice, albedo, tracer, reattach, engine, coverage)
     lattice, cameras = near_the_origin(lattice, cameras)
     lighting = lighting or Lighting()

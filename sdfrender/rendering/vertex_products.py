@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from sdfrender.eager import eager
 from sdfrender.engines.cpu.engine import SceneArrays
 from sdfrender.engines.cpu.jacobian.linear_shares import Share
 from sdfrender.engines.cpu.jacobian.padded_vertices import PaddedVertices, clear_cells
@@ -48,6 +49,7 @@ class VertexProducts:
             for _ in range(1 + len(shares))
         )
 
+    @eager
     def jvp(self, x: Any, out: Sequence[Tensor] | None = None) -> tuple[Tensor, ...]:
         """`J v` of a lattice that is `x` `[M]` at the vertices and zero elsewhere.
 
@@ -56,6 +58,7 @@ class VertexProducts:
         self._vertices.write(x, self._tangent)
         return self._push([self._tangent], out)
 
+    @eager
     def vjp(
         self,
         images: Tensor | None = None,
@@ -66,6 +69,7 @@ class VertexProducts:
         """`Jᵀ r` at the vertices: `[M]`, of the lattice's dtype; see `Linearization.vjp`."""
         return self._gather(self._pull(images, silhouettes, depths, normals))
 
+    @eager
     def squared_vjp(
         self,
         images: Tensor | None = None,
