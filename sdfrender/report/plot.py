@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from typing import Any
 
 INK = "#010203"  # becomes the page's own text colour
@@ -37,9 +38,19 @@ def svg(made: Any) -> str:
     """A figure for a page."""
     import matplotlib
 
-    text = io.StringIO()
+    for text in _words(made):  # names, in which a dollar is one and not a formula
+        text.set_parse_math(False)
+    page = io.StringIO()
     style: Any = {"svg.fonttype": "none", "svg.hashsalt": "report"}
     with matplotlib.rc_context(style):
-        made.savefig(text, format="svg", transparent=True, metadata=dict.fromkeys(METADATA))
-    whole = text.getvalue()
+        made.savefig(page, format="svg", transparent=True, metadata=dict.fromkeys(METADATA))
+    whole = page.getvalue()
     return whole[whole.index("<svg") :].replace(INK, "currentColor")
+
+
+def _words(made: Any) -> Iterator[Any]:
+    """The texts of a figure that are not numbers of a scale."""
+    for axes in made.axes:
+        yield from (axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts)
+        if axes.get_legend() is not None:
+            yield from axes.get_legend().get_texts()

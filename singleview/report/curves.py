@@ -108,5 +108,5 @@ def score_distribution(names: list[str], scores: list[float], measure: str) -> s
         by.plot(own, [row] * len(own), "o", color=COLORS[1], alpha=0.5, markersize=6)
         by.plot([np.mean(own)] * 2, [row - 0.3, row + 0.3], color=COLORS[2], linewidth=3)
     by.set(xlim=(0, 1), ylim=(-0.6, len(categories) - 0.4), xlabel=measure)
-    by.set_yticks(range(len(categories)), categories)
+    by.set_yticks(range(len(categories)), categories, parse_math=False)
     return svg(drawn)

@@ -225,6 +225,20 @@ def test_the_distribution_names_the_categories() -> None:
     assert "IoU at 64³" in drawn
 
 
+@pytest.mark.parametrize(
+    "name", [r"$\frac{a$", "$x$", "a$b", r"\$", "<b>&", "_hidden", "100 %", "a_1^2"]
+)
+def test_any_name_is_written_as_it_is(name: str) -> None:
+    drawn = curves.score_distribution([f"{name}/1", "vase/1"], [0.2, 0.9], name)
+    written = name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    assert drawn.count(f">{written}<") == 2
+    table = {"step": np.arange(1.0, 9), name: np.arange(1.0, 9), "total": np.ones(8)}
+    for plot in (curves.loss_plot, curves.score_plot):
+        found = plot(table)
+        assert found is not None
+        assert f">{written.replace('_', ' ')}<" in found
+
+
 # ---------------------------------------------------------------------- the page
 
 
