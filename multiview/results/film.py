@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from multiview.results.report.forming import Stage
-from sdfrender.files.atomic import atomic_write, write_bytes
+from sdfrender.files.atomic import atomic_write, one_line, write_bytes
 from sdfrender.report.turntable import around, in_clay
 
 Frame = NDArray[np.uint8]  # [H, W, 3]
@@ -129,6 +129,8 @@ def _write_mp4(file: Path, frames: Iterator[Frame]) -> None:
     try:
         for frame in frames:
             writer.send(np.ascontiguousarray(frame))
+    except OSError as error:  # ffmpeg has ended: its log, which does not name the file
+        raise OSError(f"{file}: ffmpeg cannot write the film: {one_line(error)}") from None
     finally:
         writer.close()
 

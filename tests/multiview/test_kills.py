@@ -1,7 +1,10 @@
 """Fits that are killed, cut off or disturbed: they go on to what they would have been."""
 
+import errno
 import os
+import re
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import tiny
@@ -76,6 +79,29 @@ def test_a_fit_whose_log_is_lost_goes_on(
     else:
         assert "losses.csv: missing or damaged" in caplog.text
         assert rows == expected[4:]
+
+
+@pytest.mark.parametrize("at", [1, 3, 6, 10])
+def test_a_fit_whose_disk_is_full_says_where_and_goes_on(
+    at: int, torus_scene: Path, whole: Path, tmp_path: Path
+) -> None:
+    run, flush, left = tmp_path / "run", os.fsync, at
+
+    def full(descriptor: int) -> None:
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(descriptor)
+
+    with (
+        patch.object(os, "fsync", full),
+        pytest.raises(OSError, match=rf"No space left on device: '{re.escape(str(run))}/\S+'"),
+    ):
+        tiny.optimize_tiny(torus_scene, run)
+    assert not [p for p in run.rglob("*") if "partial" in p.name or p.name == ".lock"]
+    tiny.optimize_tiny(torus_scene, run, resume=(run / "config.json").exists())
+    assert same(run, whole)
 
 
 def test_two_fits_in_one_folder(torus_scene: Path, whole: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -63,6 +64,22 @@ def test_a_folder_may_have_any_name(
     file = film.write_film(folder, STAGES[:2], UPRIGHT)
     assert file.stat().st_size > 1000
     assert [str(path) for path in tmp_path.rglob("*.mp4")] == [str(file.absolute())]
+
+
+def test_what_ends_ffmpeg_is_told_in_one_line(tmp_path: Path) -> None:
+    ffmpeg = pytest.importorskip("imageio_ffmpeg")
+
+    def ended(*_: object, **__: object) -> Iterator[None]:
+        yield
+        raise OSError("[Errno 32] Broken pipe\n\nFFMPEG COMMAND:\n…\n\nFFMPEG STDERR OUTPUT:\n")
+
+    with (
+        patch.object(ffmpeg, "write_frames", ended),
+        pytest.raises(OSError, match=r"progress.*mp4: ffmpeg cannot write the film: ") as caught,
+    ):
+        film.write_film(tmp_path, STAGES[:2], UPRIGHT)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def read(file: Path) -> np.ndarray:
