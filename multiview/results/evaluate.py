@@ -40,8 +40,8 @@ class ViewScore:
 def score_views(lattice: Lattice, appearance: Appearance, targets: Targets) -> list[ViewScore]:
     """Render each view at the size of its photograph and compare.
 
-    `psnr` is over the pixels of the photograph's mask, the IoU over all pixels of the frame,
-    `psnr_full` over those whose colour counts; for `ssim` the others are black in both.
+    `psnr` is over the pixels of the photograph's mask, `psnr_full` and the IoU over those whose
+    colour counts; for `ssim` the others are black in both.
     """
     return [
         score_view(*predict(lattice, appearance, targets, view), targets, view)
@@ -77,7 +77,7 @@ def score_view(image: Tensor, silhouette: Tensor, targets: Targets, view: int) -
         ssim=metrics.ssim(image * known[..., None], photograph * known[..., None])
         if large
         else None,
-        silhouette_iou=metrics.silhouette_iou(silhouette, mask)
+        silhouette_iou=metrics.silhouette_iou(silhouette * known, mask * known)
         if targets.silhouette_weights[view].any()
         else None,
     )

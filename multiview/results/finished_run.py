@@ -42,13 +42,16 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
     stored = load_lattice(folder / "lattice.safetensors")
     run = RunFolder(config)
     colors = run.load_appearance()
-    scene = with_channels(scene_of(config), colors["albedo"].shape[-1])
+    with expect(folder / "appearance.safetensors", "the appearance of a run"):
+        channels = colors["albedo"].shape[-1]
+    scene = with_channels(scene_of(config), channels)
     lattice = placed(stored, -scene.offset)
     observed = run.load_observed() if run.has_observed else None
     if observed is not None:
         scene = scene_of_part(replace(scene, maps=None), lattice, observed)
     appearance = Appearance(scene.images.shape[-1], choose_light(config.light, scene))
-    appearance.restore(colors)
+    with expect(folder / "appearance.safetensors", "the appearance of a run"):
+        appearance.restore(colors)
     before = read_metrics(folder / "metrics.json")
     kept = {key: before[key] for key in KEPT[1:] if key in before}
     if mesh is not None:

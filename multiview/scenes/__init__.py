@@ -31,7 +31,7 @@ from multiview.scenes.readers.llff import llff_file, read_llff
 from multiview.scenes.readers.middlebury import read_middlebury
 from multiview.scenes.readers.npz import npz_file, read_npz
 from multiview.scenes.readers.transforms import read_transforms
-from multiview.scenes.rotations import orthonormal
+from multiview.scenes.rotations import check_camera, orthonormal
 from multiview.scenes.scene import Array, Description, Scene, Silhouettes, View
 from multiview.scenes.selection import split_views
 from sdfrender.errors import InputError
@@ -116,6 +116,7 @@ def load_scene(
     scene = with_maps(describe_scene(path, silhouettes))
     _check_names(scene)
     for view in scene.views:
+        check_camera(scene.file, view)
         check_pixels(view.image, view.size, max_pixels)
     rotated, rounded = orthonormal(scene.views)
     scene = replace(scene, views=rotated)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from multiview.scenes.scene import Array, View
+from sdfrender.errors import InputError
 
 ROUNDED = 0.02  # largest error of RᵀR that is taken for rounding; two decimals have less
+FAR = 1e15  # world units: beyond, squares of squares leave float64
+LONGEST = 1e9  # pixels
 EXACT = 5e-4  # what cameras may be off without a word
 
 
@@ -37,6 +41,29 @@ def orthonormal(views: Sequence[View]) -> tuple[list[View], list[str]]:
         f"the rotations of {len(rounded)} of {len(views)} cameras are rounded (off by up to "
         f"{worst:.1g}, view '{name}') and were made orthonormal: more decimals are better"
     ]
+
+
+def check_camera(file: Path, view: View) -> None:
+    """Refuse a camera whose numbers cannot be those of one.
+
+    Raises:
+        InputError: not finite, farther away than `FAR`, or intrinsics that are not upper
+            triangular with 1 at the end, or singular.
+    """
+    for name, matrix, largest in (("pose", view.c2w, FAR), ("intrinsics", view.K, LONGEST)):
+        if not (np.abs(matrix) <= largest).all():
+            bad = matrix[~(np.abs(matrix) <= largest)][0]
+            raise InputError(
+                f"{file}: view '{view.name}': its {name} need finite numbers up to {largest:g}, "
+                f"got {bad:g}"
+            )
+    below = np.abs([view.K[1, 0], view.K[2, 0], view.K[2, 1], view.K[2, 2] - 1]).max()
+    focal = min(view.K[0, 0], view.K[1, 1])
+    if below > 1e-3 or not focal > 1e-6:
+        raise InputError(
+            f"{file}: view '{view.name}': need intrinsics with positive focal lengths, 0 below the "
+            f"diagonal and 1 at its end, got {view.K.round(6).tolist()}"
+        )
 
 
 def _error(R: Array) -> float:

@@ -93,8 +93,9 @@ def read_bytes(path: StrPath) -> bytes:
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of an error's text, or its kind where it has none."""
-    return next((s.strip() for s in str(error).splitlines() if s.strip()), type(error).__name__)
+    """The first line of an error's text, cut to 300 letters, or its kind where it has none."""
+    lines = (s.strip() for s in str(error).splitlines())
+    return next((s[:300] for s in lines if s), type(error).__name__)
 
 
 def _finite(data: object) -> object:

@@ -26,6 +26,19 @@ def expect(file: Path | str, what: str) -> Iterator[None]:
     Raises:
         InputError: any exception came up; one of its own passes as it is.
     """
+    with _told(f"{file}: need {what}, got"):
+        yield
+
+
+@contextmanager
+def readable(file: Path | str, kind: str) -> Iterator[None]:
+    """The same of a file format, as in "npz file": "FILE: not a readable npz file: …"."""
+    with _told(f"{file}: not a readable {kind}:"):
+        yield
+
+
+@contextmanager
+def _told(start: str) -> Iterator[None]:
     try:
         yield
     except InputError:
@@ -34,4 +47,4 @@ def expect(file: Path | str, what: str) -> Iterator[None]:
         text = " ".join(str(error).split())[:LONGEST]
         if not isinstance(error, ValueError) or not text:  # the kind says more than the text
             text = f"{type(error).__name__} {text}".strip()
-        raise InputError(f"{file}: need {what}, got {text}") from None
+        raise InputError(f"{start} {text}") from None

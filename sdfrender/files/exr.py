@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import read_bytes
+from sdfrender.files.expect import readable
 
 
 def read_exr(path: Path) -> dict[str, NDArray[np.float32]]:
@@ -25,14 +26,14 @@ def read_exr(path: Path) -> dict[str, NDArray[np.float32]]:
             "(or pip install openexr)"
         ) from None
     read_bytes(path)  # for its errors
-    try:
-        with OpenEXR.File(str(path), separate_channels=True) as opened:
-            found = {
-                name: np.asarray(channel.pixels, dtype=np.float32)
-                for name, channel in opened.channels().items()
-            }
-    except (RuntimeError, ValueError, OSError) as error:
-        raise InputError(f"{path}: not a readable OpenEXR file: {error}") from None
+    with (
+        readable(path, "OpenEXR file"),
+        OpenEXR.File(str(path), separate_channels=True) as opened,
+    ):
+        found = {
+            name: np.asarray(channel.pixels, dtype=np.float32)
+            for name, channel in opened.channels().items()
+        }
     if not found:
         raise InputError(f"{path}: not a readable OpenEXR file: it has no channels")
     return found

@@ -12,8 +12,11 @@ from pathlib import Path
 
 def existing(path: Path) -> Path | None:
     """The file of that name, or the only one whose name is the same but for its spelling."""
-    if path.exists():
-        return path
+    try:
+        if path.exists():
+            return path
+    except (OSError, ValueError):  # too long for a name, or with a zero byte
+        return None
     if "\\" in str(path):
         return existing(Path(str(path).replace("\\", "/")))
     if path == path.parent:

@@ -33,13 +33,17 @@ def find_image(path: Path, named_by: str) -> Path:
     Raises:
         InputError: no such file. `named_by` says who wants it.
     """
-    for candidate in (path, *(path.with_name(path.name + e) for e in IMAGES)):
-        if candidate.is_file():
-            return candidate
-    for candidate in (path, *(path.with_name(path.name + e) for e in IMAGES)):
-        found = existing(candidate)
-        if found is not None and found.is_file():
-            return found
+    candidates = [path]
+    if path.name:
+        candidates += [path.with_name(path.name + extension) for extension in IMAGES]
+    try:
+        found = [file for file in candidates if file.is_file()]
+        found += [file for file in map(existing, candidates if not found else ()) if file]
+        for file in found:
+            if file.is_file():
+                return file
+    except (OSError, ValueError):  # too long for a name, or with a zero byte
+        pass
     raise InputError(f"{path}: need the image that {named_by} names, there is no such file")
 
 

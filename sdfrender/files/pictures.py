@@ -172,15 +172,16 @@ def _opened(path: Path) -> Iterator[Pillow.Image]:
         warnings.simplefilter("ignore")  # of EXIF that is damaged, and the like
         try:
             Pillow.MAX_IMAGE_PIXELS = None
-            try:
-                image = Pillow.open(path)
-            except UnidentifiedImageError:
-                raise InputError(
-                    f"{path}: need a complete image, cannot decode it: "
-                    "its contents are of no known kind"
-                ) from None
-            with expect(path, "a complete image"), image:
-                yield image
+            with expect(path, "a complete image"):
+                try:
+                    image = Pillow.open(path)
+                except UnidentifiedImageError:
+                    kind = "HEIC, and damaged" if _brand(path) in HEIC else "of no known kind"
+                    raise InputError(
+                        f"{path}: need a complete image, cannot decode it: its contents are {kind}"
+                    ) from None
+                with image:
+                    yield image
         finally:
             Pillow.MAX_IMAGE_PIXELS = before
 

@@ -5,7 +5,6 @@ Pillow, and all that builds on it, cuts 16-bit colour to 8 bits without a word; 
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -54,7 +53,9 @@ def read_png(path: Path) -> Pixels:
         with path.open("rb") as file:
             width, height, rows, info = png.Reader(file).asDirect()
             stored = np.stack([np.asarray(row, dtype=np.uint16) for row in rows])
-    except (png.Error, zlib.error, ValueError, EOFError) as error:
+    except Exception as error:  # pypng raises whatever its parsing runs into
+        if isinstance(error, OSError):
+            raise
         raise InputError(f"{path}: not a readable PNG file ({error})") from error
     pixels = stored.reshape(height, width, info["planes"])
     # A file may state fewer significant bits than it stores (sBIT), and pypng drops the others.

@@ -6,10 +6,7 @@ The layouts of Occupancy Networks, DVR, IDR and NeuS; what the matrices mean dif
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdfrender.errors import InputError
-from sdfrender.files.atomic import one_line, read_bytes
+from sdfrender.files.arrays import need_numbers
+from sdfrender.files.atomic import read_bytes
+from sdfrender.files.expect import readable
 from sdfrender.system import free_memory
 
 Doubles = NDArray[np.float64]
@@ -42,8 +41,11 @@ class StoredArrays(Mapping[str, NDArray[Any]]):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._damage_told():
-            self._stored = np.load(io.BytesIO(read_bytes(path)), allow_pickle=False)
+        data = read_bytes(path)
+        with readable(path, "npz file"):
+            self._stored = np.load(io.BytesIO(data), allow_pickle=False)
+            if not isinstance(self._stored, np.lib.npyio.NpzFile):
+                raise InputError(f"{path}: need an npz file, this one is .npy: one array without names")
             self._names: list[str] = list(self._stored.files)
 
     def __iter__(self) -> Iterator[str]:
@@ -67,7 +69,7 @@ class StoredArrays(Mapping[str, NDArray[Any]]):
         """
         if key not in self._names:
             raise KeyError(key)
-        with self._damage_told():
+        with readable(self.path, "npz file"):
             members = set(self._stored.zip.namelist())
             member = key if key in members else f"{key}.npy"
             size = self._stored.zip.getinfo(member).file_size
@@ -77,18 +79,9 @@ class StoredArrays(Mapping[str, NDArray[Any]]):
                     f"{most / 2**20:.4g}"
                 )
             found: NDArray[Any] = self._stored[key]
+            if not isinstance(found, np.ndarray):
+                raise InputError(f"{self.path}: need arrays, the member '{key[:40]}' is none")
         return found
-
-    @contextmanager
-    def _damage_told(self) -> Iterator[None]:
-        try:
-            yield
-        except InputError:
-            raise
-        except (ValueError, TypeError, AttributeError, OSError, EOFError, NotImplementedError,
-                MemoryError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
-            message = f"{self.path}: not a readable npz file: {one_line(error)}"
-            raise InputError(message) from None
 
 
 def read_arrays(path: Path, keys: Sequence[str] | None = None) -> Mapping[str, NDArray[Any]]:
@@ -113,12 +106,10 @@ def read_array(path: Path) -> NDArray[Any]:
         InputError: missing, damaged, or with an object in it.
     """
     data = read_bytes(path)
-    try:
+    with readable(path, ".npy file"):
         found: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, TypeError, AttributeError, OSError, EOFError, MemoryError) as error:
-        raise InputError(f"{path}: not a readable .npy file: {one_line(error)}") from None
-    if not isinstance(found, np.ndarray):
-        raise InputError(f"{path}: need one array, it is an npz file")
+        if not isinstance(found, np.ndarray):
+            raise InputError(f"{path}: need one array, it is an npz file")
     return found
 
 
@@ -159,13 +150,26 @@ def camera_to_world(path: Path, R: Doubles, t: Doubles) -> Doubles:
         InputError: a matrix with no rotation in it.
     """
     scales = np.cbrt(np.linalg.det(R))[:, None, None]
-    if not (scales > 0).all():
+    if not (scales > 1e-30).all():
         raise InputError(f"{path}: need rotations, camera {int((scales <= 0).argmax())} has none")
     R = R / scales
     c2w = np.tile(np.eye(4), (len(R), 1, 1))
     c2w[:, :3, :3] = R.transpose(0, 2, 1)
     c2w[:, :3, 3] = -np.einsum("vji,vj->vi", R, t / scales[:, 0])
     return c2w
+
+
+def with_translation(path: Path, matrices: Sequence[Doubles]) -> list[Doubles]:
+    """`[3, 4]` of each `world_mat`, which may be 4×4.
+
+    Raises:
+        InputError: one has no fourth column.
+    """
+    for i, matrix in enumerate(matrices):
+        if matrix.shape[1] < 4:
+            got = "×".join(map(str, matrix.shape))
+            raise InputError(f"{path}: 'world_mat_{i}' needs 3×4 or 4×4 numbers, got {got}")
+    return [matrix[:3, :4] for matrix in matrices]
 
 
 def ndc_to_pixels(width: int, height: int) -> Doubles:
@@ -180,8 +184,4 @@ def _matrix(path: Path, arrays: StoredArrays, key: str) -> Doubles:
     if stored.ndim != 2 or min(stored.shape) < 3 or stored.dtype.kind not in "fiu":
         got = f"{stored.dtype} {list(stored.shape)}"
         raise InputError(f"{path}: '{key}' needs a finite matrix of 3×3 or more, got {got}")
-    matrix: Doubles = stored.astype(np.float64)
-    if not np.isfinite(matrix).all():
-        bad = matrix[~np.isfinite(matrix)][0]
-        raise InputError(f"{path}: '{key}' needs a finite matrix, got {bad}")
-    return matrix
+    return need_numbers(path, key, stored, ("M", "N"))

@@ -11,6 +11,7 @@ Nothing here reads or writes pickles. Bad files raise `InputError`.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import StrPath, one_line, read_bytes, write_bytes
+from sdfrender.files.expect import readable
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.io.cameras import StoredArrays
 
@@ -60,6 +62,13 @@ def load_lattice(path: StrPath) -> Lattice:
         path, {".safetensors": _decode_safetensors, ".npz": _decode_npz, ".sdf": _decode_sdf}
     )
     values, bounds = decode(path, read_bytes(path))
+    for name, tensor in (("values", values), ("bounds", bounds)):
+        if not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise InputError(
+                f"{path}: '{name}' needs floating-point numbers (float32), got {kind}: convert it, "
+                "as with numpy's astype"
+            )
     try:
         return Lattice(values, bounds)
     except (TypeError, ValueError) as error:
@@ -74,13 +83,10 @@ def _encode_safetensors(path: Path, lattice: Lattice) -> bytes:
 
 
 def _decode_safetensors(path: Path, data: bytes) -> tuple[Tensor, Tensor]:
-    from safetensors import SafetensorError
     from safetensors.torch import load
 
-    try:
+    with readable(path, "safetensors file"):
         tensors = load(data)
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: not a readable safetensors file: {one_line(error)}") from None
     _need_keys(path, tensors)
     return tensors["values"], tensors["bounds"]
 
@@ -97,10 +103,13 @@ def _encode_npz(path: Path, lattice: Lattice) -> bytes:
 def _decode_npz(path: Path, data: bytes) -> tuple[Tensor, Tensor]:
     arrays = StoredArrays(path)
     _need_keys(path, arrays)
-    try:
-        return torch.from_numpy(arrays["values"]), torch.from_numpy(arrays["bounds"])
-    except TypeError as error:  # no numbers
-        raise InputError(f"{path}: not a readable npz file: {one_line(error)}") from None
+    with readable(path, "npz file"):
+        # torch knows this machine's byte order only
+        values, bounds = (
+            x.astype(x.dtype.newbyteorder("="), copy=False)
+            for x in (arrays["values"], arrays["bounds"])
+        )
+        return torch.from_numpy(values), torch.from_numpy(bounds)
 
 
 def _encode_sdf(path: Path, lattice: Lattice) -> bytes:
@@ -123,6 +132,8 @@ def _decode_sdf(path: Path, data: bytes) -> tuple[Tensor, Tensor]:
     if len(words) < 7:
         raise InputError(f"{path}: .sdf needs a header of 7 numbers, got {len(words)} words")
     try:
+        if not all(re.fullmatch(rb"-?\d{1,9}", word) for word in words[:3]):
+            raise ValueError
         X, Y, Z = (int(word) for word in words[:3])
     except ValueError:
         raise InputError(f"{path}: .sdf starts with 3 whole numbers, got {words[:3]}") from None
@@ -136,8 +147,9 @@ def _decode_sdf(path: Path, data: bytes) -> tuple[Tensor, Tensor]:
     except ValueError as error:
         raise InputError(f"{path}: .sdf holds numbers only: {one_line(error)}") from None
     low, h, values = numbers[:3], numbers[3], numbers[4:]
-    high = low + h * (np.array([X, Y, Z]) - 1)
-    cube = values.reshape(Z, Y, X).transpose(2, 1, 0).astype(np.float32, order="C")
+    with np.errstate(all="ignore"):  # what float32 does not hold is refused by the lattice
+        high = low + h * (np.array([X, Y, Z]) - 1)
+        cube = values.reshape(Z, Y, X).transpose(2, 1, 0).astype(np.float32, order="C")
     return torch.from_numpy(cube), torch.from_numpy(np.stack((low, high)))
 
 

@@ -13,7 +13,7 @@ import trimesh
 
 from sdfrender.errors import InputError
 from sdfrender.files.extensions import MESHES
-from sdfrender.files.tables import read_table
+from sdfrender.files.tables import numbers, read_table, shown
 from sdfrender.geometry.mesh_files import Doubles, load_mesh
 from singleview.data.objects import LONGEST_SIDE, category_of
 from singleview.settings.choices import SPLITS, Split
@@ -164,6 +164,8 @@ def split_from_file(names: Sequence[str], path: Path) -> dict[str, Split]:
         if split not in SPLITS or not isinstance(members, list):
             raise InputError(f"{path}: need lists under {', '.join(SPLITS)}, got {split!r}")
         for name in members:
+            if not isinstance(name, str):
+                raise InputError(f"{path}: need the names of objects, got {shown(name)}")
             if name in splits:
                 raise InputError(f"{path}: need each name once, {name!r} is there twice")
             splits[name] = split
@@ -200,11 +202,8 @@ def _read_alignment(path: Path) -> dict[str, Doubles]:
     for key, rows in read_table(path).items():
         if key.startswith("_"):
             continue
-        try:
-            R = np.asarray(rows, dtype=np.float64)
-        except (TypeError, ValueError):
-            R = np.zeros(0)
-        if R.shape != (3, 3) or not np.allclose(R @ R.T, np.eye(3), atol=1e-6):
+        R = numbers(rows, [(3, 3)], f"{path}: {key!r}")
+        if np.abs(R).max() > 2 or not np.allclose(R @ R.T, np.eye(3), atol=1e-6):
             raise InputError(f"{path}: {key!r} needs a rotation of 3×3 numbers, got {rows}")
         if np.linalg.det(R) < 0:
             raise InputError(f"{path}: {key!r} needs a rotation, got a mirror image: {rows}")

@@ -20,8 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdfrender import Cameras, InputError
+from sdfrender.files.arrays import need_numbers
 from sdfrender.files.exr import read_exr
-from sdfrender.io.cameras import camera_matrices, camera_to_world, ndc_to_pixels, read_arrays
+from sdfrender.io.cameras import (
+    camera_matrices,
+    camera_to_world,
+    ndc_to_pixels,
+    read_arrays,
+    with_translation,
+)
 from singleview.data.objects import LONGEST_SIDE
 
 FAR = 1e6  # a depth beyond which nothing is there
@@ -89,11 +96,14 @@ def _read_npz(path: Path) -> DepthView:
     depths = arrays["depths"]
     if depths.ndim != 2 or depths.dtype.kind not in "fiu":
         raise InputError(f"{path}: 'depths' needs numbers [H, W], got {list(depths.shape)}")
-    scale = float(arrays.get("scale", np.array(1.0)))
-    center = np.asarray(arrays.get("center", np.zeros(3)), dtype=np.float64)
-    if not scale > 0 or center.shape != (3,) or not np.isfinite(center).all():
+    stated = need_numbers(path, "scale", arrays.get("scale", np.array(1.0)), (), (1,))
+    scale = float(stated.item())
+    center = need_numbers(path, "center", arrays.get("center", np.zeros(3)), (3,))
+    K = need_numbers(path, "K", arrays["K"], (3, 3))
+    c2w = need_numbers(path, "c2w", arrays["c2w"], (4, 4))
+    if not scale > 0:
         raise InputError(f"{path}: need 'scale' above 0 and 'center' [3], got {scale}, {center}")
-    return _view(path, depths, arrays["K"], arrays["c2w"], scale, center)
+    return _view(path, depths, K, c2w, scale, center)
 
 
 def _read_dvr(path: Path) -> DepthView:
@@ -102,7 +112,7 @@ def _read_dvr(path: Path) -> DepthView:
     names = sorted(p.name for p in path.parent.glob("*.exr"))
     matrices = camera_matrices(file, ("world_mat", "camera_mat"), len(names))
     n = names.index(path.name)
-    world = matrices["world_mat"][n][None]
+    world = with_translation(file, matrices["world_mat"])[n][None]
     c2w = camera_to_world(file, world[:, :3, :3], world[:, :3, 3])[0]
     K = ndc_to_pixels(depths.shape[1], depths.shape[0]) @ matrices["camera_mat"][n][:3, :3]
     return _view(path, depths, K, c2w, 1 / LONGEST_SIDE, np.zeros(3))

@@ -16,6 +16,7 @@ import trimesh
 from torch import Tensor
 
 from sdfrender import InputError, Lattice, save_lattice, save_mesh
+from sdfrender.files.arrays import need_numbers
 from sdfrender.files.atomic import write_json
 from sdfrender.files.extensions import MESHES
 from sdfrender.files.tensors import expect
@@ -202,7 +203,8 @@ def read_cloud(predictor: OccupancyPredictor, path: Path, config: PredictConfig)
 def read_voxels(predictor: OccupancyPredictor, path: Path, config: PredictConfig) -> Observed:
     """A grid `voxels` `[R, R, R]` of an npz file, true inside, over the padded box."""
     grid = read_arrays(path, ("voxels",))["voxels"]
-    if grid.ndim != 3 or len(set(grid.shape)) != 1 or min(grid.shape) < 4:
+    grid = need_numbers(path, "voxels", grid, ("R", "R", "R"), kinds="fiub")
+    if min(grid.shape) < 4:
         raise InputError(f"{path}: need voxels [R, R, R] with R ≥ 4, got {list(grid.shape)}")
     if not (grid > 0).any():
         raise InputError(f"{path}: need an object, all its voxels are empty")
@@ -212,7 +214,7 @@ def read_voxels(predictor: OccupancyPredictor, path: Path, config: PredictConfig
 
 def _points(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
     if path.suffix.lower() == ".npz":
-        return read_arrays(path, ("points",))["points"].astype(np.float64)
+        return need_numbers(path, "points", read_arrays(path, ("points",))["points"], ("N", 3))
     if path.suffix.lower() == ".ply" and not _has_faces(path):
         return np.asarray(_load_ply(path).vertices, dtype=np.float64)
     if path.suffix.lower() in MESHES:

@@ -36,7 +36,8 @@ def read_depths(path: Path, unit: float) -> tuple[Image, Image]:
     if kind == ".npz":
         depths, weights = _from_npz(path, "depths")
     elif kind == ".npy":
-        depths = read_array(path) * unit
+        with np.errstate(all="ignore"):  # NaN and infinity are unknown
+            depths = read_array(path) * unit
     elif kind == ".exr":
         depths = _one_channel(path)
     elif kind == ".png":
@@ -48,7 +49,10 @@ def read_depths(path: Path, unit: float) -> tuple[Image, Image]:
     if depths.ndim != 2 or depths.dtype.kind not in "fiu" or not depths.size:
         raise InputError(f"{path}: need depths [H, W], got {depths.dtype} {list(depths.shape)}")
     known = np.isfinite(depths) & (depths != 0)
-    z: Image = np.where(known, depths, 0).astype(np.float32)
+    with np.errstate(over="ignore"):
+        z: Image = np.where(known, depths, 0).astype(np.float32)
+    known &= np.isfinite(z)  # farther than float32 holds is unknown, too
+    z = np.where(known, z, 0)
     if (z < 0).any():
         raise InputError(
             f"{path}: need depths in front of the camera, {int((z < 0).sum())} are negative "
@@ -81,7 +85,9 @@ def read_normals(path: Path) -> tuple[Image, Image]:
         raise InputError(
             f"{path}: need normals [H, W, 3], got {normals.dtype} {list(normals.shape)}"
         )
-    n: Image = np.nan_to_num(normals.astype(np.float32), nan=0, posinf=0, neginf=0)
+    with np.errstate(over="ignore"):
+        n: Image = np.nan_to_num(normals.astype(np.float32), nan=0, posinf=0, neginf=0)
+    n = np.where(np.abs(n) <= UNIT[1], n, 0)
     length = np.linalg.norm(n, axis=-1)
     known = (length > UNIT[0]) & (length < UNIT[1])
     unit: Image = np.where(known[..., None], n / np.maximum(length, UNIT[0])[..., None], 0)
@@ -134,7 +140,8 @@ def _checked(path: Path, weights: Numbers | None, shape: tuple[int, ...]) -> Ima
         return np.ones(shape, np.float32)
     if weights.shape != shape or weights.dtype.kind not in "fiub":
         raise InputError(f"{path}: need 'weights' {list(shape)}, got {list(weights.shape)}")
-    w: Image = weights.astype(np.float32)
+    with np.errstate(over="ignore"):
+        w: Image = weights.astype(np.float32)
     if not (np.isfinite(w) & (w >= 0)).all():
         raise InputError(f"{path}: need 'weights' of at least 0, some are not")
     return w

@@ -52,11 +52,12 @@ def _view(file: Path, line: int, words: list[str]) -> View:
     K, R, t = parameters[:9].reshape(3, 3), parameters[9:18].reshape(3, 3), parameters[18:]
     if K[2, 2] == 0:
         raise InputError(f"{where} ({words[0]}): need k33 = 1, got 0")
-    K = K / K[2, 2]
-    K[:2, 2] += 0.5  # pixel centres from integers to +0.5
     c2w = np.eye(4)
-    c2w[:3, :3] = R.T
-    c2w[:3, 3] = -R.T @ t
+    with np.errstate(all="ignore"):  # what is not finite is refused as a camera
+        K = K / K[2, 2]
+        K[:2, 2] += 0.5  # pixel centres from integers to +0.5
+        c2w[:3, :3] = R.T
+        c2w[:3, 3] = -R.T @ t
     return View(image.stem, image, c2w, K, image_mode(image)[1])
 
 

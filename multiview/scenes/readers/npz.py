@@ -26,7 +26,13 @@ from multiview.scenes.scene import Array, Description, View
 from multiview.scenes.selection import natural_key
 from sdfrender.errors import InputError
 from sdfrender.files.images import find_images, image_mode
-from sdfrender.io.cameras import camera_matrices, camera_to_world, ndc_to_pixels, read_arrays
+from sdfrender.io.cameras import (
+    camera_matrices,
+    camera_to_world,
+    ndc_to_pixels,
+    read_arrays,
+    with_translation,
+)
 
 WHOLE = "img_choy2016"
 PLACES = ("cameras_sphere.npz", "cameras.npz", f"{WHOLE}/cameras.npz")
@@ -135,10 +141,7 @@ def _decompose(where: str, projection: Array) -> tuple[Array, Array]:
 def _dvr_cameras(file: Path, sizes: list[tuple[int, int]], pixels: bool) -> tuple[Array, Array]:
     """`[V, 4, 4]` poses and `[V, 3, 3]` intrinsics from two matrices per camera."""
     matrices = camera_matrices(file, ("world_mat", "camera_mat"), len(sizes))
-    for i, matrix in enumerate(matrices["world_mat"]):
-        if matrix.shape[1] < 4:
-            raise InputError(f"{file}: 'world_mat_{i}' needs 3×4 or 4×4 numbers")
-    world = np.stack([matrix[:3, :4] for matrix in matrices["world_mat"]])
+    world = np.stack(with_translation(file, matrices["world_mat"]))
     Ks = np.stack([matrix[:3, :3] for matrix in matrices["camera_mat"]])
     if not pixels:
         Ks = np.stack([ndc_to_pixels(*size) for size in sizes]) @ Ks

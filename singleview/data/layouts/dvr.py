@@ -26,6 +26,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sdfrender.errors import InputError
+from sdfrender.files.arrays import need_numbers
 from sdfrender.files.images import find_images, read_image, srgb_to_linear
 from sdfrender.geometry.grid import UNIT_BOX
 from sdfrender.io.cameras import (
@@ -34,6 +35,7 @@ from sdfrender.io.cameras import (
     camera_to_world,
     ndc_to_pixels,
     read_arrays,
+    with_translation,
 )
 from sdfrender.view.cameras import Cameras
 from singleview.data.dataset import Dataset
@@ -198,8 +200,12 @@ def _pixel_cameras(path: Path, count: int) -> tuple[Doubles, Doubles]:
     file = path / WHOLE / "cameras.npz"
     matrices = camera_matrices(file, ("world_mat", "camera_mat"), count)
     cloud = read_arrays(path / "pointcloud.npz", ("loc", "scale"))
-    loc, scale = cloud["loc"].astype(np.float64), float(cloud["scale"])
-    world = np.stack([matrix[:3, :4] for matrix in matrices["world_mat"]])
+    where = path / "pointcloud.npz"
+    loc = need_numbers(where, "loc", cloud["loc"], (3,))
+    scale = float(need_numbers(where, "scale", cloud["scale"], (), (1,)).item())
+    if not scale > 0:
+        raise InputError(f"{where}: 'scale' needs a number above 0, got {scale}")
+    world = np.stack(with_translation(file, matrices["world_mat"]))
     R, t = world[:, :, :3], world[:, :, 3] + world[:, :, :3] @ loc
     Ks = np.stack([matrix[:3, :3] for matrix in matrices["camera_mat"]])
     return camera_to_world(file, R, t * (LONGEST_SIDE / scale)), Ks
@@ -209,7 +215,7 @@ def _ndc_cameras(file: Path, images: NDArray[np.uint8]) -> tuple[Doubles, Double
     """Cameras that state the square [-1, 1]², y down, in the frame of the point cloud."""
     count, height, width = images.shape[:3]
     matrices = camera_matrices(file, ("world_mat", "camera_mat"), count)
-    world = np.stack(matrices["world_mat"])
+    world = np.stack(with_translation(file, matrices["world_mat"]))
     half = ndc_to_pixels(width, height)
     Ks = np.stack([half @ matrix[:3, :3] for matrix in matrices["camera_mat"]])
     return camera_to_world(file, world[:, :3, :3], world[:, :3, 3] * LONGEST_SIDE), Ks

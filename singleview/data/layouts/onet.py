@@ -19,6 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sdfrender.errors import InputError
+from sdfrender.files.arrays import need_numbers
 from sdfrender.io.cameras import read_arrays
 from singleview.data.layouts.dvr import find_objects, read_splits
 from singleview.data.objects import LONGEST_SIDE
@@ -72,8 +73,9 @@ def _read_object(path: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         ("pointcloud.npz", cloud["points"]),
         ("pointcloud.npz", cloud["normals"]),
     ):
-        if x.ndim != 2 or x.shape[1] != 3 or not len(x) or not np.isfinite(x).all():
-            raise InputError(f"{path / file}: need finite points [P, 3], got shape {x.shape}")
+        need_numbers(path / file, "points and normals", x, ("P", 3))
+    if inside.ndim != 1 or inside.dtype.kind not in "biu":
+        raise InputError(f"{path}: need occupancies as bits or bools, got {inside.dtype}")
     if len(inside) != len(points) or len(cloud["points"]) != len(cloud["normals"]):
         raise InputError(f"{path}: need an occupancy and a normal for every point")
     scaled = (LONGEST_SIDE * x.astype(np.float64) for x in (points, cloud["points"]))
