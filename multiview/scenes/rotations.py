@@ -14,7 +14,7 @@ from sdfrender.errors import InputError
 ROUNDED = 0.02  # largest error of RᵀR that is taken for rounding; two decimals have less
 FAR = 1e15  # world units: beyond, squares of squares leave float64
 LONGEST = 1e9  # pixels
-EXACT = 5e-4  # what cameras may be off without a word
+EXACT = 2e-4  # what cameras may be off without a word
 
 
 def orthonormal(views: Sequence[View]) -> tuple[list[View], list[str]]:

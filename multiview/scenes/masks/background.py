@@ -59,7 +59,7 @@ def find_background(photo: Image, outside: Mask | None, seen: Mask) -> Backgroun
     v, u = np.mgrid[:H, :W]
     x, y = (2 * u + 1) / W - 1, (2 * v + 1) / H - 1
     basis = np.stack((np.ones_like(x), x, y, x * x, x * y, y * y), -1)  # (H, W, 6)
-    where = seen & (_rim(H, W) if outside is None else outside)
+    where = seen & (_rim(seen) if outside is None else outside)
     if where.mean() < LEAST_KNOWN:
         return "hardly any background is in the picture"
     model = np.zeros((6, C))
@@ -110,8 +110,12 @@ def disk_radius(mask: Mask) -> float:
     return radius / float(max(mask.shape))
 
 
-def _rim(height: int, width: int) -> Mask:
-    border = max(1, round(RIM * min(height, width)))
-    rim = np.ones((height, width), bool)
+def _rim(seen: Mask) -> Mask:
+    """`[H, W]` along the picture's sides; where little of that is seen, along those of what is."""
+    border = max(1, round(RIM * min(seen.shape)))
+    rim = np.ones_like(seen)
     rim[border:-border, border:-border] = False
+    if (rim & seen).sum() < LEAST_RIM * rim.sum():
+        whole = ndimage.binary_fill_holes(seen)
+        rim = whole & ~ndimage.binary_erosion(whole, iterations=border)
     return rim

@@ -31,8 +31,9 @@ def with_masks(scene: Description) -> Description:
     """The scene with mask files for views whose reader found none, and a note of unused ones."""
     pictures = {view.image.resolve() for view in scene.views}
     homes = sorted({view.image.parent for view in scene.views})
-    places = {scene.folder, *homes, *(home.parent for home in homes)}
-    folders = [f for place in sorted(places) for f in sorted(_folders(place))]
+    near = {scene.folder, *homes, *(home.parent for home in homes)}
+    places = sorted(place for place in near if place.is_relative_to(scene.folder))
+    folders = [f for place in places for f in sorted(_folders(place))]
     inside = {f.resolve(): [p for p in sorted(f.rglob("*")) if is_image(p)] for f in folders}
     beside = [
         file
