@@ -9,6 +9,7 @@ from torch.nn.functional import interpolate
 
 from sdfrender.errors import InputError
 from sdfrender.hull.carving import farthest_cone, grid_to_carve
+from sdfrender.hull.completed import completed
 from sdfrender.hull.outlines import Outline, checked, outlines_of
 from sdfrender.view.cameras import Cameras
 
@@ -24,7 +25,8 @@ def bounds_from_masks(
     A coarse visual hull in a cube about the point nearest to the lines of sight through the middle
     of each silhouette; twice again in the box of what was found. Only points count that more than a
     quarter of the views speak of, in frame and where their silhouettes are known, so that the space
-    outside most frames is not taken for the object.
+    outside most frames is not taken for the object. Silhouettes that nearly all views cut a little
+    go on beyond the frame (`sdfrender.hull.completed`).
 
     Args:
         cameras: N ≥ 2 views.
@@ -40,6 +42,7 @@ def bounds_from_masks(
         InputError: lines of sight that do not meet, or no point inside all silhouettes.
     """
     masks = checked(cameras, silhouettes, silhouette_weights)
+    cameras, *masks = completed(cameras, *masks)
     scale = min(1.0, BOUNDS_PIXELS / max(cameras.width, cameras.height))
     width, height = round(cameras.width * scale), round(cameras.height * scale)
     small, known = (interpolate(x[:, None], (height, width), mode="area")[:, 0] for x in masks)

@@ -10,6 +10,7 @@ from sdfrender.errors import InputError
 from sdfrender.geometry.grid import Resolution
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.hull.carving import farthest_cone, grid_to_carve
+from sdfrender.hull.completed import completed
 from sdfrender.hull.outlines import checked, outlines_of
 from sdfrender.view.cameras import Cameras
 
@@ -26,7 +27,8 @@ def visual_hull(
 
     Per vertex the maximum over views of the signed distance to the outline in the image, in pixels,
     times depth / focal length: near the surface that is the distance to the nearest cone of
-    sight. Redistancing makes it one everywhere.
+    sight. Redistancing makes it one everywhere. Silhouettes that nearly all views cut a little go
+    on beyond the frame (`sdfrender.hull.completed`).
 
     Args:
         cameras: N views.
@@ -41,6 +43,7 @@ def visual_hull(
         InputError: no vertex of the box is inside all silhouettes.
     """
     silhouettes, known = checked(cameras, silhouettes, silhouette_weights)
+    cameras, silhouettes, known = completed(cameras, silhouettes, known)
     coverage = torch.maximum(silhouettes, 1 - known)  # nothing is carved where it is not known
     outlines = outlines_of(coverage, torch.ones_like(known))
     box = torch.as_tensor(bounds, dtype=torch.float32)

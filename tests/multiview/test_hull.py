@@ -14,6 +14,7 @@ from multiview.scenes import load_scene
 from sdfrender.errors import InputError
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.hull.bounds import bounds_from_masks
+from sdfrender.hull.completed import completed
 from sdfrender.hull.outlines import outline_distance
 from sdfrender.hull.visual_hull import visual_hull
 from sdfrender.view.cameras import Cameras
@@ -307,3 +308,61 @@ def test_dinosaur_from_sixteen_photographs() -> None:
     )
     framed = pixels.abs().amax(-1) < 1
     assert float((seen[:, 0, 0] > 0.5)[framed].float().mean()) > 0.985
+
+
+# ---------------------------------------------------------------------- cut a little
+
+
+def cut_views(count: int, larger: float) -> tuple[Cameras, Tensor]:
+    """A ring of views whose frames are lower than the sphere; larger than 1: by how much."""
+    cameras = Cameras.orbit(count, 3.2, 0.3, width=96, height=72)
+    focal = larger * 36 * math.sqrt(3.2**2 - RADIUS**2) / RADIUS
+    Ks = cameras.Ks.clone()
+    Ks[:, 0, 0] = Ks[:, 1, 1] = focal
+    cameras = Cameras(cameras.c2w, Ks, 96, 72)
+    return cameras, sphere_silhouettes(cameras, (0.0, 0.0, 0.0), RADIUS)
+
+
+def overlap(hull: Lattice) -> float:
+    truth, inside = hull.vertices.norm(dim=-1) < RADIUS, hull.values < 0
+    return float((truth & inside).sum() / (truth | inside).sum())
+
+
+@pytest.mark.parametrize("larger", [1.03, 1.1])
+def test_an_object_that_every_view_cuts_a_little_does_not_fill_the_box(larger: float) -> None:
+    cameras, silhouettes = cut_views(12, larger)
+    known = torch.ones_like(silhouettes)
+    box = bounds_from_masks(cameras, silhouettes, known)
+    assert float((box[1] - box[0]).max()) < 2 * RADIUS * 1.5
+    assert overlap(visual_hull(cameras, silhouettes, known, 40, box)) > 0.9
+
+
+def test_cuts_are_continued_only_where_hardly_a_view_is_whole() -> None:
+    cameras, silhouettes = cut_views(12, 1.1)
+    known = torch.ones_like(silhouettes)
+    larger, longer, border = completed(cameras, silhouettes, known)
+    b = (larger.width - 96) // 2
+    assert b > 4
+    assert larger.height == 72 + 2 * b
+    assert torch.equal(longer[:, b:-b, b:-b], silhouettes)
+    assert float(border.min()) == 1
+    assert bool((longer[:, b - 1] > 0.5).any(1).all())
+    assert not (longer[:, 0] > 0.5).any()
+    there, here = larger.project(torch.eye(3))[0], cameras.project(torch.eye(3))[0]
+    torch.testing.assert_close(there, here + b)
+    whole = silhouettes.clone()
+    whole[:4, :2], whole[:4, -2:] = 0, 0
+    assert completed(cameras, whole, known)[1] is whole
+    long = silhouettes.clone()
+    long[:, 20:50] = 1  # from side to side
+    assert completed(cameras, long, known)[1] is long
+
+
+def test_a_view_with_a_long_cut_says_nothing_beyond_its_frame() -> None:
+    cameras, silhouettes = cut_views(12, 1.1)
+    silhouettes[3] = 1
+    larger, _, known = completed(cameras, silhouettes, torch.ones_like(silhouettes))
+    b = (larger.width - 96) // 2
+    assert float(known[3].sum()) == 96 * 72
+    assert float(known[3, b:-b, b:-b].min()) == 1
+    assert float(known[4].min()) == 1
