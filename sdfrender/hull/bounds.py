@@ -42,10 +42,12 @@ def bounds_from_masks(
         InputError: lines of sight that do not meet, or no point inside all silhouettes.
     """
     masks = checked(cameras, silhouettes, silhouette_weights)
-    cameras, *masks = completed(cameras, *masks)
+    cameras, silhouettes, weights = completed(cameras, *masks)
     scale = min(1.0, BOUNDS_PIXELS / max(cameras.width, cameras.height))
     width, height = round(cameras.width * scale), round(cameras.height * scale)
-    small, known = (interpolate(x[:, None], (height, width), mode="area")[:, 0] for x in masks)
+    small, known = (
+        interpolate(x[:, None], (height, width), mode="area")[:, 0] for x in (silhouettes, weights)
+    )
     views = cameras.to(torch.zeros((), dtype=torch.float32)).resized(width, height)
     outlines = outlines_of(small, known)
     box = search_cube(views, small * known)
