@@ -48,7 +48,7 @@ def find_image(path: Path, named_by: str) -> Path:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """The image files of a folder, sorted by name.
+    """The image files of a folder, or of the folders in it if it has none, sorted by path.
 
     Raises:
         InputError: no such folder, or no image in it.
@@ -56,6 +56,7 @@ def find_images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: need a folder of images, there is no such folder")
     found = [p for p in sorted(folder.iterdir()) if is_image(p)]
+    found = found or [p for p in sorted(folder.rglob("*")) if is_image(p)]
     if not found:
         raise InputError(f"{folder}: need images ({', '.join(IMAGES)}), it has none")
     return found

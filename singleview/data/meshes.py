@@ -13,6 +13,7 @@ import trimesh
 
 from sdfrender.errors import InputError
 from sdfrender.files.extensions import MESHES
+from sdfrender.files.find import is_litter
 from sdfrender.files.tables import numbers, read_table, shown
 from sdfrender.geometry.mesh_files import Doubles, load_mesh
 from singleview.data.objects import LONGEST_SIDE, category_of
@@ -67,7 +68,8 @@ def find_meshes(
             raise InputError(f"{alignment}: need the path of a mesh below {folder}, got {key!r}")
     sources: dict[str, Source] = {}
     for category, group in groups.items():
-        meshes = [p for p in sorted(group.iterdir()) if p.suffix.lower() in MESHES]
+        files = [p for p in sorted(group.iterdir()) if not is_litter(p)]
+        meshes = [p for p in files if p.suffix.lower() in MESHES]
         if not meshes:
             raise InputError(f"{group}: need a mesh ({' '.join(MESHES)}), it has none")
         for path in meshes:

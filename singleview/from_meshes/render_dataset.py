@@ -84,7 +84,10 @@ def render_object(source: Source, file: Path, cameras: Cameras, config: RenderDa
         seen = raytrace(
             mesh, cameras, lighting=STUDIO, albedo=[ALBEDO], supersampling=config.supersampling
         )
-        lattice = Lattice.from_mesh(mesh, (config.resolution,) * 3, UNIT_BOX)
+        try:
+            lattice = Lattice.from_mesh(mesh, (config.resolution,) * 3, UNIT_BOX)
+        except InputError as error:
+            raise InputError(f"{source.path}: {error}: repair it, or leave it out") from None
         write_object(file, seen.images, seen.silhouettes, lattice.values)
     return source.name
 

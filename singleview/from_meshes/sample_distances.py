@@ -13,6 +13,7 @@ import trimesh
 from torch import Tensor
 from tqdm import tqdm
 
+from sdfrender.errors import InputError
 from sdfrender.files.tensors import save_tensors
 from sdfrender.geometry.grid import UNIT_BOX, grid_points
 from sdfrender.geometry.mesh_distance import signed_distances
@@ -95,6 +96,11 @@ def _sample_object(
         mesh = warped_mesh(mesh, torch.Generator().manual_seed(int(rng.integers(2**62))), side)
     points = points_around(mesh, config.sdf, rng).astype(np.float16)
     values = signed_distances(mesh, points.astype(np.float64))
+    if not (values < 0).any():
+        raise InputError(
+            f"{source.path}: need a mesh with an inside, none of {len(values)} points around it is "
+            "within: close it, or leave it out"
+        )
     tensors = {"points": torch.from_numpy(points), "values": torch.from_numpy(values).half()}
     return {f"{name}/{key}": x for key, x in tensors.items()}
 

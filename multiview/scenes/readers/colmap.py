@@ -26,6 +26,7 @@ from multiview.scenes.readers.points import read_points
 from multiview.scenes.scene import Array, Description, View, short_names
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import read_bytes
+from sdfrender.files.find import existing
 from sdfrender.files.images import find_image
 from sdfrender.files.pictures import read_header
 from sdfrender.files.tables import numbers, read_text, shown
@@ -152,7 +153,8 @@ def _scene_folder(file: Path) -> Path:
     """The nearest folder above the model that holds `images`."""
     model = file.resolve().parent
     for folder in (model, *model.parents[:3]):
-        if (folder / "images").is_dir():
+        pictures = existing(folder / "images")
+        if pictures is not None and pictures.is_dir():
             return folder
     raise InputError(
         f"{file}: need the pictures in a folder 'images' beside the model or the folder 'sparse' "

@@ -207,6 +207,14 @@ def test_what_is_no_picture_is_called_what_it_is(tmp_path: Path, data: bytes, wo
     assert "\n" not in str(caught.value)
 
 
+def test_pictures_in_folders_of_a_folder(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(rgb()).save(tmp_path / name / "1.png")
+    names = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
+    assert names == ["a/1.png", "b/1.png"]
+
+
 def test_litter_beside_pictures_is_passed_over(tmp_path: Path) -> None:
     for name in ("b.PNG", "a.webp"):
         Image.fromarray(rgb()).save(tmp_path / name)
