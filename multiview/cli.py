@@ -8,6 +8,7 @@ from collections.abc import Callable
 from multiview.commands import (
     benchmark,
     cameras,
+    check,
     demo,
     evaluate,
     fit,
@@ -23,6 +24,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "fit": fit.command,
     "cameras": cameras.command,
     "mask": mask.command,
+    "check": check.command,
     "demo": demo.command,
     "benchmark": benchmark.command,
     "evaluate": evaluate.command,
@@ -36,7 +38,7 @@ ALONE = {"--paint": ("slow", "fine"), "--disturbed": ("views", "drift", "shadow"
 # What one wants to do, and the commands for it.
 GROUPS = {
     "Reconstruct an object": ("fit", "demo", "texture"),
-    "Prepare photographs": ("cameras", "mask"),
+    "Prepare photographs": ("cameras", "mask", "check"),
     "Look at a run, and measure it": ("watch", "report", "evaluate"),
     "Measure the method": ("benchmark",),
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from multiview.photographs.find import find_cameras
 from multiview.photographs.settings import CameraSettings
+
 from multiview.scenes import has_camera_file
 from multiview.segmentation.mask_scene import SHEET, mask_scene
 from multiview.segmentation.settings import MaskSettings
