@@ -15,9 +15,11 @@ from multiview.check.alternatives import ALTERNATIVES
 MISFIT = 0.002  # share of the masks that the hull leaves out, from which an explanation is sought
 EXPLAINS = 1 / 3  # of the misfit is left if a mistake is taken back that explains it
 APART = 0.15  # misfit from which cameras and masks do not belong together
+MOST_SWAPS = 60  # views, up to which every exchange of an odd one is tried
 SUSPECTS = 6  # views that alone carve away most, and may not fit the others
 ALIKE = 1e-3  # mean difference of two pictures that are the same, of full scale
-EXPOSURE = 0.25  # relative difference of a view's brightness from its neighbours'
+EXPOSURE = 0.3  # logarithm of a view's brightness over that of the views next to it
+NEIGHBOURS = 5  # views that are looked at for that
 CUT = 0.02  # of a picture's border that the object covers
 INVERTED = 0.6  # of the border that a mask covers if it is inverted
 FEW = 8  # views, below which much of a shape is open
@@ -67,23 +69,15 @@ def mistakes_of_all(outlines: Outlines, agreements: Array) -> list[Finding]:
 
 def odd_views(outlines: Outlines, agreements: Array, names: Sequence[str]) -> list[Finding]:
     """Single views that do not fit the others: swapped masks, or a camera that moved."""
-    odd = _blamed(outlines, _misfit(agreements))
-    for i, a in enumerate(odd):
-        for b in odd[i + 1 :]:
-            order = list(range(len(names)))
-            order[a], order[b] = b, a
-            swapped = outlines.changed(
-                silhouettes=outlines.silhouettes[order], weights=outlines.weights[order]
-            )
-            if _misfit(swapped.agreements()) < EXPLAINS * _misfit(agreements):
-                return [
-                    Finding(
-                        "masks swapped",
-                        f"the pictures or masks of '{names[a]}' and '{names[b]}' are swapped",
-                        "exchange them",
-                        (names[a], names[b]),
-                    )
-                ]
+    base = _misfit(agreements)
+    odd = _blamed(outlines, base)
+    others = range(len(names)) if len(names) <= MOST_SWAPS else odd
+    swaps = [(a, b) for a in odd for b in others if a != b]
+    left = [_misfit(_swapped(outlines, a, b).agreements()) for a, b in swaps]
+    if left and min(left) < max(MISFIT, EXPLAINS**2 * base):
+        a, b = sorted(swaps[int(np.argmin(left))])
+        text = f"the pictures or masks of '{names[a]}' and '{names[b]}' are swapped"
+        return [Finding("masks swapped", text, "exchange them", (names[a], names[b]))]
     return [
         Finding(
             "one camera moved",
@@ -94,6 +88,15 @@ def odd_views(outlines: Outlines, agreements: Array, names: Sequence[str]) -> li
         )
         for n in odd
     ]
+
+
+def _swapped(outlines: Outlines, a: int, b: int) -> Outlines:
+    """With the masks of two views exchanged."""
+    order = list(range(len(outlines)))
+    order[a], order[b] = b, a
+    return outlines.changed(
+        silhouettes=outlines.silhouettes[order], weights=outlines.weights[order]
+    )
 
 
 def _blamed(outlines: Outlines, base: float) -> list[int]:
@@ -163,7 +166,9 @@ def lone_masks(silhouettes: Tensor, weights: Tensor, names: Sequence[str]) -> li
     return found
 
 
-def lone_pictures(images: Tensor, silhouettes: Tensor, names: Sequence[str]) -> list[Finding]:
+def lone_pictures(
+    images: Tensor, silhouettes: Tensor, names: Sequence[str], axes: Array
+) -> list[Finding]:
     """Pictures that are there twice, and exposures of their own."""
     found = []
     small = images.mean(-1).numpy()
@@ -183,17 +188,26 @@ def lone_pictures(images: Tensor, silhouettes: Tensor, names: Sequence[str]) -> 
     bright = np.array(
         [float(p[m].mean()) if m.any() else np.nan for p, m in zip(small, inside, strict=True)]
     )
-    middle = np.nanmedian(bright)
-    spread = 1.4826 * np.nanmedian(np.abs(bright - middle))
-    odd = [
-        name for name, value in zip(names, bright, strict=True)
-        if abs(value - middle) > max(EXPOSURE * middle, 5 * spread)
-    ]  # fmt: skip
+    odd = [names[n] for n in _odd_exposures(bright, axes)]
     if odd and len(odd) <= len(names) // 3:
         text = f"brighter or darker than the others: {listed(odd)}"
         advice = "fit with --exposure per-view, or leave them out"
         found.append(Finding("exposure", text, advice, tuple(odd), False))
     return found
+
+
+def _odd_exposures(bright: Array, axes: Array) -> list[int]:
+    """The views whose brightness `[N]` is not that of those that look the same way, `[N, 3]`."""
+    if len(bright) < 2 * NEIGHBOURS:
+        return []
+    logs = np.log(np.maximum(bright, 1e-4))
+    cosines = axes @ axes.T
+    np.fill_diagonal(cosines, -2)
+    nearest = np.argsort(-cosines, 1)[:, :NEIGHBOURS]
+    apart = logs - np.nanmedian(logs[nearest], 1)
+    spread = 1.4826 * float(np.nanmedian(np.abs(apart)))
+    odd: list[int] = np.flatnonzero(np.abs(apart) > max(EXPOSURE, 4 * spread)).tolist()
+    return odd
 
 
 def placed(centers: Array, target: Array, size: float | None) -> list[Finding]:

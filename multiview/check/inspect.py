@@ -83,9 +83,10 @@ def inspect(path: Path) -> Inspection:
     views = sorted(scene.views, key=lambda view: natural_key(view.name))
     read, findings = _read(scene, views)
     names = [view.name for view in read.views]
+    axes = np.array([view.c2w[:3, 2] for view in read.views]).reshape(-1, 3)
     lone = lone_masks(read.silhouettes, read.weights, names)
     figures, fits, agreements = _together(scene, read, lone)
-    findings += [*lone, *lone_pictures(read.images, read.silhouettes, names)]
+    findings += [*lone, *lone_pictures(read.images, read.silhouettes, names, axes)]
     findings = [*fits, *findings]
     findings.sort(key=lambda finding: not finding.grave)
     told = {

@@ -8,7 +8,7 @@ from multiview.check.findings import Finding
 
 KINDS = (
     (r"turned by 90 degrees", "pictures turned",
-     "store them as the camera was calibrated: something applied or dropped their EXIF orientation"),
+     "store them as they were calibrated: something applied or dropped their EXIF orientation"),
     (r"no such file|is not there|are not there", "missing pictures",
      "put the pictures back, or take their names out of the camera file"),
     (r"'[wh]' is .* the image has|pixels as camera|mask of the size of its image",

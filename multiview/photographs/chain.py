@@ -9,9 +9,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from multiview.photographs.find import find_cameras
-from multiview.photographs.settings import CameraSettings
-
 from multiview.scenes import has_camera_file
 from multiview.segmentation.mask_scene import SHEET, mask_scene
 from multiview.segmentation.settings import MaskSettings
@@ -51,6 +48,9 @@ def scene_of_photographs(photos: Path, threads: int | None = None, quiet: bool =
     Raises:
         InputError: cameras that are not to be believed.
     """
+    from multiview.photographs.find import find_cameras
+    from multiview.photographs.settings import CameraSettings
+
     name = photos.resolve()
     scene = Path("scenes") / (name.stem if photos.is_file() else name.name)
     masks = photos / "masks"

@@ -67,7 +67,10 @@ class Lens:
         straight_x, straight_y = x.copy(), y.copy()
         for _ in range(INVERSE_STEPS):
             moved_x, moved_y = self.distort(straight_x, straight_y)
-            straight_x, straight_y = straight_x + x - moved_x, straight_y + y - moved_y
+            left_x, left_y = x - moved_x, y - moved_y
+            straight_x, straight_y = straight_x + left_x, straight_y + left_y
+            if max(np.abs(left_x).max(), np.abs(left_y).max()) < 1e-9:
+                break
         return straight_x, straight_y
 
     def reach(self, farthest: float) -> float:

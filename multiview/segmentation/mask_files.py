@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from scipy import ndimage
 
+from multiview.scenes.distortion import Array, Lens
 from multiview.scenes.masks.found import BOX, MASKS, RECORD, WEIGHTS, FoundRecord, sha256
 from multiview.scenes.masks.masks import read_mask
 from multiview.scenes.pixels import undistorted
@@ -83,13 +85,22 @@ def mask_name(scene: Description, view: View) -> Path:
 def as_taken(plane: Mask, view: View) -> NDArray[np.uint8]:
     """A mask `[H, W]` as the view's own picture shows it, lens and size: 0 or 255."""
     width, height = view.size
-    v, u = np.mgrid[:height, :width] + 0.5
-    if view.lens is not None:
-        K = view.K
-        x, y = view.lens.straighten((u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1])
-        u, v = K[0, 0] * x + K[0, 2], K[1, 1] * y + K[1, 2]
+    u, v = _straight(view.lens, tuple(view.K.ravel().tolist()), width, height)
     rows, columns = v * plane.shape[0] / height - 0.5, u * plane.shape[1] / width - 0.5
     soft = ndimage.map_coordinates(
         plane.astype(np.float32), (rows, columns), order=1, mode="nearest"
     )
     return np.where(soft > 0.5, 255, 0).astype(np.uint8)
+
+
+@lru_cache(maxsize=2)
+def _straight(
+    lens: Lens | None, K: tuple[float, ...], width: int, height: int
+) -> tuple[Array, Array]:
+    """Column and row `[H, W]` of a picture's pixels in that of a pinhole of the same intrinsics."""
+    v, u = (np.mgrid[:height, :width] + 0.5).astype(np.float64)
+    if lens is None:
+        return u, v
+    fx, _, cx, _, fy, cy, *_ = K
+    x, y = lens.straighten((u - cx) / fx, (v - cy) / fy)
+    return fx * x + cx, fy * y + cy
