@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Annotated
 
@@ -11,7 +12,11 @@ from multiview.commands.show import show
 from multiview.config import FitConfig
 from sdfrender.commands.grouped import grouped
 from sdfrender.commands.messages import bars_hidden
+from sdfrender.errors import InputError
 from sdfrender.options import AsJson, Flag
+
+# Errors of a scene whose parts do not fit together, which a check can explain.
+MISFIT = r"^(silhouettes|cameras): need|mask|no such file|the image has|pixels as camera"
 
 # As `--help` lists them: what it is about, and the options.
 GROUPS = {
@@ -21,7 +26,16 @@ GROUPS = {
     ),
     "input": (
         "What is read, and how.",
-        ("image_size", "mask_threshold", "bounds", "depth_unit", "depth_scale", "normal_frame"),
+        (
+            "silhouettes",
+            "bounds",
+            "image_size",
+            "max_pixels",
+            "mask_threshold",
+            "depth_unit",
+            "depth_scale",
+            "normal_frame",
+        ),
     ),
     "shape": (
         "What the shape follows.",
@@ -32,7 +46,7 @@ GROUPS = {
         "Cameras that are a little off.",
         ("refine_cameras", "refine_intrinsics"),
     ),
-    "output": ("What is written, and where.", ("out", "logs")),
+    "output": ("What is written, and where.", ("out", "closed", "logs")),
     "running": ("How it runs.", ("resume", "threads", "seed")),
 }
 
@@ -95,4 +109,11 @@ def command(
     if is_photographs(config.scene):
         scene = scene_of_photographs(config.scene, config.threads, bars_hidden())
         config = replace(config, scene=scene)
-    show(fit(config, bars_hidden(), live, allow_host), config.folder, as_json)
+    try:
+        metrics = fit(config, bars_hidden(), live, allow_host)
+    except InputError as error:
+        if not re.search(MISFIT, str(error)):
+            raise
+        hint = f"`multiview check {config.scene}` looks for the mistake"
+        raise InputError(f"{error}; {hint}") from None
+    show(metrics, config.folder, as_json)

@@ -52,7 +52,7 @@ def write_masks(
         The names of the views whose masks were written.
     """
     record = FoundRecord.read(scene.folder)
-    hashes: dict[str, str] = {}
+    hashes = dict(record.hashes)
     written = []
     for view, mask, known in zip(views, found.masks, found.known, strict=True):
         if view.mask is not None and not record.wrote(view.mask):
