@@ -1,6 +1,6 @@
 """The picture at the top of README.md: surfaces of finished runs, in clay, beside each other.
 
-python assets/make_front.py runs/dino,-60 runs/skull runs/demo,35
+python assets/make_front.py runs/dino runs/dino,-60 runs/scan65 runs/demo,35
 
 A number after a run turns it about its upward axis, degrees. The commands that made the runs are in
 docs/results/index.md. Photographs are not shown, only surfaces.

@@ -1,4 +1,4 @@
-"""The pictures in README.md, all made by what they show.
+"""Pictures of the documentation, all made by what they show.
 
 Run from the root of the repository: python assets/make_gallery.py
 

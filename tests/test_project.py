@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from pathlib import Path
 
 import pytest
 from imports import PACKAGES
@@ -65,3 +66,21 @@ def test_files_that_contributors_are_sent_to_exist() -> None:
     assert len(paths) > 10
     for path in paths:
         assert (ROOT / path).exists(), path
+
+
+def test_workflows_try_the_versions_that_the_package_names() -> None:
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(PROJECT["classifiers"]))
+    yaml = pytest.importorskip("yaml", reason="pyyaml is not installed")
+    workflow = yaml.safe_load(text(".github/workflows/tests.yml"))
+    assert workflow["jobs"]["tests"]["strategy"]["matrix"]["python"] == named
+    assert workflow["jobs"]["all-checks"]["steps"][-1]["run"] == ".ci/run"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda p: p.name)
+def test_files_for_the_host_are_well_formed(path: Path) -> None:
+    yaml = pytest.importorskip("yaml", reason="pyyaml is not installed")
+    loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert isinstance(loaded, dict)
+    for job in loaded.get("jobs", {}).values():
+        assert {"runs-on", "steps"} <= set(job)
+        assert all(("uses" in step) != ("run" in step) for step in job["steps"])

@@ -33,8 +33,12 @@ def run_program(
     """
     given = list(sys.argv[1:] if args is None else args)
 
+    if not given:
+        print(overview(prog, description, commands, groups or {}), file=sys.stderr)
+        return 2
+
     def read_and_run() -> None:
-        name = given[0] if given else "--help"
+        name = given[0]
         if name in commands:
             # of this command alone: what comes closest to a misspelt option is an option of it
             tyro.cli(with_messages(commands[name]), prog=f"{prog} {name}", args=given[1:])
