@@ -35,6 +35,7 @@ COMMANDS = {
 # By CI: the block of `test` as it stands; what `run` is for, from a wheel.
 README_MARKS = ("run", "test")
 SHELL = [(page, block) for page in PAGES for block in blocks(page, "bash")]
+NAMES = ("one", "two", "three", "four", "five")  # of the meshes of a category
 TESTED = [page for page in PAGES if any(b.mark == "tested" for b in blocks(page, "bash"))]
 
 
@@ -99,20 +100,34 @@ def belongings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, category in enumerate(("chair", "table")):
         folder = home / "meshes" / category
         folder.mkdir(parents=True)
-        for k in range(5):
-            sr.save_mesh(folder / f"{k}.ply", trimesh.creation.box((1, 1.5 + number, 0.5 + k / 4)))
+        for k in range(len(NAMES)):
+            sr.save_mesh(
+                folder / f"{NAMES[k]}.ply", trimesh.creation.box((1, 1.5 + number, 0.5 + k / 4))
+            )
     rng = np.random.default_rng(0)
     trimesh.PointCloud(rng.normal(size=(300, 3)) / 4).export(home / "cloud.ply")
     cameras = sr.Cameras.look_at([[0.0, 0.3, 3.0]], width=40, height=32)
     seen = sr.render(lattice, cameras)
     np.savez(home / "depth.npz", depths=seen.depths[0], K=cameras.Ks[0], c2w=cameras.c2w[0])
-    done = run_in(home, "sdfrender render shape.ply --out mine")
-    assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        run_line(home, "sdfrender render shape.ply --out mine", patch)
     return home
 
 
-def run_in(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
-    """Run a script of the documentation, its commands made small."""
+def run_line(folder: Path, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run one line of the documentation in a folder, its commands made small."""
+    words = shlex.split(line, comments=True)
+    if words[0] not in COMMANDS or ">" in words:
+        run_in_a_shell(folder, line)
+        return
+    program = {"multiview": multiview, "sdfrender": sdfrender, "singleview": singleview}[words[0]]
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", [words[0], *small(words[0], words[1:])])
+    assert program.cli.main() == 0, line
+
+
+def run_in_a_shell(folder: Path, line: str) -> None:
+    """Run a line that is more than one of our commands: a redirection, another program."""
     bin_folder = folder / ".bin"
     bin_folder.mkdir(exist_ok=True)
     runner = ROOT / "tests" / "support" / "small_commands.py"
@@ -122,25 +137,27 @@ def run_in(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
         file.chmod(0o755)
     path = os.pathsep.join([str(bin_folder), os.environ["PATH"]])
     inherited = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    home = folder / "home"
-    return subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", line],
         cwd=folder,
-        env={**os.environ, "PATH": path, "PYTHONPATH": inherited, "HOME": str(home)},
+        env={**os.environ, "PATH": path, "PYTHONPATH": inherited, "HOME": str(folder / "home")},
         capture_output=True,
         text=True,
         check=False,
     )
+    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="the documentation's commands are for a POSIX shell")
 @pytest.mark.parametrize("page", TESTED, ids=name)
-def test_the_commands_of_a_page_run(page: Path, belongings: Path, tmp_path: Path) -> None:
+def test_the_commands_of_a_page_run(
+    page: Path, belongings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From the top to the bottom of the page, in one folder."""
     folder = tmp_path / "reader"
     shutil.copytree(belongings, folder)
     for block in blocks(page, "bash"):
         if block.mark == "tested":
-            done = run_in(folder, block.text)
-            assert done.returncode == 0, f"{block.text}\n{done.stdout}\n{done.stderr}"
+            for line in block.lines:
+                run_line(folder, line, monkeypatch)

@@ -25,13 +25,20 @@ SMALL = {
     "singleview sample-points": {"--points": "2000", "--near": "1000", "--surface": "1000"},
     "singleview train": {"--steps": "2", "--batch": "2"},
     "singleview evaluate": {"--samples": "100", "--points": "500"},
-    "singleview predict": {"--frames": "2", "--size": "32"},
+    "singleview predict": {"--frames": "2", "--size": "32", "--levels": "0"},
+    "singleview complete": {"--levels": "0", "--surface": "200", "--free": "200", "--starts": "1"},
+    "singleview evaluate-completion": {
+        "--noise": "0.0",
+        "--draws": "1",
+        "--surface": "200",
+        "--free": "200",
+        "--starts": "1",
+    },
 }
 INSTEAD = {"--minutes": "--steps"}  # options that a small one stands for
 MORE = {  # of a command that names one of these, too
     "occupancy": {"--decoded": "32", "--cloud": "40"},
-    "deepsdf": {"--drawn": "200", "--code": "4"},
-    "--sdf": {"--sdf": "3000"},
+    "deepsdf": {"--drawn": "200", "--code": "4", "--steps": "40"},
 }
 
 
