@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 import trimesh
-import tyro
 from pages import PAGES, blocks, name
 from places import ROOT
 from small_commands import small
@@ -25,13 +24,8 @@ import multiview.cli
 import sdfrender as sr
 import sdfrender.cli
 import singleview.cli
-from sdfrender.commands.messages import with_messages
 
-COMMANDS = {
-    "multiview": multiview.cli.COMMANDS,
-    "sdfrender": sdfrender.cli.COMMANDS,
-    "singleview": singleview.cli.COMMANDS,
-}
+PROGRAMS = {"multiview": multiview, "sdfrender": sdfrender, "singleview": singleview}
 # By CI: the block of `test` as it stands; what `run` is for, from a wheel.
 README_MARKS = ("run", "test")
 SHELL = [(page, block) for page in PAGES for block in blocks(page, "bash")]
@@ -49,23 +43,24 @@ def test_every_block_is_run_or_says_why_not() -> None:
 
 
 @pytest.mark.parametrize("page", sorted({page for page, _ in SHELL}), ids=name)
-def test_every_command_has_these_options(page: Path) -> None:
+def test_every_command_has_these_options(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No command runs here: its options are read, and checked as the command would."""
+    for program in PROGRAMS.values():
+        for command, function in program.cli.COMMANDS.items():
+            monkeypatch.setitem(program.cli.COMMANDS, command, stub(function))
     for line in (line for block in blocks(page, "bash") for line in block.lines):
         words = shlex.split(line.split(" > ")[0], comments=True)
-        if words[:1] and words[0] in COMMANDS and "--tyro-print-completion" not in words:
-            read(words[0], words[1:])
+        if words[:1] and words[0] in PROGRAMS and "--tyro-print-completion" not in words:
+            assert run(words, monkeypatch) == 0, line
 
 
-def read(program: str, args: list[str]) -> None:
-    """Parse a command line; fails as the program would."""
-    stubs = {name: with_messages(stub(command)) for name, command in COMMANDS[program].items()}
-    if program == "multiview":
-        args = multiview.cli.with_paint(args)
+def run(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run a program in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", words)
     try:
-        tyro.extras.subcommand_cli_from_dict(stubs, args=args)
+        return PROGRAMS[words[0]].cli.main()
     except SystemExit as stop:
-        pytest.fail(f"{program} {shlex.join(args)}: exit code {stop.code}")
+        return int(stop.code or 0)
 
 
 def stub(command: Callable[..., None]) -> Callable[..., None]:
@@ -117,13 +112,11 @@ def belongings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_line(folder: Path, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run one line of the documentation in a folder, its commands made small."""
     words = shlex.split(line, comments=True)
-    if words[0] not in COMMANDS or ">" in words:
+    if words[0] not in PROGRAMS or ">" in words:
         run_in_a_shell(folder, line)
         return
-    program = {"multiview": multiview, "sdfrender": sdfrender, "singleview": singleview}[words[0]]
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", [words[0], *small(words[0], words[1:])])
-    assert program.cli.main() == 0, line
+    assert run([words[0], *small(words[0], words[1:])], monkeypatch) == 0, line
 
 
 def run_in_a_shell(folder: Path, line: str) -> None:
@@ -131,7 +124,7 @@ def run_in_a_shell(folder: Path, line: str) -> None:
     bin_folder = folder / ".bin"
     bin_folder.mkdir(exist_ok=True)
     runner = ROOT / "tests" / "support" / "small_commands.py"
-    for program in COMMANDS:
+    for program in PROGRAMS:
         file = bin_folder / program
         file.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{runner}" {program} "$@"\n')
         file.chmod(0o755)
