@@ -62,7 +62,9 @@ def test_commits_go_through_the_checks_of_ci() -> None:
 
 
 def test_files_that_contributors_are_sent_to_exist() -> None:
-    paths = re.findall(r"`((?:sdfrender|multiview|tests|\.ci)/[\w./]+)`", text("CONTRIBUTING.md"))
+    paths = re.findall(
+        r"`((?:sdfrender|multiview|singleview|docs|tests|\.ci)/[\w./]+)`", text("CONTRIBUTING.md")
+    )
     assert len(paths) > 10
     for path in paths:
         assert (ROOT / path).exists(), path
