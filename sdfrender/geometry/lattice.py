@@ -54,7 +54,10 @@ class Lattice(EqualByValue):
         ValueError: wrong shape, fewer than 2 samples along an axis, an empty box, or numbers that
             are not finite or too large to be squared in float32.
 
-    Worked value: `Lattice.sphere(0.5, resolution=65).sample(torch.zeros(3))` is `-0.5`.
+    Example:
+        >>> import torch, sdfrender as sr
+        >>> float(sr.Lattice.sphere(0.5, resolution=65).sample(torch.zeros(3)))
+        -0.5
     """
 
     values: Tensor

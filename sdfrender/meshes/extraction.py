@@ -49,8 +49,14 @@ def extract_mesh(lattice: Lattice, level: float = 0.0) -> trimesh.Trimesh:
         ValueError: a batch of lattices.
         InputError: nothing is below `level`, so there is no surface.
 
-    Worked value: `extract_mesh(Lattice.sphere(0.5)).volume` is 0.523 (a ball's is 0.5236), and the
-    mesh of a lattice that is negative everywhere is its box.
+    The mesh of a lattice that is negative everywhere is its box.
+
+    Example: the volume of a ball, which is 0.5236.
+
+    >>> import sdfrender as sr
+    >>> mesh = sr.extract_mesh(sr.Lattice.sphere(0.5))
+    >>> round(float(mesh.volume), 2), bool(mesh.is_watertight)
+    (0.52, True)
     """
     if lattice.values.ndim != 3:
         raise ValueError(f"lattice: need a single one, got a batch of {lattice.batch}")

@@ -84,8 +84,12 @@ def render_field(
 
     Source: sphere tracing, Hart 1996; the roots by the Illinois variant of regula falsi.
 
-    Worked value: `render_field(primitives.sphere(0.5), Cameras.look_at([[0.0, 0.0, 3.0]]))` has
-    depth 2.5 and colour 1.0 in the middle of the image.
+    Example:
+        >>> import sdfrender as sr
+        >>> camera = sr.Cameras.look_at([[0.0, 0.0, 3.0]], width=65)
+        >>> out = sr.render_field(sr.primitives.sphere(0.5), camera)
+        >>> round(float(out.depths[0, 32, 32]), 3)
+        2.5
     """
     box = torch.as_tensor(bounds).to(cameras.c2w)
     check_box(box)

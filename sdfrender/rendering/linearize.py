@@ -68,9 +68,14 @@ def linearize(
     Raises:
         ValueError: as `render(engine="cpu")`, or an unknown output.
 
-    Worked value: with `J = linearize(Lattice.sphere(0.5), cameras)`, raising all values by 0.01
-    shrinks the sphere: `J.jvp(torch.full((64, 64, 64), 0.01))[1]` is negative on the contour and
-    zero elsewhere.
+    Example: raising all values shrinks a sphere, so that coverage falls on its contour alone.
+
+    >>> import torch, sdfrender as sr
+    >>> camera = sr.Cameras.look_at([[0.0, 0.0, 3.0]], width=64)
+    >>> J = sr.linearize(sr.Lattice.sphere(0.5), camera)
+    >>> images, silhouettes = J.jvp(torch.full((64, 64, 64), 0.01))
+    >>> bool((silhouettes <= 0).all()), bool((silhouettes < 0).float().mean() < 0.1)
+    (True, True)
     """
     outputs = _checked(outputs)
     need_plain("linearize")

@@ -93,8 +93,12 @@ def render(
 
     Source: SDFDiff (Jiang, Ji, Han, Zwicker, CVPR 2020) §4; coverage as in docs/concepts.
 
-    Worked value: `render(Lattice.sphere(0.5), Cameras.look_at([[0.0, 0.0, 3.0]]))` has depth 2.5
-    and colour 1.0 in the middle of the image.
+    Example:
+        >>> import sdfrender as sr
+        >>> camera = sr.Cameras.look_at([[0.0, 0.0, 3.0]], width=65)
+        >>> out = sr.render(sr.Lattice.sphere(0.5, resolution=65), camera)
+        >>> round(float(out.depths[0, 32, 32]), 3), round(float(out.images[0, 32, 32, 0]), 3)
+        (2.5, 1.0)
     """
     need_plain("render")
     check_arguments(lattice, albedo, tracer, reattach, engine, coverage)
