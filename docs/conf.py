@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.logging import getLogger
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
@@ -14,6 +18,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 from drawings.make import draw_all  # noqa: E402
 
 import sdfrender  # noqa: E402
+
+logger = getLogger(__name__)
 
 project = "sdfrender"
 author = "The sdfrender maintainers"
@@ -63,8 +69,40 @@ draw_all(HERE / "drawings")
 def setup(app: Sphinx) -> None:
     """Docstrings are plain text: a bar in them is a norm, not a substitution."""
     app.connect("autodoc-process-docstring", escape_bars)
+    app.connect("env-check-consistency", need_every_public_name)
 
 
 def escape_bars(app: object, what: str, name: str, obj: object, options: object, lines: list[str]):
     """Escape bars outside of code, in place."""
     lines[:] = [re.sub(r"(`[^`]*`)|\|", lambda m: m[1] or r"\|", line) for line in lines]
+
+
+# Modules whose names are promised: those of `__all__`, or all functions and classes of their own.
+PUBLIC = (
+    "sdfrender",
+    "sdfrender.energies",
+    "sdfrender.geometry.primitives",
+    "sdfrender.latent_field",
+    "sdfrender.latent_fit",
+    "sdfrender.meshes.metrics",
+    "multiview.scenes",
+    "singleview.config",
+    "singleview.models",
+)
+
+
+def need_every_public_name(app: Sphinx, env: BuildEnvironment) -> None:
+    """Warn of public names that no page of the reference has."""
+    described = set(env.domains.python_domain.objects)
+    for module in map(import_module, PUBLIC):
+        own = (
+            n for n, x in vars(module).items() if getattr(x, "__module__", "") == module.__name__
+        )
+        names = getattr(module, "__all__", None) or [n for n in own if not n.startswith("_")]
+        for name in names:
+            found = getattr(module, name)
+            if isinstance(found, ModuleType):
+                continue  # it is in the list itself
+            homes = (module.__name__, getattr(found, "__module__", ""))
+            if not described & {f"{home}.{name}" for home in homes}:
+                logger.warning("%s.%s: need it in docs/api", module.__name__, name)

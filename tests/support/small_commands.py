@@ -26,6 +26,7 @@ SMALL = {
     "singleview train": {"--steps": "2", "--batch": "2"},
     "singleview evaluate": {"--samples": "100", "--points": "500"},
     "singleview predict": {"--frames": "2", "--size": "32", "--levels": "0"},
+    "singleview interpolate": {"--size": "32", "--between": "1"},
     "singleview complete": {"--levels": "0", "--surface": "200", "--free": "200", "--starts": "1"},
     "singleview evaluate-completion": {
         "--noise": "0.0",
