@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 from pathlib import Path
@@ -86,6 +87,18 @@ def test_links_of_the_readme_lead_somewhere() -> None:
     assert len(links) >= 12
     for link in links:
         assert (ROOT / link).exists(), link
+
+
+def test_notebooks_are_listed_and_kept_without_outputs() -> None:
+    notebooks = sorted((DOCS / "examples").glob("*.ipynb"))
+    assert len(notebooks) >= 7
+    for notebook in notebooks:
+        assert f"\n{notebook.stem}\n" in text(DOCS / "examples" / "index.md")
+        cells = json.loads(text(notebook))["cells"]
+        assert cells[0]["source"][0].startswith("# ")
+        for cell in cells:
+            assert not cell.get("outputs")
+            assert cell.get("execution_count") is None
 
 
 def test_the_layout_names_every_folder() -> None:
