@@ -45,7 +45,9 @@ class StoredArrays(Mapping[str, NDArray[Any]]):
         with readable(path, "npz file"):
             self._stored = np.load(io.BytesIO(data), allow_pickle=False)
             if not isinstance(self._stored, np.lib.npyio.NpzFile):
-                raise InputError(f"{path}: need an npz file, this one is .npy: one array without names")
+                raise InputError(
+                    f"{path}: need an npz file, this one is .npy: one array without names"
+                )
             self._names: list[str] = list(self._stored.files)
 
     def __iter__(self) -> Iterator[str]:

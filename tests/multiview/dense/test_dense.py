@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 import relief
+import torch
 
 from multiview.dense.aggregation import DIRECTIONS, add_paths, take_least
 from multiview.dense.consistency import confirmations

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import relief
 import tiny
 import torch
 import trimesh
-import relief
 
 from multiview.config import FitConfig
 from multiview.dense.depth_steps import DepthSteps, rendered, solve
