@@ -13,6 +13,7 @@ from sdfrender import Lattice
 LEAST_PSNR = 24.0  # dB inside the masks
 CRINKLED = 11.0  # degrees a cell by which normals turn; sharp-edged machine parts have 8
 COARSE = 40  # samples: on lattices below, the normals of a body turn as much by its shape alone
+MISSED = 0.05  # of the pixels that agree: a matte figure in a studio has .03
 SHORT = 0.5  # cells; edges of triangles shorter than this say nothing
 
 
@@ -35,6 +36,22 @@ def unexplained(config: FitConfig, stereo: bool, summary: dict[str, Any]) -> lis
         return [f"{_below(psnr, name)}: {rest} tell much. {_advice(config, stereo)}"]
     rest = "what they cannot explain may be carved into the surface"
     return [f"{_below(psnr, name)}: {rest}. {_advice(config, stereo)}"]
+
+
+def moving_light(config: FitConfig, missed: float) -> list[str]:
+    """A sentence if shadows or highlights move over the surface of a fit to colours.
+
+    Args:
+        config: the settings.
+        missed: of the pixels at which photographs agree, see `multiview.stereo.prediction`.
+    """
+    if missed <= MISSED:
+        return []
+    return [
+        f"shadows or highlights move: where photographs agree with each other, {missed:.0%} of the "
+        "pixels have colours that are off by far more than elsewhere, and the surface may be "
+        f"wrong there. {_advice(config, False)}"
+    ]
 
 
 def _below(psnr: float, group: str) -> str:

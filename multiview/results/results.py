@@ -19,7 +19,7 @@ from multiview.dense.start import as_shown
 from multiview.photo.exposure import all_gains
 from multiview.photo.targets import Targets
 from multiview.results.evaluate import ViewScore, mean_scores, score_views
-from multiview.results.explained import crinkled, unexplained
+from multiview.results.explained import crinkled, moving_light, unexplained
 from multiview.results.film import write_film
 from multiview.results.mapped import depth_maps, doubtful
 from multiview.results.observed import invented, scene_of_part, seen_mesh, seen_vertices
@@ -31,6 +31,7 @@ from multiview.results.viewed import save_viewed
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene, corrections, exposures
 from multiview.stereo.agreement import MOST_VIEWS, Agreement, agreement
+from multiview.stereo.prediction import unpredicted
 from multiview.surgery import floaters
 from multiview.surgery.floaters import remove_floaters
 from multiview.texture.texture import FACES
@@ -189,6 +190,10 @@ def measure(
     if state.appearance.known is None and state.observed is None:  # else colours had no part in it
         found += unexplained(run.config, state.stereo, summary)
         found += crinkled(run.config, state.stereo, mesh, state.lattice)
+        if state.colors and not state.stereo:
+            seen = Targets.of(state.scene, state.scene.train)
+            left = unpredicted(state.lattice, seen, state.appearance)
+            found += moving_light(run.config, left.missed)
     if "removed" in kept:
         found += floaters.warnings(kept["removed"])
     if state.observed is not None:

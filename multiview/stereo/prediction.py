@@ -24,6 +24,8 @@ from multiview.stereo.pictures import channel_of
 from sdfrender import Lattice
 
 SOME = 16  # views, from all sides, are enough
+AGREE = 0.8  # ZNCC of pixels at which photographs agree
+FAR, SEEN = 5.0, 0.05  # an error is far more than elsewhere: times the median, and of full scale
 
 
 class Unpredicted(NamedTuple):
@@ -33,11 +35,14 @@ class Unpredicted(NamedTuple):
         neighbours: of photographs, as their neighbours predict them.
         model: as colours and light do.
         share: of the pixels inside the masks: so many could be compared.
+        missed: of those at which photographs agree: so many have a colour that the model misses by
+            far more than it does elsewhere. Shadows and highlights that move are such.
     """
 
     neighbours: float
     model: float
     share: float
+    missed: float
 
 
 def unpredicted(lattice: Lattice, targets: Targets, appearance: Appearance) -> Unpredicted:
@@ -53,20 +58,26 @@ def unpredicted(lattice: Lattice, targets: Targets, appearance: Appearance) -> U
     agreed = agreement(lattice, targets, some)
     place = np.nonzero(agreed.compared[some])
     if not len(place[0]):
-        return Unpredicted(2.0, 2.0, 0.0)
+        return Unpredicted(2.0, 2.0, 0.0, 0.0)
     with torch.no_grad():
         out = appearance.render(lattice, shown[some])
         images = appearance.photograph(out.images).expand_as(shown.images[some])
     channel = channel_of(shown)
     like = correlations(images @ channel, shown.images[some] @ channel, Matching()).numpy()
     h, w = agreed.maps.shape[1:]
-    rows, columns = (
+    rows, columns = (  # of the photographs
         ((x + 0.5) * full / small).astype(int)
         for x, full, small in zip(place[1:], like.shape[1:], (h, w), strict=True)
     )
     scores = agreed.maps[some][place], like[place[0], rows, columns]
     neighbours, model = (2 * (1 - float(np.median(x))) for x in scores)
-    return Unpredicted(neighbours, model, agreed.share(targets.views[some].tolist()) or 0.0)
+    share = agreed.share(targets.views[some].tolist()) or 0.0
+    off = (images - shown.images[some]).abs()
+    off[shown[some].at_most(images)] = 0
+    misses = off.mean(-1).numpy()[place[0], rows, columns]
+    alike = scores[0] > AGREE
+    far = misses[alike] > max(FAR * float(np.median(misses)), SEEN)
+    return Unpredicted(neighbours, model, share, float(far.mean()) if len(far) else 0.0)
 
 
 def correlations(a: Tensor, b: Tensor, matching: Matching) -> Tensor:

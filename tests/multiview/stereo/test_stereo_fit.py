@@ -44,7 +44,15 @@ from multiview.photo.appearance import Appearance
 from multiview.photo.choose_appearance import Choice, Look, candidates, prediction_error
 from multiview.photo.targets import Targets
 from multiview.recipes import best, fast, for_photographs
-from multiview.results.explained import CRINKLED, LEAST_PSNR, crinkled, crinkles, unexplained
+from multiview.results.explained import (
+    CRINKLED,
+    LEAST_PSNR,
+    MISSED,
+    crinkled,
+    crinkles,
+    moving_light,
+    unexplained,
+)
 from multiview.scenes import load_scene
 from multiview.scenes.scene import Scene
 from multiview.stereo.agreement import agreement
@@ -250,13 +258,17 @@ def test_plain_or_sparse_photographs_do_not_agree() -> None:
     assert not may_agree(shape, targets[[0, 8]])
 
 
-def test_photographs_tell_more_where_colours_are_finer_than_their_lattice() -> None:
-    fine, views = lit(False)[1], cameras(9)
-    out = render(ball(resolution=48), views)
+def slowly_painted(views: Cameras) -> tuple[Targets, torch.Tensor]:
+    """The ball in long waves of paint, and the points `[N, H, W, 3]` that pixels show."""
+    out, targets = render(ball(resolution=48), views), photographs(views)
     points = torch.zeros(*out.depths.shape, 3)
     points[out.hit_mask] = views.unproject(out.depths, out.hit_mask)
     waves = 0.4 + 0.2 * torch.sin(5 * points).sum(-1, keepdim=True)
-    slow = replace(fine, images=waves.clamp(0, 1) * fine.silhouettes[..., None])
+    return replace(targets, images=waves.clamp(0, 1) * targets.silhouettes[..., None]), points
+
+
+def test_photographs_tell_more_where_colours_are_finer_than_their_lattice() -> None:
+    fine, (slow, _) = lit(False)[1], slowly_painted(cameras(9))
     left = {}
     for name, targets, resolution in (("coarse", fine, 12), ("fine", fine, 32), ("slow", slow, 32)):
         look, shape = Appearance(1, None, "albedo", views=9), ball(resolution=resolution)
@@ -270,7 +282,31 @@ def test_photographs_tell_more_where_colours_are_finer_than_their_lattice() -> N
     assert left["coarse"].model > 2 * left["fine"].model
     even = replace(fine, images=0.5 * fine.silhouettes[..., None])
     assert not photographs_tell_more(shape, even, look)
-    assert unpredicted(shape, fine[[0, 8]], look) == (2, 2, 0)  # no neighbours
+    assert unpredicted(shape, fine[[0, 8]], look) == (2, 2, 0, 0)  # no neighbours
+
+
+def test_shadows_that_move_are_seen_where_photographs_agree() -> None:
+    views = cameras(9, 128, 100)
+    shape, look = ball(RADIUS, 32), Appearance(1, None, "albedo", views=9)
+    even, points = slowly_painted(views)
+    dark = even.images.clone()
+    for n in (2, 4, 6):  # a rod's shadow from the left to the right
+        at = -0.5 + n / 8
+        dark[n] *= torch.where((points[n, ..., 0] - at).abs() < 0.15, 0.5, 1.0)[..., None]
+    missed = []
+    for targets in (even, replace(even, images=dark)):
+        for _ in range(4):
+            with torch.no_grad():
+                look.observe(look.render(shape, targets), targets, shape)
+            look.solve(0.02)
+        missed.append(unpredicted(shape, targets, look).missed)
+    assert missed[0] < 0.002
+    assert missed[1] > 0.03
+    config = FitConfig(Path("a"), Path("b"))
+    assert moving_light(config, MISSED) == []
+    (text,) = moving_light(config, 0.081)
+    assert "8% of the pixels" in text
+    assert "--stereo on" in text
 
 
 def test_correlations_are_those_of_patches() -> None:
