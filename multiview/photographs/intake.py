@@ -7,9 +7,11 @@ video gives the sharpest picture of each of equal intervals.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +111,8 @@ def find_photographs(folder: Path, images: Path) -> list[Path]:
 
 def _take(file: Path, relative: Path, images: Path) -> Picture:
     """One photograph, linked or written."""
-    if file.suffix.lower() in HEIF:
+    # Phones and programs also give such files the name of a JPEG.
+    if file.suffix.lower() in HEIF or find_spec("pillow_heif"):
         load_extra("pillow_heif", f"{file}").register_heif_opener()
     try:
         with Pillow.open(file) as picture:
@@ -134,8 +137,8 @@ def _take(file: Path, relative: Path, images: Path) -> Picture:
         raise
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
         raise InputError(f"{file}: need a complete image, cannot decode it: {error}") from None
-    focal_mm = exif.get_ifd(EXIF).get(FOCAL_MM)
-    camera = (*size, exif.get(MAKE), exif.get(MODEL), float(focal_mm) if focal_mm else None)
+    lens = _positive(exif.get_ifd(EXIF).get(FOCAL_MM))
+    camera = (*size, exif.get(MAKE), exif.get(MODEL), lens)
     return Picture(target.relative_to(images).as_posix(), file, size, camera, _focal(exif, size))
 
 
@@ -159,8 +162,17 @@ def link_file(file: Path, target: Path) -> None:
 
 def _focal(exif: Pillow.Exif, size: tuple[int, int]) -> float | None:
     """Pixels, from the focal length that film of 36 × 24 mm would need for the same view."""
-    equivalent = exif.get_ifd(EXIF).get(FOCAL_35)
-    if not equivalent:
+    equivalent = _positive(exif.get_ifd(EXIF).get(FOCAL_35))
+    if equivalent is None:
         return None
-    focal = float(equivalent) / FILM_DIAGONAL * float(np.hypot(*size))
+    focal = equivalent / FILM_DIAGONAL * float(np.hypot(*size))
     return focal if PLAUSIBLE[0] < focal / max(size) < PLAUSIBLE[1] else None
+
+
+def _positive(value: Any) -> float | None:
+    """A number of EXIF, None where it is missing or nonsense, as 0/0."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, ArithmeticError):
+        return None
+    return number if 0 < number < math.inf else None

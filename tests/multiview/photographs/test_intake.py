@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from PIL.TiffImagePlugin import IFDRational
 
 from multiview.photographs.intake import take_pictures
 from multiview.photographs.pairs import alike, in_order
@@ -78,6 +79,28 @@ def test_formats_of_phones(tmp_path: Path, kind: str) -> None:
     assert picture.name == "a.jpg"
     assert picture.size == (200, 120)
     assert picture.focal is None
+
+
+def test_a_heic_file_with_the_name_of_a_jpeg(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif", reason="needs the extra photos")
+    heif.register_heif_opener()
+    (tmp_path / "in").mkdir()
+    picture = Pillow.fromarray(UPRIGHT.repeat(4, 0).repeat(4, 1))
+    with (tmp_path / "in" / "a.jpg").open("wb") as file:
+        picture.save(file, format="HEIF")
+    assert take_pictures(tmp_path / "in", tmp_path / "images", 4)[0].name == "a.jpg"
+    with Pillow.open(tmp_path / "images" / "a.jpg") as written:
+        assert written.format == "JPEG"
+
+
+def test_nonsense_in_exif(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    tags = exif(1, 0)
+    tags.get_ifd(0x8769)[0x920A] = IFDRational(0, 0)
+    stored(1).save(tmp_path / "in" / "a.jpg", exif=tags)
+    picture = take_pictures(tmp_path / "in", tmp_path / "images", 4)[0]
+    assert picture.focal is None
+    assert picture.camera == (50, 30, "Maker", "Phone", None)
 
 
 def test_folders_hidden_files_and_masks(tmp_path: Path) -> None:
