@@ -13,6 +13,7 @@ import photographed
 import pytest
 import torch
 from PIL import Image as Pillow
+from PIL import ImageFilter
 
 import sdfrender as sr
 from multiview.commands import cameras
@@ -171,6 +172,32 @@ def test_scale_bars_that_are_none(
         find_cameras(settings(folder / "images", found[0], scale_bar=bar))
     assert needle in str(caught.value)
     assert (found[0] / "sparse" / "0" / "points3D.bin").read_bytes() == before
+
+
+def test_a_video(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="needs the extra photos")
+    size = (photographed.WIDTH, photographed.HEIGHT)
+    writer = ffmpeg.write_frames(
+        str(tmp_path / "walk.mp4"), size, quality=10, macro_block_size=1, fps=10
+    )
+    writer.send(None)
+    for name in truth():
+        with Pillow.open(folder / "images" / name) as picture:
+            sharp = np.asarray(picture)
+            blurred = np.asarray(picture.filter(ImageFilter.GaussianBlur(6)))
+        for frame in (blurred, sharp, blurred):
+            writer.send(np.ascontiguousarray(frame))
+    writer.close()
+    told = find_cameras(settings(tmp_path / "walk.mp4", tmp_path / "out", video_frames=COUNT))
+    frames = [f"walk_{3 * n + 1:06d}.jpg" for n in range(COUNT)]
+    assert told["placed"] == frames
+    model = pycolmap.Reconstruction(tmp_path / "out" / "sparse" / "0")
+    for image in model.images.values():
+        image.name = photographed.NAMES.format(frames.index(image.name))
+    centres, angle, count = apart(model, monkeypatch)
+    assert count == COUNT
+    assert centres < 0.05
+    assert angle < 0.5
 
 
 TAG = 0xD5D628584  # number 0 of the family 36h11, its 6×6 cells row by row
