@@ -186,4 +186,7 @@ def _matrix(path: Path, arrays: StoredArrays, key: str) -> Doubles:
     if stored.ndim != 2 or min(stored.shape) < 3 or stored.dtype.kind not in "fiu":
         got = f"{stored.dtype} {list(stored.shape)}"
         raise InputError(f"{path}: '{key}' needs a finite matrix of 3×3 or more, got {got}")
+    if not np.isfinite(stored).all():
+        bad = stored[~np.isfinite(stored)][0]
+        raise InputError(f"{path}: '{key}' needs a finite matrix, got {bad}")
     return need_numbers(path, key, stored, ("M", "N"))

@@ -44,12 +44,14 @@ def lighting_from_table(stated: object, where: str) -> Lighting:
     directional = light.get("directional", [])
     if not isinstance(directional, list):
         raise InputError(f"{where}: 'directional' needs a list, got {shown(directional)}")
-    return Lighting(
-        ambient=_intensity(light, "ambient", 0.0, where),
-        headlight=headlight,
-        directional=[_directional(d, f"{where}: 'directional'") for d in directional],
-        sh=_sh(light["sh"], where) if light.get("sh") is not None else None,
-    )
+    lights = [_directional(d, f"{where}: 'directional'") for d in directional]
+    sh = _sh(light["sh"], where) if light.get("sh") is not None else None
+    try:
+        return Lighting(_intensity(light, "ambient", 0.0, where), headlight, lights, sh)
+    except ValueError as error:
+        raise InputError(
+            str(error) if str(error).startswith(where) else f"{where}: {error}"
+        ) from None
 
 
 def _directional(stated: object, where: str) -> Directional:

@@ -10,6 +10,7 @@ https://colmap.github.io/format.html
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Callable, Iterator
@@ -176,12 +177,13 @@ def _view(file: Path, folder: Path, cameras: dict[int, _Camera], image: _Image) 
     if size != camera.size:
         need, got = ("×".join(map(str, s)) for s in (camera.size, size))
         raise InputError(f"{path}: need {need} pixels as camera {image.camera} has, got {got}")
-    length = float(np.linalg.norm(image.quaternion))
+    length = math.hypot(*image.quaternion.tolist())
     if not abs(length - 1) < 1e-3:
         raise InputError(f"{where}: need a rotation, its quaternion has length {length:.4g}, not 1")
     c2w = np.eye(4)
     c2w[:3, :3] = Rotation.from_quat(image.quaternion[[1, 2, 3, 0]]).as_matrix().T
-    c2w[:3, 3] = -c2w[:3, :3] @ image.translation
+    with np.errstate(all="ignore"):  # what is not finite is refused as a camera
+        c2w[:3, 3] = -c2w[:3, :3] @ image.translation
     name = str(PurePosixPath(image.name).with_suffix(""))
     return View(name, path, c2w, camera.K, size, lens=camera.lens, upright=upright)
 

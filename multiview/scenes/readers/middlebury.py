@@ -7,6 +7,7 @@ principal point moves by half a pixel.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ def read_middlebury(file: Path) -> Description:
         (i, line.split()) for i, line in enumerate(read_text(file).splitlines(), 1) if line.strip()
     ]
     count = first[1][0]
-    if len(first[1]) != 1 or not count.isdecimal():
+    if len(first[1]) != 1 or not re.fullmatch(r"[0-9]{1,9}", count):
         raise InputError(
             f"{file}: line {first[0]} needs the number of views, got {shown(' '.join(first[1]))}"
         )
