@@ -36,9 +36,9 @@ def main() -> None:
         by_lot(options.target, options.runs, options.seed)
         return
     with atheris.instrument_imports(include=["sdfrender", "multiview"]):
-        import fuzz_targets
-    check = checked(options.target, fuzz_targets)
-    corpus = str(fuzz_targets.CORPUS / options.target)
+        import targets
+    check = checked(options.target, targets)
+    corpus = str(targets.CORPUS / options.target)
     arguments = [f"-runs={options.runs}", f"-seed={options.seed}", "-max_len=4096", "-timeout=10"]
     with tempfile.TemporaryDirectory() as found:  # what atheris adds does not go into the corpus
         atheris.Setup([sys.argv[0], *arguments, found, corpus], check)
@@ -47,14 +47,14 @@ def main() -> None:
 
 def by_lot(name: str, runs: int, seed: int) -> None:
     """Mutations of the corpus."""
-    import fuzz_targets
+    import targets
 
-    check = checked(name, fuzz_targets)
-    seeds, rng = fuzz_targets.seeds(name), random.Random(seed)
+    check = checked(name, targets)
+    seeds, rng = targets.seeds(name), random.Random(seed)
     accepted, slowest = 0, 0.0
     for _ in range(runs):
         start = time.process_time()
-        accepted += check(fuzz_targets.mutated(rng.choice(seeds), seeds, rng))
+        accepted += check(targets.mutated(rng.choice(seeds), seeds, rng))
         slowest = max(slowest, time.process_time() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{name}: {runs} runs, {accepted} accepted, slowest {slowest:.3f} s, peak {peak:.0f} MB")

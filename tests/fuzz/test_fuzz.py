@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from fuzz_targets import CORPUS, TARGETS, mutated, run, seeds
+from targets import CORPUS, TARGETS, mutated, run, seeds
 
 
 def test_every_target_has_a_corpus_and_every_corpus_a_target() -> None:
