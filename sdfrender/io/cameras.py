@@ -151,7 +151,8 @@ def camera_to_world(path: Path, R: Doubles, t: Doubles) -> Doubles:
     Raises:
         InputError: a matrix with no rotation in it.
     """
-    scales = np.cbrt(np.linalg.det(R))[:, None, None]
+    with np.errstate(all="ignore"):
+        scales = np.cbrt(np.linalg.det(R))[:, None, None]
     if not (scales > 1e-30).all():
         raise InputError(f"{path}: need rotations, camera {int((scales <= 0).argmax())} has none")
     R = R / scales

@@ -121,10 +121,17 @@ def _decompose(where: str, projection: Array) -> tuple[Array, Array]:
         raise InputError(f"{where} needs 3×4 or 4×4 numbers, got {list(projection.shape)}")
     P = projection[:3, :4]
     lengths = np.linalg.norm(P[:, :3], axis=1)
-    determinant = float(np.linalg.det(P[:, :3] / np.where(lengths > 0, lengths, 1)[:, None]))
+    with np.errstate(all="ignore"):
+        determinant = float(np.linalg.det(P[:, :3] / np.where(lengths > 0, lengths, 1)[:, None]))
     if not abs(determinant) > 1e-12:
         raise InputError(f"{where} needs K [R | t] of a camera, got a singular matrix")
-    K, R = rq(P[:, :3] * np.sign(determinant))
+    try:
+        with np.errstate(all="ignore"):
+            K, R = rq(P[:, :3] * np.sign(determinant))
+            if not (np.isfinite(K).all() and abs(K[2, 2]) > 1e-30):
+                raise ValueError
+    except (ValueError, np.linalg.LinAlgError):
+        raise InputError(f"{where} needs K [R | t] of a camera, got a singular matrix") from None
     signs = np.where(np.diag(K) < 0, -1.0, 1.0)
     K, R = K * signs, R * signs[:, None]
     K = K / K[2, 2]
@@ -134,7 +141,8 @@ def _decompose(where: str, projection: Array) -> tuple[Array, Array]:
         raise InputError(f"{where} needs K [R | t] of a camera, got {got}")
     c2w = np.eye(4)
     c2w[:3, :3] = R.T
-    c2w[:3, 3] = -np.linalg.solve(P[:, :3], P[:, 3])
+    with np.errstate(all="ignore"):  # what is not finite is refused as a camera
+        c2w[:3, 3] = -np.linalg.solve(P[:, :3], P[:, 3])
     return c2w, K
 
 
