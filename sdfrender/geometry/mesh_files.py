@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sdfrender.errors import InputError
 from sdfrender.far import far_offset, is_far
 from sdfrender.files.atomic import read_bytes, write_bytes
-from sdfrender.files.expect import expect
+from sdfrender.files.expect import readable
 from sdfrender.files.extensions import MESHES, check_extension
 from sdfrender.geometry.formats.glb import read_glb
 from sdfrender.geometry.formats.obj import read_obj
@@ -62,7 +62,7 @@ def load_mesh(path: StrPath) -> trimesh.Trimesh:
     path = Path(path)
     kind = _extension(path)
     data = read_bytes(path)
-    with expect(path, f"a {kind} mesh"):
+    with readable(path, f"{kind} mesh"):
         polygons = READERS[kind](data)
         faces = polygons.triangles()
     for note in polygons.notes:

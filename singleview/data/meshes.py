@@ -204,7 +204,7 @@ def _read_alignment(path: Path) -> dict[str, Doubles]:
     for key, rows in read_table(path).items():
         if key.startswith("_"):
             continue
-        R = numbers(rows, [(3, 3)], f"{path}: {key!r}")
+        R = numbers(rows, [(3, 3)], f"{path}: {key!r} needs a rotation")
         if np.abs(R).max() > 2 or not np.allclose(R @ R.T, np.eye(3), atol=1e-6):
             raise InputError(f"{path}: {key!r} needs a rotation of 3×3 numbers, got {rows}")
         if np.linalg.det(R) < 0:

@@ -248,7 +248,7 @@ def test_ply_numbers_as_other_programs_spell_nothing(tmp_path: Path) -> None:
 def test_a_ply_that_is_cut_short_says_so(tmp_path: Path, order: str) -> None:
     whole = ply_bytes(order, L_FACES, True)
     for part in (0.6, 0.8, 0.95):
-        with pytest.raises(InputError, match=r"l\.ply: need a \.ply mesh"):
+        with pytest.raises(InputError, match=r"l\.ply: not a readable \.ply mesh"):
             read(tmp_path, "l.ply", whole[: int(part * len(whole))])
 
 
