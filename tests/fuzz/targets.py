@@ -6,6 +6,7 @@ has atheris do it.
 
 from __future__ import annotations
 
+import atexit
 import random
 import re
 import shutil
@@ -130,6 +131,7 @@ TARGETS: dict[str, Target] = {
 def folder_of(name: str) -> Path:
     """A target's own folder, with what is beside its file."""
     folder = Path(mkdtemp(prefix=f"fuzz-{name}-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     target = TARGETS[name]
     if target.prepare is not None:
         target.prepare(folder)
