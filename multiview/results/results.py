@@ -232,7 +232,12 @@ def doubts(scene: Scene, scores: list[ViewScore]) -> list[str]:
         for view, score in zip(scene.train, scores, strict=True)
         if math.isnan(score.psnr)
     ]
-    if thin:
+    if thin and not scene.has_silhouettes:
+        found.append(
+            f"{len(thin)} of {len(scores)} views show nothing of the surface that was found "
+            f"({_some(thin)}): do they look into the box, and near enough to other views?"
+        )
+    elif thin:
         found.append(
             "the object covers no pixel by more than half, and has no PSNR inside its mask, in "
             f"{len(thin)} of {len(scores)} views ({_some(thin)}): load larger images with "
