@@ -19,8 +19,10 @@ from multiview.dense.depth_steps import DepthSteps, rendered, solve
 from multiview.fit import fit
 from multiview.optimize.stereo_term import StereoTerm
 from multiview.recipes import NewtonLevel, Weights
-from multiview.results.finished_run import evaluate_run
+from multiview.results.evaluate import ViewScore
+from multiview.results.finished_run import evaluate_run, texture_run
 from multiview.results.observed import invented, scene_of_part, seen_mesh
+from multiview.results.results import doubts
 from multiview.scenes import load_scene
 from multiview.scenes.readers.points import read_points
 from multiview.stereo.matching import Matching
@@ -175,6 +177,15 @@ def test_what_no_view_saw_is_cut_away() -> None:
     assert len(seen_mesh(ball, speck).faces) == len(half.faces)
 
 
+def test_views_that_show_nothing_of_it_are_told(wall: Path) -> None:
+    scene = load_scene(wall, silhouettes="none")
+    scores = [ViewScore(20.0, 20.0, 0.5, None) for _ in scene.train]
+    assert not doubts(scene, scores)
+    scores[2] = ViewScore(float("nan"), 20.0, 0.5, None)
+    (told,) = doubts(scene, scores)
+    assert f"1 of 6 views show nothing of the surface that was found ({scene.names[2]})" in told
+
+
 def test_views_are_shown_where_they_show_what_was_seen(wall: Path) -> None:
     scene = load_scene(wall, silhouettes="none")
     true = Lattice.from_function(relief.wall().sample, 24, relief.BOX).redistance()
@@ -277,3 +288,14 @@ def test_what_needs_silhouettes_is_refused(option: str, value: object, tmp_path:
 def test_colours_are_refused(wall: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^--colors on: need silhouettes"):
         fit(settings(wall, tmp_path / "run", colors="on"))
+
+
+def test_the_part_that_was_seen_is_textured(run: Path) -> None:
+    pytest.importorskip("xatlas", reason="needs the extra `texture`")
+    found = texture_run(run, 64, 400)
+    assert found["faces"] <= 500
+    textured = trimesh.load(run / "textured.glb", force="mesh")
+    points = torch.from_numpy(np.array(textured.vertices)).float()
+    assert points[:, 2].min() > relief.BOX[0, 2] + CELL
+    assert float((relief.off(points).abs() < 2 * CELL).float().mean()) > 0.95
+    assert json.loads((run / "metrics.json").read_text())["texture"] == found
