@@ -51,6 +51,7 @@ from multiview.recipes import (
     Recipe,
     SdfDiffLevel,
     SdfDiffRecipe,
+    StereoSettings,
     Weights,
     for_colors,
     for_views,
@@ -326,7 +327,7 @@ def compare_beside(state: Fit, config: FitConfig, method: Method, targets: Targe
     if state.beside is None:
         state.beside = photographs_tell_more(state.lattice, seen, state.appearance)
     if state.beside:
-        method.compare(term_at(state.lattice, seen, FINE))
+        method.compare(term_at(state.lattice, seen, StereoSettings(FINE)))
 
 
 def first_finer(recipe: Recipe) -> int | None:
@@ -443,8 +444,7 @@ def choose_method(
         return stereo_steps(state.lattice, targets, photographs, recipe, level)
     stereo = None
     if level.stereo is not None:
-        how = level.stereo
-        stereo = term_at(state.lattice, photographs, how.pixels_per_cell, how.search)
+        stereo = term_at(state.lattice, photographs, level.stereo)
     return GaussNewton(
         state.lattice, targets, state.appearance, recipe, level, state.hold, groups, stereo
     )

@@ -26,7 +26,7 @@ from multiview.photo.appearance import Appearance
 from multiview.photo.choose_appearance import HELD_BACK, Look, prediction_error
 from multiview.photo.targets import Targets
 from multiview.photo.turns import take_turns
-from multiview.recipes import NewtonLevel, NewtonRecipe
+from multiview.recipes import NewtonLevel, NewtonRecipe, StereoSettings
 from multiview.stereo.matching import Matching, match
 from multiview.stereo.outline import Outline, without_colors
 from multiview.stereo.pictures import pictures_for
@@ -116,7 +116,7 @@ def stereo_steps(
 ) -> GaussNewton:
     """Gauss-Newton on outlines and stereo at a level; `photographs` are the views in full."""
     assert level.stereo is not None
-    stereo = term_at(lattice, photographs, level.stereo.pixels_per_cell, level.stereo.search)
+    stereo = term_at(lattice, photographs, level.stereo)
     low = without_colors(targets.for_lattice(lattice, level.pixels_per_cell))
     return GaussNewton(lattice, low, Outline(), recipe, level, stereo=stereo)
 
@@ -161,11 +161,10 @@ def photographs_tell_more(lattice: Lattice, photographs: Targets, appearance: Ap
     return True
 
 
-def term_at(
-    lattice: Lattice, photographs: Targets, pixels_per_cell: float, search: float = 0.0
-) -> StereoTerm:
+def term_at(lattice: Lattice, photographs: Targets, how: StereoSettings) -> StereoTerm:
     """What compares photographs, given in full, at a level."""
-    return StereoTerm(pictures_for(photographs, lattice, pixels_per_cell), Matching(search=search))
+    pictures = pictures_for(photographs, lattice, how.pixels_per_cell)
+    return StereoTerm(pictures, Matching(how.half, search=how.search))
 
 
 def tell(text: str) -> None:
