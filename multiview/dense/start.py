@@ -29,7 +29,7 @@ PIXELS_PER_CELL = 2.5  # of the photographs compared
 LARGEST = 768  # their longer side, pixels: finer ones are what the steps after this are for
 AT_ONCE = 4  # views: each takes up to half a gigabyte
 MOST_VIEWS = 48  # from all sides, are enough for a start
-LEAST_FLOOR, MOST_FLOOR = 0.002, 0.01  # of a window's deviation, units of colour
+LEAST_FLOOR, MOST_FLOOR = 1 / 255, 0.01  # of a window's deviation: at least a step of 8 bits
 NOISES = 2.0  # times the noise of the photographs: windows that vary less say nothing
 LEAST, FEW = 0.1, 0.4  # of the depths, that others confirm; of noise it is .03, of walls .8
 

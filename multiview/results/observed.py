@@ -15,9 +15,9 @@ from multiview.photo.targets import Targets
 from multiview.scenes import Scene
 from sdfrender import Lattice, extract_mesh
 
-LEAST = 0.5  # views' worth of depths near a point of the surface
+LEAST = 0.1  # views' worth of depths near a point of the surface: those of one, a cell away
 RENDERED = 768  # pixels along the longer side of the renderings that tell where it is seen
-SMALLEST = 0.005  # of the area: pieces that are smaller are cut away
+SMALLEST = 0.001  # of the area: pieces that are smaller are cut away
 
 
 def seen_vertices(mesh: trimesh.Trimesh, lattice: Lattice, observed: Tensor) -> NDArray[np.bool_]:

@@ -345,7 +345,7 @@ def test_linear_colours_are_shown_brighter_in_the_dark() -> None:
 
 
 def test_the_floor_of_contrast_follows_the_noise() -> None:
-    assert contrast_floor(0.0) == 0.002
+    assert contrast_floor(0.0) == 1 / 255
     assert contrast_floor(0.003) == pytest.approx(0.006)
     assert contrast_floor(0.3) == 0.01
     assert HALF == 2
