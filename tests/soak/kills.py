@@ -145,6 +145,8 @@ def main() -> int:
                 lost += 1
                 print(f"{kind.name}, killed after {', '.join(moments)} s: {wrong}", flush=True)
             shutil.rmtree(run, ignore_errors=True)
+            if runs % 10 == 0:
+                print(f"… {kills} kills in {runs} runs, {lost} lost", flush=True)
     print(f"{kills} kills in {runs} runs: {runs - lost} as in a go, {lost} not")
     return int(lost > 0)
 
