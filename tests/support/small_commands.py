@@ -23,7 +23,7 @@ SMALL = {
         "--jobs": "1",
     },
     "singleview sample-points": {"--points": "2000", "--near": "1000", "--surface": "1000"},
-    "singleview train": {"--steps": "2", "--batch": "2"},
+    "singleview train": {"--steps": "20", "--batch": "4"},
     "singleview evaluate": {"--samples": "100", "--points": "500"},
     "singleview predict": {"--frames": "2", "--size": "32", "--levels": "0"},
     "singleview interpolate": {"--size": "32", "--between": "1"},
