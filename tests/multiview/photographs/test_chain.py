@@ -10,8 +10,8 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import tiny
-from table_scene import write_table_scene
 from PIL import Image
+from table_scene import write_table_scene
 
 from multiview.photographs.chain import is_photographs, scene_of_photographs
 from multiview.scenes import load_scene
