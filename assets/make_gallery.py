@@ -23,8 +23,8 @@ from multiview.results.report.forming import stages
 from multiview.run_folder import RunFolder, read_config
 from multiview.scenes.run_scene import scene_of
 from sdfrender import Cameras, Lattice, load_lattice, render
+from sdfrender.files.formats.pngs import write_png
 from sdfrender.files.images import read_image
-from sdfrender.files.pngs import write_png
 from sdfrender.report.pictures import for_display
 from sdfrender.report.turntable import around, display_frame, in_clay
 from sdfrender.view.lighting import STUDIO

@@ -18,7 +18,7 @@ import trimesh
 from torch import Tensor
 
 from sdfrender import Cameras, Lattice, extract_mesh
-from sdfrender.files.pngs import write_png
+from sdfrender.files.formats.pngs import write_png
 from sdfrender.geometry.primitives import SDF, capsule, difference, union
 from sdfrender.rendering.raytrace import raytrace
 from sdfrender.view.lighting import STUDIO

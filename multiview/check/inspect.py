@@ -22,7 +22,7 @@ from multiview.check.findings import (
     placed,
     shuffled,
 )
-from multiview.check.unreadable import unreadable
+from multiview.check.unreadable import is_lack, unreadable
 from multiview.scenes import describe_scene
 from multiview.scenes.pixels import read_view
 from multiview.scenes.scene import Description, View
@@ -87,7 +87,7 @@ def inspect(path: Path) -> Inspection:
     lone = lone_masks(read.silhouettes, read.weights, names)
     figures, fits, agreements = _together(scene, read, lone)
     findings += [*lone, *lone_pictures(read.images, read.silhouettes, names, axes)]
-    findings = [*fits, *findings]
+    findings = [*fits, *findings, *(unreadable(note) for note in scene.notes if is_lack(note))]
     findings.sort(key=lambda finding: not finding.grave)
     told = {
         "scene": str(path),

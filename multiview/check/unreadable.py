@@ -6,10 +6,11 @@ import re
 
 from multiview.check.findings import Finding
 
+LACK = r"no such file|is not there|are not there"
 KINDS = (
     (r"turned by 90 degrees", "pictures turned",
      "store them as they were calibrated: something applied or dropped their EXIF orientation"),
-    (r"no such file|is not there|are not there", "missing pictures",
+    (LACK, "missing pictures",
      "put the pictures back, or take their names out of the camera file"),
     (r"'[wh]' is .* the image has|pixels as camera|mask of the size of its image",
      "intrinsics of another size",
@@ -22,6 +23,11 @@ KINDS = (
     (r"camera file", "no cameras",
      "run `multiview cameras` on the photographs, or `multiview fit` on their folder"),
 )  # fmt: skip
+
+
+def is_lack(note: str) -> bool:
+    """Whether a reader's note tells of pictures that it went on without."""
+    return re.search(LACK, note) is not None
 
 
 def unreadable(error: str) -> Finding:

@@ -16,7 +16,6 @@ from sdfrender.errors import InputError
 
 Array = NDArray[np.float64]
 
-FAMILY = "tag36h11"
 FEWEST = 2  # pictures that a place must be seen in
 OFF = 0.01  # of the longer side: rays of one place that miss it by more are of several
 SIDES_DIFFER = 0.05  # of a tag's side, that its four may differ by
@@ -150,14 +149,18 @@ def _side(thing: str, corners: Array) -> float:
 
 def _find_tags(model: Any, images: Path) -> dict[int, dict[str, Array]]:
     """`[4, 2]` pixels of the corners of each AprilTag, by its number and the pictures' names."""
-    library = load_extra("pupil_apriltags", "--scale-bar with tags")
-    detector = library.Detector(families=FAMILY, quad_decimate=1.0)
+    aruco = load_extra("cv2", "--scale-bar with tags").aruco
+    how = aruco.DetectorParameters()
+    how.cornerRefinementMethod = aruco.CORNER_REFINE_SUBPIX
+    detector = aruco.ArucoDetector(aruco.getPredefinedDictionary(aruco.DICT_APRILTAG_36h11), how)
     found: dict[int, dict[str, Array]] = {}
     for image in sorted(model.images.values(), key=lambda image: str(image.name)):
         if not image.has_pose:
             continue
         with Pillow.open(images / image.name) as picture:
             grey = np.asarray(picture.convert("L"))
-        for tag in detector.detect(grey):
-            found.setdefault(int(tag.tag_id), {})[image.name] = np.array(tag.corners)
+        squares, numbers, _ = detector.detectMarkers(grey)
+        for corners, number in zip(squares, np.ravel(numbers if squares else ()), strict=True):
+            # OpenCV has pixel centres on whole numbers
+            found.setdefault(int(number), {})[image.name] = corners.reshape(4, 2) + 0.5
     return found

@@ -35,7 +35,9 @@ def check_size(path: Path, stated: tuple[float | None, float | None], where: str
                 f"{header.size[0]}×{header.size[1]}. If the camera is for the picture as stored, "
                 f"{REMOVE}; else state the sizes of the upright one"
             )
-        raise InputError(f"{where}: '{name}' is {got:g}, the image has {pixels}")
+        turned = stated == header.size[::-1] and header.size[0] != header.size[1]
+        why = " (turned by 90 degrees, by its EXIF orientation?)" if turned else ""
+        raise InputError(f"{where}: '{name}' is {got:g}, the image has {pixels}{why}")
 
 
 def orientation_notes(views: Sequence[View]) -> list[str]:

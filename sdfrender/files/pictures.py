@@ -20,8 +20,8 @@ from PIL import UnidentifiedImageError
 
 from sdfrender.errors import InputError
 from sdfrender.files.expect import expect
-from sdfrender.files.exr import read_exr
-from sdfrender.files.pngs import read_png
+from sdfrender.files.formats.exr import read_exr
+from sdfrender.files.formats.pngs import read_png
 
 # What Pillow's modes are read as; others are as they are.
 _READ_AS = {"1": "L", "P": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB",

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from sdfrender.errors import InputError
 from sdfrender.far import moved
-from sdfrender.files.pngs import Pixels, write_png
+from sdfrender.files.formats.pngs import Pixels, write_png
 from sdfrender.geometry.mesh_files import save_mesh
 from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import Intensity, Lighting

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdfrender.files.atomic import atomic_write
-from sdfrender.files.pngs import write_png
+from sdfrender.files.formats.pngs import write_png
 
 GAP = 2  # pixels between pictures
 GREY = 96  # of the gaps

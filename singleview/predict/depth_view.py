@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sdfrender import Cameras, InputError
 from sdfrender.files.arrays import need_numbers
-from sdfrender.files.exr import read_exr
+from sdfrender.files.formats.exr import read_exr
 from sdfrender.io.cameras import (
     camera_matrices,
     camera_to_world,

@@ -466,6 +466,7 @@ def test_all_settings_are_covered() -> None:
     others |= {"stereo", "colors"}  # test_stereo_fit.py, test_map_fits.py
     others |= {"depth_scale", "depth_unit", "normal_frame"}  # test_maps.py
     others |= {"silhouettes", "closed"}  # test_without_silhouettes.py
+    others |= {"max_pixels"}  # test_scene_own_files.py
     assert set(SETTINGS) | others == {f.name for f in fields(FitConfig)}
 
 
@@ -796,20 +797,20 @@ def white_masks(scene: Path, height: int = tiny.HEIGHT, value: int = 255) -> Non
 # What to do to the scene, further arguments, and what the message must name.
 HOSTILE: dict[str, tuple[Callable[[Path], object], list[str], tuple[str, ...]]] = {
     "no camera file": (
-        lambda s: (s / "transforms.json").unlink(),
+        lambda s: (shutil.rmtree(s / "images"), (s / "transforms.json").unlink()),
         [],
         ("scene", "camera file", "transforms.json"),
     ),
     "camera file is no JSON": (lambda s: truncate(s / "transforms.json"), [], ("transforms.json",)),
-    "an image is missing": (
-        lambda s: (s / "images" / "view_002.png").unlink(),
+    "most images are missing": (
+        lambda s: [p.unlink() for p in (s / "images").iterdir() if p.stem != "view_002"],
         [],
-        ("view_002.png", "no such file"),
+        ("view_000.png", "no such file", "are not there"),
     ),
     "an image is cut short": (
         lambda s: truncate(s / "images" / "view_002.png"),
         [],
-        ("view_002.png", "complete image"),
+        ("view_002.png", "not a readable PNG file"),
     ),
     "NaN in a pose": (
         lambda s: edit(s, lambda t: set_pose(t, math.nan)),
@@ -825,7 +826,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], list[str], tuple[str, ...]]] 
     "an image that is not one": (
         lambda s: edit(s, lambda t: t["frames"][1].update(file_path="transforms.json")),
         [],
-        ("transforms.json", "extension", "'.json'"),
+        ("transforms.json", "of no known kind"),
     ),
     "the mesh is missing": (lambda s: (s / "mesh.ply").unlink(), [], ("mesh.ply", "no such file")),
     "the mesh is no mesh": (lambda s: truncate(s / "mesh.ply"), [], ("mesh.ply", "mesh")),

@@ -78,12 +78,12 @@ def test_a_mesh_of_huge_coordinates_is_an_error_that_names_the_vertex(
 
 def test_meshes_that_do_not_come_from_a_file() -> None:
     mesh = trimesh.creation.box()
-    mesh.apply_scale(1e200)
+    mesh.vertices = mesh.vertices * 1e200
     for door in (Lattice.from_mesh, lambda m: raytrace(m, EYE)):
         with pytest.raises(ValueError, match="finite"):
             door(mesh)
     tiny = trimesh.creation.box()
-    tiny.apply_scale(1e-200)
+    tiny.vertices = tiny.vertices * 1e-200
     with pytest.raises(InputError, match="longest side of at least 1e-18"):
         Lattice.from_mesh(tiny)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny_training import write_dataset
 
-from sdfrender.files.pngs import write_png
+from sdfrender.files.formats.pngs import write_png
 from sdfrender.io.lattices import load_lattice
 from singleview import cli
 from singleview.predict.predict import load_predictor

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdfrender.errors import InputError
-from sdfrender.files.exr import read_exr
+from sdfrender.files.formats.exr import read_exr
+from sdfrender.files.formats.pngs import read_png
 from sdfrender.files.images import Image, image_mode, read_image
-from sdfrender.files.pngs import read_png
 from sdfrender.io.cameras import read_array, read_arrays
 
 DEPTHS = (".npz", ".npy", ".exr", ".png")

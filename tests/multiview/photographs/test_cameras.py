@@ -166,7 +166,7 @@ def test_scale_bars_that_are_none(
 ) -> None:
     bar, needle = BARS[case]
     if "tag" in case:
-        pytest.importorskip("pupil_apriltags", reason="needs the extra photos")
+        pytest.importorskip("cv2", reason="needs the extra photos")
     before = (found[0] / "sparse" / "0" / "points3D.bin").read_bytes()
     with pytest.raises(InputError, match=r"--scale-bar") as caught:
         find_cameras(settings(folder / "images", found[0], scale_bar=bar))
@@ -231,7 +231,7 @@ def paste_tag(file: Path, camera: sr.Cameras, corners: torch.Tensor) -> None:
 def test_the_side_of_a_tag(
     folder: Path, found: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    pytest.importorskip("pupil_apriltags", reason="needs the extra photos")
+    pytest.importorskip("cv2", reason="needs the extra photos")
     out = tmp_path / "scene"
     shutil.copytree(found[0], out)
     views = photographed.cameras(COUNT)

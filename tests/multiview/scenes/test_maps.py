@@ -15,7 +15,7 @@ from multiview.scenes import load_scene
 from multiview.scenes.maps.files import read_depths, read_normals
 from multiview.scenes.maps.maps import Maps, mean_of_known, median_of_known, scattered
 from sdfrender import InputError, render
-from sdfrender.files.pngs import write_png
+from sdfrender.files.formats.pngs import write_png
 
 Z = np.linspace(2, 3, WIDTH * HEIGHT, dtype=np.float32).reshape(HEIGHT, WIDTH)
 

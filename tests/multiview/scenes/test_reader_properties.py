@@ -23,7 +23,7 @@ from multiview.scenes.readers.npz import read_npz
 from multiview.scenes.readers.transforms import read_transforms
 from multiview.scenes.rotations import check_camera, orthonormal
 from multiview.scenes.scene import Description, View
-from sdfrender.files.pngs import write_png
+from sdfrender.files.formats.pngs import write_png
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.io.lattices import load_lattice, save_lattice
 

@@ -16,7 +16,7 @@ from scene_folders import edit_frame, pose
 
 from multiview.scenes import Scene, load_scene
 from multiview.scenes.distortion import Lens, undistort
-from sdfrender.files.pngs import write_png
+from sdfrender.files.formats.pngs import write_png
 
 WIDTH, HEIGHT = 72, 50
 K = np.array([[60.0, 0, 33.0], [0, 64.0, 27.0], [0, 0, 1]])

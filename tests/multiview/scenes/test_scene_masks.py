@@ -24,7 +24,7 @@ from multiview.scenes.masks.carving import Carving
 from sdfrender import Cameras, Lattice, extract_mesh, load_mesh, metrics, render
 from sdfrender.commands.messages import messages_on_stderr
 from sdfrender.errors import InputError
-from sdfrender.files.pngs import read_png, write_png
+from sdfrender.files.formats.pngs import read_png, write_png
 from sdfrender.geometry.primitives import torus
 from sdfrender.io.scene_writer import RenderedScene, write_scene
 

@@ -13,7 +13,7 @@ from scene_folders import edit_frame, refused, write_transforms
 
 import sdfrender as sr
 from multiview.scenes import load_scene
-from sdfrender.files.pngs import write_png
+from sdfrender.files.formats.pngs import write_png
 
 SIZES = [(48, 32), (30, 44), (24, 16)]  # landscape, portrait, a smaller landscape
 

@@ -307,7 +307,7 @@ def test_bad_options_are_one_line_and_exit_2(
 def test_a_shape_without_size_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "point.ply"
     save_mesh(path, trimesh.Trimesh([[1, 1, 1]] * 3, [[0, 1, 2]], process=False))
-    with pytest.raises(InputError, match="nothing to see"):
+    with pytest.raises(InputError, match="all its triangles are without area"):
         bench(BenchConfig(workloads=("tiny",), mesh=path))
 
 

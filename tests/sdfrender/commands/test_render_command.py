@@ -15,7 +15,7 @@ from sdfrender.cli import main
 from sdfrender.commands.render_config import RenderConfig
 from sdfrender.commands.render_scene import place_cameras, render_scene
 from sdfrender.errors import InputError
-from sdfrender.files.pngs import read_png
+from sdfrender.files.formats.pngs import read_png
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.mesh_files import load_mesh
 from sdfrender.geometry.primitives import torus

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from sdfrender.errors import InputError
+from sdfrender.files.formats.pngs import write_png
 from sdfrender.files.images import area_average, find_image, find_images, image_mode, read_image
 from sdfrender.files.pictures import turned
-from sdfrender.files.pngs import write_png
 
 W, H = 6, 4
 

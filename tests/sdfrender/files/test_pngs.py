@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from sdfrender.errors import InputError
-from sdfrender.files.pngs import read_png, write_png
+from sdfrender.files.formats.pngs import read_png, write_png
 
 
 @settings(max_examples=40, deadline=None)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 
 from multiview.scenes import load_scene
 from sdfrender.errors import InputError
-from sdfrender.files.pngs import read_png
+from sdfrender.files.formats.pngs import read_png
 from sdfrender.geometry.mesh_files import load_mesh
 from sdfrender.io.scene_writer import (
     RenderedScene,

@@ -14,7 +14,7 @@ from singleview_tiny import write_meshes
 
 from sdfrender import Lattice, render
 from sdfrender.errors import InputError
-from sdfrender.files.pngs import read_png
+from sdfrender.files.formats.pngs import read_png
 from sdfrender.meshes.metrics import silhouette_iou
 from singleview import cli
 from singleview.config import RenderDatasetConfig

@@ -15,7 +15,7 @@ from latent_tiny import AXES, ellipsoid, ellipsoids
 from torch import Tensor
 
 from sdfrender import Cameras, InputError, Lattice, extract_mesh, load_mesh, metrics, save_mesh
-from sdfrender.files.pngs import read_png
+from sdfrender.files.formats.pngs import read_png
 from sdfrender.latent.field import LatentField
 from sdfrender.rendering.field_render import render_field
 from singleview.cli import COMMANDS

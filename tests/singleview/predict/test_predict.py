@@ -11,7 +11,7 @@ from singleview_tiny import tiny_dataset
 
 import singleview.demo
 from sdfrender import Cameras, InputError, Lattice, Lighting, load_lattice, load_mesh, render
-from sdfrender.files.pngs import read_png, write_png
+from sdfrender.files.formats.pngs import read_png, write_png
 from sdfrender.meshes.metrics import occupancy_iou
 from singleview.config import PredictConfig, TrainConfig
 from singleview.models import Small

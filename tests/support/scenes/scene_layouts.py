@@ -13,7 +13,7 @@ import imageio.v3 as iio
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from sdfrender.files.pngs import read_png, write_png
+from sdfrender.files.formats.pngs import read_png, write_png
 
 Array = Any
 

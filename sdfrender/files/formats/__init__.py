@@ -1,0 +1,1 @@
+"""Picture formats that Pillow does not hold whole: 16-bit PNG, OpenEXR."""
