@@ -12,7 +12,7 @@ STEPS = (  # passes, cells searched along each ray, half of a patch in pixels, s
     (2, 1.0, 3, 0.003),
     (2, 0.0, 3, 0.001),
     (1, 2.0, 2, 0.001),
-    (4, 0.0, 2, 0.001),
+    (7, 0.0, 2, 0.001),
 )
 
 
