@@ -15,6 +15,7 @@ from scipy import ndimage
 from skimage.morphology import convex_hull_image
 from tqdm import tqdm
 
+from multiview.scenes.readers.points import SparsePoints
 from multiview.segmentation.cut import cut
 from multiview.segmentation.evidence import Evidence, weigh
 from multiview.segmentation.object_box import (
@@ -28,7 +29,6 @@ from multiview.segmentation.object_box import (
     good_points,
 )
 from multiview.segmentation.photograph import Array, Floats, Mask, Photograph
-from multiview.segmentation.sparse_points import SparsePoints
 from multiview.segmentation.support import look_of
 from multiview.segmentation.votes import SEEN_BY, Cells
 from sdfrender.errors import InputError

@@ -8,6 +8,7 @@ from typing import Any
 
 from multiview.scenes import describe_scene
 from multiview.scenes.masks.found import FoundRecord
+from multiview.scenes.readers.points import points_file, read_sparse_points
 from multiview.scenes.scene import Description
 from multiview.scenes.selection import natural_key
 from multiview.segmentation.contact_sheet import write_sheet
@@ -15,7 +16,6 @@ from multiview.segmentation.find_masks import find_masks
 from multiview.segmentation.mask_files import given_masks, write_masks
 from multiview.segmentation.photograph import read_photographs
 from multiview.segmentation.settings import MaskSettings
-from multiview.segmentation.sparse_points import points_file, read_sparse_points
 from sdfrender.errors import InputError
 
 log = logging.getLogger("multiview")

@@ -13,8 +13,8 @@ import numpy as np
 from scipy import ndimage
 from skimage.measure import ransac
 
+from multiview.scenes.readers.points import SparsePoints
 from multiview.segmentation.photograph import Array, Mask, Photograph
-from multiview.segmentation.sparse_points import SparsePoints
 from sdfrender.errors import InputError
 
 # Lengths are fractions of the cameras' distance from the point that they look at.

@@ -23,7 +23,7 @@ from scipy.spatial.transform import Rotation
 
 from multiview.scenes.distortion import Lens
 from multiview.scenes.readers.absent import present
-from multiview.scenes.readers.points import read_points
+from multiview.scenes.readers.points import points_file, read_sparse_points
 from multiview.scenes.scene import Array, Description, View, short_names
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import read_bytes
@@ -145,8 +145,10 @@ def read_colmap(file: Path) -> Description:
     there, absent = present(images_file, images, lambda image: folder / "images" / image.name)
     views = [_view(images_file, folder, cameras, image) for image in there]
     notes = (*_other_models(file, len(images)), *absent)
+    found = points_file(file)
+    points = read_sparse_points(found).positions if found is not None else np.zeros((0, 3))
     return Description(
-        file, folder, short_names(views), notes=notes, points=read_points(file.parent)
+        file, folder, short_names(views), notes=notes, points=points if len(points) else None
     )
 
 

@@ -1,67 +1,88 @@
-"""The points of a COLMAP model: where its cameras look.
+"""The points of a COLMAP model: `points3D` as text or binary.
 
-https://colmap.github.io/format.html#points3d-txt
+https://colmap.github.io/format.html
 """
 
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from multiview.scenes.scene import Array
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import read_bytes
-from sdfrender.files.tables import read_text
+from sdfrender.files.tables import read_text, shown
 
-HEADER = struct.Struct("<Q3d3BdQ")  # number, x y z, colour, error, length of the track
-TRACK = 8  # bytes of one of its entries
+Array = NDArray[np.float64]
+
+HEAD = struct.Struct("<Q3d3BdQ")  # number, x y z, red green blue, error, length of the track
+TRACK_BYTES = 8  # an image and a 2D point
 
 
-def read_points(model: Path) -> Array | None:
-    """`[P, 3]` world units, or None if the folder of a model has none.
+@dataclass(frozen=True, eq=False)
+class SparsePoints:
+    """Points that several photographs show.
+
+    Args:
+        positions: `[P, 3]` world units.
+        views: `[P]` in how many photographs each was found.
+        errors: `[P]` mean distance from where they were found, pixels of the full photograph.
+    """
+
+    positions: Array
+    views: NDArray[np.int64]
+    errors: Array
+
+
+def points_file(cameras_file: Path) -> Path | None:
+    """The file of points beside a model's file of cameras, or None."""
+    files = (cameras_file.with_name(f"points3D{extension}") for extension in (".bin", ".txt"))
+    return next((file for file in files if file.is_file()), None)
+
+
+def read_sparse_points(file: Path) -> SparsePoints:
+    """Read `points3D.bin` or `points3D.txt`.
 
     Raises:
-        InputError: a damaged file.
+        InputError: damaged. Points whose positions are not finite are left out.
     """
-    binary, text = model / "points3D.bin", model / "points3D.txt"
-    if binary.is_file():
-        found = _binary(binary)
-    elif text.is_file():
-        found = _text(text)
-    else:
-        return None
-    return found[np.isfinite(found).all(1)] if len(found) else None
+    rows = _binary(file) if file.suffix == ".bin" else _text(file)
+    table = np.array(rows, np.float64).reshape(-1, 5)
+    table = table[np.isfinite(table[:, :3]).all(1)]
+    return SparsePoints(table[:, :3], table[:, 4].astype(np.int64), table[:, 3])
 
 
-def _binary(file: Path) -> Array:
+def _binary(file: Path) -> list[tuple[float, ...]]:
+    """Position, error and length of the track of each point."""
     data = read_bytes(file)
-    short = InputError(f"{file}: need more than its {len(data)} bytes, the file is cut short")
-    if len(data) < 8:
-        raise short
-    count, at, points = int(struct.unpack_from("<Q", data)[0]), 8, []
-    for _ in range(count):
-        if at + HEADER.size > len(data):
-            raise short
-        _, x, y, z, *_, length = HEADER.unpack_from(data, at)
-        points.append((x, y, z))
-        at += HEADER.size + TRACK * length
+    rows: list[tuple[float, ...]] = []
+    at = 8
+    try:
+        (count,) = struct.unpack_from("<Q", data)
+        for _ in range(count):
+            _, x, y, z, _, _, _, error, track = HEAD.unpack_from(data, at)
+            rows.append((x, y, z, error, track))
+            at += HEAD.size + TRACK_BYTES * track
+    except struct.error:
+        at = len(data) + 1
     if at > len(data):
-        raise short
-    return np.array(points, np.float64).reshape(-1, 3)
+        raise InputError(f"{file}: need more than its {len(data)} bytes, the file is cut short")
+    return rows
 
 
-def _text(file: Path) -> Array:
-    points = []
+def _text(file: Path) -> list[tuple[float, ...]]:
+    """Lines of `POINT3D_ID X Y Z R G B ERROR (IMAGE_ID POINT2D_IDX)…`."""
+    rows: list[tuple[float, ...]] = []
     for line, text in enumerate(read_text(file).splitlines(), 1):
         words = text.split()
         if not words or words[0].startswith("#"):
             continue
         try:
-            points.append([float(word) for word in words[1:4]])
-        except ValueError:
-            points.append([])
-        if len(points[-1]) != 3:
-            raise InputError(f"{file}: line {line}: need POINT3D_ID X Y Z …, got {text!r}")
-    return np.array(points, np.float64).reshape(-1, 3)
+            rows.append((*map(float, (*words[1:4], words[7])), float((len(words) - 8) // 2)))
+        except (ValueError, IndexError):
+            need = "POINT3D_ID X Y Z R G B ERROR TRACK"
+            raise InputError(f"{file}: line {line}: need {need}, got {shown(text)}") from None
+    return rows

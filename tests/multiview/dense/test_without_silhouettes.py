@@ -24,7 +24,7 @@ from multiview.results.finished_run import evaluate_run, texture_run
 from multiview.results.observed import invented, scene_of_part, seen_mesh
 from multiview.results.results import doubts
 from multiview.scenes import load_scene
-from multiview.scenes.readers.points import read_points
+from multiview.scenes.readers.points import points_file, read_sparse_points
 from multiview.stereo.matching import Matching
 from multiview.stereo.pictures import Pictures
 from multiview.without_silhouettes import box_without_silhouettes
@@ -251,21 +251,28 @@ def colmap_points(folder: Path, points: list[tuple[float, float, float]]) -> Non
 
 
 def test_points_of_colmap_are_read(tmp_path: Path) -> None:
-    assert read_points(tmp_path) is None
+    cameras = tmp_path / "cameras.txt"
+    assert points_file(cameras) is None
+
+    def positions() -> np.ndarray:
+        found = points_file(cameras)
+        assert found is not None
+        return read_sparse_points(found).positions
+
     text = "# comment\n7 1.5 -2 3e0 0 0 0 0.1 1 2 3 4\n8 4 5 6 0 0 0 0.1\n"
     (tmp_path / "points3D.txt").write_text(text)
-    np.testing.assert_array_equal(read_points(tmp_path), [[1.5, -2, 3], [4, 5, 6]])
+    np.testing.assert_array_equal(positions(), [[1.5, -2, 3], [4, 5, 6]])
     colmap_points(tmp_path, [(1, 2, 3), (4, 5, 6), (float("nan"), 0, 0)])
-    np.testing.assert_array_equal(read_points(tmp_path), [[1, 2, 3], [4, 5, 6]])
+    np.testing.assert_array_equal(positions(), [[1, 2, 3], [4, 5, 6]])
     whole = (tmp_path / "points3D.bin").read_bytes()
     for cut in (4, 30, len(whole) - 3):
         (tmp_path / "points3D.bin").write_bytes(whole[:cut])
         with pytest.raises(InputError, match=r"points3D\.bin: need more than its"):
-            read_points(tmp_path)
+            positions()
     (tmp_path / "points3D.bin").unlink()
     (tmp_path / "points3D.txt").write_text("1 2 x 4 0 0 0 0\n")
     with pytest.raises(InputError, match="line 1: need POINT3D_ID X Y Z"):
-        read_points(tmp_path)
+        positions()
 
 
 @pytest.mark.parametrize(

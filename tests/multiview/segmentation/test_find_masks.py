@@ -14,13 +14,13 @@ from table_scene import CENTER, HEIGHT, RADIUS, WIDTH, TableScene, write_table_s
 
 from multiview.scenes import describe_scene, load_scene
 from multiview.scenes.distortion import Lens
+from multiview.scenes.readers.points import SparsePoints, read_sparse_points
 from multiview.segmentation.find_masks import find_masks
 from multiview.segmentation.mask_files import as_taken
 from multiview.segmentation.mask_scene import mask_scene
 from multiview.segmentation.object_box import find_box, find_fixation, find_plane
 from multiview.segmentation.photograph import Photograph, read_photographs
 from multiview.segmentation.settings import MaskSettings
-from multiview.segmentation.sparse_points import SparsePoints, read_sparse_points
 from multiview.segmentation.support import look_of
 from sdfrender.errors import InputError
 
