@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from multiview.segmentation.object_box import ObjectBox
@@ -12,6 +14,15 @@ from multiview.segmentation.photograph import Array, Floats, Mask, Photograph
 
 RESOLUTION = 96  # cells along the box's longest side
 SEEN_BY = 0.3  # of the photographs at least have a cell of the object in frame
+
+
+class Shown(NamedTuple):
+    """Where a photograph shows P points: row, column, whether in frame, depths, `[P]` each."""
+
+    row: NDArray[np.int32]
+    column: NDArray[np.int32]
+    framed: Mask
+    depths: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,23 +38,33 @@ class Cells:
     centers: Array
     spacing: float
     shape: tuple[int, ...]
+    _shown: dict[Photograph, Shown] = field(default_factory=dict)
 
     @classmethod
     def of(cls, box: ObjectBox, resolution: int = RESOLUTION) -> Cells:
         """The cubic cells of a box."""
         return cls(*box.grid(resolution))
 
+    def shown(self, photo: Photograph) -> Shown:
+        """Where a photograph shows the centres; found once, since every round asks for it."""
+        if photo not in self._shown:
+            row, column, framed = photo.pixels_of(self.centers)
+            depths = (self.centers - photo.center) @ photo.c2w[:3, 2]
+            small = (row.astype(np.int32), column.astype(np.int32))
+            self._shown[photo] = Shown(*small, framed, depths.astype(np.float32))
+        return self._shown[photo]
+
     def picture(self, photo: Photograph, chosen: Mask) -> Mask:
         """`[H, W]` where a photograph shows any of the chosen cells."""
-        points = self.centers[chosen]
         drawn = np.zeros(photo.shape, bool)
-        depths = photo.project(points)[1]
+        shown = self.shown(photo)
+        depths = shown.depths[chosen]
         front = depths > 0
         if not front.any():
             return drawn
         side = self.spacing * photo.K[0, 0] / np.median(depths[front])  # pixels
-        row, column, framed = photo.pixels_of(points)
-        drawn[row[framed], column[framed]] = True
+        framed = chosen & shown.framed
+        drawn[shown.row[framed], shown.column[framed]] = True
         width = max(1, int(np.ceil(1.4 * side)))  # a cell's diagonal in its picture
         square = np.ones((width, width), bool)
         grown = ndimage.binary_dilation(drawn, square)
@@ -54,7 +75,7 @@ class Cells:
         """`[P]` sums of what N pictures `[H, W]` hold where they show cells, and how many do."""
         total, seen = np.zeros(len(self.centers)), np.zeros(len(self.centers))
         for photo, plane in zip(photographs, planes, strict=True):
-            row, column, framed = photo.pixels_of(self.centers)
-            total += np.where(framed, plane[row, column], 0)
-            seen += framed
+            shown = self.shown(photo)
+            total += np.where(shown.framed, plane[shown.row, shown.column], 0)
+            seen += shown.framed
         return total, seen

@@ -238,7 +238,7 @@ def test_a_scene_that_states_nothing(preset: str, torus_scene: Path, tmp_path: P
     assert summary == read_json(tmp_path / "run" / "metrics.json")
     appearance = read_json(tmp_path / "run" / "appearance.json")
     assert list(appearance)[:5] == ["model", "albedo", "blur", "lighting", "stereo"]
-    assert set(list(appearance)[5:]) == {"candidates", "candidates_on_hull"}
+    assert set(list(appearance)[5:]) == {"stereo_at_the_end", "candidates", "candidates_on_hull"}
     mesh, truth = (load_mesh(p / "mesh.ply") for p in (tmp_path / "run", torus_scene))
     assert metrics.chamfer(mesh, truth, 20_000) < 0.02 * truth.extents.max()
     # Measuring it again finds the estimated light where the run left it.
