@@ -46,6 +46,7 @@ def _folder(path: Path) -> RunFolder:
 
 
 @needs_fork
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 2, 3, 4, 5, 7, 9, 12, 14, 17, 19, 24])
 def test_a_killed_fit_goes_on(at: int, torus_scene: Path, whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
@@ -55,6 +56,7 @@ def test_a_killed_fit_goes_on(at: int, torus_scene: Path, whole: Path, tmp_path:
     assert same(run, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [None, b"", b"update,sec"])
 @pytest.mark.parametrize("position", [None, (0, 2)])
 def test_a_fit_whose_log_is_lost_goes_on(
@@ -81,6 +83,7 @@ def test_a_fit_whose_log_is_lost_goes_on(
         assert rows == expected[4:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 3, 6, 10])
 def test_a_fit_whose_disk_is_full_says_where_and_goes_on(
     at: int, torus_scene: Path, whole: Path, tmp_path: Path

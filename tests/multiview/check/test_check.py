@@ -149,6 +149,7 @@ def test_there_are_twenty_mistakes() -> None:
     assert len(MISTAKES) == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MISTAKES)
 def test_the_mistake_is_named(name: str, tmp_path: Path) -> None:
     change, kind, views = MISTAKES[name]

@@ -103,6 +103,7 @@ def test_a_run_is_measured_again_alike(run: Path) -> None:
     assert after["held_out"]["psnr"] == pytest.approx(before["held_out"]["psnr"], abs=0.05)
 
 
+@pytest.mark.slow
 def test_the_rest_is_kept_and_grey_when_it_is_to_be_closed(wall: Path, tmp_path: Path) -> None:
     fit(settings(wall, tmp_path / "run", closed=True, resolution=20))
     mesh = trimesh.load(tmp_path / "run" / "mesh.ply", process=False)
@@ -114,6 +115,7 @@ def test_the_rest_is_kept_and_grey_when_it_is_to_be_closed(wall: Path, tmp_path:
     assert np.abs(colors[~back].astype(int) - 128).max() > 30
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_to_the_same_surface(wall: Path, tmp_path: Path) -> None:
     small = {"resolution": 18}
     fit(settings(wall, tmp_path / "whole", **small))

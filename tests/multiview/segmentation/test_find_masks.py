@@ -109,6 +109,7 @@ def test_the_scene_is_read_with_weights_and_a_loose_box(masked: TableScene) -> N
     assert (upper - lower).max() < 4 * RADIUS
 
 
+@pytest.mark.slow
 def test_a_corrected_mask_stays_and_is_known_everywhere(copied: TableScene) -> None:
     mask, other = (copied.folder / "masks" / f"p{n:02d}.png" for n in (3, 4))
     truth = copied.silhouettes[3].astype(np.uint8) * 255
@@ -125,6 +126,7 @@ def test_a_corrected_mask_stays_and_is_known_everywhere(copied: TableScene) -> N
     assert not bool((scene.silhouette_weights[4] == 1).all())
 
 
+@pytest.mark.slow
 def test_masks_without_a_record_are_a_persons(copied: TableScene) -> None:
     (copied.folder / "masks.json").unlink()
     before = {file: file.read_bytes() for file in (copied.folder / "masks").iterdir()}

@@ -57,6 +57,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "damage"), [("nbi", "cut"), ("nbi", "noise"), ("nbc", "empty"), ("nbc", "zeros")]
 )

@@ -44,6 +44,7 @@ def check_same(run: Path, whole: Path) -> None:
     assert files[0] == files[1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
 @pytest.mark.parametrize("at", [1, 2, 3, 5, 8, 11, 16, 20])
 def test_a_killed_training_goes_on(at: int, objects: Path, whole: Path, tmp_path: Path) -> None:
@@ -54,6 +55,7 @@ def test_a_killed_training_goes_on(at: int, objects: Path, whole: Path, tmp_path
     check_same(run, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 3])
 def test_a_validation_that_is_cut_off_is_made_when_the_training_goes_on(
     at: int, objects: Path, whole: Path, tmp_path: Path
