@@ -37,7 +37,6 @@ from multiview.optimize.greedy import AdamPasses
 from multiview.optimize.hold import Hold
 from multiview.optimize.poses import refine_cameras
 from multiview.optimize.sdfdiff import SdfDiff
-from multiview.optimize.stereo_term import StereoTerm
 from multiview.photo.appearance import SMOOTHNESS_AFTER, Appearance
 from multiview.photo.choose_appearance import Choice, decide
 from multiview.photo.exposure import estimate_gains, exposed, relative
@@ -60,9 +59,7 @@ from multiview.recipes import (
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
 from multiview.scenes.corrections import Corrections
-from multiview.stereo.matching import Matching
 from multiview.stereo.outline import Outline
-from multiview.stereo.pictures import pictures_for
 from multiview.stereo.schedule import FINE, with_stereo
 from multiview.surgery.concavities import open_concavities
 from multiview.surgery.floaters import Removed, remove_floaters
@@ -461,10 +458,7 @@ def depth_steps(
     """Gauss-Newton on depths alone at a level; `photographs` are the views in full."""
     assert level.stereo is not None
     shown = as_shown(photographs, state.scene.color_space != "as stored")
-    pictures = pictures_for(shown, state.lattice, level.stereo.pixels_per_cell)
-    floor = contrast_floor(shown.noise)
-    matching = Matching(level.stereo.half, floor, search=level.stereo.search)
-    stereo = StereoTerm(pictures, matching)
+    stereo = term_at(state.lattice, shown, level.stereo, contrast_floor(shown.noise))
     return DepthSteps(state.lattice, targets, stereo, recipe.weights, level, groups)
 
 

@@ -161,10 +161,12 @@ def photographs_tell_more(lattice: Lattice, photographs: Targets, appearance: Ap
     return True
 
 
-def term_at(lattice: Lattice, photographs: Targets, how: StereoSettings) -> StereoTerm:
-    """What compares photographs, given in full, at a level."""
+def term_at(
+    lattice: Lattice, photographs: Targets, how: StereoSettings, floor: float = Matching.floor
+) -> StereoTerm:
+    """What compares photographs, given in full, at a level; `floor` is that of `Matching`."""
     pictures = pictures_for(photographs, lattice, how.pixels_per_cell)
-    return StereoTerm(pictures, Matching(how.half, search=how.search))
+    return StereoTerm(pictures, Matching(how.half, floor, search=how.search))
 
 
 def tell(text: str) -> None:

@@ -9,10 +9,9 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from sdfrender.errors import InputError
-from sdfrender.hull.bounds import search_cube
+from sdfrender.hull.bounds import made_small, search_cube
 from sdfrender.view.cameras import Cameras
 
 Array = NDArray[np.float64]
@@ -41,13 +40,7 @@ class Outlines:
     @classmethod
     def of(cls, cameras: Cameras, silhouettes: Tensor, weights: Tensor) -> Outlines:
         """Made small."""
-        scale = min(1.0, PIXELS / max(cameras.width, cameras.height))
-        width, height = (max(1, round(n * scale)) for n in (cameras.width, cameras.height))
-        small, known = (
-            interpolate(x[:, None], (height, width), mode="area")[:, 0]
-            for x in (silhouettes, weights)
-        )
-        views = cameras.resized(width, height)
+        views, small, known = made_small(PIXELS, cameras, silhouettes, weights)
         return cls(views.c2w.clone(), views.Ks.clone(), small, known)
 
     @property

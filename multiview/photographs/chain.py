@@ -9,16 +9,15 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from multiview.photographs.intake import PHOTOGRAPHS
 from multiview.scenes import has_camera_file
 from multiview.segmentation.mask_scene import SHEET, mask_scene
 from multiview.segmentation.settings import MaskSettings
 from sdfrender.errors import InputError
-from sdfrender.files.extensions import IMAGES
 
 log = logging.getLogger("multiview")
 
 VIDEOS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
-PHONE = (".heic", ".heif", ".hif", ".avif")
 
 
 def is_photographs(path: Path) -> bool:
@@ -28,9 +27,8 @@ def is_photographs(path: Path) -> bool:
     if not path.is_dir() or has_camera_file(path):
         return False
     folders = (path, path / "images")
-    kinds = (*IMAGES, *PHONE)
     return any(
-        file.suffix.lower() in kinds and not file.name.startswith(".")
+        file.suffix.lower() in PHOTOGRAPHS and not file.name.startswith(".")
         for folder in folders
         if folder.is_dir()
         for file in folder.iterdir()

@@ -24,11 +24,13 @@ from multiview.scenes.selection import natural_key
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import atomic_write
 from sdfrender.files.extensions import IMAGES
+from sdfrender.files.pictures import ORIENTATION, SIDEWAYS
 
+PHOTOGRAPHS = (*IMAGES, ".hif")  # what photographs are called
 HEIF = (".heic", ".heif", ".hif", ".avif")
 MASKS = ("mask", "masks")  # folders whose pictures are no photographs
 QUALITY = 95  # of JPEG, percent
-ORIENTATION, MAKE, MODEL, EXIF = 0x0112, 0x010F, 0x0110, 0x8769
+MAKE, MODEL, EXIF = 0x010F, 0x0110, 0x8769
 FOCAL_MM, FOCAL_35 = 0x920A, 0xA405
 FILM_DIAGONAL = 43.2666  # millimetres, of 36 × 24
 PLAUSIBLE = (0.3, 6.0)  # focal lengths over the longer side; a fisheye, a long lens
@@ -94,7 +96,7 @@ def find_photographs(folder: Path, images: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: need a folder of photographs or a video, there is neither")
-    known, own = (*IMAGES, *HEIF), images.resolve()
+    own = images.resolve()
     in_place = own == folder.resolve()
     files = []
     for file in folder.rglob("*"):
@@ -102,10 +104,10 @@ def find_photographs(folder: Path, images: Path) -> list[Path]:
         hidden = any(part.startswith(".") for part in parts)
         masks = any(part.lower() in MASKS for part in parts[:-1])
         written = own in file.resolve().parents and not in_place
-        if file.suffix.lower() in known and not (hidden or masks or written):
+        if file.suffix.lower() in PHOTOGRAPHS and not (hidden or masks or written):
             files.append(file)
     if not files:
-        raise InputError(f"{folder}: need photographs ({', '.join(known)}), it has none")
+        raise InputError(f"{folder}: need photographs ({', '.join(PHOTOGRAPHS)}), it has none")
     return sorted(files, key=lambda file: natural_key(file.relative_to(folder).as_posix()))
 
 
@@ -122,7 +124,7 @@ def _take(file: Path, relative: Path, images: Path) -> Picture:
             target = images / (relative.with_suffix(".jpg") if rewrite else relative)
             target.parent.mkdir(parents=True, exist_ok=True)
             size = picture.size
-            if exif.get(ORIENTATION, 1) in (5, 6, 7, 8):
+            if exif.get(ORIENTATION, 1) in SIDEWAYS:
                 size = (size[1], size[0])
             if rewrite and file.resolve().is_relative_to(images.resolve()):
                 raise InputError(

@@ -43,12 +43,8 @@ def bounds_from_masks(
     """
     masks = checked(cameras, silhouettes, silhouette_weights)
     cameras, silhouettes, weights = completed(cameras, *masks)
-    scale = min(1.0, BOUNDS_PIXELS / max(cameras.width, cameras.height))
-    width, height = round(cameras.width * scale), round(cameras.height * scale)
-    small, known = (
-        interpolate(x[:, None], (height, width), mode="area")[:, 0] for x in (silhouettes, weights)
-    )
-    views = cameras.to(torch.zeros((), dtype=torch.float32)).resized(width, height)
+    cameras = cameras.to(torch.zeros((), dtype=torch.float32))
+    views, small, known = made_small(BOUNDS_PIXELS, cameras, silhouettes, weights)
     outlines = outlines_of(small, known)
     box = search_cube(views, small * known)
     needed = max(2, int((known > 0).flatten(1).any(1).sum()) // 4 + 1)
@@ -61,6 +57,18 @@ def bounds_from_masks(
         found, _ = _occupied(found, views, outlines, needed)
     margin = padding * (found[1] - found[0]).max()
     return torch.stack((found[0] - margin, found[1] + margin))
+
+
+def made_small(
+    longest: int, cameras: Cameras, silhouettes: Tensor, weights: Tensor
+) -> tuple[Cameras, Tensor, Tensor]:
+    """N cameras, their silhouettes and weights `[N, H, W]`, no side over `longest` pixels."""
+    scale = min(1.0, longest / max(cameras.width, cameras.height))
+    width, height = (max(1, round(n * scale)) for n in (cameras.width, cameras.height))
+    small, known = (
+        interpolate(x[:, None], (height, width), mode="area")[:, 0] for x in (silhouettes, weights)
+    )
+    return cameras.resized(width, height), small, known
 
 
 def search_cube(cameras: Cameras, coverage: Tensor) -> Tensor:

@@ -13,10 +13,9 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from sdfrender.errors import InputError
-from sdfrender.hull.bounds import bounds_from_masks, search_cube
+from sdfrender.hull.bounds import bounds_from_masks, made_small, search_cube
 from sdfrender.hull.carving import grid_to_carve, outside_cone
 from sdfrender.view.cameras import Cameras
 
@@ -59,13 +58,7 @@ class Carving:
             weights: `[N, H, W]` 1 where the silhouette is known, 0 where it is not.
             bounds: `[2, 3]` box of the object, world units, or None to find it.
         """
-        scale = min(1.0, PIXELS / max(cameras.width, cameras.height))
-        width, height = (max(1, round(n * scale)) for n in (cameras.width, cameras.height))
-        small, known = (
-            interpolate(x[:, None], (height, width), mode="area")[:, 0]
-            for x in (silhouettes, weights)
-        )
-        views = cameras.resized(width, height)
+        views, small, known = made_small(PIXELS, cameras, silhouettes, weights)
         try:
             box = _box(views, small, known) if bounds is None else bounds.float()
         except InputError:

@@ -28,7 +28,7 @@ def present(
     Raises:
         InputError: under half of the pictures are there.
     """
-    there = [_is_there(image(entry)) for entry in entries]
+    there = [is_there(image(entry)) for entry in entries]
     kept = [entry for entry, found in zip(entries, there, strict=True) if found]
     absent = [image(entry) for entry, found in zip(entries, there, strict=True) if not found]
     if not absent:
@@ -43,7 +43,7 @@ def present(
     return kept, (f"{told} ({names}{more}): the others are taken",)
 
 
-def _is_there(path: Path) -> bool:
+def is_there(path: Path) -> bool:
     """Whether a picture is, maybe under its name with an extension, or spelt in another way."""
     try:
         find_image(path, "")

@@ -15,7 +15,7 @@ import numpy as np
 
 from multiview.scenes.distortion import Lens
 from multiview.scenes.exif import check_size
-from multiview.scenes.readers.absent import present
+from multiview.scenes.readers.absent import is_there, present
 from multiview.scenes.readers.stated import read_stated
 from multiview.scenes.scene import Array, Description, View, short_names
 from sdfrender.errors import InputError
@@ -64,11 +64,8 @@ def _no_pictures(file: Path, table: Table) -> bool:
         path = frame.get("file_path") if isinstance(frame, dict) else None
         if not isinstance(path, str):
             return False
-        try:
-            find_image(file.parent / path, str(file))
-        except InputError:
-            continue
-        return False
+        if is_there(file.parent / path):
+            return False
     return True
 
 
