@@ -6,15 +6,14 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image as Pillow
 
 from multiview.photographs.intake import Picture, link_file
 from multiview.photographs.mapping import Work
 from multiview.photographs.trust import listed
 from multiview.scenes.masks.find import masks_in
+from multiview.scenes.masks.masks import read_mask
 from sdfrender.errors import InputError
-from sdfrender.files.images import image_mode
 
 
 def stage_pictures(work: Work, pictures: Sequence[Picture], images: Path) -> dict[str, str]:
@@ -41,14 +40,7 @@ def stage_masks(
         if mask is None:
             lacking.append(picture.name)
             continue
-        size = image_mode(mask)[1]
-        if size != picture.size:
-            need, got = ("×".join(map(str, s)) for s in (picture.size, size))
-            raise InputError(
-                f"{mask}: need a mask of the size of its upright picture, {need}, got {got}"
-            )
-        with Pillow.open(mask) as opened:
-            white = np.asarray(opened.convert("L")) > 127
+        white = read_mask(mask, picture.size) > 0.5
         if not white.any():
             raise InputError(f"{mask}: need a mask with the object in white, it is black")
         Pillow.fromarray(white).save(work.masks / f"{numbers[picture.name]}.png")
