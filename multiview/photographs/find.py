@@ -157,6 +157,7 @@ def _told(
                 "pictures": used[identity],
                 "size": [camera.width, camera.height],
                 "focal": float(camera.params[0]),
+                "principal_point": [float(x) for x in camera.params[1:3]],  # pixels
                 "k": float(camera.params[3]),
             }
             for identity, camera in sorted(model.cameras.items())
