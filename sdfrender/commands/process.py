@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,6 +13,7 @@ from sdfrender.commands.messages import with_messages
 from sdfrender.commands.overview import Groups, no_such_command, overview
 from sdfrender.errors import InputError
 
+READER_LEFT = 128 + 13  # as a shell tells of a process that SIGPIPE ended
 HELP = ("-h", "--help", "-H", "--help-verbose")
 
 
@@ -59,7 +62,8 @@ def run_command(command: Callable[[], object]) -> int:
     """Run `command` as a process should run it; returns the exit code.
 
     0: it ended well. 2: bad input or a file that cannot be used, told in one line on stderr without
-    a traceback. 130: interrupted. Other exceptions are bugs and keep their traceback.
+    a traceback. 130: interrupted. 141: whoever read the output has left, as `head` does; nothing is
+    said. Other exceptions are bugs and keep their traceback.
 
     `--version` alone prints what a bug report should tell, whichever the command.
     """
@@ -68,11 +72,34 @@ def run_command(command: Callable[[], object]) -> int:
 
         command = show_versions
     try:
-        command()
+        try:
+            command()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError as error:
+        if not _reader_left():
+            return _told(error)
+        with open(os.devnull, "w") as nothing:  # for what is still to be printed
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
+        return READER_LEFT
     except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _told(error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _told(error: Exception) -> int:
+    """The exit code of bad input, once it is told."""
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+
+
+def _reader_left() -> bool:
+    """Whether it is the output that nobody reads any more, and not the input of another program."""
+    if not hasattr(select, "poll"):  # Windows
+        return True
+    output = select.poll()
+    output.register(sys.stdout, 0)
+    return any(event & select.POLLERR for _, event in output.poll(0))

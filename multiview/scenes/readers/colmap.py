@@ -144,12 +144,24 @@ def read_colmap(file: Path) -> Description:
     folder = _scene_folder(file)
     there, absent = present(images_file, images, lambda image: folder / "images" / image.name)
     views = [_view(images_file, folder, cameras, image) for image in there]
-    notes = (*_other_models(file, len(images)), *absent)
+    points, damage = _points(file)
+    notes = (*_other_models(file, len(images)), *absent, *damage)
+    return Description(file, folder, short_names(views), notes=notes, points=points)
+
+
+def _points(file: Path) -> tuple[Array | None, list[str]]:
+    """`[P, 3]` the points beside a file of cameras, if there are any, and what is wrong with them.
+
+    Masks do without points, so what is wrong is only said.
+    """
     found = points_file(file)
-    points = read_sparse_points(found).positions if found is not None else np.zeros((0, 3))
-    return Description(
-        file, folder, short_names(views), notes=notes, points=points if len(points) else None
-    )
+    if found is None:
+        return None, []
+    try:
+        points = read_sparse_points(found).positions
+    except InputError as error:
+        return None, [f"{error}. These points are not used"]
+    return points if len(points) else None, []
 
 
 def _scene_folder(file: Path) -> Path:

@@ -251,6 +251,16 @@ def test_models_with_poses_only_and_with_a_byte_order_mark(tmp_path: Path, mark:
     assert not scene.warnings
 
 
+def test_damaged_points_are_said_and_not_used(tmp_path: Path) -> None:
+    write_pictures(tmp_path)
+    write_model(tmp_path / "sparse", 3)
+    file = tmp_path / "sparse" / "points3D.bin"
+    file.write_bytes((7).to_bytes(8, "little") + bytes(20))
+    scene = load_scene(tmp_path)
+    assert scene.points is None
+    assert any(str(file) in text and "not used" in text for text in scene.warnings)
+
+
 def test_colmap_cameras_are_for_pictures_as_stored(tmp_path: Path) -> None:
     write_pictures(tmp_path)
     write_model(tmp_path / "sparse", 3)

@@ -209,6 +209,29 @@ def test_python_m_sdfrender_teaches_its_commands() -> None:
         assert command in done.stdout
 
 
+@pytest.mark.skipif(os.name == "nt", reason="pipes break otherwise there")
+@pytest.mark.parametrize("args", [["--help"], ["render", "--help"]])
+def test_nothing_is_said_when_the_reader_has_left(args: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "sdfrender", *args], stdout=write, stderr=subprocess.PIPE, text=True
+    )
+    os.close(write)
+    assert done.stderr == ""
+    assert done.returncode == 141
+
+
+def test_another_programs_broken_pipe_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    def write() -> None:
+        raise BrokenPipeError(32, "Broken pipe", "encoder")
+
+    with open(os.devnull, "w") as there, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", there)
+        assert run_command(write) == 2
+    assert "encoder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("program", ["sdfrender", "multiview", "singleview"])
 def test_the_version_tells_what_a_bug_report_needs(program: str) -> None:
     environment = {**os.environ, "SDFRENDER_COMPILE_ALONE": "1"}
