@@ -2,13 +2,14 @@
 
 from singleview.settings.datasets import RenderDatasetConfig, SamplePointsConfig
 from singleview.settings.evaluation import CompletionStudy, EvaluateConfig
+from singleview.settings.implicit import DeepsdfConfig, OccupancyConfig
 from singleview.settings.prediction import (
     CompleteConfig,
     CompletionSettings,
     InterpolateConfig,
     PredictConfig,
 )
-from singleview.settings.training import DeepsdfConfig, LossWeights, OccupancyConfig, TrainConfig
+from singleview.settings.training import LossWeights, TrainConfig
 
 __all__ = [
     "CompleteConfig",

@@ -36,7 +36,9 @@ from sdfrender.files.tensors import expect, need_file
 from singleview.settings.training import TrainConfig
 
 # Settings that may differ when a run is resumed.
-NOT_COMPARED = ("out", "resume", "threads", "device", "minutes", "steps", "patience", "logs")
+NOT_COMPARED = (
+    "out", "resume", "threads", "device", "minutes", "steps", "patience", "logs", "data", "workers",
+)  # fmt: skip
 
 
 class RunFolder:

@@ -49,7 +49,7 @@ def train(config: TrainConfig, quiet: bool = False) -> dict[str, Any]:
     """
     if config.logs is not None:
         need_tensorboard()
-    with torch_threads(config.threads), join(config.device, config.batch) as job:
+    with torch_threads(config.threads), join(config.device, config.chosen_batch) as job:
         return _train(config, job, quiet or not job.first)
 
 
@@ -74,6 +74,7 @@ def _work(learner: Learner, run: RunFolder, job: Job, quiet: bool) -> dict[str, 
     state = State(learner.build().to(job.device), config, clock, learner.scores)
     if config.resume:
         restore(state, learner.generator, run)
+        learner.taken = state.taken
         if job.first:
             run.resume_logs(state.step, state.looked_at)
     try:
@@ -106,6 +107,7 @@ def optimize(state: State, learner: Learner, run: RunFolder, job: Job, quiet: bo
         terms = learner.learn(model, settings, job, clock)
         with clock.time("network"):
             state.update(settings.rate)
+        state.taken = learner.taken
 
         state.record(terms, settings, job)
         if job.first and clock.seconds - saved > CHECKPOINT_SECONDS:
@@ -189,6 +191,7 @@ def summary(state: State) -> dict[str, Any]:
     metrics: dict[str, Any] = {
         "model": config.model,
         "size": config.chosen_size,
+        "recipe": config.chosen_recipe,
         "steps": state.step,
         "seconds": round(state.clock.seconds, 1),
         "cpu_seconds": round(state.clock.cpu_seconds, 1),
@@ -219,7 +222,7 @@ def show(bar: Any, state: State, done: float) -> None:
     score = ""
     if state.best:
         name = next(n for n in state.scores if n in state.best)
-        label = "IoU" if "iou" in name else name
+        label = {"iou_32": "IoU", "iou": "IoU", "silhouette_iou": "silhouettes"}.get(name, name)
         score = f", {label} {selection(state.best, state.scores):.3f}"
     text = f"step {state.step}, loss {state.recent_loss:.4f}{score}"
     bar.set_postfix_str(text, refresh=False)

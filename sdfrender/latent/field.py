@@ -47,6 +47,8 @@ class FieldShape:
         octaves: of sines and cosines of the point that are put beside it, from half a period over a
             length of 2 on; 0 is the paper's bare point. They let a small network tell thin parts.
         dropout: of hidden layers while training.
+        narrow: the layer before the middle one leaves room for the input, so that the middle one
+            has as many inputs as the others: the paper's.
     """
 
     code: int = 64
@@ -54,6 +56,7 @@ class FieldShape:
     layers: int = 8
     octaves: int = 4
     dropout: float = 0.0
+    narrow: bool = False
 
     def __post_init__(self) -> None:
         rules = {
@@ -62,6 +65,7 @@ class FieldShape:
             "layers": self.layers >= 3,
             "octaves": 0 <= self.octaves <= 12,
             "dropout": 0 <= self.dropout < 1,
+            "narrow": not self.narrow or self.width > self.code + self.features,
         }
         for name, holds in rules.items():
             if not holds:
@@ -73,12 +77,18 @@ class FieldShape:
         return self.layers // 2
 
     @property
+    def kept(self) -> int:
+        """Numbers that the middle layer hears from the one before it."""
+        return self.width - (self.code + self.features if self.narrow else 0)
+
+    @property
     def features(self) -> int:
         """Numbers that a point becomes."""
         return 3 + 6 * self.octaves
 
 
-PAPER = FieldShape(code=256, width=512, layers=9, octaves=0, dropout=0.2)  # 8 × 512 and the output
+# 8 × 512 and the output.
+PAPER = FieldShape(code=256, width=512, layers=9, octaves=0, dropout=0.2, narrow=True)
 
 
 class LatentField(nn.Module):
@@ -88,7 +98,8 @@ class LatentField(nn.Module):
         shape: what to build.
         names: of N known shapes.
         codes: `[N, C]` theirs. Default: zeros.
-        normed: learn length and direction of each row of weights apart (weight norm).
+        normed: learn length and direction of each row of weights apart (weight norm), but for the
+            output layer.
 
     Attributes:
         codes: `[N, C]`, a parameter.
@@ -106,17 +117,17 @@ class LatentField(nn.Module):
         self.shape = shape = shape or FieldShape()
         self.names, self.about = tuple(names), dict[str, Any]()
         C, F, H, L = shape.code, shape.features, shape.width, shape.layers
+        K, M = shape.kept, shape.middle
         if codes is None:
             codes = torch.zeros(len(self.names), C)
         if codes.shape != (len(self.names), C):
             raise ValueError(f"codes: need [{len(self.names)}, {C}], got {tuple(codes.shape)}")
         self.codes = nn.Parameter(codes.clone())
-        widths = [C + F if i == 0 else H + (C + F if i == shape.middle else 0) for i in range(L)]
-        self.layers = nn.ModuleList(
-            nn.Linear(n, 1 if i == L - 1 else H) for i, n in enumerate(widths)
-        )
+        inputs = [C + F if i == 0 else K + C + F if i == M else H for i in range(L)]
+        outputs = [1 if i == L - 1 else K if i == M - 1 else H for i in range(L)]
+        self.layers = nn.ModuleList(nn.Linear(*n) for n in zip(inputs, outputs, strict=True))
         if normed:
-            for layer in self.layers:
+            for layer in self.layers[:-1]:
                 weight_norm(layer)
 
     def _linear(self) -> list[nn.Linear]:
@@ -177,8 +188,8 @@ class LatentField(nn.Module):
             `[P]` and `[P, C]`.
         """
         C, parts = self.shape.code, []
-        layers, H = self._linear(), self.shape.width
-        W0, Wm = layers[0].weight[:, :C], layers[self.shape.middle].weight[:, H : H + C]
+        layers, K = self._linear(), self.shape.kept
+        W0, Wm = layers[0].weight[:, :C], layers[self.shape.middle].weight[:, K : K + C]
         for some in torch.split(points.detach(), CHUNK):
             with torch.enable_grad():
                 z = code.detach()[None].requires_grad_()
@@ -256,9 +267,14 @@ class LatentField(nn.Module):
         copy.about = dict(self.about)
         return copy.eval()
 
-    def save(self, path: Path) -> None:
-        """Write weights and codes in float16, with what it takes to build the network again."""
-        stored = {k: x.half() for k, x in self.plain().state_dict().items()}
+    def save(self, path: Path, exact: bool = False) -> None:
+        """Write weights and codes, with what it takes to build the network again.
+
+        Args:
+            path: of the file.
+            exact: in the precision that they have, instead of float16.
+        """
+        stored = {k: x if exact else x.half() for k, x in self.plain().state_dict().items()}
         state = {
             "format": FORMAT,
             "shape": asdict(self.shape),

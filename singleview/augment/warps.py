@@ -19,6 +19,7 @@ from torch.nn.functional import grid_sample
 from sdfrender.geometry.grid import grid_points
 from sdfrender.geometry.trilinear import vertex_gradients
 from singleview.augment.symmetry import X, Z
+from singleview.data.objects import LONGEST_SIDE
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,18 @@ def random_warp(settings: WarpSettings, generator: torch.Generator, side: int = 
         thickness=settings.thickness * float(uniform(1)),
         side=side,
     )
+
+
+def warp_points(warp: Warp, rim: Tensor, points: Tensor, parts: Tensor) -> tuple[Tensor, Tensor]:
+    """Points and parts deformed, then moved and scaled as objects are, by points of its rim.
+
+    All `[…, 3]`, canonical frame.
+    """
+    rim = warp.to_new(rim)
+    low, high = rim.amin(0), rim.amax(0)
+    scale = LONGEST_SIDE / float((high - low).max())
+    a, b = ((warp.to_new(x) - (low + high) / 2) * scale for x in (points, parts))
+    return a, b
 
 
 def warp_lattice(values: Tensor, warp: Warp, side: float, resolution: int) -> Tensor:

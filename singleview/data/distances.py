@@ -23,9 +23,10 @@ from torch import Tensor
 from sdfrender.errors import InputError
 from sdfrender.files.tables import read_table
 from sdfrender.files.tensors import expect
+from singleview.data.columns import Column, Shards, stays_on_disk
 from singleview.data.objects import Objects
 from singleview.data.shards import load_shards, need_format
-from singleview.settings.choices import Split
+from singleview.settings.choices import Split, Where
 
 MANIFEST = "distances.json"
 FORMAT = "singleview.distances"
@@ -34,7 +35,7 @@ WARPED = "~"  # between the name of an object and the number of a warped copy
 
 @dataclass(frozen=True, eq=False)
 class Distances(Objects):
-    """N objects as points with signed distances.
+    """N objects as points with signed distances; arrays may be `Column`s that stay on disk.
 
     Args:
         names: `CATEGORY/OBJECT`, or `CATEGORY/OBJECT~NUMBER` of a warped copy.
@@ -45,12 +46,16 @@ class Distances(Objects):
 
     names: tuple[str, ...]
     splits: tuple[Split, ...]
-    points: Tensor
-    values: Tensor
+    points: Tensor | Column
+    values: Tensor | Column
 
 
-def open_distances(folder: Path) -> Distances:
+def open_distances(folder: Path, where: Where = "memory") -> Distances:
     """Read what `sample_distances` wrote.
+
+    Args:
+        folder: that it wrote.
+        where: the arrays are to lie, see `stays_on_disk`.
 
     Raises:
         InputError: no such folder, or a manifest or a shard that is missing, damaged or does not
@@ -66,8 +71,11 @@ def open_distances(folder: Path) -> Distances:
         need_format(folder / MANIFEST, manifest, FORMAT)
         objects = [(str(o["name"]), o["split"], int(o["shard"])) for o in manifest["objects"]]
         names, splits, numbers = zip(*objects, strict=True)
-    shards = [shard_file(folder, number) for number in sorted(set(numbers))]
-    stored = load_shards(shards, "a shard of distances")
+    files = {number: shard_file(folder, number) for number in sorted(set(numbers))}
+    shards = Shards(files, "a shard of distances")
+    if stays_on_disk(where, shards.bytes()):
+        return streamed(objects, shards)
+    stored = load_shards(list(files.values()), shards.what)
     arrays = {}
     with expect(folder, "distances that fit its distances.json"):
         for key in ("points", "values"):
@@ -77,6 +85,23 @@ def open_distances(folder: Path) -> Distances:
     if arrays["points"].shape != (*arrays["values"].shape, 3):
         raise InputError(f"{folder}: need a distance for every point")
     return Distances(names, splits, **arrays)
+
+
+def streamed(objects: list[tuple[str, Split, int]], shards: Shards) -> Distances:
+    """Distances that stay on disk, of objects with a name, a split and a shard."""
+    names, splits, _ = zip(*objects, strict=True)
+
+    def column(key: str) -> Column:
+        def read(i: int) -> Tensor:
+            name, _, shard = objects[i]
+            return shards.get(shard, f"{name}/{key}")
+
+        return Column(read, range(len(objects)), read(0).shape)
+
+    points, values = column("points"), column("values")
+    if points.shape != (*values.shape, 3):
+        raise InputError(f"{shards.files[objects[0][2]]}: need a distance for every point")
+    return Distances(names, splits, points, values)
 
 
 def is_warped(name: str) -> bool:

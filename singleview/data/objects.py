@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from torch import Tensor
 
 from sdfrender.errors import InputError
+from singleview.data.columns import Column
 from singleview.settings.choices import SPLITS, Split
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Objects(DataclassInstance):
         value = getattr(self, name)
         if name in ("names", "splits"):
             return tuple(value[i] for i in ids)
+        if isinstance(value, Column):
+            return value.subset(ids)
         return value[ids] if isinstance(value, Tensor) else value
 
 

@@ -15,6 +15,7 @@ from singleview.data.resize import resized
 from singleview.data.samples import Samples
 from singleview.data.samples_on_disk import MANIFEST as SAMPLES
 from singleview.data.samples_on_disk import read_shards
+from singleview.settings.choices import Where
 
 
 def open_dataset(path: Path, image_size: int | None = None) -> Dataset:
@@ -50,11 +51,15 @@ def open_dataset(path: Path, image_size: int | None = None) -> Dataset:
     return resized(dataset, image_size)
 
 
-def open_samples(path: Path) -> Samples:
+def open_samples(path: Path, where: Where = "memory") -> Samples:
     """Read samples; the layout is recognised by the files in the folder.
 
     `samples.json`: what `singleview sample-points` writes. `CLASS/OBJECT/points.npz`: Occupancy
     Networks and DVR.
+
+    Args:
+        path: the folder.
+        where: the arrays are to lie, see `singleview.data.columns.stays_on_disk`.
 
     Raises:
         InputError: no such folder, no layout that is known, or a file that is missing, damaged or
@@ -63,9 +68,9 @@ def open_samples(path: Path) -> Samples:
     if not path.is_dir():
         raise InputError(f"{path}: need a folder of samples, there is no such folder")
     if (path / SAMPLES).is_file():
-        return read_shards(path)
+        return read_shards(path, where)
     if has_onet(path):
-        return read_onet(path)
+        return read_onet(path, where)
     raise InputError(
         f"{path}: need samples of occupancy: {SAMPLES} or CLASS/OBJECT/points.npz "
         "(write them with singleview sample-points)"

@@ -9,6 +9,7 @@ Arrays: `points`, `near`, `surface`, `normals` `[n, 3]` float16; `inside`, `near
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,16 +18,22 @@ from torch import Tensor
 from sdfrender.errors import InputError
 from sdfrender.files.tables import read_table
 from sdfrender.files.tensors import expect
+from singleview.data.columns import Column, Shards, stays_on_disk
 from singleview.data.samples import Samples
 from singleview.data.shards import load_shards, need_format
+from singleview.settings.choices import Where
 
 MANIFEST = "samples.json"
 FORMAT = "singleview.samples"
 POSITIONS, BITS = ("points", "near", "surface", "normals"), ("inside", "near_inside")
 
 
-def read_shards(folder: Path) -> Samples:
+def read_shards(folder: Path, where: Where = "memory") -> Samples:
     """Read what `sample_points` wrote.
+
+    Args:
+        folder: that it wrote.
+        where: the arrays are to lie, see `stays_on_disk`.
 
     Raises:
         InputError: a manifest or a shard that is missing, damaged or does not fit.
@@ -37,7 +44,10 @@ def read_shards(folder: Path) -> Samples:
         objects = [(str(o["name"]), o["split"], int(o["shard"])) for o in manifest["objects"]]
         counts = {key: int(manifest["settings"][key]) for key in ("points", "near", "surface")}
     numbers = sorted({shard for _, _, shard in objects})
-    stored = load_shards([shard_file(folder, number) for number in numbers], "a shard of samples")
+    shards = Shards({n: shard_file(folder, n) for n in numbers}, "a shard of samples")
+    if stays_on_disk(where, shards.bytes()):
+        return streamed(objects, counts, shards)
+    stored = load_shards(list(shards.files.values()), shards.what)
     arrays: dict[str, Tensor] = {}
     for key in (*POSITIONS, *BITS):
         wanted = [f"{name}/{key}" for name, _, _ in objects]
@@ -53,6 +63,32 @@ def read_shards(folder: Path) -> Samples:
                 raise InputError(f"{folder}: need finite numbers in {key!r}, got NaN or infinity")
     names, splits, _ = zip(*objects, strict=True)
     return Samples(tuple(names), tuple(splits), **arrays)
+
+
+def streamed(
+    objects: list[tuple[str, Any, int]], counts: dict[str, int], shards: Shards
+) -> Samples:
+    """Samples that stay on disk.
+
+    Args:
+        objects: name, split and number of the shard of each.
+        counts: of each kind of points.
+        shards: where they are.
+    """
+    names, splits, _ = zip(*objects, strict=True)
+
+    def column(key: str) -> Column:
+        bits = key in BITS
+        kind = {"inside": "points", "near_inside": "near", "normals": "surface"}.get(key, key)
+
+        def read(i: int) -> Tensor:
+            name, _, shard = objects[i]
+            x = shards.get(shard, f"{name}/{key}")
+            return _unpack(x[None], counts[kind])[0] if bits else x
+
+        return Column(read, range(len(objects)), (counts[kind],) if bits else (counts[kind], 3))
+
+    return Samples(names, splits, **{key: column(key) for key in (*POSITIONS, *BITS)})
 
 
 def _unpack(bits: Tensor, count: int) -> Tensor:

@@ -40,6 +40,7 @@ from singleview.data.hull import visual_hull
 from singleview.data.meshes import canonical_mesh, find_meshes, protocol_split
 from singleview.data.samples import PADDED_BOX
 from singleview.evaluate.deepsdf import NEAREST_SAMPLES, Numbers, ball, nearest, surface_numbers
+from singleview.models.latent import need_canonical
 from singleview.pictures.contact_sheet import write_picture
 from singleview.predict.complete import depth_picture
 from singleview.predict.completion import complete
@@ -63,6 +64,7 @@ def evaluate_completion(config: CompletionStudy, quiet: bool = False) -> dict[st
         InputError: weights or meshes that cannot be used, or an object that the network knows.
     """
     family = LatentField.load(config.model)
+    need_canonical(family, config.model)
     judged, known = read_meshes(config, family)
     config.out.mkdir(parents=True, exist_ok=True)
     objects: dict[str, dict[str, Numbers]] = {}

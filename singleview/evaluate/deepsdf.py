@@ -44,7 +44,7 @@ from singleview.data.distances import Distances, is_warped, open_distances
 from singleview.data.meshes import by_category, canonical_mesh, find_meshes
 from singleview.data.samples import PADDED_BOX
 from singleview.models import AutoDecoder
-from singleview.models.latent import adam_code, energy_of, find_code
+from singleview.models.latent import adam_code, energy_of, find_code, need_canonical
 from singleview.settings.evaluation import EvaluateConfig
 from singleview.training.checkpoint import load_model
 
@@ -258,6 +258,7 @@ def _read(path: Path) -> tuple[LatentField, dict[str, Any]]:
     model, about = load_model(path)
     if not isinstance(model, AutoDecoder):
         raise InputError(f"{path}: need a DeepSDF network as the first of the weights is")
+    need_canonical(model.decoder, path)
     return model.decoder, about
 
 

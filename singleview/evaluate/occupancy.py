@@ -24,7 +24,7 @@ from sdfrender.meshes.metrics import chamfer, nearest_samples, occupancy_iou
 from singleview.data.meshes import by_category, canonical_mesh, find_meshes
 from singleview.data.objects import LONGEST_SIDE
 from singleview.data.open import open_dataset, open_samples
-from singleview.data.samples import Samples
+from singleview.data.samples import HALF_PADDED_BOX, Samples
 from singleview.evaluate.occupancy_baselines import (
     OccupancyMethod,
     PredictedOccupancy,
@@ -75,6 +75,7 @@ def evaluate_occupancy(config: EvaluateConfig) -> dict[str, Any]:
             int(about["cloud"]),
             float(about["noise"]),
             int(about["voxels"]),
+            float(about.get("half", HALF_PADDED_BOX)),
         )
 
     judged = observer(split)

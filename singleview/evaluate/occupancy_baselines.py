@@ -162,7 +162,7 @@ def _like_image(judged: Observer, train: Observer) -> Callable[[int, int], int]:
 def _filled(judged: Observer, i: int) -> Tensor:
     seen = judged.fixed(i)
     assert seen is not None
-    return voxel_at(seen[0], judged.samples.points[i]) > 0
+    return voxel_at(seen[0], judged.samples.points[i], judged.half) > 0
 
 
 class _Occupancies:

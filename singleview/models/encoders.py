@@ -165,30 +165,33 @@ class Neighbours(nn.Module):
 
 
 class VoxelEncoder(nn.Module):
-    """A voxel grid `[B, R, R, R]` over the padded box: a 3D CNN that halves it down to about 2³.
+    """A voxel grid `[B, R, R, R]`: a 3D CNN that halves it down to about 2³.
 
     Args:
         code: length of the code.
         hidden: channels of the first layer; they double up to eight times as many.
-        features: L, features of a place; 0 for none.
+        features: L, features of a place; 0 for none. The grid is over the padded box then.
+        released: double once more, up to sixteen times as many: Occupancy Networks'.
     """
 
-    def __init__(self, code: int, hidden: int, features: int) -> None:
+    def __init__(self, code: int, hidden: int, features: int, released: bool = False) -> None:
         super().__init__()
-        widths = [hidden, 2 * hidden, 4 * hidden, 8 * hidden]
+        widths = [(2 if released else 1) * hidden << n for n in range(4)]
         self.first = nn.Conv3d(1, hidden, 3, padding=1)
         pairs = zip([hidden, *widths[:-1]], widths, strict=True)
         self.down = nn.ModuleList(nn.Conv3d(i, o, 3, stride=2, padding=1) for i, o in pairs)
-        self.last = nn.Linear(8 * hidden * 8, code)
+        self.last = nn.Linear(widths[-1] * 8, code)
         total = hidden + sum(widths[:2])
         self.mix = nn.Linear(total, features) if features else None
 
     def forward(self, voxels: Tensor) -> Code:
-        """The code of a grid `[B, R, R, R]`, R ≥ 4, over the padded box. Differentiable."""
+        """The code of a grid `[B, R, R, R]`, R ≥ 4. Differentiable."""
         levels = [relu(self.first(voxels[:, None]))]
         for down in self.down:
             levels.append(relu(down(levels[-1])))
-        small = interpolate(levels[-1], size=(2, 2, 2), mode="trilinear", align_corners=False)
+        small = levels[-1]
+        if small.shape[-3:] != (2, 2, 2):
+            small = interpolate(small, size=(2, 2, 2), mode="trilinear", align_corners=False)
         vector: Tensor = self.last(small.flatten(1))
         return Code(vector, None if self.mix is None else self._places(levels[:3]))
 
@@ -233,6 +236,31 @@ class LatentEncoder(nn.Module):
         seen = torch.cat((unit_cube(points), inside[..., None].to(points)), -1)
         mean, log_std = self.pointnet(seen)[0].chunk(2, -1)
         return mean, log_std.clamp(-8, 4)
+
+
+class PooledLatentEncoder(nn.Module):
+    """The posterior as Occupancy Networks have it: four layers, and what is largest over points.
+
+    Args:
+        code: length of z.
+        hidden: width.
+    """
+
+    def __init__(self, code: int, hidden: int) -> None:
+        super().__init__()
+        self.of_points, self.of_inside = nn.Linear(3, hidden), nn.Linear(1, hidden)
+        self.layers = nn.ModuleList(nn.Linear(n * hidden, hidden) for n in (1, 2, 2))
+        self.mean, self.log_std = nn.Linear(hidden, code), nn.Linear(hidden, code)
+
+    def forward(self, points: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+        """As `LatentEncoder`."""
+        x = self.of_inside(inside[..., None].to(points)) + self.of_points(unit_cube(points))
+        for n, layer in enumerate(self.layers):
+            if n:
+                x = torch.cat((x, x.amax(1, keepdim=True).expand_as(x)), -1)
+            x = layer(relu(x))
+        pooled = x.amax(1)
+        return self.mean(pooled), self.log_std(pooled)
 
 
 class IndexEncoder(nn.Module):

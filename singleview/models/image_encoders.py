@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu
 
 from sdfrender.errors import InputError
+from sdfrender.files.previews import for_display
 from sdfrender.files.tensors import expect
 from singleview.models.encoders import Code
-from singleview.models.small import HIDDEN, picture_layers, picture_planes
+from singleview.models.small import HIDDEN, object_mask, picture_layers, picture_planes
 
 # Of the channels of ImageNet's pictures, in [0, 1]: what published weights of ResNet expect.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -26,14 +27,12 @@ class ImageEncoder(nn.Module):
         code: length of the code.
         width: channels of the first stage; 64 is ResNet-18.
         size: pixels on a side that images are brought to.
+        released: see them as Occupancy Networks do: encoded for a screen (sRGB), over white.
     """
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, code: int, width: int = 64, size: int = 224) -> None:
+    def __init__(self, code: int, width: int = 64, size: int = 224, released: bool = False) -> None:
         super().__init__()
-        self.size = size
+        self.size, self.released = size, released
         self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
@@ -44,15 +43,16 @@ class ImageEncoder(nn.Module):
             stage = nn.Sequential(BasicBlock(first, second, stride), BasicBlock(second, second, 1))
             self.add_module(f"layer{n + 1}", stage)
         self.last = nn.Linear(8 * width, code)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> Code:
         """The code of images `[B, H, W, C]`, linear over black. Differentiable."""
         x = images.permute(0, 3, 1, 2).expand(-1, 3, -1, -1)
         if x.shape[-2:] != (self.size, self.size):
             x = interpolate(x, size=(self.size,) * 2, mode="bilinear", antialias=True)
-        x = (x - self.mean) / self.std
+        if self.released:
+            x = for_display(x) + (1 - object_mask(x.permute(0, 2, 3, 1))[:, None])
+        mean, std = (x.new_tensor(n)[:, None, None] for n in (IMAGENET_MEAN, IMAGENET_STD))
+        x = (x - mean) / std
         x = self.maxpool(relu(self.bn1(self.conv1(x))))
         for n in range(4):
             x = self.get_submodule(f"layer{n + 1}")(x)

@@ -8,17 +8,42 @@ minimise the same energy,
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
+from sdfrender.errors import InputError
 from sdfrender.latent.field import LatentField
 from sdfrender.latent.fit import LatentFit, LatentFitSettings, distance_term, fit_code, norm_term
 
+BALL = 1 / 1.03  # radius of the ball that shapes of published networks touch, as released
 CODE_WEIGHT = 1e-4  # w, as in the paper (§4.2: 1/σ² with σ = 100)
 ADAM_STEPS, ADAM_RATE = 800, 5e-3  # of the paper's descent
 START_POINTS = 128  # that choose the known code to start from
 COARSE_PART, COARSE_LEAST = 8, 512  # the first descents see one point in so many, at least so many
 COARSE_ITERATIONS = 15  # of Levenberg-Marquardt, in the first descents
+
+
+def in_a_ball(field: LatentField) -> bool:
+    """Whether a family is a published one: its shapes touch the ball of radius `BALL`.
+
+    The middle of the box is the origin there, too.
+    """
+    return field.about.get("frame") == "ball"
+
+
+def need_canonical(field: LatentField, path: Path) -> None:
+    """Refuse a published family where shapes have to have our longest side.
+
+    Raises:
+        InputError: it is one; names the file.
+    """
+    if in_a_ball(field):
+        raise InputError(
+            f"{path}: need a network that singleview trained; shapes of this one touch a ball, "
+            "and only predict knows that"
+        )
 
 
 def clamped_error(values: Tensor, truth: Tensor, clamp: float) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from torch import Tensor
 from sdfrender.errors import InputError
 from singleview.data.dataset import Dataset, unit
 from singleview.data.objects import LONGEST_SIDE
-from singleview.data.samples import Samples, voxels
+from singleview.data.samples import HALF_PADDED_BOX, Samples, voxels
 from singleview.settings.choices import Input
 
 SOLID = 8192  # points inside, and as many on the surface, that voxels are filled from
@@ -28,6 +27,7 @@ class Observer:
         cloud: points of a cloud.
         noise: of a cloud, as a part of the longest side.
         voxels: R, along each side of a grid.
+        half: half the side of the cube that the grid fills, canonical units.
     """
 
     kind: Input
@@ -36,12 +36,7 @@ class Observer:
     cloud: int
     noise: float
     voxels: int
-
-    @cached_property
-    def solids(self) -> list[Tensor]:
-        """`[n, 3]` of each object, the stored points that are inside."""
-        pairs = zip(self.samples.points, self.samples.inside, strict=True)
-        return [points[inside] for points, inside in pairs]
+    half: float = HALF_PADDED_BOX
 
     def parts(self, i: int, generator: torch.Generator) -> Tensor:
         """`[n, 3]` points of object i from which clouds and voxels are made; they may be warped."""
@@ -49,7 +44,7 @@ class Observer:
             return pick(self.samples.surface[i], self.cloud, generator).float()
         if self.kind == "voxels":
             surface = pick(self.samples.surface[i], SOLID, generator)
-            return torch.cat((surface, pick(self.solids[i], SOLID, generator))).float()
+            return torch.cat((surface, pick(self.samples.solid(i), SOLID, generator))).float()
         return torch.zeros(0, 3)
 
     def observation(self, i: int, parts: Tensor, generator: torch.Generator) -> Tensor:
@@ -58,7 +53,7 @@ class Observer:
             noise = torch.randn(parts.shape, generator=generator)
             return parts + self.noise * LONGEST_SIDE * noise
         if self.kind == "voxels":
-            return voxels(parts, self.voxels)
+            return voxels(parts, self.voxels, self.half)
         return torch.tensor(i)
 
     def pictures_of(self, objects: list[int], views: list[int]) -> Tensor:

@@ -17,11 +17,13 @@ from torch.nn.functional import relu
 
 from sdfrender.errors import InputError
 from sdfrender.meshes.mise import Field
+from singleview.models.convolutional import BLOCKS, ConvolutionalEncoder, PlaceDecoder
 from singleview.models.encoders import (
     Code,
     IndexEncoder,
     LatentEncoder,
     PointEncoder,
+    PooledLatentEncoder,
     ResnetBlock,
     VoxelEncoder,
     unit_cube,
@@ -30,6 +32,7 @@ from singleview.models.image_encoders import ImageEncoder, SmallImageEncoder
 from singleview.models.small import IMAGE_SIZE
 from singleview.settings.choices import Conditioning, Input
 
+LARGEST_GRID = 256  # cells along each side of a convolutional decoder
 LARGEST_IMAGE = 2048  # pixels on a side that a network may bring images to
 
 
@@ -48,6 +51,15 @@ class OccupancyShape:
         conditioning: how the code enters the decoder: by every batch normalisation, as in the
             paper, or once, added to the input (its ablation).
         objects: that an index can name.
+        grid: cells along each side of a convolutional decoder's grid; 0 for a decoder that is told
+            the code.
+        levels: of that grid's U-Net.
+        channels: of its first level.
+        near: whether places of that grid are told of the nearest points too.
+        mirrored: whether its cells are told of the cloud's mirror images too.
+        released: layers and conventions of the authors' code where ours are others: the widths of
+            the encoder of voxels, which fill the cube around the object; colours of images; the
+            encoder of a model without an observation.
     """
 
     input: Input
@@ -59,27 +71,56 @@ class OccupancyShape:
     image_size: int = 224
     conditioning: Conditioning = "batch-norm"
     objects: int = 1
+    grid: int = 0
+    levels: int = 3
+    channels: int = 32
+    near: bool = False
+    mirrored: bool = False
+    released: bool = False
 
     def __post_init__(self) -> None:
+        if self.grid:
+            self._check_grid()
         if not 16 <= self.image_size <= LARGEST_IMAGE:
             raise ValueError(
                 f"image_size: need 16 to {LARGEST_IMAGE} pixels, got {self.image_size}"
             )
 
+    def _check_grid(self) -> None:
+        rules = {
+            "input": (self.input == "points", "points"),
+            "levels": (1 <= self.levels <= 6, "from 1 to 6"),
+            "grid": (
+                0 < self.grid <= LARGEST_GRID and self.grid % (1 << (self.levels - 1)) == 0,
+                f"a multiple of 2^(levels - 1), at most {LARGEST_GRID}",
+            ),
+            "channels": (8 <= self.channels <= 256 and self.channels % 8 == 0, "8 to 256, by 8"),
+            "features": (self.features >= 1, "at least 1"),
+        }
+        for name, (holds, need) in rules.items():
+            if not holds:
+                raise ValueError(f"{name}: need {need}, got {getattr(self, name)!r}")
+
 
 def paper_shape(
-    kind: Input, conditioning: Conditioning = "batch-norm", objects: int = 1
+    kind: Input, conditioning: Conditioning | None = None, objects: int = 1
 ) -> OccupancyShape:
-    """The networks of the paper."""
+    """The networks of the paper, as released."""
     code = {"image": 256, "points": 512, "voxels": 256, "none": 128, "index": 512}[kind]
     encoder = {"image": 64, "points": 512, "voxels": 32, "none": 128, "index": 0}[kind]
     return OccupancyShape(
-        kind, code=code, encoder=encoder, conditioning=conditioning, objects=objects
+        kind,
+        hidden=128 if kind == "none" else 256,
+        code=code,
+        encoder=encoder,
+        conditioning=conditioning or ("input" if kind == "none" else "batch-norm"),
+        objects=objects,
+        released=True,
     )
 
 
 def small_shape(
-    kind: Input, conditioning: Conditioning = "batch-norm", objects: int = 1
+    kind: Input, conditioning: Conditioning | None = None, objects: int = 1
 ) -> OccupancyShape:
     """Networks that train on two cores; clouds and voxels are also read near each place."""
     encoder = {"image": 32, "points": 64, "voxels": 16, "none": 64, "index": 0}[kind]
@@ -90,9 +131,22 @@ def small_shape(
         encoder=encoder,
         features=32 if kind in ("points", "voxels") else 0,
         image_size=IMAGE_SIZE,
-        conditioning=conditioning,
+        conditioning=conditioning or "batch-norm",
         objects=objects,
     )
+
+
+def paper_grid_shape() -> OccupancyShape:
+    """The network of Peng et al. 2020 with a grid of 32³ (§4.1, and what they released)."""
+    return OccupancyShape("points", hidden=32, blocks=BLOCKS, encoder=32, features=32, grid=32)
+
+
+def small_grid_shape() -> OccupancyShape:
+    """Fewer and larger cells; places hear of the nearest points too, cells of mirror images."""
+    return OccupancyShape(
+        "points", hidden=64, blocks=3, encoder=32, features=32,
+        grid=16, levels=3, channels=32, near=True, mirrored=True,
+    )  # fmt: skip
 
 
 class OccupancyNetwork(nn.Module):
@@ -106,7 +160,11 @@ class OccupancyNetwork(nn.Module):
         super().__init__()
         self.shape = shape
         self.encoder = _encoder(shape)
-        self.decoder = OccupancyDecoder(shape)
+        self.decoder: OccupancyDecoder | PlaceDecoder
+        if shape.grid:
+            self.decoder = PlaceDecoder(shape.features, shape.hidden, shape.blocks)
+        else:
+            self.decoder = OccupancyDecoder(shape)
 
     def description(self) -> dict[str, object]:
         """What `build_model` needs to build it again."""
@@ -137,7 +195,7 @@ class OccupancyNetwork(nn.Module):
             observation: images `[B, H, W, C]`, clouds `[B, N, 3]` in the canonical frame, voxels
                 `[B, R, R, R]`, numbers `[B]` or z `[B, C]`, as the network's input is.
         """
-        if isinstance(self.encoder, LatentEncoder):
+        if self.shape.input == "none":
             return Code(observation)
         code: Code = self.encoder(observation)
         return code
@@ -149,7 +207,9 @@ class OccupancyNetwork(nn.Module):
             points: `[B, P, 3]` canonical frame.
             inside: `[B, P]` bool.
         """
-        assert isinstance(self.encoder, LatentEncoder), "a network with an observation has none"
+        assert isinstance(self.encoder, LatentEncoder | PooledLatentEncoder), (
+            "a network with an observation has none"
+        )
         mean, log_std = self.encoder(points, inside)
         return mean, log_std
 
@@ -271,11 +331,23 @@ def _encoder(shape: OccupancyShape) -> nn.Module:
         case "image":
             if shape.image_size == IMAGE_SIZE:
                 return SmallImageEncoder(shape.code, shape.encoder)
-            return ImageEncoder(shape.code, shape.encoder, shape.image_size)
+            return ImageEncoder(shape.code, shape.encoder, shape.image_size, shape.released)
+        case "points" if shape.grid:
+            return ConvolutionalEncoder(
+                shape.features,
+                shape.encoder,
+                shape.channels,
+                shape.grid,
+                shape.levels,
+                shape.near,
+                shape.mirrored,
+            )
         case "points":
             return PointEncoder(shape.code, shape.encoder, shape.features)
         case "voxels":
-            return VoxelEncoder(shape.code, shape.encoder, shape.features)
+            return VoxelEncoder(shape.code, shape.encoder, shape.features, shape.released)
+        case "none" if shape.released:
+            return PooledLatentEncoder(shape.code, shape.encoder)
         case "none":
             return LatentEncoder(shape.code, shape.encoder)
         case "index":

@@ -82,9 +82,9 @@ class LatticeDecoder(nn.Module):
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         self.linear = nn.Sequential(*layers)
         self.up = nn.Sequential(
-            Dense(64, growth=32), _up(128, 32), nn.BatchNorm3d(32), nn.ReLU(),
-            Dense(32, growth=16), _up(64, 16), nn.BatchNorm3d(16), nn.ReLU(),
-            Dense(16, growth=8), _up(32, 8), nn.BatchNorm3d(8), nn.ReLU(),
+            Dense(64, growth=32), _up(64, 32), nn.BatchNorm3d(32), nn.ReLU(),
+            Dense(32, growth=16), _up(32, 16), nn.BatchNorm3d(16), nn.ReLU(),
+            Dense(16, growth=8), _up(16, 8), nn.BatchNorm3d(8), nn.ReLU(),
             nn.Conv3d(8, 1, 3, padding=1),
         )  # fmt: skip
         self.start = StartAtSphere(self.up[-1])
@@ -95,17 +95,21 @@ class LatticeDecoder(nn.Module):
 
 
 class Dense(nn.Module):
-    """Two convolutions, each of which sees all that came before it, and adds `growth` channels."""
+    """Three convolutions, each of which sees all before it and adds `growth` channels; then one of
+    1³ that brings them back to as many as there were.
+    """
 
     def __init__(self, channels: int, growth: int) -> None:
         super().__init__()
-        self.first = _convolution(channels, growth)
-        self.second = _convolution(channels + growth, growth)
+        self.grow = nn.ModuleList(_convolution(channels + n * growth, growth) for n in range(3))
+        self.last = _convolution(channels + 3 * growth, channels, kernel=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, channels, …]` to `[B, channels + 2 growth, …]`."""
-        x = torch.cat((x, self.first(x)), 1)
-        return torch.cat((x, self.second(x)), 1)
+        """`[B, channels, …]` to the same shape."""
+        for grow in self.grow:
+            x = torch.cat((x, grow(x)), 1)
+        out: Tensor = self.last(x)
+        return out
 
 
 class Refiner(nn.Module):
@@ -196,9 +200,9 @@ def build_sdfdiff(
     return Small(channels, resolution, width, code, anchors, cameras)
 
 
-def _convolution(inputs: int, outputs: int) -> nn.Module:
+def _convolution(inputs: int, outputs: int, kernel: int = 3) -> nn.Module:
     return nn.Sequential(
-        nn.Conv3d(inputs, outputs, 3, padding=1), nn.BatchNorm3d(outputs), nn.ReLU()
+        nn.Conv3d(inputs, outputs, kernel, padding=kernel // 2), nn.BatchNorm3d(outputs), nn.ReLU()
     )
 
 

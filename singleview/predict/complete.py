@@ -18,6 +18,7 @@ from sdfrender.meshes.extraction import keep_bodies
 from sdfrender.meshes.mise import mise
 from sdfrender.view.lighting import STUDIO
 from singleview.data.samples import PADDED_BOX
+from singleview.models.latent import need_canonical
 from singleview.pictures.contact_sheet import write_picture
 from singleview.predict.completion import complete, depth_noise
 from singleview.predict.depth_view import DepthView, load_depth
@@ -40,6 +41,7 @@ def complete_depths(config: CompleteConfig, quiet: bool = False) -> list[Path]:
     if not config.depths:
         raise InputError("DEPTH: need at least one depth image, got none")
     family = LatentField.load(config.model)
+    need_canonical(family, config.model)
     views = [load_depth(path) for path in config.depths]
     names = folder_names(config.depths)
     folders = []

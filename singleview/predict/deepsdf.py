@@ -15,6 +15,7 @@ from torch import Tensor
 from sdfrender import InputError, Lattice, save_lattice, save_mesh
 from sdfrender.files.atomic import write_json
 from sdfrender.files.extensions import MESHES
+from sdfrender.geometry.grid import UNIT_BOX
 from sdfrender.geometry.mesh_distance import signed_distances
 from sdfrender.geometry.mesh_files import load_mesh
 from sdfrender.latent.field import LONGEST_SIDE, LatentField
@@ -22,7 +23,7 @@ from sdfrender.meshes.mise import mise
 from sdfrender.meshes.refine import refine_mesh, simplify_mesh
 from singleview.data.samples import PADDED_BOX
 from singleview.from_meshes.sample_distances import points_around
-from singleview.models.latent import find_code
+from singleview.models.latent import BALL, find_code, in_a_ball
 from singleview.settings.prediction import PredictConfig
 
 POINTS = 8192  # around a mesh, that its code is found from
@@ -65,17 +66,18 @@ def predict_deepsdf(
         known = ", ".join(field.names[:5])
         raise InputError(f"INPUT: need a mesh or the name of a known shape ({known}, …), got none")
     clamp = float(about.get("clamp", 0.1))
+    box = UNIT_BOX if in_a_ball(field) else PADDED_BOX
     shapes = [(path, read_shape(field, path, clamp, config.seed)) for path in config.images]
     done = []
     for path, shape in shapes:
         try:
-            found = mise(field.field(shape.code), PADDED_BOX, COARSE, config.levels)
+            found = mise(field.field(shape.code), box, COARSE, config.levels)
         except InputError as error:
             raise InputError(f"{path}: the network sees no object in it ({error})") from None
         mesh = simplify_mesh(found.mesh(), config.faces)
         if config.refine:
             mesh = refine_mesh(mesh, field.field(shape.code))
-        lattice = mise(field.field(shape.code), PADDED_BOX, COARSE, 1).lattice.redistance()
+        lattice = mise(field.field(shape.code), box, COARSE, 1).lattice.redistance()
         folder = config.out / shape.name
         folder.mkdir(parents=True, exist_ok=True)
         mesh.vertices = mesh.vertices * shape.scale + np.array(shape.center)
@@ -101,7 +103,10 @@ def read_shape(field: LatentField, path: Path, clamp: float, seed: int) -> Named
                          f"shape ({known}, …)")  # fmt: skip
     mesh = load_mesh(path)
     low, high = mesh.bounds
-    scale, center = float((high - low).max()) / LONGEST_SIDE, (low + high) / 2
+    center = (low + high) / 2
+    scale = float((high - low).max()) / LONGEST_SIDE
+    if in_a_ball(field):
+        scale = float(np.linalg.norm(mesh.vertices - center, axis=1).max()) / BALL
     mesh = trimesh.Trimesh((mesh.vertices - center) / scale, mesh.faces, process=False)
     points = points_around(mesh, POINTS, np.random.default_rng(seed))
     values = torch.from_numpy(signed_distances(mesh, points)).float()

@@ -23,7 +23,7 @@ from sdfrender.view.lighting import STUDIO
 from singleview.data.meshes import Source, canonical_mesh
 from singleview.data.samples import PADDED_BOX
 from singleview.from_meshes.sample_distances import points_around
-from singleview.models.latent import find_code
+from singleview.models.latent import find_code, need_canonical
 from singleview.pictures.contact_sheet import write_picture
 from singleview.predict.completion import complete
 from singleview.predict.depth_view import EXTENSIONS as DEPTHS
@@ -43,6 +43,7 @@ def interpolate(config: InterpolateConfig, quiet: bool = False) -> list[Path]:
         InputError: weights that cannot be used, or an A or B that is no shape.
     """
     field = LatentField.load(config.model)
+    need_canonical(field, config.model)
     first, last = (code_told(field, text, config.seed) for text in (config.first, config.last))
     shares = torch.linspace(0, 1, config.between + 2)
     codes = [torch.lerp(first, last, share) for share in shares]

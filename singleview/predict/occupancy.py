@@ -201,7 +201,10 @@ def read_cloud(predictor: OccupancyPredictor, path: Path, config: PredictConfig)
 
 
 def read_voxels(predictor: OccupancyPredictor, path: Path, config: PredictConfig) -> Observed:
-    """A grid `voxels` `[R, R, R]` of an npz file, true inside, over the padded box."""
+    """A grid `voxels` `[R, R, R]` of an npz file, true inside.
+
+    Over the padded box; for networks of the paper's size over the cube around the object.
+    """
     grid = read_arrays(path, ("voxels",))["voxels"]
     grid = need_numbers(path, "voxels", grid, ("R", "R", "R"), kinds="fiub")
     if min(grid.shape) < 4:

@@ -9,6 +9,7 @@ from typing import Any
 from sdfrender.latent.field import LatentField
 from singleview.data.distances import open_distances
 from singleview.data.open import open_dataset, open_samples
+from singleview.data.samples import HALF_PADDED_BOX
 from singleview.models import OccupancyNetwork
 from singleview.models.observations import Observer, same_objects
 from singleview.predict.occupancy import OccupancyPredictor
@@ -36,7 +37,7 @@ def open_gallery(
     """
     folder = Path(settings["dataset"])
     if settings.get("model") == "deepsdf":
-        distances = open_distances(folder)
+        distances = open_distances(folder, "disk")
         split = _split(distances.splits, split)
         return Family(LatentField.load(run), distances.split(split), split)
     model, about = load_model(run)
@@ -55,7 +56,7 @@ def _points(
     views: int,
 ) -> Points:
     kind = predictor.model.shape.input
-    samples, pictures = open_samples(folder), None
+    samples, pictures = open_samples(folder, "disk"), None  # few are looked at
     if kind == "image":
         pictures, samples = same_objects(open_dataset(folder), samples)
     split = "train" if kind == "index" else _split(samples.splits, split)
@@ -66,6 +67,7 @@ def _points(
         predictor.cloud,
         float(about["observations"]["noise"]),
         predictor.voxels,
+        float(about["observations"].get("half", HALF_PADDED_BOX)),
     )
     return Points(predictor, observer, split, views)
 

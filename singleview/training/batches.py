@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from sdfrender import Cameras
+from singleview.augment.symmetry import mirror_signs
 from singleview.data.dataset import Batch, Dataset
 from singleview.settings.training import TrainConfig
 from singleview.training.distributed import Job
@@ -72,7 +73,7 @@ class Sampler:
             job: this process.
             half_size: halve the pictures that are compared with.
         """
-        B, k = self.config.batch, self.config.views
+        B, k = self.config.chosen_batch, self.config.views
         source = self._source()
         objects = self._integers(len(source), B)
         views = self._integers(source.views, B)
@@ -121,7 +122,7 @@ class Sampler:
         """Flips, gains and gammas `[B]`, and one shift for all."""
         u = torch.rand(3, B, generator=self.generator)
         dy, dx = self._integers(2 * SHIFT + 1, 2)
-        if self.config.augment == "none":
+        if self.config.chosen_augment == "none":
             return torch.zeros(B, dtype=torch.bool), torch.ones(B), torch.ones(B), (0, 0)
         gain = 1 + GAIN * (2 * u[1] - 1)
         gamma = (GAMMA * (2 * u[2] - 1)).exp()
@@ -147,6 +148,24 @@ def jitter(
     images = torch.where(flipped[:, None, None, None], images.flip(2), images)
     images = gain[:, None, None, None] * images.clamp(min=0) ** gamma[:, None, None, None]
     return images.clamp(max=1).roll(shift, (1, 2))
+
+
+def jittered(
+    images: Tensor, points: Tensor, sides: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Pictures a little brighter or darker, some mirrored together with the points.
+
+    Args:
+        images: `[B, H, W, C]`.
+        points: `[B, P, 3]`.
+        sides: `[B]` axes along which left and right lie.
+        generator: of all that is drawn.
+    """
+    u = torch.rand(3, len(images), generator=generator)
+    flipped, gain = u[0] < 0.5, 0.9 + 0.2 * u[1]
+    images = jitter(images, flipped, gain, (0.4 * (u[2] - 0.5)).exp(), (0, 0))
+    signs = torch.where(flipped[:, None], mirror_signs(sides), torch.ones(3))
+    return images, points * signs[:, None]
 
 
 def halved(batch: Batch) -> Batch:

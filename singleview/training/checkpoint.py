@@ -47,6 +47,7 @@ def save_checkpoint(state: State, generator: torch.Generator, run: RunFolder) ->
         "looks": state.looks,
         "looked_at": state.looked_at,
         "stage": state.stage,
+        "taken": state.taken,
         "recent_loss": state.recent_loss,
     }
     save_tensors(run.checkpoint, tensors, progress)
@@ -90,6 +91,7 @@ def restore(state: State, generator: torch.Generator, run: RunFolder) -> None:
         state.prepared, state.best = float(progress["prepared"]), dict(progress["best"])
         state.since_best = int(progress["since_best"])
         state.recent_loss = float(progress["recent_loss"])
+        state.taken = int(progress.get("taken", 0))
         state.looks = int(progress["looks"])
         state.looked_at = int(progress.get("looked_at", state.step))  # older ones do not say
         state.clock.before = float(progress["seconds"])
@@ -119,22 +121,24 @@ def _restore_optimizer(state: State, tensors: Mapping[str, Tensor]) -> None:
 # ---------------------------------------------------------------------- weights
 
 
-def save_model(path: Path, model: Model, about: Mapping[str, Any]) -> None:
+def save_model(path: Path, model: Model, about: Mapping[str, Any], exact: bool = False) -> None:
     """Write a network's weights in float16, with what it takes to build it again.
 
     Args:
         path: ends in `.safetensors`.
         model: the network.
         about: how it was trained, as plain values.
+        exact: keep the precision that the weights have.
     """
     if isinstance(model, AutoDecoder):
         model.decoder.about = dict(about)
-        model.decoder.save(path)
+        model.decoder.save(path, exact)
         return
     weights = model.state_dict()
-    halves = {k: x.half() if x.is_floating_point() else x for k, x in weights.items()}
+    if not exact:
+        weights = {k: x.half() if x.is_floating_point() else x for k, x in weights.items()}
     save_tensors(
-        path, halves, {"format": FORMAT, "network": model.description(), "about": dict(about)}
+        path, weights, {"format": FORMAT, "network": model.description(), "about": dict(about)}
     )
 
 

@@ -22,6 +22,8 @@ EPS = 1e-6  # pixels; two empty pictures are equal
 class LossTerms:
     """The terms, each `[]`; zero where a term does not apply."""
 
+    image: Tensor
+    """Squared difference of the images, mean over all pixels: the paper's."""
     silhouette: Tensor
     """Squared difference of coverage, over the mean coverage of the batch."""
     overlap: Tensor
@@ -53,7 +55,7 @@ class LossTerms:
 def image_losses(
     out: Rendering, images: Tensor, silhouettes: Tensor, shaded: bool = True
 ) -> LossTerms:
-    """`silhouette`, `overlap` and `shading` of what was rendered, against what was seen.
+    """`image`, `silhouette`, `overlap` and `shading` of what was rendered, against what was seen.
 
     Args:
         out: of B lattices and k views.
@@ -70,6 +72,7 @@ def image_losses(
     if shaded:
         difference = ((out.images - images) ** 2).mean((-3, -2, -1))
         terms["shading"] = (difference / covered).mean()
+        terms["image"] = difference.mean()
     return LossTerms.of(predicted, **terms)
 
 

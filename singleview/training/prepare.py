@@ -28,14 +28,19 @@ def check_dataset(config: TrainConfig, dataset: Dataset) -> None:
     """Refuse what cannot be trained on, before any work is done.
 
     Raises:
-        InputError: too few views, made-up objects without what they need, or 3D supervision
-            without 3D data.
+        InputError: too few views, made-up objects without what they need, 3D supervision
+            without 3D data, or the paper's loss without a known light.
     """
     train = dataset.split("train")
     if config.views > train.views:
         raise InputError(f"--views: need at most the dataset's {train.views}, got {config.views}")
     if config.supervision == "shape" and train.values is None:
         raise InputError(f"--supervision: {config.dataset} has no true lattices to learn from")
+    if config.chosen_recipe == "paper" and config.supervision == "images" and not train.lighting:
+        raise InputError(
+            f"--recipe: the paper's compares images, {config.dataset} does not tell its light: "
+            "use ours"
+        )
     if config.augment == "made-up" and not can_make_up(train):
         raise InputError(
             f"--augment: made-up needs one set of cameras and a known light, {config.dataset} "
@@ -53,14 +58,12 @@ def can_make_up(dataset: Dataset) -> bool:
 
 def makes_up(config: TrainConfig, dataset: Dataset) -> bool:
     """Whether a training makes up objects."""
-    return fits_shapes(config) and can_make_up(dataset)
+    return config.chosen_augment == "made-up" and can_make_up(dataset)
 
 
 def fits_shapes(config: TrainConfig) -> bool:
     """Whether a training with image supervision begins with a shape of each object."""
-    return config.augment == "made-up" or (
-        config.augment == "auto" and config.chosen_size == "small"
-    )
+    return config.chosen_augment in ("made-up", "fitted")
 
 
 def prepare(config: TrainConfig, sampler: Sampler, run: RunFolder, job: Job, quiet: bool) -> None:

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 from singleview.models.sdfdiff import Paper
 from singleview.models.small import Small
+from singleview.settings.choices import Kind
 from singleview.settings.training import LossWeights, TrainConfig
 
 WARM_UP = 0.01  # part of the training in which the learning rate rises
 FINAL_RATE = 0.02  # the last learning rate over the first
 SHADING_FROM = 0.3  # silhouettes settle before shading counts
 HALF_SIZE_UNTIL = 1 / 3  # part of the training, with --coarse-to-fine
+QUARTERS = 4  # of DeepSDF's training: the rate of each is half of that before
 REFINER_FROM, JOINT_FROM = 0.5, 0.75  # the paper's stages
 
 
@@ -27,10 +29,10 @@ class StepSettings:
 
 
 def schedule(config: TrainConfig, done: float) -> StepSettings:
-    """The settings when a fraction `done` of the training is behind.
+    """The settings when a fraction `done` of the training is behind, by the chosen recipe.
 
-    The paper's network learns in three stages, each with a learning rate that falls from the
-    start: encoder and decoder; the refiner alone; all of it. Other networks in one stage.
+    SDFDiff's own network learns in three stages: encoder and decoder; the refiner alone; all of it.
+    Other networks learn in one stage. With our recipe the rate falls within each stage.
     """
     stage, begin, end = 0, 0.0, 1.0
     if config.model == "sdfdiff" and config.chosen_size == "paper":
@@ -38,13 +40,25 @@ def schedule(config: TrainConfig, done: float) -> StepSettings:
         stage = sum(done >= edge for edge in edges[1:3])
         begin, end = edges[stage], edges[stage + 1]
     u = min(max((done - begin) / (end - begin), 0.0), 1.0)
+    weights = config.chosen_weights
+    half_size = config.coarse_to_fine and done < HALF_SIZE_UNTIL
+    if config.chosen_recipe == "paper":
+        return StepSettings(
+            stage, config.rate * published_decay(config.model, done), weights, half_size
+        )
     warm = min(1.0, 0.01 + u / WARM_UP)
     decay = FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * u))
-    weights = config.weights
     if done < SHADING_FROM:
         weights = replace(weights, shading=0.0)
-    half_size = config.coarse_to_fine and done < HALF_SIZE_UNTIL
     return StepSettings(stage, config.rate * warm * decay, weights, half_size)
+
+
+def published_decay(model: Kind, done: float) -> float:
+    """The learning rate over the first one, as published.
+
+    DeepSDF halves it every 500 of 2000 epochs; the others leave it as it is.
+    """
+    return 0.5 ** min(int(done * QUARTERS), QUARTERS - 1) if model == "deepsdf" else 1.0
 
 
 def enter_stage(model: Paper | Small, stage: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -83,6 +84,7 @@ class State:
     looked_at: int = 0  # step of the last of them
     interrupted: bool = False
     stage: int = -1
+    taken: int = 0  # objects that the steps have taken, see `Learner`
     recent_loss: float = 0.0
     rows: list[tuple[object, ...]] = field(default_factory=list)
     validation_rows: list[tuple[object, ...]] = field(default_factory=list)
@@ -90,13 +92,12 @@ class State:
     def __post_init__(self) -> None:
         self.averaged = {name: x.detach().clone() for name, x in self.model.state_dict().items()}
         self.kept: dict[str, Tensor] = {}  # the best averaged weights
-        self.optimizer = torch.optim.AdamW(
-            [{"params": params, "part": part} for params, part in self.model.rates()],
-            lr=self.config.rate,
-            betas=BETAS,
-            weight_decay=WEIGHT_DECAY,
-            fused=True,
-        )
+        self.optimizer = optimizer_of(self.config, self.model)
+
+    @property
+    def largest(self) -> float:
+        """The norm that gradients are cut to; as published, none."""
+        return MAX_GRADIENT if self.config.chosen_recipe == "ours" else math.inf
 
     # ------------------------------------------------------------------ how far it is
 
@@ -128,7 +129,7 @@ class State:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["part"]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.largest)
         if not bool(norm.isfinite()):
             raise InputError(
                 f"--learning-rate: the gradient is {float(norm)} in step {self.step + 1}, "
@@ -140,7 +141,7 @@ class State:
 
     @torch.no_grad()
     def _average(self) -> None:
-        decay = min(self.config.ema, self.step / (self.step + 10))
+        decay = min(self.config.chosen_ema, self.step / (self.step + 10))
         for name, x in self.model.state_dict().items():
             if x.is_floating_point():
                 self.averaged[name].lerp_(x, 1 - decay)
@@ -209,6 +210,16 @@ class State:
     def kept_weights(self) -> dict[str, Tensor]:
         """The best averaged weights `[...]` by name; without any validation, the last."""
         return self.kept if self.best else self.averaged
+
+
+def optimizer_of(config: TrainConfig, model: Model) -> torch.optim.Optimizer:
+    """As published plain Adam; ours is AdamW with a decay."""
+    groups = [{"params": params, "part": part} for params, part in model.rates()]
+    if config.chosen_recipe == "paper":
+        return torch.optim.Adam(groups, lr=config.rate, fused=True)
+    return torch.optim.AdamW(
+        groups, lr=config.rate, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True
+    )
 
 
 def selection(found: Mapping[str, Any], scores: Sequence[str]) -> float:

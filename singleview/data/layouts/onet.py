@@ -11,6 +11,7 @@ fewest points that any of them has.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,14 @@ from tqdm import tqdm
 from sdfrender.errors import InputError
 from sdfrender.files.arrays import need_numbers
 from sdfrender.io.cameras import read_arrays
+from singleview.data.columns import Column, stays_on_disk
 from singleview.data.layouts.dvr import find_objects, read_splits
 from singleview.data.objects import LONGEST_SIDE
 from singleview.data.samples import Samples
+from singleview.settings.choices import Split, Where
+
+INSIDE = 1  # its place among what an object has
+KEPT = 4  # objects whose files were just read: they have several arrays
 
 
 def has_onet(folder: Path) -> bool:
@@ -31,14 +37,21 @@ def has_onet(folder: Path) -> bool:
     return any(folder.glob("*/*/points.npz"))
 
 
-def read_onet(folder: Path) -> Samples:
+def read_onet(folder: Path, where: Where = "memory") -> Samples:
     """Read all classes of a folder.
+
+    Args:
+        folder: of the classes.
+        where: the arrays are to lie, see `stays_on_disk`; on disk no object is cut.
 
     Raises:
         InputError: an object without one of its files, or a damaged file.
     """
     found = find_objects(folder)
     splits = read_splits(folder, found)
+    size = sum(f.stat().st_size for path in found.values() for f in path.glob("point*.npz"))
+    if stays_on_disk(where, size):
+        return streamed(found, splits)
     paths = tqdm(found.values(), desc="samples", unit="object", disable=len(found) < 5)
     columns = [torch.stack(cut(c)) for c in zip(*map(_read_object, paths), strict=True)]
     points, inside, surface, normals = columns
@@ -53,6 +66,25 @@ def read_onet(folder: Path) -> Samples:
         surface=surface,
         normals=normals,
     )
+
+
+def streamed(found: dict[str, Path], splits: dict[str, Split]) -> Samples:
+    """Samples that stay on disk, of objects with a folder each, of which few are kept."""
+    names = tuple(found)
+    object_of = lru_cache(KEPT)(lambda i: _read_object(found[names[i]]))
+
+    def column(n: int) -> Column:
+        def read(i: int) -> Tensor:
+            x: Tensor = object_of(i)[n]
+            return x.bool() if n == INSIDE else x
+
+        return Column(read, range(len(names)), object_of(0)[n].shape)
+
+    points, inside, surface, normals = (column(n) for n in range(4))
+    near = Column(lambda _: torch.zeros(0, 3), range(len(names)), (0, 3))
+    outside = Column(lambda _: torch.zeros(0, dtype=torch.bool), range(len(names)), (0,))
+    chosen = tuple(splits[name] for name in names)
+    return Samples(names, chosen, points, inside, near, outside, surface, normals)
 
 
 def cut(tensors: tuple[Tensor, ...]) -> list[Tensor]:

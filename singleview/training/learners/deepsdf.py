@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sdfrender.errors import InputError
 from sdfrender.latent.field import PAPER, FieldShape
+from singleview.data.columns import need_finite
 from singleview.data.distances import Distances, is_warped, open_distances
 from singleview.data.objects import category_of
+from singleview.data.order import Order
 from singleview.measures.shape_pictures import draw_fields
 from singleview.models import Model
 from singleview.models.deepsdf import AutoDecoder
@@ -22,10 +26,13 @@ from singleview.training.distributed import Job
 from singleview.training.learners.learner import Learner
 from singleview.training.schedule import StepSettings
 from singleview.training.state import Clock
+from singleview.training.stream import Stream
 
 HELD_BACK = 4096  # points of each object that are not learned from, but judged
 GLANCE = 64  # known shapes that a validation looks at
+TINY = 1e-12  # squared length below which a code has no direction
 SEEN = 4096  # points that the code of an unknown shape is found from, in a validation
+LONGEST_CODE = 1.0  # of the paper's recipe: longer ones are cut, as in what was released
 RAMP = 0.05  # of the training, in which the weight of codes rises; 100 of 2000 epochs in the paper
 
 
@@ -38,7 +45,7 @@ class DeepsdfLearner(Learner):
     def __init__(self, config: TrainConfig) -> None:
         super().__init__(config)
         self.settings = config.deepsdf
-        distances = open_distances(config.dataset)
+        distances = open_distances(config.dataset, config.data)
         self.train = distances.split("train")
         self.unknown: Distances | None = None
         if "val" in distances.splits:
@@ -54,15 +61,22 @@ class DeepsdfLearner(Learner):
     def learn(
         self, model: nn.Module, settings: StepSettings, job: Job, clock: Clock
     ) -> Mapping[str, Tensor]:
-        """Mean clamped error of random points, and the size of the codes, each `[]`."""
-        delta = self.settings.clamp
+        """Mean clamped error of random points, and the size of the codes, each `[]`.
+
+        The size is the mean squared length; with the paper's recipe the mean length, as in what was
+        released.
+        """
+        delta, published = self.settings.clamp, self.config.chosen_recipe == "paper"
         with clock.time("data"):
             ids, points, values = (x.to(job.device) for x in self._step(job))
         with clock.time("network"):
+            if published:
+                cut_codes(model, ids)
             with self.precision(job):
                 found, codes = model(ids, points)
             error = clamped_error(found.float(), values, delta)
-            size = codes.float().square().sum(1).mean()
+            squared = codes.float().square().sum(1)
+            size = (squared.clamp(min=TINY).sqrt() if published else squared).mean()
             total = error + self.settings.code_weight * min(1.0, self.done / RAMP) * size
             total.backward()
         terms = {"distance": error, "codes": size, "total": total}
@@ -73,14 +87,28 @@ class DeepsdfLearner(Learner):
         self.done = done
         return super().schedule(done)
 
-    def _step(self, job: Job) -> tuple[Tensor, Tensor, Tensor]:
+    @cached_property
+    def stream(self) -> Stream:
+        """Batches of known shapes."""
+        config, N = self.config, len(self.train)
+        order, batch = Order(N, config.buffer, config.seed), min(config.chosen_batch, N)
+        return Stream(self._shape, order, batch, config.seed, config.workers)
+
+    def _step(self, job: Job) -> list[Tensor]:
         """This process's share: numbers `[B]`, points `[B, P, 3]` and values `[B, P]`."""
-        N, B = len(self.train), min(self.config.batch, len(self.train))
-        ids = torch.randperm(N, generator=self.generator)[:B]
-        which = torch.randint(self.learned, (B, self.drawn), generator=self.generator)
-        ids, which = job.shard(ids), job.shard(which)
-        row = ids[:, None]
-        return ids, self.train.points[row, which].float(), self.train.values[row, which].float()
+        step = self.stream.take(self.taken, job)
+        self.taken += self.stream.batch
+        need_finite(self.config.dataset, step)
+        return step
+
+    def _shape(self, i: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """The number of a shape, some of its points `[P, 3]`, and their values `[P]`."""
+        values = self.train.values[i]
+        if self.config.chosen_recipe == "paper":
+            which = both_sides(values[: self.learned] < 0, self.drawn, generator)
+        else:
+            which = torch.randint(self.learned, (self.drawn,), generator=generator)
+        return torch.tensor(i), self.train.points[i][which].float(), values[which].float()
 
     # ------------------------------------------------------------------ judgement
 
@@ -97,8 +125,9 @@ class DeepsdfLearner(Learner):
             rest = slice(self.learned, None)
             errors = [
                 clamped_error(
-                    field(field.codes[i : i + 1], self.train.points[i : i + 1, rest].to(device)
-                          .float())[0],
+                    field(
+                        field.codes[i : i + 1], self.train.points[i, rest].to(device).float()[None]
+                    )[0],
                     self.train.values[i, rest].to(device).float(),
                     delta,
                 )
@@ -107,7 +136,8 @@ class DeepsdfLearner(Learner):
         scores["known"] = 1 - float(torch.stack(errors).mean()) / delta
         if self.unknown is not None:
             found = []
-            for points, values in zip(self.unknown.points, self.unknown.values, strict=True):
+            for i in range(len(self.unknown)):
+                points, values = self.unknown.points[i], self.unknown.values[i]
                 seen, rest = slice(0, SEEN), slice(SEEN, 2 * SEEN)
                 p, v = points.to(device).float(), values.to(device).float()
                 code = find_code(field, p[seen], v[seen], delta).code
@@ -132,8 +162,40 @@ class DeepsdfLearner(Learner):
         return about, {"shapes": len(self.train), "warped": len(self.train) - len(names)}
 
 
+def both_sides(inside: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Numbers `[count]` of points, half of them inside, as in what was released.
+
+    Args:
+        inside: `[P]` bool, of all points; where a side has none, they are drawn from all.
+        count: of what is drawn.
+        generator: of the draws.
+    """
+    half, drawn = count // 2, []
+    for side, wanted in ((inside, half), (~inside, count - half)):
+        points = side.nonzero()[:, 0]
+        if not len(points):
+            points = torch.arange(len(inside))
+        drawn.append(points[torch.randint(len(points), (wanted,), generator=generator)])
+    return torch.cat(drawn)
+
+
+@torch.no_grad()
+def cut_codes(model: nn.Module, ids: Tensor) -> None:
+    """Bring codes of an `AutoDecoder` that are longer than `LONGEST_CODE` back to that."""
+    network = getattr(model, "module", model)  # of several processes
+    codes = network.decoder.codes
+    length = codes[ids].norm(dim=1, keepdim=True)
+    codes[ids] = codes[ids] * (LONGEST_CODE / length.clamp(min=LONGEST_CODE))
+
+
 def field_shape(config: TrainConfig) -> FieldShape:
     """What to build."""
     shape = FieldShape() if config.chosen_size == "small" else PAPER
     told = {name: getattr(config.deepsdf, name) for name in ("code", "octaves")}
-    return replace(shape, **{name: value for name, value in told.items() if value is not None})
+    told = {name: value for name, value in told.items() if value is not None}
+    room = shape.width - 3 - 6 * told.get("octaves", shape.octaves)  # of a narrow layer
+    if shape.narrow and told.get("code", shape.code) >= room:
+        raise InputError(
+            f"--code: need below {room} with --size paper and these --octaves, got {told['code']}"
+        )
+    return replace(shape, **told)

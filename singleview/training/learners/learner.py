@@ -30,7 +30,8 @@ class Learner(ABC):
         config: the settings of the training.
 
     Attributes:
-        generator: of everything the learner draws; checkpoints keep its state.
+        generator: of what the learner draws for a whole batch; checkpoints keep its state.
+        taken: objects that steps have taken from an order; checkpoints keep it.
         terms: names of the terms of the loss, in the order of `losses.csv`.
         scores: names of the scores of a validation, in the order of `validation.csv`; the first
             that a validation has decides which weights are kept.
@@ -42,6 +43,7 @@ class Learner(ABC):
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         self.generator = torch.Generator().manual_seed(config.seed)
+        self.taken = 0
 
     def prepare(self, run: RunFolder, job: Job, quiet: bool) -> None:
         """Work before the first step, whose results are kept in the run's folder."""

@@ -14,30 +14,40 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from sdfrender.errors import InputError
 from singleview.augment.symmetry import GRID, mirror_signs, side_axes
-from singleview.augment.warps import WarpSettings, random_warp, sample
+from singleview.augment.warps import WarpSettings, random_warp, sample, warp_points
+from singleview.data.columns import need_finite
 from singleview.data.dataset import Dataset, unit
-from singleview.data.objects import LONGEST_SIDE
+from singleview.data.meshes import by_category
 from singleview.data.open import open_dataset, open_samples
-from singleview.data.samples import HALF_PADDED_BOX, Samples, voxels
+from singleview.data.order import Order
+from singleview.data.samples import HALF_CUBE, HALF_PADDED_BOX, Samples, voxels
 from singleview.measures.occupancy import best_threshold, draw_objects, logits_at
 from singleview.models import Model
 from singleview.models.encoders import Code
 from singleview.models.observations import Observer, pick, same_objects
-from singleview.models.occupancy import OccupancyNetwork, paper_shape, small_shape
+from singleview.models.occupancy import (
+    OccupancyNetwork,
+    paper_grid_shape,
+    paper_shape,
+    small_grid_shape,
+    small_shape,
+)
 from singleview.run_folder import RunFolder
 from singleview.settings.training import TrainConfig
-from singleview.training.batches import REAL_SHARE, jitter
+from singleview.training.batches import REAL_SHARE, jittered
 from singleview.training.distributed import Job
 from singleview.training.learners.learner import Learner
 from singleview.training.prepare import SHAPE_RESOLUTION, can_make_up, made_up_objects
 from singleview.training.schedule import StepSettings
 from singleview.training.state import Clock
+from singleview.training.stream import Stream
 from singleview.training.validate import resampled
 
 GLANCE, LOOK = 8_000, 20_000  # points of an object in a validation, and in the last judgement
 MADE_UP_RESOLUTION = 40  # of the lattices of made-up objects
 SPARE = 4  # times as many points are drawn as are kept: those near a surface are among them
 BOX_POINTS = 2000  # of the surface, whose box says how large a warped object is
+SIDE_OBJECTS = 40  # of a category, that tell where its left and right are
 SEEDS = 3  # observations of each object in the last judgement
 
 
@@ -59,7 +69,7 @@ class OccupancyLearner(Learner):
     def __init__(self, config: TrainConfig) -> None:
         super().__init__(config)
         kind, small = config.occupancy.input, config.chosen_size == "small"
-        samples = open_samples(config.dataset)
+        samples = open_samples(config.dataset, config.data)
         pictures: Dataset | None = None
         if kind == "image":
             pictures = open_dataset(config.dataset, config.image_size)
@@ -70,9 +80,7 @@ class OccupancyLearner(Learner):
             if config.occupancy.sampling:
                 raise InputError(f"--sampling: {config.dataset} has no points near surfaces")
             self.sampling = "uniform"
-        augment = config.augment
-        if augment == "auto":
-            augment = "made-up" if small and kind != "index" else "none"
+        augment = config.chosen_augment
         self.warps, self.flips = augment == "made-up" and kind != "image", augment != "none"
         if kind == "index":
             self.warps = self.flips = False
@@ -85,8 +93,13 @@ class OccupancyLearner(Learner):
     @cached_property
     def sides(self) -> Tensor:
         """`[N]` axis along which the left and right of each training object lie."""
-        solids = torch.stack([voxels(solid, GRID) > 0 for solid in self.train.solids])
-        return side_axes(self.train.samples.categories, solids)
+        samples, some = self.train.samples, list[int]()
+        for members in by_category(samples.names).values():
+            some += [samples.names.index(name) for name in members[:SIDE_OBJECTS]]
+        solids = torch.stack([voxels(samples.solid(i), GRID) > 0 for i in some])
+        kinds = [samples.categories[i] for i in some]
+        found = dict(zip(kinds, side_axes(kinds, solids), strict=True))
+        return torch.stack([found[category] for category in samples.categories])
 
     def _observer(self, samples: Samples, pictures: Dataset | None, split: Any) -> Observer:
         settings = self.config.occupancy
@@ -98,12 +111,13 @@ class OccupancyLearner(Learner):
             settings.cloud,
             settings.noise,
             grid,
+            HALF_PADDED_BOX if self.config.chosen_size == "small" else HALF_CUBE,
         )
 
     def prepare(self, run: RunFolder, job: Job, quiet: bool) -> None:
         """Photograph made-up objects, where images are what is seen and that is possible."""
         pictures = self.train.pictures
-        if pictures is None or not self.flips or self.config.augment == "flip":
+        if pictures is None or self.config.chosen_augment != "made-up":
             return
         if pictures.values is None or not can_make_up(pictures):
             if self.config.augment == "made-up":
@@ -120,11 +134,13 @@ class OccupancyLearner(Learner):
 
     def build(self) -> Model:
         """The network."""
-        make = small_shape if self.config.chosen_size == "small" else paper_shape
-        settings = self.config.occupancy
-        model = OccupancyNetwork(
-            make(settings.input, settings.conditioning, len(self.train.samples))
-        )
+        small, settings = self.config.chosen_size == "small", self.config.occupancy
+        if settings.decoder == "conv":
+            shape = small_grid_shape() if small else paper_grid_shape()
+        else:
+            make = small_shape if small else paper_shape
+            shape = make(settings.input, settings.conditioning, len(self.train.samples))
+        model = OccupancyNetwork(shape)
         if settings.image_weights is not None:
             model.load_image_weights(settings.image_weights)
         return model
@@ -135,52 +151,56 @@ class OccupancyLearner(Learner):
         """Draw the next step; this process's shard of it."""
         if self.made_up and self._draw(100) < 100 * (1 - REAL_SHARE):
             return self._made_up_step(job)
-        objects = [self._draw(len(self.train.samples)) for _ in range(self.config.batch)]
-        drawn = [self._object(i) for i in objects]
-        observations, points, inside = (torch.stack(column) for column in zip(*drawn, strict=True))
-        seen: Tensor | None = observations
-        if self.train.kind == "none":
-            seen = None
-        elif self.train.kind == "image":
-            seen, points = self._pictures(objects, points)
-        mine = [x if x is None else job.shard(x).to(job.device) for x in (seen, points, inside)]
-        assert mine[1] is not None
-        assert mine[2] is not None
-        return OccupancyStep(mine[0], mine[1], mine[2])
+        seen, points, inside = self.stream.take(self.taken, job)
+        self.taken += self.config.chosen_batch
+        need_finite(self.config.dataset, (seen, points))
+        found = None if self.train.kind == "none" else seen.to(job.device)
+        return OccupancyStep(found, points.to(job.device), inside.to(job.device))
 
-    def _object(self, i: int) -> tuple[Tensor, Tensor, Tensor]:
+    @cached_property
+    def stream(self) -> Stream:
+        """Batches of training objects."""
+        config = self.config
+        order = Order(len(self.train.samples), config.buffer, config.seed)
+        if self.flips:
+            self.sides  # found once, before workers begin  # noqa: B018
+        return Stream(self._object, order, config.chosen_batch, config.seed, config.workers)
+
+    def _object(self, i: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Observation, points `[P, 3]` and their occupancy `[P]` of one object, perhaps warped."""
-        samples, generator, P = self.train.samples, self.generator, self.decoded
+        samples, P = self.train.samples, self.decoded
         near = {"uniform": 0, "surface": P, "mixed": P // 2}[self.sampling]
-        a = torch.randint(samples.points.shape[1], (P - near,), generator=generator)
+        a = torch.randint(len(samples.points[i]), (P - near,), generator=generator)
         b = torch.randint(max(1, samples.near.shape[1]), (near,), generator=generator)
-        points = torch.cat((samples.points[i, a], samples.near[i, b])).float()
-        inside = torch.cat((samples.inside[i, a], samples.near_inside[i, b]))
+        points = torch.cat((samples.points[i][a], samples.near[i][b])).float()
+        inside = torch.cat((samples.inside[i][a], samples.near_inside[i][b]))
         parts = self.train.parts(i, generator)
         if self.warps:
             rim = pick(samples.surface[i], BOX_POINTS, generator).float()
-            points, parts = self._warped(int(self.sides[i]), rim, points, parts)
-        elif self.flips and self.train.kind != "image" and self._draw(2):
+            warp = random_warp(WarpSettings(), generator, int(self.sides[i]))
+            points, parts = warp_points(warp, rim, points, parts)
+        elif self.flips and self.train.kind != "image" and _drawn(2, generator):
             signs = mirror_signs(self.sides[i])
             points, parts = points * signs, parts * signs
+        if self.train.kind == "image":
+            image, points = self._picture(i, points, generator)
+            return image, points, inside
         return self.train.observation(i, parts, generator), points, inside
 
-    def _warped(
-        self, side: int, rim: Tensor, points: Tensor, parts: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Points and parts deformed, then moved and scaled as objects are, by points of its rim."""
-        warp = random_warp(WarpSettings(), self.generator, side)
-        rim = warp.to_new(rim)
-        low, high = rim.amin(0), rim.amax(0)
-        scale = LONGEST_SIDE / float((high - low).max())
-        a, b = ((warp.to_new(x) - (low + high) / 2) * scale for x in (points, parts))
-        return a, b
+    def _picture(self, i: int, points: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A picture of an object, and its points; both perhaps mirrored."""
+        assert self.train.pictures is not None
+        view = _drawn(self.train.pictures.views, generator)
+        images, points = self.train.pictures_of([i], [view]), points[None]
+        if self.flips:
+            images, points = jittered(images, points, self.sides[[i]], generator)
+        return images[0], points[0]
 
     def _made_up_step(self, job: Job) -> OccupancyStep:
         """Made-up objects, whose occupancy is the sign of their lattices."""
         source = self.made_up[self._draw(len(self.made_up))]
         assert source.values is not None
-        objects = [self._draw(len(source)) for _ in range(self.config.batch)]
+        objects = [self._draw(len(source)) for _ in range(self.config.chosen_batch)]
         drawn = torch.rand(len(objects), SPARE * self.decoded, 3, generator=self.generator)
         points = 2 * HALF_PADDED_BOX * (drawn - 0.5)
         values = torch.stack(
@@ -197,29 +217,13 @@ class OccupancyLearner(Learner):
         points = points.gather(1, chosen[..., None].expand(-1, -1, 3))
         views = [self._draw(source.views) for _ in objects]
         images = unit(source.images[objects, views])
-        images, points = self._jittered(images, points, source.side_axes[objects])
+        sides = source.side_axes[objects]
+        images, points = jittered(images, points, sides, self.generator)
         images, points, inside = (job.shard(x).to(job.device) for x in (images, points, inside))
         return OccupancyStep(images, points, inside)
 
-    def _pictures(self, objects: list[int], points: Tensor) -> tuple[Tensor, Tensor]:
-        """A picture of each object, and its points; some of them mirrored."""
-        assert self.train.pictures is not None
-        views = [self._draw(self.train.pictures.views) for _ in objects]
-        images = self.train.pictures_of(objects, views)
-        return (
-            self._jittered(images, points, self.sides[objects]) if self.flips else (images, points)
-        )
-
-    def _jittered(self, images: Tensor, points: Tensor, sides: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures a little brighter or darker, some mirrored together with the points."""
-        u = torch.rand(3, len(images), generator=self.generator)
-        flipped, gain = u[0] < 0.5, 0.9 + 0.2 * u[1]
-        images = jitter(images, flipped, gain, (0.4 * (u[2] - 0.5)).exp(), (0, 0))
-        signs = torch.where(flipped[:, None], mirror_signs(sides), torch.ones(3))
-        return images, points * signs[:, None]
-
     def _draw(self, below: int) -> int:
-        return int(torch.randint(below, (1,), generator=self.generator))
+        return _drawn(below, self.generator)
 
     def learn(
         self, model: nn.Module, settings: StepSettings, job: Job, clock: Clock
@@ -247,13 +251,15 @@ class OccupancyLearner(Learner):
     def _judge(self, model: OccupancyNetwork, count: int, seeds: int) -> dict[str, float]:
         """IoU at `count` points and the best threshold; each object is observed `seeds` times."""
         samples = self.held_out.samples
-        points, inside = samples.points[:, :count].float(), samples.inside[:, :count]
         codes = [
             (i, code_of(model, self.held_out, i, seed))
             for i in range(len(samples))
             for seed in range(seeds)
         ]
-        found = [(logits_at(model, code, points[i]), inside[i]) for i, code in codes]
+        found = [
+            (logits_at(model, code, samples.points[i, :count].float()), samples.inside[i, :count])
+            for i, code in codes
+        ]
         threshold, iou = best_threshold(found)
         return {"iou": iou, "threshold": threshold}
 
@@ -274,9 +280,14 @@ class OccupancyLearner(Learner):
                 "cloud": observer.cloud,
                 "noise": observer.noise,
                 "voxels": observer.voxels,
+                "half": observer.half,
             },
         }
         return about, {"threshold": round(found["threshold"], 4)}
+
+
+def _drawn(below: int, generator: torch.Generator) -> int:
+    return int(torch.randint(below, (1,), generator=generator))
 
 
 @torch.no_grad()
@@ -287,6 +298,6 @@ def code_of(model: OccupancyNetwork, observer: Observer, i: int, seed: int) -> C
     if observation is not None:
         return model.encode(observation.to(device))
     count = slice(0, 2048)
-    points = observer.samples.points[i : i + 1, count].float().to(device)
-    inside = observer.samples.inside[i : i + 1, count].to(device)
-    return Code(model.posterior(points, inside)[0])
+    points = observer.samples.points[i, count].float().to(device)
+    inside = observer.samples.inside[i, count].to(device)
+    return Code(model.posterior(points[None], inside[None])[0])

@@ -34,10 +34,13 @@ class SdfdiffLearner(Learner):
     """Networks of `singleview.models.sdfdiff` and `small`."""
 
     terms = tuple(f.name for f in fields(LossTerms))
-    scores = ("iou_32", "iou_64", "silhouette_iou")
+    scores = ("silhouette_iou", "iou_32", "iou_64")  # what learns from images is chosen by images
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__(config)
+        if config.supervision == "shape":
+            self.scores = ("iou_32", "iou_64", "silhouette_iou")
+        self.plain = config.chosen_recipe == "paper"
         dataset = open_dataset(config.dataset, config.image_size)
         check_dataset(config, dataset)
         self.sampler = Sampler(config, dataset.split("train"))
@@ -71,7 +74,8 @@ class SdfdiffLearner(Learner):
             step = self.sampler.draw(job, settings.half_size)
         with clock.time("network"), self.precision(job):
             values = predicted_lattices(model, step).float()
-        losses, v_values = compare(values, step, self.sampler.real, settings.weights, clock)
+        real, weights = self.sampler.real, settings.weights
+        losses, v_values = compare(values, step, real, weights, clock, self.plain)
         with clock.time("network"):
             values.backward(v_values)  # type: ignore[no-untyped-call]
         terms = {f.name: getattr(losses, f.name).detach() for f in fields(losses)}
@@ -104,7 +108,12 @@ def predicted_lattices(model: nn.Module, step: Step) -> Tensor:
 
 
 def compare(
-    values: Tensor, step: Step, real: Dataset, weights: LossWeights, clock: Clock
+    values: Tensor,
+    step: Step,
+    real: Dataset,
+    weights: LossWeights,
+    clock: Clock,
+    plain: bool = False,
 ) -> tuple[LossTerms, Tensor]:
     """Every term of the loss of B lattices, and its gradient.
 
@@ -114,6 +123,7 @@ def compare(
         real: the dataset, for its light and its box.
         weights: of the terms.
         clock: told what the renderer takes.
+        plain: render as in the paper, see `render_views`.
 
     Returns:
         The terms, and the gradient of their sum with respect to `values`, `[B, R, R, R]`.
@@ -123,7 +133,7 @@ def compare(
     losses = LossTerms.of(surface)
     if step.real:
         with clock.time("renderer"):
-            out = render_views(lattice, step, real.lighting)
+            out = render_views(lattice, step, real.lighting, plain)
             shaded = real.lighting is not None
             losses = image_losses(out, step.images, step.silhouettes, shaded)
             losses.total(weights).backward()  # type: ignore[no-untyped-call]
@@ -136,13 +146,22 @@ def compare(
     return losses + others, surface.grad
 
 
-def render_views(lattice: Lattice, step: Step, lighting: Lighting | None) -> Rendering:
-    """B lattices from k views each, `[B, k, …]`: one call where all objects share their cameras."""
+def render_views(
+    lattice: Lattice, step: Step, lighting: Lighting | None, plain: bool = False
+) -> Rendering:
+    """B lattices from k views each, `[B, k, …]`: one call where all objects share their cameras.
+
+    Plain is SDFDiff's renderer (§4): a ray hits or misses, silhouettes pull on nothing, and hits
+    are re-attached in one step.
+    """
+    how: dict[str, Any] = {"lighting": lighting}
+    if plain:
+        how |= {"coverage": False, "reattach": "one_step"}
     if step.shared:
-        return render(lattice, step.cameras, lighting=lighting)
+        return render(lattice, step.cameras, **how)
     k = step.images.shape[1]
     parts = [
-        render(lattice.with_values(one), step.cameras[b * k : (b + 1) * k], lighting=lighting)
+        render(lattice.with_values(one), step.cameras[b * k : (b + 1) * k], **how)
         for b, one in enumerate(lattice.values)
     ]
     names = [f.name for f in fields(Rendering)]

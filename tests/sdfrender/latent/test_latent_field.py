@@ -26,7 +26,12 @@ from sdfrender.latent.fit import (
 )
 from sdfrender.meshes.mise import extract_field
 
-SHAPES = [SHAPE, replace(SHAPE, octaves=0), replace(SHAPE, layers=7, code=11)]
+SHAPES = [
+    SHAPE,
+    replace(SHAPE, octaves=0),
+    replace(SHAPE, layers=7, code=11),
+    replace(SHAPE, narrow=True),
+]
 
 
 def points_in_box(count: int, seed: int = 0) -> Tensor:
@@ -60,12 +65,12 @@ def test_the_network_is_the_papers(shape: FieldShape, normed: bool) -> None:
 
 
 def test_the_papers_size() -> None:
-    """8 layers of 512 and the last one; the fifth sees the input again."""
+    """8 layers of 512 and the last one; the fifth sees the input again, in place of 259 others."""
     assert (PAPER.layers, PAPER.width, PAPER.code, PAPER.middle) == (9, 512, 256, 4)
     field = LatentField(PAPER)
     assert [tuple(layer.weight.shape) for layer in field.layers if isinstance(layer, nn.Linear)][
         3:6
-    ] == [(512, 512), (512, 512 + 259), (512, 512)]
+    ] == [(253, 512), (512, 512), (512, 512)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -206,7 +206,7 @@ def test_a_cloud_becomes_a_mesh_in_its_own_frame(
 def test_made_up_shapes_and_the_way_between_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Path
 ) -> None:
-    train_occupancy(data, tmp_path / "run", input="none", steps=40, evaluate_every=40, batch=4,
+    train_occupancy(data, tmp_path / "run", input="none", steps=70, evaluate_every=70, batch=4,
                     learning_rate=5e-3)  # fmt: skip
     options = ["--model", tmp_path / "run", "--out", tmp_path / "out", "--frames=2", "--size=16"]
     assert (
