@@ -10,6 +10,7 @@ from singleview.commands import (
     demo,
     evaluate,
     evaluate_completion,
+    import_weights,
     interpolate,
     predict,
     render_dataset,
@@ -29,6 +30,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "complete": complete.command,
     "evaluate-completion": evaluate_completion.command,
     "interpolate": interpolate.command,
+    "import": import_weights.command,
     "demo": demo.command,
 }
 
@@ -36,7 +38,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 GROUPS = {
     "Predict a shape": ("demo", "predict", "complete", "interpolate"),
     "Make a data set from meshes": ("render-dataset", "sample-points"),
-    "Train": ("train", "report"),
+    "Train": ("train", "report", "import"),
     "Measure": ("evaluate", "evaluate-completion"),
 }
 

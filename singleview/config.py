@@ -9,6 +9,7 @@ from singleview.settings.prediction import (
     InterpolateConfig,
     PredictConfig,
 )
+from singleview.settings.published import ImportConfig
 from singleview.settings.training import LossWeights, TrainConfig
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "CompletionStudy",
     "DeepsdfConfig",
     "EvaluateConfig",
+    "ImportConfig",
     "InterpolateConfig",
     "LossWeights",
     "OccupancyConfig",
