@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,9 @@ class Column:
         x = self.read(self.objects[int(i)])
         return x[tuple(rest)] if rest else x
 
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
     def subset(self, ids: Sequence[int]) -> Column:
         """Of some of the objects, in the order given."""
         return Column(self.read, [self.objects[i] for i in ids], self.shape[1:])
@@ -68,7 +71,7 @@ class Shards:
     def _open(self, shard: int) -> Any:
         file = self.files[shard]
         with expect(file, self.what):
-            opened = safetensors.safe_open(file, "pt")
+            opened: Any = safetensors.safe_open(file, "pt")
             json.loads((opened.metadata() or {})["state"])  # what we write says what it is
             return opened
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sdfrender.files.run_files import need_vacant
-from singleview.models import AutoDecoder
+from singleview.models import AutoDecoder, Model
 from singleview.published.deepsdf import read_deepsdf
 from singleview.published.onet import read_onet
 from singleview.settings.published import ImportConfig
@@ -23,6 +23,7 @@ def convert(config: ImportConfig) -> Path:
     """
     need_vacant(config.out)
     if config.kind == "onet":
+        model: Model
         model, about = read_onet(config.source, config.threshold)
     else:
         field = read_deepsdf(config.source, config.checkpoint)

@@ -16,7 +16,7 @@ from sdfrender.files.expect import expect
 from sdfrender.files.tensors import need_file
 
 # A best score was kept as a number of NumPy, whose module has changed its name since.
-NUMBERS = (
+NUMBERS: tuple[Any, ...] = (
     (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
     np.float64(0).__reduce__()[0],
     np.dtype,

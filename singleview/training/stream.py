@@ -50,7 +50,7 @@ class Stream:
         options = {"prefetch_factor": AHEAD, "worker_init_fn": _leave_interrupts}
         return DataLoader(
             self.objects,
-            batch_sampler=Places(position, self.batch, job),  # type: ignore[arg-type]
+            batch_sampler=Places(position, self.batch, job),
             num_workers=self.workers,
             collate_fn=_stacked,
             generator=torch.Generator(),  # it would draw from that of the training

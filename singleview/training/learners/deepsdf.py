@@ -71,7 +71,9 @@ class DeepsdfLearner(Learner):
             ids, points, values = (x.to(job.device) for x in self._step(job))
         with clock.time("network"):
             if published:
-                cut_codes(model, ids)
+                network = getattr(model, "module", model)  # of several processes
+                assert isinstance(network, AutoDecoder)
+                cut_codes(network.decoder.codes, ids)
             with self.precision(job):
                 found, codes = model(ids, points)
             error = clamped_error(found.float(), values, delta)
@@ -180,10 +182,8 @@ def both_sides(inside: Tensor, count: int, generator: torch.Generator) -> Tensor
 
 
 @torch.no_grad()
-def cut_codes(model: nn.Module, ids: Tensor) -> None:
-    """Bring codes of an `AutoDecoder` that are longer than `LONGEST_CODE` back to that."""
-    network = getattr(model, "module", model)  # of several processes
-    codes = network.decoder.codes
+def cut_codes(codes: Tensor, ids: Tensor) -> None:
+    """Bring those of some codes `[N, C]` that are longer than `LONGEST_CODE` back to that."""
     length = codes[ids].norm(dim=1, keepdim=True)
     codes[ids] = codes[ids] * (LONGEST_CODE / length.clamp(min=LONGEST_CODE))
 

@@ -118,11 +118,15 @@ def test_grids_that_cannot_be_are_refused(change: dict[str, object], said: str) 
         build_model(**description)  # type: ignore[arg-type]
 
 
-def test_the_option_trains_it(tmp_path: Path) -> None:
+def test_the_option_needs_points() -> None:
     with pytest.raises(InputError, match="--decoder: need code, or conv with --input points"):
         OccupancyConfig(decoder="conv", input="voxels")
+
+
+@pytest.mark.slow
+def test_the_option_trains_it(tmp_path: Path) -> None:
     train_occupancy(write_samples(tmp_path), tmp_path / "run", decoder="conv", steps=2)
     model, about = load_model(tmp_path / "run")
     assert isinstance(model, OccupancyNetwork)
-    assert model.shape.grid == 24
+    assert model.shape.grid == small_grid_shape().grid
     assert about["observations"]["cloud"] == 50

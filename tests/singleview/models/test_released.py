@@ -116,7 +116,7 @@ def test_codes_are_cut_and_their_length_is_what_counts(monkeypatch: pytest.Monke
     model = AutoDecoder.fresh(FieldShape(code=4, width=8, layers=3, octaves=0), ["a", "b"])
     with torch.no_grad():
         model.decoder.codes.copy_(torch.tensor([[3.0, 0, 4.0, 0], [0.3, 0, 0, 0.4]]))
-    cut_codes(model, torch.tensor([0]))
+    cut_codes(model.decoder.codes, torch.tensor([0]))
     expected = torch.tensor([[0.6, 0, 0.8, 0], [0.3, 0, 0, 0.4]])
     torch.testing.assert_close(model.decoder.codes.detach(), expected)
     terms = one.learn(model, one.schedule(0.5), ONE, Clock())

@@ -145,6 +145,7 @@ def test_what_learns_from_images_is_chosen_by_images(objects: Path, tmp_path: Pa
         assert metrics["validation"]["step"] == best
 
 
+@pytest.mark.slow
 def test_the_papers_recipe_trains(objects: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     metrics = train_tiny(objects, out, recipe="paper", augment="auto", batch=None)
