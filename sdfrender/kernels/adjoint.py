@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sdfrender.kernels.arrays import Doubles, Floats
-from sdfrender.kernels.compiled import inlined
+from sdfrender.kernels.compiled import add_at, inlined
 from sdfrender.kernels.light_terms import (
     DIRECTION,
     INTENSITY,
@@ -82,10 +82,10 @@ def light_adjoint(
         if wanted:
             b = term(kind, to, n, d, t)
             for c in range(len(v_light)):
-                v_lights[k, INTENSITY + c] += v_light[c] * b
+                add_at(v_lights, (k, INTENSITY + c), v_light[c] * b)
             if b > 0:
                 for axis in range(3):
-                    v_lights[k, DIRECTION + axis] += s * n[axis]
+                    add_at(v_lights, (k, DIRECTION + axis), s * n[axis])
     return v_n, v_d, v_t
 
 
@@ -109,7 +109,8 @@ def albedo_adjoint(
         gx, gy, gz = gx + s * slopes[0], gy + s * slopes[1], gz + s * slopes[2]
         if wanted:
             for n in range(8):
-                v_albedo[i + (n >> 2), j + (n >> 1 & 1), k + (n & 1), c] += s * w[n]
+                vertex = (i + (n >> 2), j + (n >> 1 & 1), k + (n & 1), c)
+                add_at(v_albedo, vertex, s * w[n])
     return (
         gx * (albedo.shape[0] - 1) / (grid.h[0] * (grid.X - 1)),
         gy * (albedo.shape[1] - 1) / (grid.h[1] * (grid.Y - 1)),

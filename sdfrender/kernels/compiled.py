@@ -1,8 +1,10 @@
 """How the kernels are compiled: on first use, cached on disk, without Python's global lock.
 
 The functions stay plain scalar Python on scalars, tuples and arrays, so that another target of
-numba can compile the same ones. Only kernels are called from Python, and only they are cached, but
-for some parts (`shared`): whatever a kernel calls becomes part of it.
+numba compiles the same ones (`engines.cuda`). What each target does in its own way is `add_at`,
+`rounded` and `floor`; uncompiled, as in the simulator of CUDA, they are the Python functions. Only
+kernels are called from Python, and only they are cached, but for some parts (`shared`): whatever a
+kernel calls becomes part of it.
 """
 
 from __future__ import annotations
@@ -10,11 +12,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import lru_cache
+from threading import Lock
 from typing import Any, TypeVar
 
+import numpy as np
 from numba import njit
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
+from numba.extending import overload
 
 log = logging.getLogger("sdfrender")
 
@@ -24,6 +29,56 @@ F = TypeVar("F", bound=Callable[..., Any])
 _EXACT = {"contract"}
 # Loops over lanes: reordering is harmless, infinities may occur, NaN may not.
 _LANES = {"nsz", "arcp", "contract", "afn", "reassoc", "nnan"}
+
+_one_at_a_time = Lock()
+
+
+def add_at(g: Any, p: Any, a: Any) -> None:
+    """`g[p] += a`, whole even where several threads of a device add to one place.
+
+    A device also takes `(m,)` for g, and keeps the largest `|a|` of all in `m[0]`; infinity if one
+    is not a number.
+    """
+    with _one_at_a_time:
+        if isinstance(g, tuple):
+            size = abs(a)
+            g[0][0] = max(g[0][0], size if size < np.inf else np.inf)
+        else:
+            g[p] += g.dtype.type(a)
+
+
+def rounded(g: Any, a: Any) -> Any:
+    """`a` in the precision of the numbers in g."""
+    return a if isinstance(g, tuple) else g.dtype.type(a)
+
+
+def floor(x: Any) -> Any:
+    """The largest whole number that is not larger than `x`, of the type of `x`."""
+    return np.floor(x)
+
+
+@overload(add_at, jit_options={"fastmath": _EXACT, "forceinline": True, "error_model": "numpy"})
+def _add_at(g: Any, p: Any, a: Any) -> Any:
+    def add(g: Any, p: Any, a: Any) -> None:  # of a kernel's own memory, on the CPU
+        g[p] += a
+
+    return add
+
+
+@overload(rounded, jit_options={"fastmath": _EXACT, "forceinline": True})
+def _rounded(g: Any, a: Any) -> Any:
+    def of(g: Any, a: Any) -> Any:
+        return g.dtype.type(a)
+
+    return of
+
+
+@overload(floor, jit_options={"fastmath": _EXACT, "forceinline": True})
+def _floor(x: Any) -> Any:
+    def of(x: Any) -> Any:
+        return np.floor(x)
+
+    return of
 
 
 def kernel(function: F) -> F:

@@ -33,12 +33,12 @@ def coverage_at(
 @inlined
 def coverage_adjoint(
     v: Floats, grid: Grid, o: Vector, d: Vector, footprint: float, t: float,
-    v_alpha: float, v_values: Floats, camera: bool,
+    v_alpha: float, v_values: Floats, values: bool, camera: bool,
 ) -> tuple[Vector, Vector, float]:  # fmt: skip
     """Back through the coverage at distance `t`: `v_o`, `v_d` and `v_footprint`.
 
-    Adds to `v_values`, which is laid out as `v` `[(X+2)(Y+2)(Z+2)]`; the rest is zero unless the
-    camera is wanted.
+    Adds to `v_values`, which is laid out as `v` `[(X+2)(Y+2)(Z+2)]`, if values are wanted; what is
+    returned is zero unless the camera is.
     """
     at = place(grid, o, d, t)
     c = corners(v, at.p, grid.sx, grid.sy)
@@ -48,7 +48,8 @@ def coverage_adjoint(
     if not 0 <= alpha <= 1:
         return zero, zero, 0.0
     v_phi = -v_alpha / (t * footprint)
-    add_to_corners(v_values, at.p, grid.sx, grid.sy, weights(at.x, at.y, at.z), v_phi)
+    if values:
+        add_to_corners(v_values, at.p, grid.sx, grid.sy, weights(at.x, at.y, at.z), v_phi)
     if not camera:
         return zero, zero, 0.0
     # a ∇φ with ∇φ·d = φ/t, see `rendering.coverage`

@@ -12,12 +12,11 @@ reads), so reading is a step of its own.
 
 from __future__ import annotations
 
-import numpy as np
 from numba import float64, uint64
 
 from sdfrender.kernels.adjoint import point_adjoint
 from sdfrender.kernels.arrays import Doubles, Floats
-from sdfrender.kernels.compiled import inlined, inlined_lanes, shared
+from sdfrender.kernels.compiled import floor, inlined, inlined_lanes, shared
 from sdfrender.kernels.light_terms import INTENSITY, kind_and_direction, term, term_slopes
 from sdfrender.kernels.ray_walk import CROSSING, OPAQUE
 from sdfrender.kernels.surface_point import Place, Point, locate_along, normal_at
@@ -87,7 +86,7 @@ def find_places(grid: Grid, view: View, w: Doubles, from_depth: bool) -> None:
     """From pixel and depth (or distance) to ray, distance and place."""
     per_width = 1.0 / view.width
     for n in range(LANES):
-        line = np.floor((w[PIXEL + n] + 0.5) * per_width)
+        line = floor((w[PIXEL + n] + 0.5) * per_width)
         column = w[PIXEL + n] - line * view.width
         dx, dy, dz, length = direction(view, column, line)
         t = w[DEPTH + n] * length if from_depth else w[T + n]

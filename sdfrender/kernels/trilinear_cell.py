@@ -14,7 +14,7 @@ import numpy as np
 from numba import float64, uint64
 
 from sdfrender.kernels.arrays import Doubles, Floats
-from sdfrender.kernels.compiled import inlined
+from sdfrender.kernels.compiled import add_at, floor, inlined, rounded
 
 Vector = tuple[float, float, float]
 Corners = tuple[float, float, float, float, float, float, float, float]
@@ -81,9 +81,9 @@ def locate(grid: Grid, u: float, v: float, w: float) -> tuple[float, float, floa
     u = min(max(u, 0.0), grid.X - 1.0)
     v = min(max(v, 0.0), grid.Y - 1.0)
     w = min(max(w, 0.0), grid.Z - 1.0)
-    i = min(np.floor(u), grid.X - 2.0)
-    j = min(np.floor(v), grid.Y - 2.0)
-    k = min(np.floor(w), grid.Z - 2.0)
+    i = min(floor(u), grid.X - 2.0)
+    j = min(floor(v), grid.Y - 2.0)
+    k = min(floor(w), grid.Z - 2.0)
     return (i + 1) * grid.sx + (j + 1) * grid.sy + k + 1, u - i, v - j, w - k
 
 
@@ -220,15 +220,14 @@ def combine(a: float, p: Corners, b: float, q: Corners, c: float, r: Corners) ->
 def add_to_corners(g: Floats, p: Index, sx: Index, sy: Index, w: Corners, a: float) -> None:
     """`g[corner] += a · w[corner]`."""
     p, sx, sy = uint64(p), uint64(sx), uint64(sy)
-    of = g.dtype.type
-    g[p] += of(a * w[0])
-    g[p + ONE] += of(a * w[1])
-    g[p + sy] += of(a * w[2])
-    g[p + sy + ONE] += of(a * w[3])
-    g[p + sx] += of(a * w[4])
-    g[p + sx + ONE] += of(a * w[5])
-    g[p + sx + sy] += of(a * w[6])
-    g[p + sx + sy + ONE] += of(a * w[7])
+    add_at(g, p, rounded(g, a * w[0]))
+    add_at(g, p + ONE, rounded(g, a * w[1]))
+    add_at(g, p + sy, rounded(g, a * w[2]))
+    add_at(g, p + sy + ONE, rounded(g, a * w[3]))
+    add_at(g, p + sx, rounded(g, a * w[4]))
+    add_at(g, p + sx + ONE, rounded(g, a * w[5]))
+    add_at(g, p + sx + sy, rounded(g, a * w[6]))
+    add_at(g, p + sx + sy + ONE, rounded(g, a * w[7]))
 
 
 @inlined
@@ -277,36 +276,35 @@ def stencil(w: Corners, a: float, ex: float, ey: float, ez: float) -> Stencil:
 def add_to_stencil(g: Floats, p: Index, sx: Index, sy: Index, s: Stencil) -> None:
     """Add what `stencil` returns to `g` `[(X+2)(Y+2)(Z+2)]`, at the cell at `p` and around it."""
     p, sx, sy = uint64(p), uint64(sx), uint64(sy)
-    of = g.dtype.type
-    g[p] += of(s[0])
-    g[p + ONE] += of(s[1])
-    g[p + sy] += of(s[2])
-    g[p + sy + ONE] += of(s[3])
-    g[p + sx] += of(s[4])
-    g[p + sx + ONE] += of(s[5])
-    g[p + sx + sy] += of(s[6])
-    g[p + sx + sy + ONE] += of(s[7])
-    g[p - sx] += of(s[8])
-    g[p + TWO * sx] += of(s[9])
-    g[p - sx + ONE] += of(s[10])
-    g[p + TWO * sx + ONE] += of(s[11])
-    g[p - sx + sy] += of(s[12])
-    g[p + TWO * sx + sy] += of(s[13])
-    g[p - sx + sy + ONE] += of(s[14])
-    g[p + TWO * sx + sy + ONE] += of(s[15])
-    g[p - sy] += of(s[16])
-    g[p + TWO * sy] += of(s[17])
-    g[p - sy + ONE] += of(s[18])
-    g[p + TWO * sy + ONE] += of(s[19])
-    g[p + sx - sy] += of(s[20])
-    g[p + sx + TWO * sy] += of(s[21])
-    g[p + sx - sy + ONE] += of(s[22])
-    g[p + sx + TWO * sy + ONE] += of(s[23])
-    g[p - ONE] += of(s[24])
-    g[p + TWO] += of(s[25])
-    g[p + sy - ONE] += of(s[26])
-    g[p + sy + TWO] += of(s[27])
-    g[p + sx - ONE] += of(s[28])
-    g[p + sx + TWO] += of(s[29])
-    g[p + sx + sy - ONE] += of(s[30])
-    g[p + sx + sy + TWO] += of(s[31])
+    add_at(g, p, rounded(g, s[0]))
+    add_at(g, p + ONE, rounded(g, s[1]))
+    add_at(g, p + sy, rounded(g, s[2]))
+    add_at(g, p + sy + ONE, rounded(g, s[3]))
+    add_at(g, p + sx, rounded(g, s[4]))
+    add_at(g, p + sx + ONE, rounded(g, s[5]))
+    add_at(g, p + sx + sy, rounded(g, s[6]))
+    add_at(g, p + sx + sy + ONE, rounded(g, s[7]))
+    add_at(g, p - sx, rounded(g, s[8]))
+    add_at(g, p + TWO * sx, rounded(g, s[9]))
+    add_at(g, p - sx + ONE, rounded(g, s[10]))
+    add_at(g, p + TWO * sx + ONE, rounded(g, s[11]))
+    add_at(g, p - sx + sy, rounded(g, s[12]))
+    add_at(g, p + TWO * sx + sy, rounded(g, s[13]))
+    add_at(g, p - sx + sy + ONE, rounded(g, s[14]))
+    add_at(g, p + TWO * sx + sy + ONE, rounded(g, s[15]))
+    add_at(g, p - sy, rounded(g, s[16]))
+    add_at(g, p + TWO * sy, rounded(g, s[17]))
+    add_at(g, p - sy + ONE, rounded(g, s[18]))
+    add_at(g, p + TWO * sy + ONE, rounded(g, s[19]))
+    add_at(g, p + sx - sy, rounded(g, s[20]))
+    add_at(g, p + sx + TWO * sy, rounded(g, s[21]))
+    add_at(g, p + sx - sy + ONE, rounded(g, s[22]))
+    add_at(g, p + sx + TWO * sy + ONE, rounded(g, s[23]))
+    add_at(g, p - ONE, rounded(g, s[24]))
+    add_at(g, p + TWO, rounded(g, s[25]))
+    add_at(g, p + sy - ONE, rounded(g, s[26]))
+    add_at(g, p + sy + TWO, rounded(g, s[27]))
+    add_at(g, p + sx - ONE, rounded(g, s[28]))
+    add_at(g, p + sx + TWO, rounded(g, s[29]))
+    add_at(g, p + sx + sy - ONE, rounded(g, s[30]))
+    add_at(g, p + sx + sy + TWO, rounded(g, s[31]))

@@ -773,7 +773,7 @@ def test_the_walk_runs_as_plain_python(coverage: bool) -> None:
     with plain_python():
         python = walk_all(ray_walk.find_events, lattice, cameras, coverage, plain=True)
     assert len(python) == len(compiled)
-    for field in ("pixel", "flags"):
+    for field in ("pixel", "bits"):
         np.testing.assert_array_equal(python[field], compiled[field])
     for field in ("t", "t_min"):
         # with and without fused multiply-adds; the closest approach is where a slope is zero

@@ -13,7 +13,7 @@ import torch
 from linearize_scenes import BOUNDS, NAMES, STEP, Scene, noise, scene, views
 
 import sdfrender as sr
-from sdfrender.engines.cpu.jacobian.linear_pixel import put_place
+from sdfrender.kernels.pixel.terms import put_place
 from sdfrender.kernels.trilinear_cell import Grid
 
 

@@ -5,24 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import boolean, float64, int64
+from numba import boolean, int64
 
-from sdfrender.engines.cpu.forward.forward_view import see_events
-from sdfrender.kernels.adjoint import (
-    V_A,
-    V_AXIS,
-    V_FOCAL,
-    V_O,
-    PointAdjoint,
-    add_point,
-    albedo_adjoint,
-    light_adjoint,
-    point_adjoint,
-    point_stencil,
-)
+from sdfrender.kernels.adjoint import PointAdjoint, albedo_adjoint, light_adjoint, point_stencil
 from sdfrender.kernels.arrays import Doubles, Events, Floats
-from sdfrender.kernels.compiled import inlined, kernel, scalar
-from sdfrender.kernels.coverage import coverage_adjoint
+from sdfrender.kernels.compiled import inlined, kernel
 from sdfrender.kernels.lane_steps import (
     CELL,
     COSINE,
@@ -62,10 +49,11 @@ from sdfrender.kernels.lane_steps import (
     read_cell,
 )
 from sdfrender.kernels.light_terms import INTENSITY, irradiance
-from sdfrender.kernels.ray_walk import ALONE, CAP, CROSSING, MOST_EVENTS, OPAQUE
-from sdfrender.kernels.surface_point import albedo_at, surface_point
-from sdfrender.kernels.trilinear_cell import Grid, Vector, add_to_stencil, grid_of
-from sdfrender.kernels.view import View, direction, pixel_ray, view_of
+from sdfrender.kernels.pixel.pull import add_ray, pull_pixel
+from sdfrender.kernels.ray_walk import ALONE, MOST_EVENTS
+from sdfrender.kernels.surface_point import albedo_at
+from sdfrender.kernels.trilinear_cell import Grid, add_to_stencil, grid_of
+from sdfrender.kernels.view import View, view_of
 
 
 @kernel
@@ -109,16 +97,17 @@ def pull_back(
     e: Any = int64(begin)
     lane: Any = int64(0)
     while e < end:
-        alone = events[e].flags & ALONE != 0
+        alone = events[e].bits & ALONE != 0
         if alone:
             w[PIXEL + lane], w[T + lane] = events[e].pixel, events[e].t
             e += 1
             lane += 1
         else:
-            e = _pull_pixel(
+            e = pull_pixel(
                 v, grid, view, lights, albedo, events, e, end, reattach,
                 v_colors, v_silhouettes, v_depths, v_normals,
-                v_values, v_lights, v_albedo, v_views, n_view, want_light, want_camera,
+                v_values, v_lights, v_albedo, v_views, n_view,
+                True, want_light, want_light, want_camera,
                 light, reflected, v_light, v_reflected, colors, behind, alphas, clear,
             )  # fmt: skip
         if lane == LANES or (e == end and lane > 0):
@@ -182,102 +171,4 @@ def _pull_lanes(
             pixel = int(w[PIXEL + n])
             d, cosine = (w[DX + n], w[DY + n], w[DZ + n]), w[COSINE + n]
             v_cosine = float(v_depths[pixel]) * w[T + n] if len(v_depths) else 0.0
-            _add_ray(view, pixel, d, cosine, v_o, v_d, v_cosine, 0.0, v_views, n_view)
-
-
-@scalar
-def _pull_pixel(
-    v: Floats, grid: Grid, view: View, lights: Doubles, albedo: Floats,
-    events: Events, e: int, end: int, reattach: int,
-    v_colors: Floats, v_silhouettes: Floats, v_depths: Floats, v_normals: Floats,
-    v_values: Floats, v_lights: Doubles, v_albedo: Floats, v_views: Doubles, n_view: int,
-    want_light: bool, want_camera: bool, light: Doubles, reflected: Doubles, v_light: Doubles,
-    v_reflected: Doubles, colors: Doubles, behind: Doubles, alphas: Doubles, clear: Doubles,
-) -> int:  # fmt: skip
-    """`pull_back` for the pixel whose events begin at `e`; returns where the next one's do."""
-    C, o = len(light), view.o
-    pixel = int64(events[e].pixel)
-    d, cosine = pixel_ray(view, pixel)
-    footprint = cosine / view.focal
-    size = see_events(
-        v, grid, view, lights, albedo, events, e, end, d, cosine, light, reflected,
-        colors, alphas, clear,
-    )  # fmt: skip
-    hit = 0
-    while hit < size and int64(events[e + hit].flags) & (CROSSING | CAP) == 0:
-        hit += 1
-    v_o, v_d, v_cosine, v_footprint = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.0, 0.0
-    v_silhouette = float(v_silhouettes[pixel]) if len(v_silhouettes) else 0.0
-    clear_behind = 1.0
-    for c in range(C):
-        behind[c] = 0.0
-    # back to front: `clear[k]` passes the events before k, `behind` is the colour after it
-    for k in range(size - 1, -1, -1):
-        flags, t = int64(events[e + k].flags), float64(events[e + k].t)
-        alpha = alphas[k]
-        point = surface_point(v, grid, o, d, t, flags)
-        if len(albedo):
-            albedo_at(albedo, grid, o, d, t, reflected)
-            irradiance(lights, point.n, d, t, light)
-        v_alpha = v_silhouette * clear[k] * clear_behind
-        for c in range(C):
-            v_c = float(v_colors[pixel, c]) if len(v_colors) else 0.0
-            v_color = v_c * clear[k] * alpha
-            v_light[c], v_reflected[c] = v_color * reflected[c], v_color * light[c]
-            v_alpha += v_c * clear[k] * (colors[k, c] - behind[c])
-            behind[c] = alpha * colors[k, c] + (1 - alpha) * behind[c]
-        clear_behind *= 1 - alpha
-        v_n, s_d, v_t = light_adjoint(lights, point.n, d, t, v_light, v_lights, want_light)
-        v_x = albedo_adjoint(albedo, grid, o, d, t, v_reflected, v_albedo, want_light)
-        if k == hit:
-            if len(v_depths):
-                v_z = float(v_depths[pixel])
-                v_t, v_cosine = v_t + v_z * cosine, v_cosine + v_z * t
-            if len(v_normals):
-                v_n = (
-                    v_n[0] + float(v_normals[pixel, 0]),
-                    v_n[1] + float(v_normals[pixel, 1]),
-                    v_n[2] + float(v_normals[pixel, 2]),
-                )
-        a = point_adjoint(grid, point, d, t, flags, reattach, v_n, v_x, s_d, v_t)
-        add_point(v_values, grid, point.at, d, a)
-        v_o, v_d = _add(v_o, a.v_o), _add(v_d, a.v_d)
-        if flags & OPAQUE == 0:
-            t_min = float64(events[e + k].t_min)
-            c_o, c_d, c_footprint = coverage_adjoint(
-                v, grid, o, d, footprint, t_min, v_alpha, v_values, want_camera
-            )
-            v_o, v_d, v_footprint = _add(v_o, c_o), _add(v_d, c_d), v_footprint + c_footprint
-    if want_camera:
-        _add_ray(view, pixel, d, cosine, v_o, v_d, v_cosine, v_footprint, v_views, n_view)
-    return e + size
-
-
-@inlined
-def _add(a: Vector, b: Vector) -> Vector:
-    return a[0] + b[0], a[1] + b[1], a[2] + b[2]
-
-
-@inlined
-def _add_ray(
-    view: View, pixel: int, d: Vector, cosine: float,
-    v_o: Vector, v_d: Vector, v_cosine: float, v_footprint: float, v_views: Doubles, n: int,
-) -> None:  # fmt: skip
-    """Back through `footprint = cosine / focal`, `cosine = d·axis` and `d = A p / |A p|`."""
-    v_cosine += v_footprint / view.focal
-    v_views[n, V_FOCAL] -= v_footprint * cosine / (view.focal * view.focal)
-    x, y = pixel % view.width, pixel // view.width
-    _, _, _, length = direction(view, float(x), float(y))
-    v_d = (
-        v_d[0] + v_cosine * view.axis[0],
-        v_d[1] + v_cosine * view.axis[1],
-        v_d[2] + v_cosine * view.axis[2],
-    )
-    along = v_d[0] * d[0] + v_d[1] * d[1] + v_d[2] * d[2]
-    for axis in range(3):
-        v_views[n, V_O + axis] += v_o[axis]
-        v_views[n, V_AXIS + axis] += v_cosine * d[axis]
-        v_u = (v_d[axis] - along * d[axis]) / length
-        v_views[n, V_A + 3 * axis] += v_u * (x + 0.5)
-        v_views[n, V_A + 3 * axis + 1] += v_u * (y + 0.5)
-        v_views[n, V_A + 3 * axis + 2] += v_u
+            add_ray(view, pixel, d, cosine, v_o, v_d, v_cosine, 0.0, v_views, n_view)

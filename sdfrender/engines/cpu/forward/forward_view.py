@@ -10,12 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import boolean, float64, int64
+from numba import boolean, int64
 
 from sdfrender.engines.cpu.forward.raster_tile import FAR
 from sdfrender.kernels.arrays import Doubles, Events, Flags, Floats, Singles
-from sdfrender.kernels.compiled import inlined, kernel, scalar
-from sdfrender.kernels.coverage import coverage_at
+from sdfrender.kernels.compiled import kernel, scalar
 from sdfrender.kernels.lane_steps import (
     CELL,
     COSINE,
@@ -39,25 +38,11 @@ from sdfrender.kernels.lane_steps import (
     polish,
     read_cell,
 )
-from sdfrender.kernels.light_terms import INTENSITY, irradiance
-from sdfrender.kernels.ray_walk import (
-    ALONE,
-    CAP,
-    CROSSING,
-    OPAQUE,
-    box_interval,
-    find_events,
-)
-from sdfrender.kernels.surface_point import albedo_at, surface_point
-from sdfrender.kernels.trilinear_cell import (
-    Grid,
-    Vector,
-    blend,
-    corners,
-    grid_of,
-    in_cells,
-    locate,
-)
+from sdfrender.kernels.light_terms import INTENSITY
+from sdfrender.kernels.pixel.shade import shade_events
+from sdfrender.kernels.ray_walk import ALONE, CROSSING, OPAQUE, box_interval, find_events
+from sdfrender.kernels.surface_point import albedo_at
+from sdfrender.kernels.trilinear_cell import Grid, blend, corners, grid_of, in_cells, locate
 from sdfrender.kernels.view import View, pixel_ray, view_of
 
 CELLS_AHEAD = 6  # looked at before a walk
@@ -143,7 +128,7 @@ def render_rows(
                     simple = _goes_deep(v, grid, view, pixel, t)
                 if simple:
                     events[count].pixel = pixel
-                    events[count].flags = CROSSING | OPAQUE | ALONE
+                    events[count].bits = CROSSING | OPAQUE | ALONE
                     events[count].t = t
                     events[count].t_min = t
                     count += 1
@@ -228,76 +213,3 @@ def walk(
     return find_events(
         v, block_low, grid, U, D, cosine / view.focal, start, coverage, most, pixel, events, count
     )
-
-
-@scalar
-def shade_events(
-    v: Floats, grid: Grid, view: View, lights: Doubles, albedo: Floats,
-    events: Events, first: int, end: int,
-    colors: Floats, silhouettes: Floats, depths: Floats, normals: Floats, hits: Flags,
-    light: Doubles, reflected: Doubles,
-) -> None:  # fmt: skip
-    """Composite the events of one pixel front to back, and take its first hit.
-
-    Arguments as in `render_rows`; `light` and `reflected` are scratch `[C]`.
-    """
-    pixel, clear, hit = int64(events[first].pixel), 1.0, False
-    d, cosine = pixel_ray(view, pixel)
-    for e in range(first, end):
-        n, alpha = look_at(v, grid, view, lights, albedo, events, e, d, cosine, light, reflected)
-        for c in range(len(light)):
-            colors[pixel, c] += clear * alpha * reflected[c] * light[c]
-        clear *= 1 - alpha
-        if not hit and int64(events[e].flags) & (CROSSING | CAP):
-            hit = True
-            depths[pixel] = float64(events[e].t) * cosine
-            normals[pixel, 0], normals[pixel, 1], normals[pixel, 2] = n
-            hits[pixel] = True
-    silhouettes[pixel] = 1 - clear
-
-
-@inlined
-def see_events(
-    v: Floats, grid: Grid, view: View, lights: Doubles, albedo: Floats,
-    events: Events, first: int, end: int,
-    d: Vector, cosine: float, light: Doubles, reflected: Doubles,
-    colors: Doubles, alphas: Doubles, clear: Doubles,
-) -> int:  # fmt: skip
-    """Colour and coverage of each event of one pixel, for the way back through them.
-
-    Arguments as in `shade_events`, and the direction and the cosine of the pixel's ray. Fills
-    `colors` `[MOST_EVENTS, C]`, `alphas` `[MOST_EVENTS]` and `clear` `[MOST_EVENTS + 1]`: what
-    passes the events before each one.
-
-    Returns:
-        How many events the pixel has.
-    """
-    pixel = int64(events[first].pixel)
-    size = 0
-    while first + size < end and events[first + size].pixel == pixel:
-        _, alphas[size] = look_at(
-            v, grid, view, lights, albedo, events, first + size, d, cosine, light, reflected
-        )
-        for c in range(len(light)):
-            colors[size, c] = reflected[c] * light[c]
-        clear[size + 1] = clear[size] * (1 - alphas[size])
-        size += 1
-    return size
-
-
-@inlined
-def look_at(
-    v: Floats, grid: Grid, view: View, lights: Doubles, albedo: Floats, events: Events, e: int,
-    d: Vector, cosine: float, light: Doubles, reflected: Doubles,
-) -> tuple[Vector, float]:  # fmt: skip
-    """Normal and coverage of an event; `light` and `reflected` `[C]` are filled."""
-    flags, t = int64(events[e].flags), float64(events[e].t)
-    n = surface_point(v, grid, view.o, d, t, flags).n
-    irradiance(lights, n, d, t, light)
-    albedo_at(albedo, grid, view.o, d, t, reflected)
-    alpha = 1.0
-    if flags & OPAQUE == 0:
-        t_min = float64(events[e].t_min)
-        alpha, _ = coverage_at(v, grid, view.o, d, cosine / view.focal, t_min)
-        alpha = min(max(alpha, 0.0), 1.0)
-    return n, alpha

@@ -11,10 +11,10 @@ import numpy as np
 from numba import float64, int64
 
 from sdfrender.engines.cpu.engine import Part, SceneArrays, Traced
-from sdfrender.engines.cpu.jacobian.linear_pixel import put_weights
 from sdfrender.engines.cpu.jacobian.linear_terms import PLACE, Terms, index_type, shares
 from sdfrender.kernels.compiled import kernel
 from sdfrender.kernels.coverage import coverage_at
+from sdfrender.kernels.pixel.terms import put_weights
 from sdfrender.kernels.ray_walk import ALONE, MOST_EVENTS, OPAQUE
 from sdfrender.kernels.surface_point import place
 from sdfrender.kernels.threads import run_all
@@ -48,7 +48,7 @@ def _terms(scene: SceneArrays, traced: Traced, lattice: int, part: Part) -> Term
 
 def _not_alone(events: Any) -> Any:
     """All events but crossings, opaque, that are the only one of their pixel."""
-    return events[events["flags"] & ALONE == 0]
+    return events[events["bits"] & ALONE == 0]
 
 
 @kernel
@@ -82,7 +82,7 @@ def fill_coverage(
         size = 0
         while e + size < len(events) and events[e + size].pixel == pixel:
             alpha = 1.0
-            if int64(events[e + size].flags) & OPAQUE == 0:
+            if int64(events[e + size].bits) & OPAQUE == 0:
                 alpha, _ = coverage_at(
                     v, grid, view.o, d, footprint, float64(events[e + size].t_min)
                 )
@@ -91,7 +91,7 @@ def fill_coverage(
             size += 1
         behind = 1.0  # what passes the events behind this one; `clear[n]` passes those before it
         for n in range(size - 1, -1, -1):
-            if int64(events[e + n].flags) & OPAQUE == 0 and 0 <= alphas[n] <= 1:
+            if int64(events[e + n].bits) & OPAQUE == 0 and 0 <= alphas[n] <= 1:
                 t_min = float64(events[e + n].t_min)
                 q = place(grid, view.o, d, t_min)
                 put_weights(table, k, weights(q.x, q.y, q.z))

@@ -17,7 +17,6 @@ from numba import boolean, int64
 from sdfrender.engines.cpu.engine import Part, SceneArrays, Traced
 from sdfrender.engines.cpu.jacobian.depth_apply import pull_depths, push_depths
 from sdfrender.engines.cpu.jacobian.linear_fill import count_terms, repeat_pixels
-from sdfrender.engines.cpu.jacobian.linear_pixel import at_border, put_place
 from sdfrender.engines.cpu.jacobian.linear_terms import (
     PLACE,
     Terms,
@@ -25,7 +24,7 @@ from sdfrender.engines.cpu.jacobian.linear_terms import (
     lay_out_cells,
     shares,
 )
-from sdfrender.kernels.compiled import inlined, kernel, scalar
+from sdfrender.kernels.compiled import kernel, scalar
 from sdfrender.kernels.lane_steps import (
     CELL,
     COSINE,
@@ -51,11 +50,11 @@ from sdfrender.kernels.lane_steps import (
     pull_points,
     read_cell,
 )
+from sdfrender.kernels.pixel.terms import at_border, depth_rate, put_place
 from sdfrender.kernels.ray_walk import CAP, CROSSING
-from sdfrender.kernels.reattach import ONE_STEP, slope_at_hit
-from sdfrender.kernels.surface_point import Place, cell_gradient
+from sdfrender.kernels.surface_point import Place
 from sdfrender.kernels.threads import run_all
-from sdfrender.kernels.trilinear_cell import Grid, Vector, corners, grid_of, numbers
+from sdfrender.kernels.trilinear_cell import Grid, grid_of, numbers
 from sdfrender.kernels.view import view_of
 
 
@@ -143,9 +142,9 @@ def _terms(
 
 def _first_hits(events: Any) -> Any:
     """The first hit of each pixel, but for those on a face of the box, which stay."""
-    met = events[events["flags"] & (CROSSING | CAP) != 0]
+    met = events[events["bits"] & (CROSSING | CAP) != 0]
     first = np.append(True, met["pixel"][1:] != met["pixel"][:-1])[: len(met)]
-    return met[first & (met["flags"] & CAP == 0)]
+    return met[first & (met["bits"] & CAP == 0)]
 
 
 @kernel
@@ -191,7 +190,7 @@ def fill_hits(
             table[0, slot], table[1, slot], table[2, slot] = of(x), of(y), of(z)
             if len(rates):
                 d = (w[DX + n], w[DY + n], w[DZ + n])
-                rate = _rate(v, grid, Place(p, x, y, z), d, w[COSINE + n], reattach)
+                rate = depth_rate(v, grid, Place(p, x, y, z), d, w[COSINE + n], reattach)
                 rates[slot] = of(rate)
             if len(table) > PLACE:
                 read_cell(v, grid.sx, grid.sy, p, g, n)
@@ -201,14 +200,6 @@ def fill_hits(
         if len(table) > PLACE:
             _fill_normals(grid, reattach, table, w, g, slots, count)
     return m
-
-
-@inlined
-def _rate(v: Any, grid: Grid, at: Place, d: Vector, cosine: float, reattach: int) -> float:
-    """What φ at a hit moves its depth by: `cosine · dt/dφ`, see `adjoint`."""
-    if reattach == ONE_STEP:
-        return cosine
-    return -cosine / slope_at_hit(cell_gradient(grid, corners(v, at.p, grid.sx, grid.sy), at), d)
 
 
 @scalar

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numba import boolean, int64
 
-from sdfrender.engines.cpu.jacobian.linear_pixel import at_border, fill_pixel, put_place
 from sdfrender.kernels.adjoint import albedo_adjoint
 from sdfrender.kernels.compiled import kernel, scalar
 from sdfrender.kernels.lane_steps import (
@@ -46,6 +45,7 @@ from sdfrender.kernels.lane_steps import (
     read_cell,
 )
 from sdfrender.kernels.light_terms import INTENSITY, irradiance
+from sdfrender.kernels.pixel.terms import at_border, fill_pixel, put_place
 from sdfrender.kernels.ray_walk import ALONE, CAP, MOST_EVENTS, OPAQUE
 from sdfrender.kernels.reattach import is_graze
 from sdfrender.kernels.surface_point import albedo_at
@@ -77,7 +77,7 @@ def count_terms(
             w[PIXEL + n] = events[first + n].pixel
         find_places(grid, view, w, boolean(False))
         for n in range(size):
-            p, flags = int(w[CELL + n]), events[first + n].flags
+            p, flags = int(w[CELL + n]), events[first + n].bits
             at[first + n - begin] = p
             if flags & CAP == 0:
                 counts[p] += 1
@@ -163,7 +163,7 @@ def fill_terms(
     e: Any = int64(begin)
     lane: Any = int64(0)
     while e < end:
-        if events[e].flags & ALONE:
+        if events[e].bits & ALONE:
             w[PIXEL + lane] = events[e].pixel
             w[T + lane], cells[lane] = events[e].t, at[e - begin]
             e += 1

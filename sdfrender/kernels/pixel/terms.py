@@ -1,4 +1,7 @@
-"""The local terms of one pixel that may see several events, see `linear_terms`."""
+"""The local terms of one pixel that may see several events.
+
+What a term is, and what is kept of it, says `engines.cpu.jacobian.linear_terms`.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,18 @@ from typing import Any
 
 from numba import float64, int64
 
-from sdfrender.engines.cpu.forward.forward_view import see_events
 from sdfrender.kernels.adjoint import albedo_adjoint, light_adjoint, point_adjoint
 from sdfrender.kernels.compiled import inlined, scalar
 from sdfrender.kernels.coverage import coverage_at
 from sdfrender.kernels.light_terms import irradiance
+from sdfrender.kernels.pixel.shade import see_events
 from sdfrender.kernels.ray_walk import CAP, OPAQUE
+from sdfrender.kernels.reattach import ONE_STEP, slope_at_hit
 from sdfrender.kernels.surface_point import (
     Place,
     Point,
     albedo_at,
+    cell_gradient,
     normal_at,
     place,
     vertex_differences,
@@ -42,7 +47,8 @@ def fill_pixel(
 ) -> tuple[int, int, int]:  # fmt: skip
     """Write the terms of the pixel whose events begin at `e`.
 
-    The arguments up to `m` are those of `linear_fill.fill_terms`, the others are room to work in.
+    The arguments up to `m` are those of the CPU engine's `linear_fill.fill_terms`, the others are
+    room to work in. Where `ends` `[1]` has one number, surface terms go one after the other.
 
     Returns:
         Where the next pixel's events begin, `k` and `m`.
@@ -61,14 +67,15 @@ def fill_pixel(
     clear_behind = 1.0
     # back to front: `clear[n]` passes the events before n, `behind` is the colour after it
     for n in range(size - 1, -1, -1):
-        flags, t = int64(events[e + n].flags), float64(events[e + n].t)
+        flags, t = int64(events[e + n].bits), float64(events[e + n].t)
         w = clear[n] * alphas[n]
         if flags & CAP == 0:
             p = int64(at[e + n - begin])
             point = _point(v, grid, o, d, t, p)
             q = point.at
-            slot = ends[p]
-            ends[p] += 1
+            place_of = p if len(ends) > 1 else 0
+            slot = ends[place_of]
+            ends[place_of] += 1
             pixels[slot] = pixel
             table[0, slot], table[1, slot], table[2, slot] = of(q.x), of(q.y), of(q.z)
             if len(albedo):
@@ -151,3 +158,11 @@ def put_weights(table: Any, k: int, w: Corners) -> None:
     of = table.dtype.type
     for n in range(8):
         table[k, n] = of(w[n])
+
+
+@inlined
+def depth_rate(v: Any, grid: Grid, at: Place, d: Vector, cosine: float, reattach: int) -> float:
+    """What φ at a hit moves its depth by: `cosine · dt/dφ`, see `reattach`."""
+    if reattach == ONE_STEP:
+        return cosine
+    return -cosine / slope_at_hit(cell_gradient(grid, corners(v, at.p, grid.sx, grid.sy), at), d)
