@@ -39,6 +39,7 @@ from multiview.optimize.poses import refine_cameras
 from multiview.optimize.sdfdiff import SdfDiff
 from multiview.photo.appearance import SMOOTHNESS_AFTER, Appearance
 from multiview.photo.choose_appearance import Choice, decide
+from multiview.photo.choose_view_dependence import ViewChoice
 from multiview.photo.exposure import estimate_gains, exposed, relative
 from multiview.photo.targets import Targets
 from multiview.photo.turns import take_turns
@@ -130,6 +131,7 @@ class Fit:
     beside: bool | None = None  # they are in the last passes, beside colours; None: not decided
     observed: Tensor | None = None  # `[X, Y, Z]` views that saw the surface, without silhouettes
     choices: list[Choice] = field(default_factory=list)  # of the appearance, one after the other
+    beyond: ViewChoice | None = None  # what was added to it in the end
 
 
 OnUpdate = Callable[[Fit, float], float]
@@ -362,7 +364,7 @@ def with_look(
     state: Fit, config: FitConfig, method: GaussNewton | DepthSteps, targets: Targets
 ) -> GaussNewton:
     """The method of a fit without colours, with a look to estimate now that the shape is known."""
-    if not state.scene.has_silhouettes and config.appearance == "auto":
+    if not state.scene.has_silhouettes and config.appearance in ("auto", "view"):
         state.appearance.begin_as("radiance", state.appearance.light.fixed_to)
     elif bool(targets.images.any()):
         choose_look(state, config, targets)

@@ -32,7 +32,7 @@ Exposure = Literal["auto", "same", "per-view"]
 Switch = Literal["auto", "on", "off"]
 Logs = Literal["tensorboard"]
 Silhouettes = Literal["auto", "files", "none"]
-Colors = Literal["auto", "constant", "albedo", "radiance"]
+Colors = Literal["auto", "constant", "albedo", "radiance", "view"]
 Up = Literal["x", "y", "z", "-x", "-y", "-z"]
 FixedTo = Literal["scene", "camera", "view"]  # what a light is fixed to
 
@@ -95,7 +95,11 @@ class FitConfig:
             photograph), scene, or a .json file with the keys of a scene's lighting.
         appearance: What the light falls on: constant (one colour), albedo (a lattice of colours),
             radiance (a lattice of colours without light), or auto: whichever predicts views that
-            were held back, the simplest if in doubt.
+            were held back, the simplest if in doubt. view: as auto, and once the surface is done,
+            what the photographs show beyond that is added to it: finer colours, and colours that
+            depend on where one looks from (highlights, shadows that move). auto adds it too, where
+            the light is not known and views that were held back are predicted better with it. It
+            changes no surface, only pictures of it.
         schedule: Of adam, views per update: shuffled batches, or SDFDiff's greedy order.
         loss: l2, or huber: residuals beyond 0.05 count linearly (highlights, shadows, wrong masks).
         bounds: World box of the lattice, min x y z then max x y z. Default: the scene's, or from

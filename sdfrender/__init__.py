@@ -3,8 +3,9 @@
 The way of the data: `hull` carves a first shape out of silhouettes; `geometry` (the lattice) and
 `view` (cameras, light) go into `rendering`, which asks an engine of `engines` and returns images
 and their derivatives; `meshes` takes surfaces out.
-`files` and `io` read and write, `latent` has families of shapes, `commands`, `bench`, `viewer` and
-`report` are for people. Imports go down that way only; names of `__all__` load when they are used.
+`files` and `io` read and write, `looks` has what the surface of a run shows, `latent` has families
+of shapes, `commands`, `bench`, `viewer` and `report` are for people. Imports go down that way only;
+names of `__all__` load when they are used.
 """
 
 import logging

@@ -196,28 +196,3 @@ def resampled(albedo: Tensor, shape: tuple[int, ...]) -> Tensor:
     planes = albedo.movedim(-1, 0)[None]
     fine = torch.nn.functional.interpolate(planes, shape, mode="trilinear", align_corners=True)
     return fine[0].movedim(0, -1).contiguous()
-
-
-def packed(albedo: Tensor, rest: Tensor) -> dict[str, Tensor]:
-    """One colour, or of a lattice the vertices that have a colour of their own.
-
-    Args:
-        albedo: `[C]`, or a lattice `[X, Y, Z, C]`.
-        rest: `[C]` the colour of all other vertices.
-    """
-    if albedo.ndim == 1:
-        return {"albedo": albedo}
-    flat = albedo.reshape(-1, albedo.shape[-1])
-    ids = (flat != rest).any(-1).nonzero()[:, 0].int()
-    shape = torch.tensor(albedo.shape)
-    return {"albedo": rest, "shape": shape, "ids": ids, "colors": flat[ids]}
-
-
-def unpacked(tensors: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """What `packed` was given: the albedo, `[C]` or `[X, Y, Z, C]`, and the rest, `[C]`."""
-    rest = tensors["albedo"]
-    if "shape" not in tensors:
-        return rest, rest
-    albedo = rest.expand(*tensors["shape"].tolist()).clone()
-    albedo.view(-1, len(rest))[tensors["ids"].long()] = tensors["colors"]
-    return albedo, rest

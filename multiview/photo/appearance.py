@@ -14,6 +14,7 @@ measured.
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -24,16 +25,16 @@ from multiview.config import FixedTo
 from multiview.photo.albedo import (
     DARK,
     lit_channels,
-    packed,
     resampled,
     solve_albedo,
-    unpacked,
     with_unlit,
 )
 from multiview.photo.lens import LensEstimate, blur, blur_
 from multiview.photo.targets import Targets
 from multiview.photo.unknown_light import FIXED_TO, UnknownLight
 from sdfrender import Lattice, Lighting, Rendering, render
+from sdfrender.looks.run_look import packed, unpacked
+from sdfrender.looks.view_dependence import ViewDependence
 
 Model = Literal["constant", "albedo", "radiance"]
 MODELS: tuple[Model, ...] = get_args(Model)
@@ -94,6 +95,7 @@ class Appearance:
         albedo: `[C]` or `[X, Y, Z, C]`.
         light: as estimated; not used if it is known.
         rest: `[C]` the albedo where nothing is seen.
+        beyond: what photographs show beyond colour and light, once the surface is done, or None.
         blur: standard deviation of the lens's Gaussian, as a fraction of the image's width.
         remembered: how many observations before those of a pass count too; where views take turns,
             all others stay as they were last seen.
@@ -112,6 +114,7 @@ class Appearance:
         self.channels, self.views = channels, views
         self.albedo = self.rest = torch.ones(channels)
         self.light = UnknownLight.dark(fixed_to, channels, views)
+        self.beyond: ViewDependence | None = None
         self.blur, self.remembered = 0.0, 0
         self._solved = False
         self._hits: list[Hits] = []
@@ -123,8 +126,34 @@ class Appearance:
         self.model = model
         self.light = UnknownLight.dark(fixed_to, self.channels, self.views)
         self.albedo = self.rest = torch.ones(self.channels)
+        self.beyond = None
         self._solved = False
         self.forget()
+
+    def plain(self) -> Appearance:
+        """The same colour, light and lens, with nothing beyond them."""
+        other = copy(self)
+        other.beyond = None
+        return other
+
+    def recolored(self, lattice: Lattice, targets: Targets) -> Appearance:
+        """The same light and lens, with a lattice of colours that some views alone have made.
+
+        Args:
+            lattice: the surface.
+            targets: these views.
+        """
+        other = self.plain()
+        other.lens = False
+        other.forget()
+        for view in range(len(targets.cameras)):
+            one = targets[[view]]
+            with torch.no_grad():
+                other.observe(other.render(lattice, one), one, lattice)
+        if other.model != "constant" and any(map(len, other._hits)):
+            other._solve_colors(other._hits, lattice, SMOOTHNESS_AFTER)
+        other.forget()
+        return other
 
     def lighting(self, targets: Targets) -> Lighting:
         """The light as it stands, of some views."""
@@ -135,9 +164,14 @@ class Appearance:
     def render(self, lattice: Lattice, targets: Targets) -> Rendering:
         """Images of some views with this colour and light; differentiable as `render` is.
 
-        They are what comes before the lens.
+        They are what comes before the lens. No derivative tells of what lies beyond colour and
+        light.
         """
-        return render(lattice, targets.cameras, lighting=self.lighting(targets), albedo=self.albedo)
+        light = self.lighting(targets)
+        out = render(lattice, targets.cameras, lighting=light, albedo=self.albedo)
+        if self.beyond is None:
+            return out
+        return self.beyond.seen(out, targets.cameras, lattice)
 
     def photograph(self, images: Tensor) -> Tensor:
         """What the lens makes of images `[N, H, W, C]`; differentiable. Its own adjoint."""
@@ -248,6 +282,9 @@ class Appearance:
             if self.known is not None:
                 self.albedo = self._best_color(observed)
             return
+        self._solve_colors(observed, lattice, smoothness)
+
+    def _solve_colors(self, observed: list[Hits], lattice: Lattice, smoothness: float) -> None:
         hits = Hits.some(observed, ALBEDO_PIXELS)
         light = self._light(hits)
         light = light.expand_as(hits.colors)
@@ -323,13 +360,16 @@ class Appearance:
         names = {"model": MODELS.index(self.model), "fixed_to": FIXED_TO.index(self.light.fixed_to)}
         blur = torch.tensor(self.blur, dtype=torch.float64)
         numbers = {name: torch.tensor(n) for name, n in names.items()}
-        return {"sh": self.light.sh, "blur": blur, **numbers, **packed(self.albedo, self.rest)}
+        beyond = {} if self.beyond is None else self.beyond.packed()
+        colors = packed(self.albedo, self.rest)
+        return {"sh": self.light.sh, "blur": blur, **numbers, **colors, **beyond}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take up the state that an earlier run saved."""
         self.albedo, self.rest = unpacked(tensors)
         self.light = UnknownLight(FIXED_TO[int(tensors["fixed_to"])], tensors["sh"])
         self.blur, self.model = float(tensors["blur"]), MODELS[int(tensors["model"])]
+        self.beyond = ViewDependence.unpacked(tensors)
         self._solved = True
         self.forget()
 

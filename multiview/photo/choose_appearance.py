@@ -103,7 +103,8 @@ def decide(
         before: an earlier choice; what predicted far worse than the best then is not tried again.
     """
     paper = config.preset == "sdfdiff"
-    named = "constant" if paper and config.appearance == "auto" else config.appearance
+    named = "auto" if config.appearance == "view" else config.appearance
+    named = "constant" if paper and named == "auto" else named
     models = MODELS if named == "auto" else (named,)
     auto = config.light == "auto" and appearance.known is None and not paper
     lights = tuple(x for x in FIXED_TO if x != "view" or config.exposure != "per-view")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from multiview.coarse_to_fine import Fit
+from multiview.config import FitConfig
 from multiview.dense.start import as_shown
+from multiview.photo.choose_view_dependence import add_view_dependence
 from multiview.photo.exposure import all_gains
 from multiview.photo.targets import Targets
 from multiview.results.evaluate import ViewScore, mean_scores, score_views
@@ -75,6 +78,8 @@ def save_results(
         state.scene = scene_of_part(state.scene, state.lattice, state.observed)
     if state.scene.held_out:
         state.appearance.meet(state.lattice, Targets.of(state.scene, state.scene.held_out))
+    if not state.interrupted:
+        look_beyond(state, run.config)
     offset = state.scene.offset
     save_lattice(run.path / "lattice.safetensors", placed(state.lattice, offset))
     mesh = surface(state.lattice, state.observed, run.config.closed)
@@ -93,10 +98,23 @@ def save_results(
     return summary
 
 
+def look_beyond(state: Fit, config: FitConfig) -> None:
+    """Add to the appearance what photographs show beyond it, if that is asked for."""
+    began = time.monotonic()
+    targets = Targets.of(state.scene, state.scene.train)
+    try:
+        state.beyond = add_view_dependence(state.appearance, config, state.lattice, targets)
+    except KeyboardInterrupt:
+        state.interrupted = True
+        log.warning("interrupted: saving what there is, without colours that depend on the view")
+    state.seconds += time.monotonic() - began
+
+
 def told_appearance(state: Fit) -> dict[str, Any]:
     """As JSON: what the colours are thought to be, and how well each candidate predicted.
 
-    `candidates` are of the last choice, `candidates_on_hull` of the first if there were two.
+    `candidates` are of the last choice, `candidates_on_hull` of the first if there were two;
+    `beyond` is what was added to the chosen one.
     """
     told = {
         **state.appearance.description(),
@@ -108,6 +126,8 @@ def told_appearance(state: Fit) -> dict[str, Any]:
         told["candidates"] = made[-1]
     if len(made) > 1:
         told["candidates_on_hull"] = made[0]
+    if state.beyond is not None:
+        told["beyond"] = state.beyond.description()
     return told
 
 
@@ -167,6 +187,10 @@ def measure(
         if views
     }
     summary = summarize(state, scores)
+    if state.appearance.beyond is not None:
+        views, plain = state.scene.held_out or state.scene.train, state.appearance.plain()
+        of_views = score_views(state.lattice, plain, Targets.of(state.scene, views))
+        summary["without_view_dependence"] = mean_scores(of_views)
     agreed = agreement_of(state)
     for group, views in (("train", state.scene.train), ("held_out", state.scene.held_out)):
         # None where nothing could be compared, which no number tells.
@@ -188,12 +212,7 @@ def measure(
         write_json(run.path / "depth_maps.json", lying)
         found += doubtful(lying)
     if state.appearance.known is None and state.observed is None:  # else colours had no part in it
-        found += unexplained(run.config, state.stereo, summary)
-        found += crinkled(run.config, state.stereo, mesh, state.lattice)
-        if state.colors and not state.stereo:
-            seen = Targets.of(state.scene, state.scene.train)
-            left = unpredicted(state.lattice, seen, state.appearance)
-            found += moving_light(run.config, left.missed)
+        found += doubtful_colors(state, run.config, summary, mesh)
     if "removed" in kept:
         found += floaters.warnings(kept["removed"])
     if state.observed is not None:
@@ -208,6 +227,24 @@ def measure(
     write_report(run, state.scene, state.lattice, state.appearance, scores, summary, agreed)
     save_viewed(run.path, state.scene, state.lattice, state.appearance, mesh, reference)
     return summary
+
+
+def doubtful_colors(
+    state: Fit, config: FitConfig, summary: dict[str, Any], mesh: trimesh.Trimesh
+) -> list[str]:
+    """What the model of colour and light, to which the surface was fitted, does not explain.
+
+    What was added to it in the end does not count: it hides what is wrong with a surface.
+    """
+    group = "held_out" if "held_out" in summary else "train"
+    by_model = summary.get("without_view_dependence", summary[group])
+    found = unexplained(config, state.stereo, {**summary, group: by_model})
+    found += crinkled(config, state.stereo, mesh, state.lattice)
+    if state.colors and not state.stereo:
+        seen = Targets.of(state.scene, state.scene.train)
+        left = unpredicted(state.lattice, seen, state.appearance.plain())
+        found += moving_light(config, left.missed)
+    return found
 
 
 def agreement_of(state: Fit) -> Agreement:

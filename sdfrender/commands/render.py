@@ -17,6 +17,7 @@ def command(config: Annotated[RenderConfig, tyro.conf.arg(name="")]) -> None:
     states the cameras, the light and the box to reconstruct in; DIR/images holds the pictures,
     linear in light and with coverage as their alpha; DIR/mesh.ply is the true surface. With
     --depth and --normals there are DIR/depth and DIR/normal, which `multiview fit` reads too.
+    Of a run of `multiview fit`, these are new views of its surface as its photographs show it.
 
     Example: sdfrender render bunny.obj --out bunny --held-out 6
     """

@@ -16,7 +16,8 @@ class RenderConfig:
     """What `sdfrender render` is told; its fields are the options.
 
     Args:
-        shape: mesh (.obj .ply .glb .stl .off) or lattice (.safetensors .npz .sdf).
+        shape: mesh (.obj .ply .glb .stl .off), lattice (.safetensors .npz .sdf), or the folder of a
+            run of multiview fit, whose own colours and light are then what the views show.
         out: folder to write.
         views: cameras to train on. The cube has 26.
         rig: cube: from the faces, edges and corners of a cube. orbit: a ring about the y axis.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -21,10 +22,11 @@ from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.mesh_files import load_mesh
 from sdfrender.io.lattices import load_lattice
 from sdfrender.io.scene_writer import RenderedScene, check_replaceable, write_scene
+from sdfrender.looks.run_look import LATTICE, RunLook
 from sdfrender.meshes.extraction import extract_mesh
 from sdfrender.options import check_options
 from sdfrender.rendering.raytrace import raytrace
-from sdfrender.rendering.render import render
+from sdfrender.rendering.render import Rendering, render
 from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import STUDIO, Directional, Headlight, Lighting
 
@@ -73,7 +75,7 @@ def render_scene(config: RenderConfig, quiet: bool = True) -> RenderedScene:
         images,
         silhouettes,
         cameras,
-        LIGHTS[config.light],
+        None if config.shape.is_dir() else LIGHTS[config.light],
         bounds,
         mesh,
         held_out=range(config.views, len(cameras)),
@@ -87,6 +89,8 @@ def render_scene(config: RenderConfig, quiet: bool = True) -> RenderedScene:
 
 def _check(config: RenderConfig) -> None:
     """Refuse options out of range, in the words of the command line."""
+    if config.shape.is_dir():
+        _check_run(config)
     rules = {
         "views": (config.views >= 1, "at least 1"),
         "width": (config.width >= 1, "at least 1"),
@@ -107,14 +111,26 @@ def _check(config: RenderConfig) -> None:
         )
 
 
+def _check_run(config: RenderConfig) -> None:
+    """Refuse what a run has of its own."""
+    for name in ("light", "albedo", "size", "smooth"):
+        given = getattr(config, name)
+        if given != RenderConfig.__dataclass_fields__[name].default:
+            raise InputError(
+                f"--{name}: a run has its own colours, light and size, got {given} "
+                f"(of its shape alone: render {config.shape / LATTICE})"
+            )
+
+
 def _open_shape(config: RenderConfig) -> tuple[trimesh.Trimesh, Tensor, Renderer, Doubles]:
     """The true surface, the `[2, 3]` box to reconstruct it in, how to see it, and its offset.
 
     All of them are near the origin; the offset `[3]` takes them to where the shape is.
     """
     path, lighting = config.shape, LIGHTS[config.light]
-    if is_lattice(path):
-        lattice = load_lattice(path)
+    look = RunLook.load(path) if path.is_dir() else None
+    if look is not None or is_lattice(path):
+        lattice = load_lattice(path if look is None else path / LATTICE)
         if config.size is not None:
             s, middle = _fit_to(config.size, lattice.bounds)
             lattice = Lattice(lattice.values * s, (lattice.bounds - middle) * s)
@@ -126,6 +142,8 @@ def _open_shape(config: RenderConfig) -> tuple[trimesh.Trimesh, Tensor, Renderer
         if offset.any():
             mesh = moved(mesh, -offset)
             lattice = Lattice(lattice.values, lattice.bounds - torch.from_numpy(offset))
+        if look is not None:
+            return mesh, lattice.bounds, _run_renderer(look, lattice), offset
         return mesh, lattice.bounds, _lattice_renderer(config, lattice, lighting), offset
     mesh = load_mesh(path)
     if mesh.is_empty or mesh.extents.max() == 0:
@@ -200,12 +218,24 @@ def _lattice_renderer(config: RenderConfig, lattice: Lattice, lighting: Lighting
 
     @torch.no_grad()
     def view(camera: Cameras) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        seen = render(lattice, camera, lighting=lighting, albedo=albedo, background=0.0)
-        planes = seen.images, seen.silhouettes, seen.depths, seen.normals
-        images, silhouettes, depths, normals = (plane.cpu() for plane in planes)
-        return images, silhouettes, depths, normals
+        return _planes(render(lattice, camera, lighting=lighting, albedo=albedo, background=0.0))
 
     return view
+
+
+def _run_renderer(look: RunLook, lattice: Lattice) -> Renderer:
+    def view(camera: Cameras) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        seen = look.render(lattice, camera)
+        return _planes(replace(seen, images=seen.images.clamp(0, 1)))
+
+    return view
+
+
+def _planes(seen: Rendering) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    images, silhouettes, depths, normals = (
+        plane.cpu() for plane in (seen.images, seen.silhouettes, seen.depths, seen.normals)
+    )
+    return images, silhouettes, depths, normals
 
 
 def _padded_bounds(mesh: trimesh.Trimesh) -> Tensor:

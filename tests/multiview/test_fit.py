@@ -233,12 +233,15 @@ def test_a_scene_that_states_nothing(preset: str, torus_scene: Path, tmp_path: P
     scene = bare(torus_scene, tmp_path / "bare")
     summary = tiny.fit_tiny(scene, tmp_path / "run", tiny.LONG[preset])
     groups = ["seconds", "peak_memory_mb", "resolution", "views", "train"]
-    assert [group for group in summary if group != "removed"] == groups  # no warning
+    may_be = {"removed", "without_view_dependence"}
+    assert [group for group in summary if group not in may_be] == groups  # no warning
     assert summary["views"] == {"train": 8, "held_out": 0}
     assert summary == read_json(tmp_path / "run" / "metrics.json")
     appearance = read_json(tmp_path / "run" / "appearance.json")
     assert list(appearance)[:5] == ["model", "albedo", "blur", "lighting", "stereo"]
-    assert set(list(appearance)[5:]) == {"stereo_at_the_end", "candidates", "candidates_on_hull"}
+    others = {"stereo_at_the_end", "candidates", "candidates_on_hull", "beyond"}
+    assert set(list(appearance)[5:]) == others
+    assert (appearance["beyond"]["degree"] is None) == ("without_view_dependence" not in summary)
     mesh, truth = (load_mesh(p / "mesh.ply") for p in (tmp_path / "run", torus_scene))
     assert metrics.chamfer(mesh, truth, 20_000) < 0.02 * truth.extents.max()
     # Measuring it again finds the estimated light where the run left it.

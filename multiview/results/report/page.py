@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from multiview.photo.appearance import Appearance
 from multiview.results.evaluate import ViewScore
-from multiview.results.report.choice import candidate_rows
+from multiview.results.report.choice import beyond_rows, candidate_rows
 from multiview.results.report.forming import forming, stages
 from multiview.results.report.pictures import DIFFERENCE_GAIN, NOT_COMPARED, SCALE
 from multiview.results.report.plot import TERMS, level_rows, loss_plot
@@ -94,6 +94,7 @@ def write_report(
         not_compared=NOT_COMPARED,
         candidates=candidate_rows(told),
         again="candidates_on_hull" in told,
+        beyond=beyond_rows(told),
         stereo=told.get("stereo", False),
         plot=Markup(loss_plot(log)) if log else None,
         terms=TERMS[1:],

@@ -19,8 +19,9 @@ import torch
 
 from multiview import cli
 from multiview.photo.choose_appearance import Choice, Look
+from multiview.photo.choose_view_dependence import ViewChoice
 from multiview.results.report import page
-from multiview.results.report.choice import candidate_rows
+from multiview.results.report.choice import beyond_rows, candidate_rows
 from multiview.results.report.pictures import NOT_COMPARED, SCALE, agreement_picture, rgb
 from multiview.stereo.agreement import Agreement, Map
 
@@ -124,6 +125,16 @@ def test_every_model_of_colour_and_light_has_words() -> None:
     ]
     choice = Choice(looks[0], dict.fromkeys(looks, 0.1))
     assert candidate_rows({"candidates": choice.description()})
+
+
+def test_what_was_added_beyond_in_words() -> None:
+    choice = ViewChoice(2, {None: 0.1, 0: 0.05, 2: 0.01})
+    rows = beyond_rows(json.loads(json.dumps({"beyond": choice.description()})))
+    assert [(round(psnr), chosen) for _, psnr, chosen in rows] == [
+        (40, True), (26, False), (20, False)
+    ]  # fmt: skip
+    assert "depend on the view" in rows[0][0]
+    assert beyond_rows({"model": "albedo"}) == []
 
 
 def test_a_warning_is_a_sentence() -> None:

@@ -1,0 +1,164 @@
+"""Whether a surface needs fine colours and colours that depend on the view, beyond its model.
+
+As for the model itself, photographs that are held back decide: colours, and what is added to them,
+are solved for without these, and have to predict them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from multiview.config import FitConfig
+from multiview.photo.appearance import Appearance
+from multiview.photo.choose_appearance import HELD_BACK
+from multiview.photo.solve_view_dependence import Plan, Samples, solve_view_dependence
+from multiview.photo.targets import Targets
+from sdfrender import Lattice
+from sdfrender.looks.view_dependence import MOST_DEGREE, Shape, to_eye
+
+MOST_PIXELS = 1_500_000  # to fit to
+TRIED = (8, 1)  # iterations and rounds that are enough to choose by
+FINE, COARSE = 1.2, 2.4  # pixels a cell: of the layer of colours, and of the one of directions
+FINER = 2.0  # at most so many times as fine as the shape's lattice
+MOST_VERTICES = 60_000_000  # of a layer's lattice
+SMOOTHNESS = (0.02, 0.25)  # of colours, and of what depends on the view, in pixels
+PULL = (0.02, 0.2)
+WORTH = 0.98  # what is richer has to predict with so much of the error of what is simpler
+
+
+class ViewChoice(NamedTuple):
+    """What was added to a model, and how well each candidate predicted views held back.
+
+    Args:
+        degree: of the harmonics that were added: 0 for fine colours alone, None for nothing.
+        errors: by degree, root mean square, of full scale; empty if no view could be held back.
+    """
+
+    degree: int | None
+    errors: dict[int | None, float]
+
+    def description(self) -> dict[str, Any]:
+        """As JSON: the candidates, the best first."""
+        candidates = [
+            {
+                "degree": degree,
+                "held_back_error": error,
+                "held_back_psnr": -20 * math.log10(max(error, 1e-9)),
+                "chosen": degree == self.degree,
+            }
+            for degree, error in sorted(self.errors.items(), key=lambda pair: pair[1])
+        ]
+        return {"degree": self.degree, "candidates": candidates}
+
+
+def add_view_dependence(
+    appearance: Appearance, config: FitConfig, lattice: Lattice, targets: Targets
+) -> ViewChoice | None:
+    """Give an appearance what photographs show beyond it, if settings or photographs ask for it.
+
+    Args:
+        appearance: colour, light and lens, fitted to the surface; they stay as they are.
+        config: the settings.
+        lattice: the surface.
+        targets: all training views, at the size that they are rendered at.
+
+    Returns:
+        The choice; None where nothing was to be chosen.
+    """
+    asked = config.appearance == "view"
+    if not asked and (config.appearance != "auto" or appearance.known is not None):
+        return None
+    errors = held_back_errors(appearance, lattice, targets)
+    degree = MOST_DEGREE if asked else simplest(errors)
+    if degree is not None:
+        samples = seen_beyond(appearance, lattice, targets)
+        if not len(samples):
+            return None
+        layers = plans(degree, lattice, targets)
+        appearance.beyond = solve_view_dependence(samples, lattice.bounds, layers)
+    return ViewChoice(degree, errors)
+
+
+def simplest(errors: dict[int | None, float]) -> int | None:
+    """The simplest candidate that predicts about as well as any; the simplest ones are first."""
+    chosen = None
+    for degree, error in errors.items():
+        if error < WORTH * errors[chosen]:
+            chosen = degree
+    return chosen
+
+
+def held_back_errors(
+    appearance: Appearance, lattice: Lattice, targets: Targets
+) -> dict[int | None, float]:
+    """Root mean square error on views held back, of nothing, fine colours, and of all.
+
+    Args:
+        appearance: colour, light and lens; unchanged.
+        lattice: the surface.
+        targets: N views; with fewer than `HELD_BACK` none can be held back.
+    """
+    N = len(targets.cameras)
+    back = list(range(HELD_BACK // 2, N, HELD_BACK))
+    if N < HELD_BACK:
+        return {}
+    shown, hidden = targets[[n for n in range(N) if n not in back]], targets[back]
+    trial = appearance.recolored(lattice, shown)
+    seen, asked = (seen_beyond(trial, lattice, views) for views in (shown, hidden))
+    if not len(seen) or not len(asked):
+        return {}
+    errors: dict[int | None, float] = {None: _size(asked.left)}
+    for degree in (0, MOST_DEGREE):
+        found = solve_view_dependence(seen, lattice.bounds, plans(degree, lattice, targets), *TRIED)
+        added = found.at(asked.points, asked.to_eye, lattice.bounds)
+        errors[degree] = _size(asked.left - added)
+    return errors
+
+
+def plans(degree: int, lattice: Lattice, targets: Targets) -> list[Plan]:
+    """A layer of fine colours, and one of harmonics up to a degree if that is not 0."""
+    pixels = float(lattice.spacing.max() / targets.pixel_sizes(lattice).mean())  # a cell
+    fine = Plan(_shape(lattice, min(max(pixels / FINE, 1), FINER)), (0, 0), SMOOTHNESS[0], PULL[0])
+    if not degree:
+        return [fine]
+    coarse = _shape(lattice, min(pixels / COARSE, 1))
+    return [fine, Plan(coarse, (1, degree), SMOOTHNESS[1], PULL[1])]
+
+
+def _shape(lattice: Lattice, finer: float) -> Shape:
+    """Samples of a lattice so many times as fine as another, within what memory holds."""
+    finer = min(finer, (MOST_VERTICES / lattice.values.numel()) ** (1 / 3))
+    X, Y, Z = (max(2, round((n - 1) * finer) + 1) for n in lattice.values.shape)
+    return X, Y, Z
+
+
+def seen_beyond(appearance: Appearance, lattice: Lattice, targets: Targets) -> Samples:
+    """What an appearance leaves of photographs where they surely show the surface.
+
+    Spread evenly over the pixels, at most about `MOST_PIXELS` of them.
+    """
+    step = math.ceil(float((targets.silhouettes > 0.99).sum()) / MOST_PIXELS) or 1
+    points, eyes, left = [], [], []
+    for view in range(len(targets.cameras)):
+        one = targets[[view]]
+        with torch.no_grad():
+            out = appearance.render(lattice, one)
+        images = appearance.photograph(out.images).expand_as(one.images)
+        inside = appearance.certain(out, one)
+        where = inside.flatten().nonzero()[view % step :: step, 0]
+        some = torch.zeros_like(inside)
+        some.view(-1)[where] = True
+        rest = torch.where(one.at_most(images), 0.0, one.images - images)
+        found = one.cameras.unproject(out.depths, some)
+        points.append(found)
+        eyes.append(to_eye(found, one.cameras.centers))
+        left.append(rest[some])
+    return Samples(torch.cat(points), torch.cat(eyes), torch.cat(left))
+
+
+def _size(errors: Tensor) -> float:
+    return math.sqrt(float((errors**2).mean()))
