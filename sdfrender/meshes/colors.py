@@ -64,7 +64,7 @@ def colored_glb(mesh: trimesh.Trimesh, colors: Tensor, lit: bool = False) -> byt
     """
     plain = trimesh.Trimesh(*mesh_arrays(mesh), process=False)
     plain.vertex_attributes[COLOR] = srgb_to_linear(_rgb(colors).astype(np.float32))
-    return _glb(plain, _vertex_colors if lit else _unlit_vertex_colors)
+    return glb_bytes(plain, _vertex_colors if lit else _unlit_vertex_colors)
 
 
 def save_textured_mesh(path: StrPath, atlas: Atlas, texture: Tensor) -> None:
@@ -96,10 +96,11 @@ def save_textured_mesh(path: StrPath, atlas: Atlas, texture: Tensor) -> None:
     )
     verts = np.asarray(atlas.mesh.vertices)[atlas.origins]
     cut = trimesh.Trimesh(verts, atlas.faces, visual=visual, process=False)
-    write_bytes(path, _glb(cut, _unlit))
+    write_bytes(path, glb_bytes(cut, _unlit))
 
 
-def _glb(mesh: trimesh.Trimesh, finish: Callable[[dict[str, Any]], None]) -> bytes:
+def glb_bytes(mesh: trimesh.Trimesh, finish: Callable[[dict[str, Any]], None]) -> bytes:
+    """A mesh as the contents of a `.glb` file; `finish` changes its JSON in place."""
     data: bytes = trimesh.exchange.gltf.export_glb(  # type: ignore[no-untyped-call]
         placed_scene(mesh), include_normals=True, tree_postprocessor=finish
     )

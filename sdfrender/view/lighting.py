@@ -176,13 +176,13 @@ def turned_sh(sh: Tensor, rotations: Tensor) -> Tensor:
     Worked value: turned by the rotations of cameras (`cameras.c2w[:, :3, :3]`), a light in their
     frame (x right, y down, z forward) is one in the world's.
     """
-    n = _spread(18).to(sh)  # more than enough to tell nine harmonics apart
+    n = spread(18).to(sh)  # more than enough to tell nine harmonics apart
     turned = sh_basis(torch.einsum("pi,nij->npj", n, rotations.to(sh))) @ sh  # at n
     coefficients: Tensor = torch.linalg.pinv(sh_basis(n)) @ turned
     return coefficients
 
 
-def _spread(count: int) -> Tensor:
+def spread(count: int) -> Tensor:
     """Unit vectors `[count, 3]` all around: a spiral of even steps in z."""
     k = torch.arange(count, dtype=torch.float64)
     z = 1 - (2 * k + 1) / count
