@@ -27,23 +27,35 @@ from singleview.settings.choices import Split
 
 LIMIT = 2 << 30  # bytes of data that the process may have
 POINTS, NEAR, SURFACE = 100_000, 50_000, 50_000  # what `sample-points` writes by default
-LARGE, SMALL = 2850, 80  # objects; 4.3 GB and 120 MB
+LARGE, SMALL = 2860, 80  # objects; 4.3 GB and 120 MB
 STEPS, SKIPPED, TURNS = 60, 20, 2
 LEAST = 0.9  # of the speed in memory
 pytestmark = pytest.mark.timeout(3000)
 
 
 def write_balls(folder: Path, count: int) -> Path:
-    """Samples of ellipsoids, as `sample-points` writes them."""
+    """Samples of ellipsoids, as `sample-points` writes them; each shard has the same shapes.
+
+    `count` is a multiple of `PER_SHARD`.
+    """
     splits: dict[str, Split] = {f"ball/{i:05d}": "val" if i < 2 else "train" for i in range(count)}
     settings = {"points": POINTS, "near": NEAR, "surface": SURFACE}
     begin_shards(folder / MANIFEST, FORMAT, settings, splits, PER_SHARD)
-    names, rng = list(splits), np.random.default_rng(0)
-    for shard, start in enumerate(range(0, count, PER_SHARD)):
-        tensors: dict[str, torch.Tensor] = {}
-        for name in names[start : start + PER_SHARD]:
-            tensors |= {f"{name}/{key}": x for key, x in ball(rng).items()}
-        save_tensors(shard_file(folder, shard), tensors, {"format": FORMAT})
+    tensors: dict[str, torch.Tensor] = {}
+    rng = np.random.default_rng(0)
+    for name in list(splits)[:PER_SHARD]:
+        tensors |= {f"{name}/{key}": x for key, x in ball(rng).items()}
+    save_tensors(shard_file(folder, 0), tensors, {"format": FORMAT})
+    first = shard_file(folder, 0).read_bytes()
+    end = 8 + int.from_bytes(first[:8], "little")  # of the head, which has the names
+    for shard in range(1, count // PER_SHARD):
+        head = first[:end]
+        for i in range(PER_SHARD):
+            head = head.replace(b"ball/%05d/" % i, b"ball/%05d|" % (shard * PER_SHARD + i))
+        with shard_file(folder, shard).open("wb") as file:
+            file.write(head.replace(b"|", b"/"))
+            file.write(memoryview(first)[end:])
+            os.fsync(file.fileno())
     return folder
 
 

@@ -170,9 +170,10 @@ class OccupancyLearner(Learner):
         """Observation, points `[P, 3]` and their occupancy `[P]` of one object, perhaps warped."""
         samples, P = self.train.samples, self.decoded
         near = {"uniform": 0, "surface": P, "mixed": P // 2}[self.sampling]
-        a = torch.randint(len(samples.points[i]), (P - near,), generator=generator)
-        b = torch.randint(max(1, samples.near.shape[1]), (near,), generator=generator)
-        points = torch.cat((samples.points[i][a], samples.near[i][b])).float()
+        anywhere, close = samples.points[i], samples.near[i]
+        a = torch.randint(len(anywhere), (P - near,), generator=generator)
+        b = torch.randint(max(1, len(close)), (near,), generator=generator)
+        points = torch.cat((anywhere[a], close[b])).float()
         inside = torch.cat((samples.inside[i][a], samples.near_inside[i][b]))
         parts = self.train.parts(i, generator)
         if self.warps:
