@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from sdfrender.bench.clock import seconds
 from sdfrender.bench.workloads import BenchScene
 from sdfrender.rendering.render import ENGINES, Rendering, render
 
@@ -92,22 +93,26 @@ class Candidate:
         name: in the tables.
         tasks: what it can do.
         open: makes it ready; raises `Unavailable` where it cannot run.
-        baseline: it is a PyTorch path, for the others to be compared to.
+        baseline: it is a PyTorch path, for the others in the same place to be compared to.
+        clock: takes the time of a call.
+        place: where it works.
     """
 
     name: str
     tasks: tuple[Task, ...]
     open: Callable[[BenchScene, Task, Cotangents], Session]
     baseline: bool = False
+    clock: Callable[[Callable[[], None]], float] = seconds
+    place: str = "cpu"
 
 
 def engines() -> list[Candidate]:
-    """The engines of `render`; the reference engine with each of its tracers."""
+    """The engines of `render` on the CPU; the reference engine with each of its tracers."""
     found = [
         Candidate(BASELINE, TASKS, _rendering("reference", "exact"), baseline=True),
         Candidate("torch sphere", ("hits",), _rendering("reference", "sphere"), baseline=True),
     ]
-    others = [name for name in ENGINES if name not in ("auto", "reference")]
+    others = [name for name in ENGINES if name not in ("auto", "cuda", "reference")]
     return found + [Candidate(name, TASKS, _rendering(name, "exact")) for name in others]
 
 

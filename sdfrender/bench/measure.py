@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,8 +21,6 @@ from sdfrender.bench.candidates import (
 from sdfrender.bench.peers import by_name
 from sdfrender.bench.workloads import BenchScene
 from sdfrender.rendering.render import render
-
-TURN = 0.5  # seconds
 
 
 @dataclass(frozen=True)
@@ -54,6 +50,7 @@ class Row:
     forward: list[float]
     forward_backward: list[float]
     agreement: Agreement
+    place: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -108,40 +105,37 @@ def measure(
     for _ in range(repeats):
         for n, (candidate, task, session, _) in enumerate(entries):
             progress(f"{candidate.name}, {task}")
-            forward[n].append(seconds(session.forward))
-            both[n].append(seconds(session.forward_backward))
+            forward[n].append(candidate.clock(session.forward))
+            both[n].append(candidate.clock(session.forward_backward))
     rows = [
-        Row(candidate.name, task, candidate.baseline, forward[n], both[n], agreement)
-        for n, (candidate, task, _, agreement) in enumerate(entries)
+        Row(c.name, task, c.baseline, forward[n], both[n], agreement, c.place)
+        for n, (c, task, _, agreement) in enumerate(entries)
     ]
     return Measured(rows, unavailable)
 
 
 def exact_hits(scene: BenchScene) -> Tensor:
     """`[N, H, W]` which rays meet the surface."""
+    place = _fast_place()
+    lattice = scene.lattice.to(place)
+    cameras = scene.cameras.to(lattice.values)
     with torch.no_grad():
-        return render(scene.lattice, scene.cameras, coverage=False, engine="reference").hit_mask
+        return render(lattice, cameras, coverage=False, engine="reference").hit_mask.cpu()
 
 
 def truth(scene: BenchScene, task: Task, cotangents: Cotangents) -> Seen:
     """What the reference engine answers in float64."""
-    wide = BenchScene(scene.lattice.to(torch.float64), scene.cameras)
-    derivatives = Cotangents(**{name: x.double() for name, x in vars(cotangents).items()})
-    return by_name(BASELINE).open(wide, task, derivatives).seen()
+    place = _fast_place()
+    lattice = scene.lattice.to(torch.float64).to(place)
+    wide = BenchScene(lattice, scene.cameras.to(lattice.values))
+    derivatives = Cotangents(**{n: x.double().to(place) for n, x in vars(cotangents).items()})
+    seen = by_name(BASELINE).open(wide, task, derivatives).seen()
+    return Seen(*(x.cpu() for x in vars(seen).values()))
 
 
-def seconds(run: Callable[[], None]) -> float:
-    """How long a call takes: the median of as many as fit into half a second, or of one.
-
-    In a loop the first call after something else pays for what that has left behind.
-    """
-    gc.collect()
-    times: list[float] = []
-    while sum(times) < TURN:
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def _fast_place() -> str:
+    """Where the reference engine takes the least time."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def compare(seen: Seen, exact: Seen, scene: BenchScene) -> Agreement:
@@ -164,7 +158,7 @@ def ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
 
 
-def fastest_baseline(rows: Sequence[Row], task: Task) -> Row | None:
-    """The PyTorch path with the shortest median time for forward and backward."""
-    baselines = [row for row in rows if row.baseline and row.task == task]
+def fastest_baseline(rows: Sequence[Row], task: Task, place: str = "cpu") -> Row | None:
+    """The PyTorch path in a place with the shortest median time for forward and backward."""
+    baselines = [r for r in rows if r.baseline and r.task == task and r.place == place]
     return min(baselines, key=lambda row: statistics.median(row.forward_backward), default=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sdfrender.bench import compiled_peer, mitsuba_peer
 from sdfrender.bench.candidates import Candidate, engines
+from sdfrender.bench.card import card_candidates
 
 
 def peers() -> list[Candidate]:
@@ -16,4 +17,4 @@ def peers() -> list[Candidate]:
 
 def by_name(name: str) -> Candidate:
     """The engine or peer of that name."""
-    return next(c for c in [*engines(), *peers()] if c.name == name)
+    return next(c for c in [*engines(), *card_candidates(), *peers()] if c.name == name)

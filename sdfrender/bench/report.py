@@ -32,7 +32,7 @@ def numbers_of(rows: Sequence[Row], rays: int) -> list[Numbers]:
             known[f"{name}_ms"] = 1e3 * statistics.median(times)
             known[f"{name}_min_ms"] = 1e3 * min(times)
         known["mrays_per_s"] = rays / statistics.median(row.forward_backward) / 1e6
-        baseline = fastest_baseline(rows, row.task)
+        baseline = fastest_baseline(rows, row.task, row.place)
         known["over"] = baseline.candidate if baseline else None
         known["forward_speedup"] = ratio(baseline.forward, row.forward) if baseline else None
         known["speedup"] = (
@@ -53,6 +53,17 @@ SPEED: Columns = {
     "× torch": lambda row: f"{row['speedup']:.1f}" if row["speedup"] else "–",
     "MB": lambda row: f"{row['peak_mb'] - row['inputs_mb']:.0f}" if "peak_mb" in row else "–",
 }
+FLOORS: Columns = {
+    "candidate": lambda row: f"{row['candidate']}, {row['task']}",
+    "fwd ms": lambda row: f"{row['forward_ms']:.2f}",
+    "f+b ms": lambda row: f"{row['forward_backward_ms']:.2f}",
+    "bytes ms": lambda row: f"{row['bytes_floor_ms']:.2f}",
+    "operations ms": lambda row: f"{row['operations_floor_ms']:.2f}",
+}
+FLOORS_CAPTION = (
+    "on the card, between two of its events, nothing in its cache; bytes, operations: the least "
+    "that f+b can take for those, as fast as the card copies, multiplies and adds"
+)
 SPEED_CAPTION = (
     "fwd: without derivatives; f+b: forward and backward into the lattice, and its Mray/s; "
     "× torch: times as fast as the fastest PyTorch path at the task, median over the rounds; "
@@ -86,6 +97,8 @@ def print_tables(document: Numbers) -> None:
     console.print(machine_line(document), highlight=False)
     for work in document["workloads"]:
         console.print(_table(SPEED, work["rows"], title(work), SPEED_CAPTION))
+        if on_card(work):
+            console.print(_table(FLOORS, on_card(work), title(work), FLOORS_CAPTION))
         console.print(_table(AGREEMENT, work["rows"], title(work), AGREEMENT_CAPTION))
         for line in remarks(work):
             console.print(line, highlight=False, markup=False)
@@ -100,6 +113,8 @@ def print_markdown(document: Numbers) -> None:
         print(f"\n**{title(work)}**\n")
         for columns in (SPEED, AGREEMENT):
             print(f"{markdown(columns, work['rows'])}\n")
+        if on_card(work):
+            print(f"{markdown(FLOORS, on_card(work))}\n")
         for line in remarks(work):
             print(f"* {line}")
     print(f"\n{SPEED_CAPTION}.\n\n{AGREEMENT_CAPTION}.")
@@ -123,6 +138,11 @@ def markdown(columns: Columns, rows: Sequence[Numbers]) -> str:
     lines = [list(columns), ["---"] * len(columns)]
     lines += [[column(row) for column in columns.values()] for row in rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def on_card(work: Numbers) -> list[Numbers]:
+    """The rows of what ran on a card."""
+    return [row for row in work["rows"] if "bytes_floor_ms" in row]
 
 
 def title(work: Numbers) -> str:

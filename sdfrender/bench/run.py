@@ -11,6 +11,7 @@ import trimesh
 from tqdm import tqdm
 
 from sdfrender.bench.candidates import Candidate, Task, engines
+from sdfrender.bench.card import CARD, card_candidates, card_numbers, floors
 from sdfrender.bench.config import BenchConfig
 from sdfrender.bench.machine import describe
 from sdfrender.bench.measure import exact_hits, measure
@@ -50,7 +51,7 @@ def bench(config: BenchConfig, quiet: bool = True) -> dict[str, Any]:
     entries = _entries(config)
     mesh = fit_into_box(load_shape(config))
     threads = config.threads or processors()
-    starting = [] if config.quick else [name for name in ENGINES if name != "auto"]
+    starting = [] if config.quick else [name for name in ENGINES if name not in ("auto", "cuda")]
     turns = len(entries) * (config.repeats + (1 if config.quick else 2))
     total = len(works) * turns + len(starting)
     with torch_threads(threads), tqdm(total=total, unit="turn", disable=quiet) as bar:
@@ -61,7 +62,7 @@ def bench(config: BenchConfig, quiet: bool = True) -> dict[str, Any]:
             progress(f"{engine}: start")
             starts += [asdict(start) for start in measure_start(engine, threads)]
     return {
-        "machine": describe(threads),
+        "machine": describe(threads) | card_numbers(),
         "mesh": config.mesh.name if config.mesh else "creature",
         "repeats": config.repeats,
         "workloads": measured,
@@ -102,6 +103,8 @@ def _workload(name: str) -> Workload:
 def _entries(config: BenchConfig) -> list[tuple[Candidate, Task]]:
     """Each candidate with each of its tasks."""
     candidates = engines() + (peers() if config.peers else [])
+    if torch.cuda.is_available() or any("cuda" in word for word in config.only):
+        candidates += card_candidates()
     if config.only:
         known = ", ".join(c.name for c in candidates)
         candidates = [c for c in candidates if any(word in c.name for word in config.only)]
@@ -125,9 +128,12 @@ def _workload_numbers(
         scene, hit_mask, entries, config.repeats, lambda label: progress(f"{work.name} {label}")
     )
     rows = numbers_of(measured.rows, work.rays)
-    if not config.quick:
-        available = [(c, t) for c, t in entries if c.name not in measured.unavailable]
-        for row, (candidate, task) in zip(rows, available, strict=True):
+    available = [(c, t) for c, t in entries if c.name not in measured.unavailable]
+    lowest = floors(scene, hit_mask) if any(c.place == CARD for c, _ in available) else {}
+    for row, (candidate, task) in zip(rows, available, strict=True):
+        if candidate.place == CARD:
+            row.update(lowest)
+        elif not config.quick:
             progress(f"{work.name} {candidate.name}, {task}: memory")
             try:
                 memory = measure_memory(scene, hit_mask, candidate, task, torch.get_num_threads())

@@ -15,7 +15,8 @@ def command(config: Annotated[BenchConfig, tyro.conf.arg(name="")]) -> None:
 
     Each workload is rendered without derivatives, and with derivatives into the lattice; once with
     one ray per pixel (hits) and once with anti-aliased silhouettes (coverage). The candidates take
-    turns in one process. Each is compared to the exact hits and gradients.
+    turns in one process. Each is compared to the exact hits and gradients. Where torch sees an
+    NVIDIA card, the engines are timed there, too (never tried so far: there was none).
 
     Example: sdfrender bench --workloads W1 --peers
     """

@@ -21,14 +21,17 @@ def versions() -> dict[str, str]:
 
     import sdfrender
     from sdfrender.bench.machine import describe
+    from sdfrender.engines.cuda.available import device_obstacle
     from sdfrender.rendering.render import ENGINES
 
     cuda = range(torch.cuda.device_count())
+    usable = bool(cuda) and device_obstacle(torch.device("cuda", 0)) is None
+    engines = [name for name in ENGINES if name != "auto" and (name != "cuda" or usable)]
     told = {
         "sdfrender": sdfrender.__version__,
         **describe(torch.get_num_threads()),
         **{name: version(name) for name in LIBRARIES},
-        "engines": ", ".join(name for name in ENGINES if name != "auto"),
+        "engines": ", ".join(engines),
         "devices": ", ".join(["cpu", *(f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in cuda)]),
     }
     told |= {name: os.environ[name] for name in sorted(os.environ) if name.startswith(SETTINGS)}

@@ -250,11 +250,7 @@ class Linearization:
         for name, x in given.items():
             if x is None:
                 continue
-            if name not in self.outputs:
-                raise ValueError(
-                    f"{name}: not among the outputs {', '.join(self.outputs)} that were linearised,"
-                    f" see linearize(..., outputs=...)"
-                )
+            self._check_output(name)
             like = getattr(self.rendering, name)
             array = self._array(name, x, like.shape)
             arrays[name] = array.reshape(B, P, *like.shape[3 + self._batched :])
@@ -266,9 +262,19 @@ class Linearization:
                 arrays["silhouettes"] = np.zeros((B, P), s.values.dtype)
         return Rows(*(arrays.get(name) for name in OUTPUTS))
 
-    def _array(self, name: str, x: Tensor, shape: tuple[int, ...]) -> Any:
+    def _check_output(self, name: str) -> None:
+        if name not in self.outputs:
+            raise ValueError(
+                f"{name}: not among the outputs {', '.join(self.outputs)} that were linearised,"
+                f" see linearize(..., outputs=...)"
+            )
+
+    def _check_shape(self, name: str, x: Tensor, shape: tuple[int, ...]) -> None:
         if tuple(x.shape) != tuple(shape):
             raise ValueError(f"{name}: need {tuple(shape)}, got {tuple(x.shape)}")
+
+    def _array(self, name: str, x: Tensor, shape: tuple[int, ...]) -> Any:
+        self._check_shape(name, x, shape)
         return x.detach().to(self.rendering.images).contiguous().numpy()
 
     def _shape(self) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +36,8 @@ from sdfrender.rendering.render import (
 from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import Lighting
 
+LINEAR_ENGINES = ("auto", "cpu", "cuda")
+
 
 @eager
 def linearize(
@@ -47,14 +50,16 @@ def linearize(
     coverage: bool = True,
     reattach: str = "implicit",
     outputs: Sequence[str] = ("images", "silhouettes"),
+    engine: str = "auto",
 ) -> Linearization:
     """Render, and keep the derivative of the outputs, images and silhouettes, in `lattice.values`.
 
-    The derivative is that of `render(engine="cpu")`: no derivatives in cameras, light, albedo and
+    The derivative is that of `render` with the same engine: none in cameras, light, albedo and
     background. With `coverage=False` silhouettes are constant.
 
     Args:
-        lattice: `[X, Y, Z]` or `[B, X, Y, Z]` float32 or float64 values, on the CPU.
+        lattice: `[X, Y, Z]` or `[B, X, Y, Z]` float32 or float64 values, on the CPU or on an NVIDIA
+            card.
         cameras: N views.
         lighting: as in `render`, as are all that follow.
         albedo: a number, `[C]`, or a lattice of colours `[X, Y, Z, C]`.
@@ -64,9 +69,10 @@ def linearize(
         outputs: what to keep the derivative of: some of `"images"`, `"silhouettes"`, `"depths"` and
             `"normals"`, in the order in which `jvp` should return them. What is not asked for costs
             nothing; without images the others take a fraction of the time.
+        engine: `"cpu"`, `"cuda"`, or `"auto"`: the one for where the lattice is.
 
     Raises:
-        ValueError: as `render(engine="cpu")`, or an unknown output.
+        ValueError: as `render` with that engine, or an unknown output.
 
     Example: raising all values shrinks a sphere, so that coverage falls on its contour alone.
 
@@ -79,11 +85,18 @@ def linearize(
     """
     outputs = _checked(outputs)
     need_plain("linearize")
-    check_arguments(lattice, albedo, "exact", reattach, "cpu", coverage)
+    if engine not in LINEAR_ENGINES:
+        raise ValueError(f"engine: need one of {', '.join(LINEAR_ENGINES)}, got {engine!r}")
+    if engine == "auto":
+        engine = "cuda" if lattice.values.device.type == "cuda" else "cpu"
+    check_arguments(lattice, albedo, "exact", reattach, engine, coverage)
     lattice, cameras = near_the_origin(lattice, cameras)
     with torch.no_grad():
         lighting = lighting or Lighting()
         lighting.check_views(len(cameras))
+        if engine == "cuda":
+            scene_of = (lattice, cameras, lighting, albedo, coverage, reattach, MAX_EVENTS)
+            return _on_card(scene_of, background, outputs)
         _, scene = make_scene(lattice, cameras, lighting, albedo, coverage, reattach, MAX_EVENTS)
         traced, pixels = cpu.render(scene)
         colors, silhouettes, depths, normals, hit_mask = map(torch.from_numpy, pixels)
@@ -91,16 +104,43 @@ def linearize(
         C = images.shape[-1]
         terms: list[Terms] = []
         if "images" in outputs:
-            behind = torch.as_tensor(background).to(images).expand(*_sizes(background, cameras), C)
-            terms = linear_terms(
-                _with_channels(scene, C), traced, behind.reshape(-1, C).contiguous().numpy()
-            )
+            behind = _behind(background, images, cameras).numpy()
+            terms = linear_terms(_with_channels(scene, C), traced, behind)
         elif "silhouettes" in outputs:
             terms = coverage_terms(scene, traced)
         hits = hit_terms(scene, traced, "depths" in outputs, "normals" in outputs)
         shares = [Share(*x) for x in zip_longest(terms, *hits)]
     out = rendering(lattice, images, silhouettes, depths, normals, hit_mask)
     return Linearization(out, scene, outputs, shares)
+
+
+def _on_card(
+    scene_of: tuple[Any, ...], background: float | Tensor, outputs: tuple[str, ...]
+) -> Linearization:
+    """`linearize` where the lattice is on a card; `scene_of` is what `make_scene` is given."""
+    from sdfrender.engines.cuda import engine as cuda
+    from sdfrender.rendering.card_linearization import LinearizationOnCard
+    from sdfrender.rendering.cuda_ops import make_scene_on_card
+
+    lattice, cameras = scene_of[:2]
+    _, scene = make_scene_on_card(*scene_of)
+    found, (colors, silhouettes, *others) = cuda.render(scene)
+    images = over(colors, silhouettes, background, cameras)
+    C = images.shape[-1]
+    if scene.channels != C:  # one channel, in front of a coloured background
+        kinds, intensities = scene.lights[..., :INTENSITY], scene.lights[..., INTENSITY:]
+        lights = torch.cat((kinds, intensities.expand(*kinds.shape[:2], C)), -1)
+        albedo = scene.albedo.expand(*scene.albedo.shape[:3], C).contiguous()
+        scene = replace(scene, lights=lights, albedo=albedo)
+    out = rendering(lattice, images, silhouettes, *others)
+    return LinearizationOnCard(out, scene, outputs, found, _behind(background, images, cameras))
+
+
+def _behind(background: float | Tensor, images: Tensor, cameras: Cameras) -> Tensor:
+    """The background of each pixel `[N H W, C]`, or of all `[1, C]`."""
+    C = images.shape[-1]
+    behind = torch.as_tensor(background).to(images).expand(*_sizes(background, cameras), C)
+    return behind.reshape(-1, C).contiguous()
 
 
 def _checked(outputs: Sequence[str]) -> tuple[str, ...]:

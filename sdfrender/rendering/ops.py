@@ -16,6 +16,8 @@ from sdfrender.kernels.reattach import IMPLICIT, ONE_STEP
 from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import Lighting, channels
 
+REATTACH = {"implicit": IMPLICIT, "one_step": ONE_STEP}
+
 
 class RenderPixels(torch.autograd.Function):
     """Premultiplied colours, silhouettes, depths, normals and hits of a scene."""
@@ -104,7 +106,7 @@ def make_scene(
         albedo=arrays[3],
         coverage=coverage,
         most=max_events,
-        reattach={"implicit": IMPLICIT, "one_step": ONE_STEP}[reattach],
+        reattach=REATTACH[reattach],
         threads=torch.get_num_threads(),
     )
     return inputs, scene

@@ -9,7 +9,6 @@ from sdfrender.engines.reference import engine as reference
 from sdfrender.engines.reference import sphere_tracer
 from sdfrender.engines.reference.events import Events
 from sdfrender.geometry.lattice import Lattice
-from sdfrender.rendering.composite import composite
 from sdfrender.rendering.coverage import coverages
 from sdfrender.rendering.rays import Rays, camera_rays
 from sdfrender.rendering.reattach import reattach
@@ -87,3 +86,28 @@ def first_hits(
     depths = z.new_full((B * N * H * W,), torch.inf).index_copy(0, pixels, z)
     normals = z.new_zeros(B * N * H * W, 3).index_copy(0, pixels, surface.normals[chosen])
     return depths.view(B, N, H, W), normals.view(B, N, H, W, 3), hit_mask.view(B, N, H, W)
+
+
+def composite(
+    events: Events, alphas: Tensor, colors: Tensor, num_rays: int
+) -> tuple[Tensor, Tensor]:
+    """Blend events front to back: `Σ T α c` with `T` the product of `1 − α` before.
+
+    Args:
+        events: sorted by slot.
+        alphas: `[E]`.
+        colors: `[E, C]`.
+        num_rays: R.
+
+    Returns:
+        Premultiplied colours `[R, C]` and what remains transparent `[R]`.
+    """
+    total = colors.new_zeros(num_rays, colors.shape[1])
+    clear = alphas.new_ones(num_rays)
+    for slot in range(int(events.slots.max()) + 1 if len(events.slots) else 0):
+        part = (events.slots == slot).nonzero()[:, 0]
+        r, alpha = events.rays[part], alphas[part]
+        through = clear[r]
+        total = total.index_add(0, r, (through * alpha)[:, None] * colors[part])
+        clear = clear.index_copy(0, r, through * (1 - alpha))
+    return total, clear

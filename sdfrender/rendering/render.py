@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from sdfrender.eager import eager, need_plain
+from sdfrender.engines.cuda.available import device_obstacle
 from sdfrender.equality import EqualByValue
 from sdfrender.files.previews import for_display, strip
 from sdfrender.geometry.lattice import Lattice
@@ -19,9 +22,11 @@ from sdfrender.view.lighting import Lighting
 
 TRACERS = ("exact", "sphere")
 REATTACHMENTS = ("implicit", "one_step")
-ENGINES = ("auto", "cpu", "reference")
+ENGINES = ("auto", "cpu", "cuda", "reference")
 MAX_EVENTS = 4  # events composited per ray
 MAX_SHOWN = 4  # views shown in a notebook
+
+log = logging.getLogger("sdfrender")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +64,7 @@ def render(
     tracer: str = "exact",
     reattach: str = "implicit",
     engine: str = "auto",
+    deterministic: bool = False,
 ) -> Rendering:
     """Render one lattice, or each of B lattices, from every camera.
 
@@ -84,8 +90,12 @@ def render(
             (φ/t against the pixel's footprint); otherwise one ray per pixel, hit or miss.
         tracer: `"exact"`, or `"sphere"` (the paper's, which needs `coverage=False`).
         reattach: `"implicit"` (implicit function theorem), or `"one_step"` (the paper's).
-        engine: `"cpu"` (compiled; differentiable once), `"reference"` (PyTorch, any device), or
-            `"auto"`: the first wherever it can be used.
+        engine: `"cpu"` (compiled; differentiable once), `"cuda"` (the same formulas on an NVIDIA
+            card), `"reference"` (PyTorch, any device), or `"auto"`: the first of them that can be
+            used where the lattice is.
+        deterministic: with `"cuda"`, derivatives that are the same to the bit every time, in twice
+            the time; so it is, too, where `torch.use_deterministic_algorithms` asks for that. With
+            `"cpu"` they are in any case; `"reference"` goes by what torch is told alone.
 
     Raises:
         ValueError: an unknown name, a shape or a dtype that does not fit, the sphere tracer with
@@ -106,9 +116,14 @@ def render(
     lighting = lighting or Lighting()
     lighting.check_views(len(cameras))
     if engine == "auto":
-        engine = "reference" if cpu_obstacle(lattice, tracer) else "cpu"
+        engine = chosen_engine(lattice, tracer)
     if engine == "cpu":
         pixels = render_pixels(lattice, cameras, lighting, albedo, coverage, reattach, MAX_EVENTS)
+    elif engine == "cuda":
+        from sdfrender.rendering.cuda_ops import render_pixels_on_card as on_card  # a second
+
+        exact = deterministic or torch.are_deterministic_algorithms_enabled()
+        pixels = on_card(lattice, cameras, lighting, albedo, coverage, reattach, MAX_EVENTS, exact)
     else:
         pixels = reference_pixels(
             lattice, cameras, lighting, albedo, coverage, tracer, reattach, MAX_EVENTS
@@ -188,6 +203,30 @@ def cpu_obstacle(lattice: Lattice, tracer: str) -> str | None:
     return None
 
 
+def cuda_obstacle(lattice: Lattice, tracer: str) -> str | None:
+    """Why the engine for NVIDIA cards cannot be used, and what to do, or None."""
+    if tracer != "exact":
+        return f"it does not know tracer={tracer!r}: use engine='reference'"
+    return device_obstacle(lattice.values.device)
+
+
+def chosen_engine(lattice: Lattice, tracer: str) -> str:
+    """What `engine="auto"` is."""
+    if not cpu_obstacle(lattice, tracer):
+        return "cpu"
+    if lattice.values.device.type != "cuda" or tracer != "exact":
+        return "reference"
+    obstacle = cuda_obstacle(lattice, tracer)
+    if obstacle:
+        _tell_once(f"engine='reference' is used, which is slower than engine='cuda': {obstacle}")
+    return "reference" if obstacle else "cuda"
+
+
+@lru_cache
+def _tell_once(message: str) -> None:
+    log.warning("%s", message)
+
+
 def check_numbers(name: str, value: float | Tensor) -> None:
     """Raise ValueError unless all numbers are finite and not too large to be computed with."""
     x = value if isinstance(value, Tensor) else torch.as_tensor(value, dtype=torch.float64)
@@ -222,6 +261,9 @@ def check_arguments(
     obstacle = cpu_obstacle(lattice, tracer)
     if engine == "cpu" and obstacle:
         raise ValueError(f"engine='cpu': does not know {obstacle}, use engine='reference'")
+    obstacle = cuda_obstacle(lattice, tracer) if engine == "cuda" else None
+    if obstacle:
+        raise ValueError(f"engine='cuda': {obstacle}")
     check_numbers("albedo", albedo)
     if isinstance(albedo, Tensor) and (
         albedo.ndim not in (0, 1, 4) or (albedo.ndim == 4 and min(albedo.shape[:3]) < 2)

@@ -17,8 +17,9 @@ import trimesh
 from sdfrender import Lattice, cli
 from sdfrender.bench import compiled_peer, measure, mitsuba_peer, peers, processes, workloads
 from sdfrender.bench.candidates import TASKS, Candidate, Cotangents, Seen, Unavailable, engines
+from sdfrender.bench.card import card_candidates
 from sdfrender.bench.config import BenchConfig
-from sdfrender.bench.report import numbers_of, ratio
+from sdfrender.bench.report import FLOORS, markdown, numbers_of, on_card, ratio
 from sdfrender.bench.run import bench
 from sdfrender.bench.workloads import WORKLOADS, BenchScene, Workload
 from sdfrender.errors import InputError
@@ -94,9 +95,34 @@ def test_eight_views_are_spread_over_the_26() -> None:
 
 
 def test_every_engine_is_a_candidate() -> None:
-    names = [candidate.name for candidate in engines()]
+    names = [candidate.name for candidate in [*engines(), *card_candidates()]]
     assert names[:2] == ["torch exact", "torch sphere"]
-    assert names[2:] == [name for name in ENGINES if name not in ("auto", "reference")]
+    assert {"auto", "reference", *names} == {*ENGINES, *names}
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a card")
+def test_without_a_card_what_needs_one_is_named() -> None:
+    config = BenchConfig(workloads=("tiny",), repeats=1, only=("cuda",), quick=True)
+    (work,) = bench(config)["workloads"]
+    assert work["rows"] == []
+    reason = "torch sees no NVIDIA card here"
+    assert work["unavailable"] == {"cuda, torch exact": reason, "cuda": reason}
+
+
+def test_rows_on_a_card_are_compared_to_pytorch_there_and_to_its_floors() -> None:
+    fine = measure.Agreement(0, 0, 0, 0)
+    rows = [
+        measure.Row("torch", "hits", True, [8.0], [8.0], fine),
+        measure.Row("torch there", "hits", True, [2.0], [2.0], fine, "card"),
+        measure.Row("cuda", "hits", False, [0.5], [0.5], fine, "card"),
+    ]
+    numbers = numbers_of(rows, 100)
+    assert [row["over"] for row in numbers] == ["torch", "torch there", "torch there"]
+    assert numbers[2]["speedup"] == 4
+    numbers[2] |= {"bytes_floor_ms": 0.1, "operations_floor_ms": 0.2}
+    assert on_card({"rows": numbers}) == [numbers[2]]
+    assert markdown(FLOORS, [numbers[2]]).endswith("| cuda, hits | 500.00 | 500.00 | 0.10 | 0.20 |")
 
 
 @pytest.mark.slow

@@ -1,0 +1,140 @@
+"""In a process of its own: every kernel of the CUDA engine, compiled and assembled without a card.
+
+`python card_code.py float32|float64` prints JSON: for each kernel and generation of cards its
+registers, the bytes that do not fit into them (spills), and how many atomic operations it has. What
+numba-cuda would ask a driver for, while it compiles, is the card's capability: it is told one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import nvidia
+from numba import cuda, typeof, types
+from numba.cuda import dispatcher
+
+from sdfrender.engines.cuda import backward, forward, products, terms
+from sdfrender.kernels.ray_walk import EVENT
+from sdfrender.kernels.reattach import IMPLICIT
+
+MOST = 4
+CARDS = ("sm_80", "sm_90")
+OLDEST = (8, 0)  # what is compiled for it runs on newer ones, too
+
+
+def contiguous(dtype: Any, ndim: int) -> Any:
+    return types.Array(dtype, ndim, "C")
+
+
+def kernels(name: str) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """Name, kernel and types of its arguments, for lattices of a dtype."""
+    real = getattr(types, name)
+    double, whole, flag = types.float64, types.int64, types.boolean
+
+    def lattice(ndim: int) -> Any:
+        return contiguous(real, ndim)
+
+    def doubles(ndim: int) -> Any:
+        return contiguous(double, ndim)
+
+    cameras = (types.UniTuple(double, 15), doubles(2))
+    ray = (lattice(1), lattice(3), *cameras, flag)
+    record = typeof(np.zeros(1, EVENT)).dtype
+    met = (contiguous(whole, 1), contiguous(record, 2), contiguous(types.int32, 1))
+    scene = (lattice(1), *cameras, doubles(3), lattice(4))
+    images = (lattice(3), lattice(2), lattice(2), lattice(3))
+    yield "approach", forward.approach, (*ray, doubles(1))
+    yield "walk", forward.walk, (*ray, met[0], doubles(1), *met[1:])
+    for C in (1, 3) if name == "float32" else (3,):
+        hits = contiguous(flag, 2)
+        yield f"shade, {C} channels", forward.shade_for(C), (*scene, *met, *images, hits)
+        sums = (lattice(1), doubles(3), lattice(4), doubles(2))
+        for n, sum_of in enumerate(("values", "lights", "albedo", "views")):
+            if C == 1 and sum_of in ("lights", "albedo"):
+                continue  # with three channels they take more
+            pull = backward.pull_for(C, MOST, IMPLICIT, n)
+            yield f"pull {sum_of}, {C} channels", pull, (*scene, *met, whole, *images, *sums)
+    if name == "float32":
+        rest = (doubles(3), lattice(4), doubles(2))
+        pull = backward.pull_for(1, MOST, IMPLICIT, backward.VALUES)
+        largest, whole_numbers = types.UniTuple(doubles(1), 1), contiguous(whole, 1)
+        yield "pull largest", pull, (*scene, *met, whole, *images, largest, *rest)
+        exact = (doubles(3), doubles(2), doubles(2), doubles(3))
+        yield "pull whole numbers", pull, (*scene, *met, whole, *exact, whole_numbers, *rest)
+    yield from linear_kernels(lattice, doubles, cameras, met, (1, 3) if name == "float32" else (3,))
+
+
+def linear_kernels(
+    lattice: Any, doubles: Any, cameras: tuple[Any, ...], met: tuple[Any, ...], channels: Any
+) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
+    """The kernels of `linearize`."""
+    whole = types.int64
+    wholes = contiguous(whole, 1)
+    for C in channels:
+        given = (lattice(1), *cameras, doubles(3), lattice(4), lattice(2), *met, whole)
+        slots = (wholes, wholes, wholes, wholes, lattice(2), wholes, wholes, lattice(2))
+        yield (
+            f"fill, {C} channels", terms.fill_for(C, MOST, IMPLICIT),
+            (*given, *slots, doubles(2), doubles(4)),
+        )  # fmt: skip
+    hits = (lattice(1), *cameras, *met, whole, wholes, lattice(2), lattice(1))
+    yield "fill hits", terms.fill_hits_for(IMPLICIT, True, True), hits
+    steps = (whole, whole)
+    listed = (wholes, wholes, lattice(2))
+    v, images = lattice(1), lattice(2)
+    yield "push surface", products.push_surface, (*listed, v, *steps, images)
+    yield "push corners", products.push_corners, (*listed, v, *steps, images, v)
+    yield "push depths", products.push_depths, (*listed, v, v, *steps, v)
+    for squared in (False, True):
+        name = "pull squares of" if squared else "pull"
+        pull = products.pull_surface_for(squared)
+        yield f"{name} surface", pull, (wholes, *listed, images, *steps, v)
+        pull = products.pull_corners_for(squared)
+        yield f"{name} corners", pull, (*listed, images, v, *steps, v)
+        yield f"{name} depths", products.pull_depths_for(squared), (*listed, v, v, *steps, v)
+
+
+def assembled(ptx: str, card: str, folder: str) -> dict[str, int]:
+    """What the assembler says of a kernel."""
+    ptxas = next(path for root in nvidia.__path__ for path in Path(root).glob("*/bin/ptxas"))
+    source = Path(folder) / "kernel.ptx"
+    source.write_text(ptx)
+    done = subprocess.run(
+        [ptxas, "-v", f"-arch={card}", source, "-o", source.with_suffix(".cubin")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    def number(pattern: str) -> int:
+        return sum(map(int, re.findall(pattern, done.stderr)))
+
+    return {
+        "registers": max(map(int, re.findall(r"Used (\d+) registers", done.stderr))),
+        "spilled": number(r"(\d+) bytes spill stores"),
+        "atomics": len(re.findall(r"^\s*(?:@\S+ )?(?:atom|red)\.", ptx, re.MULTILINE)),
+    }
+
+
+def main(dtype: str) -> None:
+    """Compile and print."""
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=OLDEST)
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, kernel, arguments in kernels(dtype):
+            ptx, _ = cuda.compile_ptx(
+                kernel.py_func, arguments, device=False, cc=OLDEST, abi="numba"
+            )
+            found[name] = {card: assembled(ptx, card, folder) for card in CARDS}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
