@@ -12,8 +12,8 @@ from multiview.photographs.intake import Picture, link_file
 from multiview.photographs.mapping import Work
 from multiview.photographs.trust import listed
 from multiview.scenes.masks.find import masks_in
-from multiview.scenes.masks.masks import read_mask
 from sdfrender.errors import InputError
+from sdfrender.masks.silhouettes import read_mask
 
 
 def stage_pictures(work: Work, pictures: Sequence[Picture], images: Path) -> dict[str, str]:

@@ -21,7 +21,6 @@ from multiview.scenes.frames import in_common, with_frames
 from multiview.scenes.maps.read import read_maps, with_maps
 from multiview.scenes.masks.find import with_masks
 from multiview.scenes.masks.found import read_box, with_weights
-from multiview.scenes.masks.masks import CLOSING_RADIUS, POCKET_RADIUS
 from multiview.scenes.masks.missing import NoMasks, doubtful_masks, make_masks
 from multiview.scenes.outside import outside
 from multiview.scenes.pixels import SOURCES, Pixels, is_frame, read_pixels, read_view
@@ -37,6 +36,7 @@ from multiview.scenes.selection import split_views
 from sdfrender.errors import InputError
 from sdfrender.far import far_offset
 from sdfrender.files.images import MAX_PIXELS, check_pixels
+from sdfrender.masks.silhouettes import CLOSING_RADIUS, POCKET_RADIUS
 from sdfrender.view.cameras import Cameras
 
 __all__ = ["Scene", "describe_scene", "has_camera_file", "load_scene"]

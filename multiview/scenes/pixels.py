@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from multiview.scenes.distortion import undistort
 from multiview.scenes.frames import padded
-from multiview.scenes.masks.masks import luminance, read_mask, threshold_silhouette
 from multiview.scenes.masks.matte import soften
 from multiview.scenes.scene import Description, View
 from sdfrender.errors import InputError
@@ -26,6 +25,7 @@ from sdfrender.files.images import (
     read_image,
     srgb_to_linear,
 )
+from sdfrender.masks.silhouettes import luminance, read_mask, threshold_silhouette
 
 Source = Literal["file", "alpha", "threshold", "background", "none"]
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from multiview.segmentation.colors import colour_bins, histogram
 from multiview.segmentation.photograph import Array, Floats, Mask, Photograph
 from multiview.segmentation.support import Support
+from sdfrender.masks.colors import colour_bins, histogram
 
 MOST = 4.0  # log-odds that a colour, or a difference, may give
 STEPS = 40  # of the histogram of differences

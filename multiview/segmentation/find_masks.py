@@ -16,7 +16,6 @@ from skimage.morphology import convex_hull_image
 from tqdm import tqdm
 
 from multiview.scenes.readers.points import SparsePoints
-from multiview.segmentation.cut import cut
 from multiview.segmentation.evidence import Evidence, weigh
 from multiview.segmentation.object_box import (
     NEAR,
@@ -32,6 +31,7 @@ from multiview.segmentation.photograph import Array, Floats, Mask, Photograph
 from multiview.segmentation.support import look_of
 from multiview.segmentation.votes import SEEN_BY, Cells
 from sdfrender.errors import InputError
+from sdfrender.masks.cut import cut
 
 ROUNDS = 4  # at most
 SETTLED = 0.03  # of the masks' pixels change in the last round

@@ -14,13 +14,13 @@ from scipy import ndimage
 
 from multiview.scenes.distortion import Array, Lens
 from multiview.scenes.masks.found import BOX, MASKS, RECORD, WEIGHTS, FoundRecord, sha256
-from multiview.scenes.masks.masks import read_mask
 from multiview.scenes.pixels import undistorted
 from multiview.scenes.scene import Description, View
 from multiview.segmentation.find_masks import FoundMasks
 from multiview.segmentation.photograph import Mask
 from sdfrender.files.atomic import atomic_write, write_json
 from sdfrender.files.images import area_average
+from sdfrender.masks.silhouettes import read_mask
 
 
 def given_masks(scene: Description, views: Sequence[View], longest: int) -> dict[int, Mask]:

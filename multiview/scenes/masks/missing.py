@@ -11,18 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multiview.scenes.masks.background import (
+from multiview.scenes.masks.carving import Carving
+from multiview.scenes.pixels import Pixels, read_photo
+from multiview.scenes.scene import Description, View
+from sdfrender.errors import InputError
+from sdfrender.files.images import Image, srgb_to_linear
+from sdfrender.masks.background import (
     Background,
     background_silhouette,
     disk_radius,
     find_background,
 )
-from multiview.scenes.masks.carving import Carving
-from multiview.scenes.masks.masks import CLOSING_RADIUS, Mask
-from multiview.scenes.pixels import Pixels, read_photo
-from multiview.scenes.scene import Description, View
-from sdfrender.errors import InputError
-from sdfrender.files.images import Image, srgb_to_linear
+from sdfrender.masks.silhouettes import CLOSING_RADIUS, Mask
 from sdfrender.view.cameras import Cameras
 
 LEARN = 8  # views with masks that tell how the object compares with its background

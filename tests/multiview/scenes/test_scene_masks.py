@@ -19,7 +19,6 @@ from torch.nn.functional import max_pool2d
 from multiview.config import FitConfig
 from multiview.fit import fit
 from multiview.scenes import Scene, load_scene
-from multiview.scenes.masks.background import disk_radius, find_background
 from multiview.scenes.masks.carving import Carving
 from sdfrender import Cameras, Lattice, extract_mesh, load_mesh, metrics, render
 from sdfrender.commands.messages import messages_on_stderr
@@ -27,6 +26,7 @@ from sdfrender.errors import InputError
 from sdfrender.files.formats.pngs import read_png, write_png
 from sdfrender.geometry.primitives import torus
 from sdfrender.io.scene_writer import RenderedScene, write_scene
+from sdfrender.masks.background import disk_radius, find_background
 
 DATA = places.DATA
 DINO = DATA / "middlebury" / "dinoSparseRing"

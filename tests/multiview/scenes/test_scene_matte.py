@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from multiview.scenes.masks.masks import threshold_silhouette
 from multiview.scenes.masks.matte import soften
 from sdfrender.files.images import area_average
+from sdfrender.masks.silhouettes import threshold_silhouette
 
 Doubles = NDArray[np.float64]
 STAGE, OBJECT = 0.04, 0.6

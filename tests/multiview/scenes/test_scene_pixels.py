@@ -17,11 +17,11 @@ from scene_folders import (
 )
 
 from multiview.scenes import load_scene
-from multiview.scenes.masks.masks import threshold_silhouette
 from multiview.scenes.selection import natural_key, select
 from sdfrender.errors import InputError
 from sdfrender.files.formats.pngs import write_png
 from sdfrender.files.images import area_average, read_image
+from sdfrender.masks.silhouettes import threshold_silhouette
 
 # ---------------------------------------------------------------------- silhouettes by threshold
 

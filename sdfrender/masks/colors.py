@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from multiview.segmentation.photograph import Floats
 from sdfrender.files.images import Image
+from sdfrender.masks.silhouettes import Floats
 
 BINS = 24  # a channel
 SMOOTHING = 0.8  # bins

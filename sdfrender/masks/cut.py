@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
-from multiview.segmentation.photograph import Floats, Mask
 from sdfrender.files.images import Image
+from sdfrender.masks.silhouettes import Floats, Mask
 
 UNIT = 1000  # of cost, in whole numbers
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))

@@ -16,6 +16,7 @@ from sdfrender.files.images import Image, read_image
 from sdfrender.files.pictures import read_header
 
 Mask = NDArray[np.bool_]
+Floats = NDArray[np.float32]
 
 # As fractions of the longest side of the image; the pixels are those of a 640×480 photograph.
 CLOSING_RADIUS = 1 / 64  # 10 pixels; closes shadows up to twice as wide

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from multiview.scenes.masks.masks import Mask, closed_silhouette
 from sdfrender.files.images import Image
+from sdfrender.masks.silhouettes import Mask, closed_silhouette
 
 RIM = 0.04  # of the picture's shorter side: where the background is looked at if nothing is known
 PLAIN = 0.06  # a background whose colour strays farther from its model than this is not plain
@@ -59,7 +59,7 @@ def find_background(photo: Image, outside: Mask | None, seen: Mask) -> Backgroun
     v, u = np.mgrid[:H, :W]
     x, y = (2 * u + 1) / W - 1, (2 * v + 1) / H - 1
     basis = np.stack((np.ones_like(x), x, y, x * x, x * y, y * y), -1)  # (H, W, 6)
-    where = seen & (_rim(seen) if outside is None else outside)
+    where = seen & (rim(seen) if outside is None else outside)
     if where.mean() < LEAST_KNOWN:
         return "hardly any background is in the picture"
     model = np.zeros((6, C))
@@ -71,8 +71,8 @@ def find_background(photo: Image, outside: Mask | None, seen: Mask) -> Backgroun
         model = np.linalg.lstsq(basis[kept], photo[kept], rcond=None)[0]
     difference = np.abs(photo - basis @ model).max(-1).astype(np.float32)
     if outside is None:  # the object may leave the frame
-        rim, where = where, where & (difference <= OBJECT)
-        if where.sum() < LEAST_RIM * rim.sum():
+        edge, where = where, where & (difference <= OBJECT)
+        if where.sum() < LEAST_RIM * edge.sum():
             return "its rim shows no one smooth colour"
     spread = float(np.quantile(difference[where], 0.9))
     if spread > PLAIN:
@@ -110,12 +110,12 @@ def disk_radius(mask: Mask) -> float:
     return radius / float(max(mask.shape))
 
 
-def _rim(seen: Mask) -> Mask:
+def rim(seen: Mask) -> Mask:
     """`[H, W]` along the picture's sides; where little of that is seen, along those of what is."""
     border = max(1, round(RIM * min(seen.shape)))
-    rim = np.ones_like(seen)
-    rim[border:-border, border:-border] = False
-    if (rim & seen).sum() < LEAST_RIM * rim.sum():
+    edge = np.ones_like(seen)
+    edge[border:-border, border:-border] = False
+    if (edge & seen).sum() < LEAST_RIM * edge.sum():
         whole = ndimage.binary_fill_holes(seen)
-        rim = whole & ~ndimage.binary_erosion(whole, iterations=border)
-    return rim
+        edge = whole & ~ndimage.binary_erosion(whole, iterations=border)
+    return edge

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from multiview.segmentation.cut import cut
+from sdfrender.masks.cut import cut
 
 
 def energy(mask: np.ndarray, evidence: np.ndarray, image: np.ndarray, smoothness: float) -> float:
