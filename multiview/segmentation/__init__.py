@@ -1,7 +1,8 @@
 """Where the object is in photographs that nothing was cut out of: masks from cameras and points.
 
 The cameras look at it, it stands on something, and it is one thing. `object_box` finds it among the
-points of a sparse model, `support` knows what the surface under it looks like, `colors` what it
-looks like itself, `cut` divides each picture, `votes` makes one shape of all cuts, and `find_masks`
-goes round until that settles. It imports `scenes` and `sdfrender.hull`.
+points of a sparse model, `support` knows what the surface under it looks like, colours what it
+looks like itself, a minimum cut divides each picture, `votes` makes one shape of all cuts, and
+`find_masks` goes round until that settles. It imports `scenes`, `sdfrender.hull` and
+`sdfrender.masks`.
 """

@@ -62,7 +62,7 @@ def find_meshes(
     groups = _category_folders(folder, categories)
     if alignment is None and (folder / ALIGNMENT).is_file():
         alignment = folder / ALIGNMENT
-    rotations = {} if alignment is None else _read_alignment(alignment)
+    rotations = {} if alignment is None else read_alignment(alignment)
     for key in rotations:
         if not (folder / key).is_file():
             raise InputError(f"{alignment}: need the path of a mesh below {folder}, got {key!r}")
@@ -79,6 +79,22 @@ def find_meshes(
             key = path.relative_to(folder).as_posix()
             sources[name] = Source(name, path, rotations.get(key, np.eye(3)))
     return [sources[name] for name in sorted(sources)]
+
+
+def source_of(path: Path) -> Source:
+    """A single mesh, upright as an `alignment.json` says that lies beside it or a folder above.
+
+    Raises:
+        InputError: an alignment that cannot be used.
+    """
+    name = f"{path.resolve().parent.name}/{path.stem}"
+    for folder in (path.parent, path.parent / ".."):
+        if (folder / ALIGNMENT).is_file():
+            key = path.resolve().relative_to(folder.resolve()).as_posix()
+            rotations = read_alignment(folder / ALIGNMENT)
+            if key in rotations:
+                return Source(name, path, rotations[key])
+    return Source(name, path, np.eye(3))
 
 
 def canonical_mesh(source: Source) -> trimesh.Trimesh:
@@ -199,7 +215,12 @@ def _category_folders(folder: Path, categories: Sequence[str]) -> dict[str, Path
     return groups or {folder.resolve().name: folder}
 
 
-def _read_alignment(path: Path) -> dict[str, Doubles]:
+def read_alignment(path: Path) -> dict[str, Doubles]:
+    """The rotations `[3, 3]` of an alignment, by the paths of its meshes; see `find_meshes`.
+
+    Raises:
+        InputError: not a table, or a rotation that is none.
+    """
     rotations: dict[str, Doubles] = {}
     for key, rows in read_table(path).items():
         if key.startswith("_"):

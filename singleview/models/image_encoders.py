@@ -12,7 +12,13 @@ from sdfrender.errors import InputError
 from sdfrender.files.previews import for_display
 from sdfrender.files.tensors import expect
 from singleview.models.encoders import Code
-from singleview.models.small import HIDDEN, object_mask, picture_layers, picture_planes
+from singleview.models.small import (
+    HIDDEN,
+    object_mask,
+    picture_layers,
+    picture_planes,
+    split_coverage,
+)
 
 # Of the channels of ImageNet's pictures, in [0, 1]: what published weights of ResNet expect.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -45,12 +51,17 @@ class ImageEncoder(nn.Module):
         self.last = nn.Linear(8 * width, code)
 
     def forward(self, images: Tensor) -> Code:
-        """The code of images `[B, H, W, C]`, linear over black. Differentiable."""
-        x = images.permute(0, 3, 1, 2).expand(-1, 3, -1, -1)
+        """The code of images `[B, H, W, C]`, linear over black. Differentiable.
+
+        A further channel, where there is one, is known coverage; see `split_coverage`.
+        """
+        x = images.permute(0, 3, 1, 2)
         if x.shape[-2:] != (self.size, self.size):
             x = interpolate(x, size=(self.size,) * 2, mode="bilinear", antialias=True)
+        seen = x.permute(0, 2, 3, 1)
+        x = split_coverage(seen)[0].permute(0, 3, 1, 2).expand(-1, 3, -1, -1)
         if self.released:
-            x = for_display(x) + (1 - object_mask(x.permute(0, 2, 3, 1))[:, None])
+            x = for_display(x) + (1 - object_mask(seen)[:, None])
         mean, std = (x.new_tensor(n)[:, None, None] for n in (IMAGENET_MEAN, IMAGENET_STD))
         x = (x - mean) / std
         x = self.maxpool(relu(self.bn1(self.conv1(x))))
@@ -99,7 +110,11 @@ class SmallImageEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Code:
         """The code of images `[B, H, W, C]`, linear over black. Differentiable."""
-        return Code(self.last(self.layers(picture_planes(images.expand(-1, -1, -1, 3)))))
+        colors, coverage = split_coverage(images)
+        x = colors.expand(-1, -1, -1, 3)
+        if coverage is not None:
+            x = torch.cat((x, coverage[..., None]), -1)
+        return Code(self.last(self.layers(picture_planes(x))))
 
 
 class BasicBlock(nn.Module):

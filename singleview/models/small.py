@@ -62,13 +62,16 @@ class Small(nn.Module):
             self.add_camera_head(cameras)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images `[B, H, W, C]`, linear over black, to values `[B, R, R, R]` in world units."""
+        """Images `[B, H, W, C]`, linear over black, to values `[B, R, R, R]` in world units.
+
+        A further channel, where there is one, is known coverage; see `split_coverage`.
+        """
         features = self.features(images)
         code = self.likeness(features).softmax(-1) @ self.anchors + self.offset(features)
         return self.start + self.decode(code)
 
     def features(self, images: Tensor) -> Tensor:
-        """What is known about images `[B, H, W, C]`: `[B, HIDDEN]`."""
+        """What is known about images `[B, H, W, C]`, or with coverage: `[B, HIDDEN]`."""
         features: Tensor = self.encoder(picture_planes(images))
         return features
 
@@ -182,19 +185,34 @@ def picture_layers(channels: int, width: int) -> nn.Sequential:
 
 
 def picture_planes(images: Tensor) -> Tensor:
-    """Images `[B, H, W, C]`, linear over black, and where the object is: `[B, C + 1, 64, 64]`."""
-    x = torch.cat((images, object_mask(images)[..., None]), -1).permute(0, 3, 1, 2)
+    """Images, linear over black, and where the object is: `[B, C + 1, 64, 64]`.
+
+    Args:
+        images: `[B, H, W, C]`, or `[B, H, W, C + 1]` with coverage as `split_coverage` tells.
+    """
+    colors, _ = split_coverage(images)
+    x = torch.cat((colors, object_mask(images)[..., None]), -1).permute(0, 3, 1, 2)
     if x.shape[-2:] != (IMAGE_SIZE, IMAGE_SIZE):
         x = interpolate(x, size=(IMAGE_SIZE,) * 2, mode="bilinear", antialias=True)
     return x
 
 
+def split_coverage(images: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Images `[..., C]`, C = 1 or 3, and coverage `[...]`, a second or fourth channel, or None."""
+    if images.shape[-1] in (2, 4):
+        return images[..., :-1], images[..., -1]
+    return images, None
+
+
 def object_mask(images: Tensor) -> Tensor:
     """`[B, H, W]` of images `[B, H, W, C]`, linear over black: what is not black is object, 1.
 
-    To a network, dark and empty must be different things.
+    To a network, dark and empty must be different things. Where coverage is known, a picture's
+    darkness does not matter: it counts as a white object does.
     """
-    return (25 * images.sum(-1)).clamp(max=1)
+    colors, coverage = split_coverage(images)
+    known = colors.sum(-1) if coverage is None else coverage
+    return (25 * known).clamp(max=1)
 
 
 class Residual(nn.Module):

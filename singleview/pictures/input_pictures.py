@@ -2,27 +2,59 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from sdfrender.errors import InputError
 from sdfrender.files.images import Image, is_linear, read_image, srgb_to_linear
+from sdfrender.masks.one_picture import object_in_picture
+from sdfrender.masks.silhouettes import read_mask
 
-RIM = 0.04  # of the picture's side: where a plain background is looked at
-PLAIN = 0.06  # spread of colours in the rim that still counts as plain
-DIFFERENT = 0.1  # from the background: object
 USUAL_SIZE = (0.3, 0.98)  # longest side of the object in a picture of the training set, of its side
 FIT_SIZE = 0.68  # what it is brought to if it is not within that
 USUAL_OFFSET = 0.15  # of the object's middle from the picture's
+BRIGHT = 0.9  # share of the object's pixels that are darker than its bright parts
+USUAL_BRIGHTNESS = (0.6, 1.0)  # of the bright parts of white objects in a training set's light
+FIT_BRIGHTNESS = 0.75  # what it is brought to if it is not within that
 
 
-def load_picture(path: Path, mask: str, linear: bool) -> Tensor:
-    """A picture as the network was taught: `[S, S, C]`, linear, over black, object in the middle.
+class NoObject(InputError):
+    """No object was found in a picture.
+
+    Args:
+        message: what is told.
+        coverage: `[H, W]` what was found instead.
+    """
+
+    def __init__(self, message: str, coverage: Image) -> None:
+        super().__init__(message)
+        self.coverage = coverage
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One object as a network was taught to see it.
+
+    Args:
+        image: `[S, S, C]` linear, over black, object in the middle.
+        coverage: `[S, S]` how much of each pixel is object, in [0, 1].
+    """
+
+    image: Tensor
+    coverage: Tensor
+
+    def planes(self, size: int) -> Tensor:
+        """`[size, size, C + 1]` image and coverage, averaged down."""
+        return resize(torch.cat((self.image, self.coverage[..., None]), -1), size)
+
+
+def load_picture(path: Path, mask: str, linear: bool) -> Picture:
+    """A picture as the network was taught: the object cut out, in the middle, as bright as usual.
 
     Args:
         path: any format that imageio reads, 8 or 16 bits, grey or colour, with or without alpha.
@@ -35,18 +67,21 @@ def load_picture(path: Path, mask: str, linear: bool) -> Tensor:
     colors, alpha = read_image(path)  # (H, W, C) in [0, 1]
     if min(colors.shape[:2]) < 4:
         raise InputError(f"{path}: need at least 4×4 pixels, got {colors.shape[:2]}")
-    coverage = find_object(path, colors, alpha, mask)
-    if not linear and not is_linear(path):
-        colors = srgb_to_linear(colors)
+    linear = linear or is_linear(path)
+    coverage = find_object(path, colors, alpha, mask, linear)
     if float(coverage.max()) < 0.5:
         raise InputError(f"{path}: need an object in the picture, the mask is empty")
+    if not linear:
+        colors = srgb_to_linear(colors)
     image = np.concatenate((colors * coverage[..., None], coverage[..., None]), -1)
     framed = frame(torch.from_numpy(image.astype(np.float32)))
-    return framed[..., :-1]
+    return Picture(exposed(framed[..., :-1], framed[..., -1]), framed[..., -1])
 
 
-def find_object(path: Path, colors: Image, alpha: Image | None, mask: str) -> Image:
-    """Coverage `[H, W]` in [0, 1]."""
+def find_object(
+    path: Path, colors: Image, alpha: Image | None, mask: str, linear: bool = False
+) -> Image:
+    """Coverage `[H, W]` in [0, 1] of the object in colours `[H, W, C]`; see `load_picture`."""
     if mask == "alpha" or (mask == "auto" and alpha is not None):
         if alpha is None:
             raise InputError(f"{path}: need an alpha channel for --mask alpha, it has none")
@@ -55,39 +90,29 @@ def find_object(path: Path, colors: Image, alpha: Image | None, mask: str) -> Im
         lit: Image = (colors.max(-1) > 0).astype(np.float32)
         return lit
     if mask in ("auto", "plain"):
-        return plain_background(path, colors)
-    other = read_image(Path(mask))[0]
-    if other.shape[:2] != colors.shape[:2]:
-        sideways = other.shape[1::-1] == colors.shape[:2]
-        turn = " (EXIF turns one of them: remove the tag, or make the mask again)"
-        raise InputError(
-            f"{mask}: need the size of {path}, {colors.shape[1]}×{colors.shape[0]}, "
-            f"got {other.shape[1]}×{other.shape[0]}{turn if sideways else ''}"
-        )
-    return other[..., 0]
+        found = object_in_picture(colors, linear)
+        if found.doubt:
+            raise NoObject(
+                f"{path}: need an object in the picture that differs from what is around it, and "
+                f"{found.doubt}: give a mask with --mask FILE, or an alpha channel",
+                found.coverage,
+            )
+        return found.coverage
+    return read_mask(Path(mask), colors.shape[1::-1])
 
 
-def plain_background(path: Path, colors: Image) -> Image:
-    """What differs from the colour of the picture's rim, with its holes as they are."""
-    H, W, _ = colors.shape
-    border = max(1, round(RIM * min(H, W)))
-    rim = np.ones((H, W), bool)
-    rim[border:-border, border:-border] = False
-    background = np.median(colors[rim], 0)
-    spread = float(np.quantile(np.abs(colors[rim] - background).max(-1), 0.9))
-    if spread > PLAIN:
-        raise InputError(
-            f"{path}: need a plain background to tell the object from, its rim varies by "
-            f"{spread:.2f} (at most {PLAIN}): give a mask with --mask, or an alpha channel"
-        )
-    different = np.abs(colors - background).max(-1) > DIFFERENT
-    labels, count = ndimage.label(different)
-    if count == 0:
-        return np.zeros((H, W), np.float32)
-    sizes = np.bincount(labels.ravel())[1:]
-    kept = 1 + np.flatnonzero(sizes >= 0.02 * sizes.max())  # no specks
-    mask: Image = np.isin(labels, kept).astype(np.float32)
-    return mask
+def exposed(image: Tensor, coverage: Tensor) -> Tensor:
+    """An image `[S, S, C]` over black as bright as those of training; usual ones stay as they are.
+
+    Its bright parts are those that a share `BRIGHT` of the object's pixels, `coverage` `[S, S]`,
+    are darker than. What is dark in a photograph, by its paint or by its light, is as bright to the
+    network as what it was taught; hues and differences of brightness stay.
+    """
+    light = image.mean(-1)[coverage > 0.5]
+    bright = float(torch.quantile(light[:: 1 + len(light) // 100_000], BRIGHT))
+    if USUAL_BRIGHTNESS[0] <= bright <= USUAL_BRIGHTNESS[1] or bright <= 0:
+        return image
+    return image * (FIT_BRIGHTNESS / bright)
 
 
 def frame(image: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from singleview.models.latent import need_canonical
 from singleview.pictures.contact_sheet import write_picture
 from singleview.predict.completion import complete, depth_noise
 from singleview.predict.depth_view import DepthView, load_depth
+from singleview.predict.inputs import distinct
 from singleview.settings.prediction import CompleteConfig
 
 COARSE = 48  # cells that the surface is looked for in
@@ -106,12 +107,11 @@ def folder_names(paths: tuple[Path, ...]) -> list[str]:
 
     A depth image of DVR is named after its object too.
     """
-    names: list[str] = []
-    for path in paths:
-        own = path.parent.name == "depth" and path.suffix.lower() == ".exr"
-        stem = f"{path.parent.parent.name}-{path.stem}" if own else path.stem
-        name, number = stem, 2
-        while name in names:
-            name, number = f"{stem}-{number}", number + 1
-        names.append(name)
-    return names
+    return distinct(
+        [
+            f"{path.parent.parent.name}-{path.stem}"
+            if path.parent.name == "depth" and path.suffix.lower() == ".exr"
+            else path.stem
+            for path in paths
+        ]
+    )

@@ -20,7 +20,7 @@ from sdfrender.latent.field import LatentField
 from sdfrender.meshes.mise import mise
 from sdfrender.rendering.field_render import TraceSettings, render_field
 from sdfrender.view.lighting import STUDIO
-from singleview.data.meshes import Source, canonical_mesh
+from singleview.data.meshes import canonical_mesh, source_of
 from singleview.data.samples import PADDED_BOX
 from singleview.from_meshes.sample_distances import points_around
 from singleview.models.latent import find_code, need_canonical
@@ -99,7 +99,7 @@ def code_told(field: LatentField, text: str, seed: int = 0) -> Tensor:
     if kind in DEPTHS:
         return complete(field, load_depth(path)).code
     if kind in MESHES:
-        mesh = canonical_mesh(Source(path.stem, path, np.eye(3)))
+        mesh = canonical_mesh(source_of(path))
         points = points_around(mesh, POINTS, np.random.default_rng(seed))
         distances = torch.from_numpy(signed_distances(mesh, points)).float()
         return find_code(field, torch.from_numpy(points).float(), distances, CLAMP).code

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ from sdfrender.meshes.refine import refine_mesh, simplify_mesh
 from singleview.data.objects import LONGEST_SIDE
 from singleview.measures.occupancy import extract
 from singleview.models.encoders import Code
+from singleview.models.image_encoders import SmallImageEncoder
 from singleview.models.occupancy import OccupancyNetwork
-from singleview.pictures.input_pictures import load_picture, resize
+from singleview.predict.inputs import distinct, each_input, framed_picture
 from singleview.settings.prediction import PredictConfig
 
 LEVELS = 2  # 32³ to 128³, as in the paper
@@ -120,9 +122,9 @@ def predict_occupancy(
     Raises:
         InputError: an input that the network cannot take, or in which it sees nothing.
     """
-    seen = read_inputs(predictor, config)
-    done = []
-    for path, one in seen:
+
+    def write(path: Path, read: Callable[[], Observed]) -> tuple[Path, Path, Lattice]:
+        one = read()
         try:
             mesh = predictor.mesh(one.code, config.levels, config.faces, config.refine)
         except InputError as error:
@@ -135,25 +137,32 @@ def predict_occupancy(
         save_lattice(folder / "lattice.safetensors", lattice)
         write_json(folder / "code.json", {"code": one.code.vector[0].tolist()})
         draw(lattice, folder)
-        done.append((path, folder, lattice))
-    return done
+        return path, folder, lattice
+
+    inputs = input_readers(predictor, config)
+    return each_input([(path, partial(write, path, read)) for path, read in inputs])
 
 
-def read_inputs(
+def input_readers(
     predictor: OccupancyPredictor, config: PredictConfig
-) -> list[tuple[Path, Observed]]:
-    """All inputs with their codes; for a network without input, samples of its prior."""
+) -> list[tuple[Path, Callable[[], Observed]]]:
+    """What reads each input; for a network without input, samples of its prior."""
     kind = predictor.model.shape.input
     if kind == "none":
         if config.images:
             raise InputError(f"{config.images[0]}: need no input for --input none, see --count")
-        return [(Path(name), Observed(name, code)) for name, code in prior_codes(predictor, config)]
+        made_up = prior_codes(predictor, config)
+        return [(Path(name), partial(Observed, name, code)) for name, code in made_up]
     if kind == "index":
         raise InputError("--model: need a network with an input, this one knows numbers only")
     if not config.images:
         raise InputError(f"INPUT: need at least one {kind} file, got none")
     readers = {"image": read_image, "points": read_cloud, "voxels": read_voxels}
-    return [(path, readers[kind](predictor, path, config)) for path in config.images]
+    folders = [config.out / name for name in distinct([path.stem for path in config.images])]
+    return [
+        (path, partial(readers[kind], predictor, path, folder, config))
+        for path, folder in zip(config.images, folders, strict=True)
+    ]
 
 
 def prior_codes(predictor: OccupancyPredictor, config: PredictConfig) -> list[tuple[str, Code]]:
@@ -174,13 +183,20 @@ def prior_codes(predictor: OccupancyPredictor, config: PredictConfig) -> list[tu
 # ---------------------------------------------------------------------- reading
 
 
-def read_image(predictor: OccupancyPredictor, path: Path, config: PredictConfig) -> Observed:
-    """A picture of one object."""
-    image = resize(load_picture(path, config.mask, config.linear), predictor.model.shape.image_size)
-    return Observed(path.stem, predictor.code(image[None]))
+def read_image(
+    predictor: OccupancyPredictor, path: Path, folder: Path, config: PredictConfig
+) -> Observed:
+    """A picture of one object; how the network sees it is written to `folder`."""
+    picture = framed_picture(path, folder, config)
+    planes = picture.planes(predictor.model.shape.image_size)
+    if not isinstance(predictor.model.encoder, SmallImageEncoder):  # it knows no coverage
+        planes = planes[..., :-1]
+    return Observed(folder.name, predictor.code(planes[None]))
 
 
-def read_cloud(predictor: OccupancyPredictor, path: Path, config: PredictConfig) -> Observed:
+def read_cloud(
+    predictor: OccupancyPredictor, path: Path, folder: Path, config: PredictConfig
+) -> Observed:
     """Points `[N, 3]` of an npz file, or of a mesh: its vertices, or points on its faces.
 
     The middle of their box is taken for the middle of the object, and the longest side for its.
@@ -197,10 +213,12 @@ def read_cloud(predictor: OccupancyPredictor, path: Path, config: PredictConfig)
     if len(x) > predictor.cloud:
         x = x[torch.randperm(len(x), generator=generator)[: predictor.cloud]]
     center = tuple(((low + high) / 2).tolist())
-    return Observed(path.stem, predictor.code(x[None]), scale, center)
+    return Observed(folder.name, predictor.code(x[None]), scale, center)
 
 
-def read_voxels(predictor: OccupancyPredictor, path: Path, config: PredictConfig) -> Observed:
+def read_voxels(
+    predictor: OccupancyPredictor, path: Path, folder: Path, config: PredictConfig
+) -> Observed:
     """A grid `voxels` `[R, R, R]` of an npz file, true inside.
 
     Over the padded box; for networks of the paper's size over the cube around the object.
@@ -212,7 +230,7 @@ def read_voxels(predictor: OccupancyPredictor, path: Path, config: PredictConfig
     if not (grid > 0).any():
         raise InputError(f"{path}: need an object, all its voxels are empty")
     x = torch.from_numpy((grid > 0).astype(np.float32))
-    return Observed(path.stem, predictor.code(x[None]))
+    return Observed(folder.name, predictor.code(x[None]))
 
 
 def _points(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:

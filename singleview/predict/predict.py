@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,10 @@ from sdfrender.geometry.grid import UNIT_BOX
 from sdfrender.meshes.extraction import keep_bodies
 from sdfrender.view.lighting import STUDIO
 from singleview.models import AutoDecoder, OccupancyNetwork, Paper
-from singleview.models.small import IMAGE_SIZE, Small
+from singleview.models.small import IMAGE_SIZE, Small, split_coverage
 from singleview.pictures.contact_sheet import screen_pixels, write_picture
-from singleview.pictures.input_pictures import load_picture, resize
+from singleview.pictures.input_pictures import resize
+from singleview.predict.inputs import distinct, each_input, framed_picture
 from singleview.settings.prediction import PredictConfig
 from singleview.training.checkpoint import load_model
 from singleview.training.refine import RefineSettings, Rig, refine
@@ -64,7 +65,8 @@ class Predictor:
 
         Args:
             images: `[B, H, W, C]` linear, premultiplied by coverage over black, object in the
-                middle; any size and 1 or 3 channels.
+                middle; any size and 1 or 3 channels. A second or fourth channel is coverage;
+                without it, what is not black is object.
 
         Returns:
             A batch of B lattices.
@@ -72,30 +74,51 @@ class Predictor:
         Raises:
             ValueError: another shape, or numbers that are not finite.
         """
-        if images.ndim != 4 or images.shape[-1] not in (1, 3) or not len(images):
-            raise ValueError(f"images: need [B, H, W, 1 or 3], got {tuple(images.shape)}")
+        if images.ndim != 4 or images.shape[-1] not in (1, 2, 3, 4) or not len(images):
+            raise ValueError(f"images: need [B, H, W, 1 to 4], got {tuple(images.shape)}")
         if not bool(images.isfinite().all()):
             raise ValueError("images: need finite numbers, got NaN or infinity")
-        x = images.float()
+        x, coverage = split_coverage(images.float())
         if x.shape[-1] != self.model.channels:
             x = x.mean(-1, keepdim=True).expand(-1, -1, -1, self.model.channels)
+        if coverage is not None and isinstance(self.model, Small):
+            x = torch.cat((x, coverage[..., None]), -1)
         values = lattices(self.model, x)
-        if self.rig is not None and self.refining is not None and isinstance(self.model, Small):
-            size = (self.rig.cameras.height, self.rig.cameras.width)
-            if x.shape[1:3] != size:
-                x = interpolate(x.permute(0, 3, 1, 2), size=size, mode="bilinear", antialias=True)
-                x = x.permute(0, 2, 3, 1)
-            with torch.enable_grad():
-                values = refine(self.model, self.rig, x, values, self.refining)
-        return Lattice(values, torch.tensor(UNIT_BOX))
+        return Lattice(self.refined(x, values), torch.tensor(UNIT_BOX))
+
+    @property
+    def refines(self) -> bool:
+        """Whether it makes shapes agree with the picture."""
+        able = self.rig is not None and isinstance(self.model, Small)
+        return able and self.refining is not None
+
+    def refined(self, images: Tensor, values: Tensor) -> Tensor:
+        """Lattices made to agree with their pictures, where it `refines`; else as they are.
+
+        Args:
+            images: `[B, H, W, C]`, C the model's, or with coverage.
+            values: `[B, R, R, R]` over [-1, 1]³, canonical units, R the model's.
+        """
+        if not self.refines:
+            return values
+        assert self.rig is not None
+        assert isinstance(self.model, Small)
+        size = (self.rig.cameras.height, self.rig.cameras.width)
+        x = images.float()
+        if x.shape[1:3] != size:
+            x = interpolate(x.permute(0, 3, 1, 2), size=size, mode="bilinear", antialias=True)
+            x = x.permute(0, 2, 3, 1)
+        with torch.enable_grad():
+            return refine(self.model, self.rig, x, values, self.refining)
 
 
-def load_predictor(path: Path, refining: bool = True) -> Predictor:
+def load_predictor(path: Path, refining: bool = True, white: bool = True) -> Predictor:
     """A predictor from weights, or from a run folder.
 
     Args:
         path: of the weights or the folder.
         refining: make shapes agree with the picture, where the network can.
+        white: objects are as white as in the training pictures; else their albedo is estimated.
 
     Raises:
         InputError: no such file, no weights of ours, or those of another kind of network.
@@ -108,7 +131,7 @@ def load_predictor(path: Path, refining: bool = True) -> Predictor:
     if about.get("rig") is not None:
         with expect(path, "the weights of a singleview network"):
             rig = Rig.from_dict(about["rig"])
-    return Predictor(model, about, rig, RefineSettings() if refining else None)
+    return Predictor(model, about, rig, RefineSettings(white=white) if refining else None)
 
 
 @dataclass(frozen=True)
@@ -127,13 +150,14 @@ class Prediction:
 
 
 def predict(config: PredictConfig) -> list[Prediction]:
-    """Predict a shape from each picture and write `OUT/NAME/`.
+    """Predict a shape from each input and write `OUT/NAME/`.
 
     In it: `mesh.ply`, `lattice.safetensors`, `turntable.gif`, and `sheet.png` with the input beside
-    some views of the shape. All pictures are read before anything is written.
+    some views of the shape; of a picture also `input.png` and `mask.png`, what the network saw of
+    it, even if it makes no shape of that. An input that cannot be used is told, and left out.
 
     Raises:
-        InputError: weights or a picture that cannot be used.
+        InputError: weights that cannot be used, or no input that can.
     """
     weights = config.model or find_asset(*DEMO_WEIGHTS)
     model, about = load_model(weights)
@@ -153,30 +177,30 @@ def predict(config: PredictConfig) -> list[Prediction]:
         return [Prediction(*done) for done in found]
     if not config.images:
         raise InputError("INPUT: need at least one picture, got none")
-    predictor = load_predictor(weights, config.refine)
-    pictures = [load_picture(path, config.mask, config.linear) for path in config.images]
-    names = _names(config.images)
-    return [
-        write_prediction(predictor, picture, path, config.out / name, config)
-        for path, picture, name in zip(config.images, pictures, names, strict=True)
-    ]
+    predictor = load_predictor(weights, config.refine, white=False)
+    folders = [config.out / name for name in distinct([path.stem for path in config.images])]
+    return each_input(
+        [
+            (path, partial(write_prediction, predictor, path, folder, config))
+            for path, folder in zip(config.images, folders, strict=True)
+        ]
+    )
 
 
 def write_prediction(
-    predictor: Predictor, picture: Tensor, path: Path, folder: Path, config: PredictConfig
+    predictor: Predictor, path: Path, folder: Path, config: PredictConfig
 ) -> Prediction:
-    """Predict a shape from a picture `[S, S, C]` that came from `path`; write it to `folder`."""
-    image = resize(picture, IMAGE_SIZE)
-    batch = predictor(image[None])
+    """Predict a shape from the picture in `path`; write it to `folder`."""
+    picture = framed_picture(path, folder, config)
+    batch = predictor(picture.planes(IMAGE_SIZE)[None])
     lattice = Lattice(batch.values[0], batch.bounds)
     try:
         mesh = keep_bodies(extract_mesh(lattice))
     except ValueError as error:
         raise InputError(f"{path}: the network sees no object in it ({error})") from None
-    folder.mkdir(parents=True, exist_ok=True)
     save_lattice(folder / "lattice.safetensors", lattice)
     save_mesh(folder / "mesh.ply", mesh)
-    write_views(lattice, picture, folder, config)
+    write_views(lattice, picture.image, folder, config)
     return Prediction(path, folder, lattice)
 
 
@@ -207,14 +231,3 @@ def write_animation(path: Path, frames: Tensor) -> None:
 def write_sheet(path: Path, pictures: Tensor, views: Tensor) -> None:
     """Write inputs `[n, S, S, C]` and views of the shape `[N, S, S, 1]` side by side."""
     write_picture(path, torch.cat([*pictures, *views.expand(-1, -1, -1, pictures.shape[-1])], 1))
-
-
-def _names(pictures: Sequence[Path]) -> list[str]:
-    """A folder's name for each picture, different for different ones."""
-    names: list[str] = []
-    for picture in pictures:
-        name, number = picture.stem, 2
-        while name in names:
-            name, number = f"{picture.stem}-{number}", number + 1
-        names.append(name)
-    return names

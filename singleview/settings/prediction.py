@@ -23,8 +23,9 @@ class PredictConfig:
             for DeepSDF meshes, y up, or names of shapes that it knows.
         model: weights or a run folder. Default: those that come with the project.
         out: folder to write; each picture's results go to a folder of its name.
-        mask: what is object: auto (the alpha channel, else a plain background told from the
-            picture's rim), alpha, plain, none (black is background), or a picture, white = object.
+        mask: what is object: auto (the alpha channel, else what differs from the picture's rim),
+            alpha, plain (what differs from the rim), none (black is background), or a picture,
+            white = object.
         linear: the picture's numbers are linear in light, not sRGB.
         refine: make the shape agree with the picture, which takes the light of the training
             pictures for granted; with occupancy and DeepSDF, move the mesh's vertices onto the

@@ -7,8 +7,9 @@ agrees best with the picture.
 
     E(δ) = |r_A|² / coverage + w_o (1 − IoU) + w_c |r_C|² / coverage + w_p mean(δ²)
 
-with r_A the silhouette's and r_C the picture's residual, and δ what is added to the code, in units
-in which the codes of the training shapes have variance 1.
+with r_A the silhouette's and r_C = I − ρ R the picture's residual, and δ what is added to the code,
+in units in which the codes of the training shapes have variance 1. Training pictures are white, ρ =
+1; of a photograph the albedo is not known, and ρ is what fits best, `⟨I, R⟩ / ⟨R, R⟩`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from sdfrender.geometry.grid import UNIT_BOX
 from sdfrender.io.lights import lighting_from_table
 from sdfrender.io.scene_writer import lighting_to_dict
 from singleview.data.dataset import Dataset, unit
-from singleview.models.small import Small, object_mask
+from singleview.models.small import Small, object_mask, split_coverage
 from singleview.training.batches import Sampler
 from singleview.training.losses import soft_iou
 
@@ -83,6 +84,8 @@ class RefineSettings:
     overlap: float = 0.3
     shading: float = 3.0
     prior: float = 0.3
+    white: bool = True
+    """The object is as white as those of the training pictures; else its albedo is estimated."""
     blend: float = 0.4
     """How much of the change is made: part of it is better than all, for what a picture does not
     show is then changed less."""
@@ -93,7 +96,7 @@ class Sightings:
     """B pictures, the shapes that were predicted from them, and the cameras that took them.
 
     Args:
-        images: `[B, H, W, C]` linear over black, of the rig's size.
+        images: `[B, H, W, C]` linear over black, of the rig's size; or with known coverage.
         values: `[B, R, R, R]` signed distances over [-1, 1]³, canonical units.
         cameras: `[B]` numbers of the rig's cameras.
     """
@@ -111,7 +114,7 @@ def refine(
     Args:
         model: that has learned to tell cameras, see `teach_cameras`.
         rig: its cameras and light.
-        images: `[B, H, W, C]` of the rig's size.
+        images: `[B, H, W, C]` of the rig's size; or `[B, H, W, C + 1]` with known coverage.
         values: `[B, R, R, R]` predicted from them, canonical units over [-1, 1]³.
         settings: how.
 
@@ -174,7 +177,7 @@ def picture_energy(
     settings: RefineSettings,
 ) -> Tensor:
     """`[B]` energies at `codes` `[B, K]`, see the head of this module; differentiable in them."""
-    masks = object_mask(seen.images)  # (B, H, W)
+    masks, colors = object_mask(seen.images), split_coverage(seen.images)[0]  # (B, H, W[, C])
     lattices = seen.values + model.decode(codes)
     energy = settings.prior * codes.square().mean(1)
     for camera in sorted(set(seen.cameras.tolist())):  # all lattices seen from it in one call
@@ -185,10 +188,22 @@ def picture_energy(
         covered = true.mean((1, 2)).clamp(min=0.01)
         coverage = ((silhouettes - true) ** 2).mean((1, 2)) / covered
         overlap = 1 - soft_iou(silhouettes.flatten(1), true.flatten(1))
-        shading = ((out.images[:, 0] - seen.images[ids]) ** 2).mean((1, 2, 3)) / covered
+        drawn = out.images[:, 0]
+        if not settings.white:
+            drawn = albedo_of(colors[ids], drawn) * drawn
+        shading = ((drawn - colors[ids]) ** 2).mean((1, 2, 3)) / covered
         each = coverage + settings.overlap * overlap + settings.shading * shading
         energy = energy.index_add(0, ids, each)
     return energy
+
+
+def albedo_of(images: Tensor, white: Tensor) -> Tensor:
+    """`[B, 1, 1, 1]` the albedo with which white renderings fit images best, `[B, H, W, C]` both.
+
+    Worked value: images that are half as bright as the renderings: 0.5.
+    """
+    shared, own = ((white * x).sum((1, 2, 3), keepdim=True) for x in (images, white))
+    return shared / own.clamp(min=1e-6)
 
 
 # ---------------------------------------------------------------------- telling cameras

@@ -15,7 +15,7 @@ from sdfrender.files.formats.pngs import read_png, write_png
 from sdfrender.meshes.metrics import occupancy_iou
 from singleview.config import PredictConfig, TrainConfig
 from singleview.models import Small
-from singleview.pictures.input_pictures import frame, load_picture, resize
+from singleview.pictures.input_pictures import FIT_BRIGHTNESS, frame, load_picture, resize
 from singleview.predict.predict import load_predictor, predict
 from singleview.training.batches import Sampler
 from singleview.training.checkpoint import load_model, save_model
@@ -45,8 +45,8 @@ def test_predictor_takes_images_of_any_size_and_colour(weights: Path) -> None:
         lattice = predictor(torch.rand(2, H, W, C))
         assert lattice.values.shape == (2, 16, 16, 16)
     assert not lattice.values.requires_grad
-    with pytest.raises(ValueError, match=r"images: need \[B, H, W, 1 or 3\]"):
-        predictor(torch.rand(2, 3, 64, 64))
+    with pytest.raises(ValueError, match=r"images: need \[B, H, W, 1 to 4\]"):
+        predictor(torch.rand(2, 3, 64, 65))
     with pytest.raises(ValueError, match="images: need finite numbers"):
         predictor(torch.full((1, 64, 64, 1), float("nan")))
 
@@ -110,16 +110,18 @@ def test_masks_from_alpha_background_and_file_agree(tmp_path: Path) -> None:
     write_png(tmp_path / "plain.png", grey)
     write_png(tmp_path / "alpha.png", np.concatenate((grey, alpha), -1))
     write_png(tmp_path / "mask.png", alpha)
-    plain = load_picture(tmp_path / "plain.png", "auto", False)
+    found = load_picture(tmp_path / "plain.png", "auto", False)
+    plain = found.image
     assert plain.shape == (48, 48, 1)
+    assert torch.equal(found.coverage > 0.5, torch.from_numpy(inside))
     assert torch.equal((plain[..., 0] > 0), torch.from_numpy(inside))
-    assert torch.equal(plain, load_picture(tmp_path / "alpha.png", "auto", False))
-    assert torch.equal(
-        plain, load_picture(tmp_path / "plain.png", str(tmp_path / "mask.png"), False)
-    )
-    linear = load_picture(tmp_path / "alpha.png", "alpha", True)
+    assert torch.equal(plain, load_picture(tmp_path / "alpha.png", "auto", False).image)
+    by_file = load_picture(tmp_path / "plain.png", str(tmp_path / "mask.png"), False)
+    assert torch.equal(plain, by_file.image)
+    linear = load_picture(tmp_path / "alpha.png", "alpha", True).image
     assert float(linear.max()) == pytest.approx(180 / 255)
-    assert float(plain.max()) == pytest.approx(((180 / 255 + 0.055) / 1.055) ** 2.4, rel=1e-5)
+    # .456 in linear light is darker than what was taught, and made as bright
+    assert float(plain.max()) == pytest.approx(FIT_BRIGHTNESS)
 
 
 def test_pictures_that_cannot_be_used_are_named(tmp_path: Path) -> None:
@@ -128,12 +130,12 @@ def test_pictures_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     write_png(tmp_path / "empty.png", np.zeros((20, 20, 1), np.uint8))
     (tmp_path / "text.png").write_text("no picture")
     cases = {
-        ("noise.png", "auto"): r"noise\.png: need a plain background",
+        ("noise.png", "auto"): r"noise\.png: need an object in the picture that differs",
         ("noise.png", "alpha"): r"noise\.png: need an alpha channel",
         ("empty.png", "auto"): r"empty\.png: need an object in the picture",
         ("text.png", "auto"): r"text\.png: need a complete image",
         ("gone.png", "auto"): r"gone\.png: no such file",
-        ("noise.png", str(tmp_path / "empty.png")): r"empty\.png: need the size of",
+        ("noise.png", str(tmp_path / "empty.png")): r"empty\.png: need a mask of the size of",
     }
     for (name, mask), message in cases.items():
         with pytest.raises(InputError, match=message):
