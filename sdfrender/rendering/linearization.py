@@ -157,9 +157,8 @@ class Linearization:
         if len(found) and not (found[0] >= 0 and found[-1] < X * Y * Z):
             raise ValueError(f"vertices: need indices in 0 … {X * Y * Z - 1}, got {vertices!r}")
         vertices = PaddedVertices((X, Y, Z), found)
-        return VertexProducts(
-            self._scene, self._shares, vertices, self._push, self._pull, self._squares
-        )
+        ways = self._push, self._pull, self._squares, self._rows
+        return VertexProducts(self._scene, self._shares, vertices, *ways)
 
     def _push(self, tangents: Sequence[Any], out: Sequence[Tensor] | None) -> tuple[Tensor, ...]:
         """The tangents of the outputs, from those of the padded lattices."""

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from sdfrender.eager import eager
 from sdfrender.engines.cpu.engine import SceneArrays
-from sdfrender.engines.cpu.jacobian.linear_shares import Share
+from sdfrender.engines.cpu.jacobian.linear_shares import Rows, Share
+from sdfrender.engines.cpu.jacobian.normal_terms import NormalTerms
 from sdfrender.engines.cpu.jacobian.padded_vertices import PaddedVertices, clear_cells
 from sdfrender.kernels.threads import run_all
+from sdfrender.rendering.normal_products import NormalProducts
 
 Pull = Callable[[Share, Any], None]  # adds to a flat padded lattice
 
@@ -29,6 +31,7 @@ class VertexProducts:
         push: tangents of padded lattices to those of the outputs.
         pull: cotangents of the outputs to what adds a share's part to a padded lattice.
         squares: likewise, for the diagonal of `Jᵀ W J`.
+        rows: what is given for the rows of J, as arrays.
     """
 
     def __init__(
@@ -39,10 +42,12 @@ class VertexProducts:
         push: Callable[[Sequence[Any], Sequence[Tensor] | None], tuple[Tensor, ...]],
         pull: Callable[..., Pull],
         squares: Callable[..., Pull],
+        rows: Callable[..., Rows],
     ) -> None:
         _, X, Y, Z = scene.values.shape
         self._grid, self._threads, self._shares = scene.grid, scene.threads, shares
         self._vertices, self._push, self._pull, self._squares = vertices, push, pull, squares
+        self._rows = rows
         # Zero between products; pages that nothing is written to take no memory.
         self._tangent, *self._parts = (
             np.zeros((X + 2) * (Y + 2) * (Z + 2), scene.values.dtype)
@@ -83,6 +88,44 @@ class VertexProducts:
         See `Linearization.squared_vjp` with `exact=False`.
         """
         return self._gather(self._squares(images, silhouettes, depths, normals, False))
+
+    @eager
+    def normal(self, images: Tensor | None = None, silhouettes: Tensor | None = None) -> Any:
+        """`Jᵀ W J` at the vertices, for weights W that stay as they are.
+
+        Its products take less than half the time of `jvp`, the weights and `vjp`, and have no
+        images in between.
+
+        Args:
+            images: weights of the shape of `rendering.images`, or None for zeros; none negative.
+            silhouettes: weights of the shape of `rendering.silhouettes`, or None for zeros.
+
+        Returns:
+            A `NormalProducts`: what takes `[M]` to `[M]`.
+
+        Raises:
+            ValueError: what was linearised has other outputs too, a shape that does not fit, or a
+                weight that is negative.
+        """
+        return NormalProducts(self._vertices, self._weighted(images, silhouettes), self._threads)
+
+    def _weighted(self, images: Tensor | None, silhouettes: Tensor | None) -> list[NormalTerms]:
+        """The terms of each share, weighted."""
+        rows = self._rows(images, silhouettes)
+        for name, x in zip(rows._fields, rows, strict=True):
+            if x is not None and x.size and not x.min() >= 0:
+                raise ValueError(f"{name}: need weights of 0 or more, got {x.min()}")
+        if any(share.depths is not None or share.normals is not None for share in self._shares):
+            raise ValueError("normal: need images and silhouettes as the only outputs")
+
+        def weighted(share: Share) -> list[NormalTerms]:
+            return [
+                NormalTerms.of(terms, colors, masks, self._grid, self._vertices)
+                for terms, colors, masks in share.of_images(rows)
+            ]
+
+        found = run_all(weighted, self._shares, self._threads)
+        return [part for parts in found for part in parts]
 
     def _gather(self, add: Pull) -> Any:
         """Sum what `add` adds at the vertices, by share, then in order."""

@@ -16,7 +16,6 @@ from sdfrender.kernels.trilinear_cell import (
     Corners,
     Stencil,
     add_to_stencil,
-    differences,
     dot,
     lane_weights,
 )
@@ -31,6 +30,18 @@ def lane_samples(v: Any, p: int, sx: int, sy: int) -> Corners:
     """Values at the corners of a cell, in their own precision."""
     q = p + sx
     return v[p], v[p + 1], v[p + sy], v[p + sy + 1], v[q], v[q + 1], v[q + sy], v[q + sy + 1]
+
+
+@inlined
+def lane_differences(v: Any, p: int, sx: int, sy: int, step: int) -> Corners:
+    """`trilinear_cell.differences` in their own precision."""
+    a, b = p + step, p - step
+    return (
+        v[a] - v[b], v[a + 1] - v[b + 1],
+        v[a + sy] - v[b + sy], v[a + sy + 1] - v[b + sy + 1],
+        v[a + sx] - v[b + sx], v[a + sx + 1] - v[b + sx + 1],
+        v[a + sx + sy] - v[b + sx + sy], v[a + sx + sy + 1] - v[b + sx + sy + 1],
+    )  # fmt: skip
 
 
 @lane_kernel
@@ -56,9 +67,9 @@ def push_surface(
     for n in range(len(cells)):
         p = cells[n]
         phi = lane_samples(v, p, sx, sy)
-        dx = differences(v, p, sx, sy, sx)
-        dy = differences(v, p, sx, sy, sy)
-        dz = differences(v, p, sx, sy, 1)
+        dx = lane_differences(v, p, sx, sy, sx)
+        dy = lane_differences(v, p, sx, sy, sy)
+        dz = lane_differences(v, p, sx, sy, 1)
         for begin in range(starts[n], starts[n + 1], LANES):
             for k in range(LANES):
                 i = begin + k

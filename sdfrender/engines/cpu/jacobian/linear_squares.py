@@ -129,9 +129,9 @@ def square_mixed(
     C = images.shape[1]
     begin = 0
     while begin < len(mixed):
-        pixel = _pixel(mixed[begin], pixels, corner_pixels)
+        pixel = pixel_of(mixed[begin], pixels, corner_pixels)
         end = begin + 1
-        while end < len(mixed) and _pixel(mixed[end], pixels, corner_pixels) == pixel:
+        while end < len(mixed) and pixel_of(mixed[end], pixels, corner_pixels) == pixel:
             end += 1
         for c in range(C + 1):
             u = silhouettes[pixel] if c == C else images[pixel, c]
@@ -143,24 +143,25 @@ def square_mixed(
                     w = (t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7])
                     add_to_corners(row, corner_cells[~m], grid.sx, grid.sy, w, t[8 + c])
                 elif c < C:
-                    p = _cell(m, cells, starts)
+                    p = cell_of(m, cells, starts)
                     add_to_stencil(row, p, grid.sx, grid.sy, _row(table, m, c))
             for m in mixed[begin:end]:
-                p = corner_cells[~m] if m < 0 else _cell(m, cells, starts)
+                p = corner_cells[~m] if m < 0 else cell_of(m, cells, starts)
                 _fold_block(row, grid, p)
             for m in mixed[begin:end]:
-                p = corner_cells[~m] if m < 0 else _cell(m, cells, starts)
+                p = corner_cells[~m] if m < 0 else cell_of(m, cells, starts)
                 _square_block(row, grid, p, u, g)
         begin = end
 
 
 @inlined
-def _pixel(m: int, pixels: Any, corner_pixels: Any) -> int:
+def pixel_of(m: int, pixels: Any, corner_pixels: Any) -> int:
+    """Pixel of a term of `mixed`."""
     return corner_pixels[~m] if m < 0 else pixels[m]  # type: ignore[no-any-return]
 
 
 @inlined
-def _cell(m: int, cells: Any, starts: Any) -> int:
+def cell_of(m: int, cells: Any, starts: Any) -> int:
     """Cell of a surface term, by bisection."""
     low, high = 0, len(cells)
     while high - low > 1:

@@ -59,6 +59,19 @@ class PaddedVertices:
             taken += (self._extend.T @ padded[self.margin]).astype(taken.dtype)
         return taken
 
+    def extended(self, x: Floats) -> Floats:
+        """Values `[M]`, those that the margin has for them `[Q]`, and a zero for all others."""
+        margin = self._extend @ x if len(self.margin) else x[:0]
+        return np.concatenate((x, margin, np.zeros(1, x.dtype)), dtype=x.dtype)
+
+    def folded(self, extended: Floats) -> Floats:
+        """The transpose of `extended`: `[M]`."""
+        M = len(self.places)
+        taken: Floats = extended[:M].copy()
+        if len(self.margin):
+            taken += (self._extend.T @ extended[M:-1]).astype(taken.dtype)
+        return taken
+
 
 @kernel
 def clear_cells(cells: Any, sx: int, sy: int, g: Any) -> None:

@@ -1,0 +1,274 @@
+"""`Jᵀ W J` in one pass over local terms: no image is made in between.
+
+The terms are linear in four numbers at each vertex of their cells, `F = (φ, D_x, D_y, D_z)` with D
+the differences of its neighbours. A pixel with a single term is a row of J by itself: what it adds
+is `√W q` from the left and from the right, cell by cell. The terms of other pixels are added up
+pixel by pixel first. Indices are unsigned, see `linear_apply`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import uint64
+
+from sdfrender.engines.cpu.jacobian.linear_apply import CHUNK
+from sdfrender.engines.cpu.jacobian.linear_squares import cell_of, pixel_of
+from sdfrender.kernels.compiled import inlined_lanes, kernel, lane_kernel
+from sdfrender.kernels.trilinear_cell import Corners, dot, lane_weights
+
+NEIGHBOURS = 7  # of a vertex: itself, then those behind it and before it along x, y and z
+
+
+@kernel
+def positions(queries: Any, among: Any, out: Any) -> None:
+    """Where each of some ascending numbers is among others, ascending too; their number if not."""
+    k = 0
+    for n in range(len(queries)):
+        while k < len(among) and among[k] < queries[n]:
+            k += 1
+        out[n] = k if k < len(among) and among[k] == queries[n] else len(among)
+
+
+@kernel
+def weigh_terms(pixels: Any, table: Any, mixed: Any, images: Any, q: Any) -> None:
+    """Coefficients of surface terms times `√W`, zero for those in mixed pixels.
+
+    Args:
+        pixels: see `linear_terms.Terms`, as are the next two.
+        table: of the surface terms.
+        mixed: terms to leave out.
+        images: `[N H W, C]` weights.
+        q: `[4 C, S]` filled.
+    """
+    for c in range(images.shape[1]):
+        for k in range(len(pixels)):
+            s = np.sqrt(images[pixels[k], c])
+            for r in range(4):
+                q[4 * c + r, k] = s * table[3 + 4 * c + r, k]
+    for m in mixed:
+        if m >= 0:
+            q[:, m] = 0
+
+
+@kernel
+def gather_mixed(
+    cells: Any, starts: Any, pixels: Any, table: Any,
+    corner_cells: Any, corner_pixels: Any, corner_table: Any, mixed: Any,
+    images: Any, silhouettes: Any, at: Any, corners: Any, q: Any, firsts: Any, weights: Any,
+) -> int:  # fmt: skip
+    """Put the terms of mixed pixels one after the other, in one form.
+
+    Args:
+        cells: see `linear_terms.Terms`, as are all up to `mixed`.
+        starts: where the surface terms of each cell begin.
+        pixels: of the surface terms.
+        table: of the surface terms.
+        corner_cells: of the corner terms.
+        corner_pixels: of the corner terms.
+        corner_table: of the corner terms.
+        mixed: the terms.
+        images: `[N H W, C]` weights.
+        silhouettes: `[N H W]` weights.
+        at: `[E]` filled with the terms' cells.
+        corners: `[E, 8]` filled with their weights at the corners.
+        q: `[E, 4 C + 1]` zeros, filled with their coefficients: of each channel, of the silhouette.
+        firsts: `[E + 1]` filled with the first term of each pixel, and the end.
+        weights: `[E, C + 1]` filled with the pixels' weights.
+
+    Returns:
+        The number of pixels.
+    """
+    C, one, of = images.shape[1], table.dtype.type(1), table.dtype.type
+    count, last = 0, -1
+    for e in range(len(mixed)):
+        m = mixed[e]
+        pixel = pixel_of(m, pixels, corner_pixels)
+        if pixel != last:
+            firsts[count] = e
+            for c in range(C):
+                weights[count, c] = images[pixel, c]
+            weights[count, C] = silhouettes[pixel]
+            count, last = count + 1, pixel
+        if m < 0:
+            t = corner_table[~m]
+            at[e] = corner_cells[~m]
+            for k in range(8):
+                corners[e, k] = t[k]
+            for c in range(C):
+                q[e, 4 * c] = t[8 + c]
+            q[e, 4 * C] = t[8 + C]
+        else:
+            at[e] = cell_of(m, cells, starts)
+            w = lane_weights(one, table[0, m], table[1, m], table[2, m])
+            for k in range(8):
+                corners[e, k] = of(w[k])
+            for r in range(4 * C):
+                q[e, r] = table[3 + r, m]
+    firsts[count] = len(mixed)
+    return count
+
+
+@lane_kernel
+def push_vertices(x: Any, neighbours: Any, F: Any) -> None:
+    """`F` `[V, 4]` at some vertices, from values `x` and where those around them are in it."""
+    for n in range(uint64(len(neighbours))):
+        F[n, 0] = x[neighbours[n, 0]]
+        F[n, 1] = x[neighbours[n, 2]] - x[neighbours[n, 1]]
+        F[n, 2] = x[neighbours[n, 4]] - x[neighbours[n, 3]]
+        F[n, 3] = x[neighbours[n, 6]] - x[neighbours[n, 5]]
+
+
+@lane_kernel
+def pull_vertices(F: Any, neighbours: Any, g: Any) -> None:
+    """The transpose of `push_vertices`, added to `g`."""
+    for n in range(uint64(len(neighbours))):
+        g[neighbours[n, 0]] += F[n, 0]
+        g[neighbours[n, 1]] -= F[n, 1]
+        g[neighbours[n, 2]] += F[n, 1]
+        g[neighbours[n, 3]] -= F[n, 2]
+        g[neighbours[n, 4]] += F[n, 2]
+        g[neighbours[n, 5]] -= F[n, 3]
+        g[neighbours[n, 6]] += F[n, 3]
+
+
+@inlined_lanes
+def _of_edges(F: Any, e: Any, r: int) -> Corners:
+    """Number r at the corners of a cell, `e` the first of each of its edges along z."""
+    a, b, c, d, one = uint64(e[0]), uint64(e[1]), uint64(e[2]), uint64(e[3]), uint64(1)
+    return (
+        F[a, r], F[a + one, r], F[b, r], F[b + one, r],
+        F[c, r], F[c + one, r], F[d, r], F[d + one, r],
+    )  # fmt: skip
+
+
+@lane_kernel
+def normal_surface(edges: Any, starts: Any, table: Any, q: Any, F: Any, out: Any) -> None:
+    """Add `Σ q (qᵀ F)` over the surface terms of pixels with a single term.
+
+    Args:
+        edges: `[K, 4]` of each cell, the first vertex of each of its edges along z; the second one
+            follows it in F.
+        starts: where the terms of each cell begin.
+        table: `[3 …, S]` the terms' places in their cells; further rows are not read.
+        q: `[4 C, S]` see `weigh_terms`.
+        F: `[V, 4]`.
+        out: `[V, 4]` added to.
+    """
+    one, zero = F.dtype.type(1), F.dtype.type(0)
+    f, fx = np.zeros(CHUNK, F.dtype), np.zeros(CHUNK, F.dtype)
+    fy, fz = np.zeros(CHUNK, F.dtype), np.zeros(CHUNK, F.dtype)
+    for n in range(uint64(len(edges))):
+        e = edges[n]
+        phi, dx, dy, dz = (
+            _of_edges(F, e, 0),
+            _of_edges(F, e, 1),
+            _of_edges(F, e, 2),
+            _of_edges(F, e, 3),
+        )
+        a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = zero
+        x0 = x1 = x2 = x3 = x4 = x5 = x6 = x7 = zero
+        y0 = y1 = y2 = y3 = y4 = y5 = y6 = y7 = zero
+        z0 = z1 = z2 = z3 = z4 = z5 = z6 = z7 = zero
+        for begin in range(starts[n], starts[n + 1], CHUNK):
+            size = min(CHUNK, starts[n + 1] - begin)
+            if len(q) == 4:
+                for k in range(size):
+                    i = begin + k
+                    w = lane_weights(one, table[0, i], table[1, i], table[2, i])
+                    s = (
+                        q[0, i] * dot(w, phi) + q[1, i] * dot(w, dx)
+                        + q[2, i] * dot(w, dy) + q[3, i] * dot(w, dz)
+                    )  # fmt: skip
+                    f[k], fx[k], fy[k], fz[k] = s * q[0, i], s * q[1, i], s * q[2, i], s * q[3, i]
+            else:
+                for k in range(size):
+                    f[k] = fx[k] = fy[k] = fz[k] = zero
+                for r in range(0, len(q), 4):
+                    for k in range(size):
+                        i = begin + k
+                        w = lane_weights(one, table[0, i], table[1, i], table[2, i])
+                        s = (
+                            q[r, i] * dot(w, phi) + q[r + 1, i] * dot(w, dx)
+                            + q[r + 2, i] * dot(w, dy) + q[r + 3, i] * dot(w, dz)
+                        )  # fmt: skip
+                        f[k] += s * q[r, i]
+                        fx[k] += s * q[r + 1, i]
+                        fy[k] += s * q[r + 2, i]
+                        fz[k] += s * q[r + 3, i]
+            for k in range(size):
+                i = begin + k
+                w = lane_weights(one, table[0, i], table[1, i], table[2, i])
+                s, t = f[k], fx[k]
+                a0, a1, a2, a3 = a0 + s * w[0], a1 + s * w[1], a2 + s * w[2], a3 + s * w[3]
+                a4, a5, a6, a7 = a4 + s * w[4], a5 + s * w[5], a6 + s * w[6], a7 + s * w[7]
+                x0, x1, x2, x3 = x0 + t * w[0], x1 + t * w[1], x2 + t * w[2], x3 + t * w[3]
+                x4, x5, x6, x7 = x4 + t * w[4], x5 + t * w[5], x6 + t * w[6], x7 + t * w[7]
+            for k in range(size):  # another loop: the sums stay in registers
+                i = begin + k
+                w = lane_weights(one, table[0, i], table[1, i], table[2, i])
+                s, t = fy[k], fz[k]
+                y0, y1, y2, y3 = y0 + s * w[0], y1 + s * w[1], y2 + s * w[2], y3 + s * w[3]
+                y4, y5, y6, y7 = y4 + s * w[4], y5 + s * w[5], y6 + s * w[6], y7 + s * w[7]
+                z0, z1, z2, z3 = z0 + t * w[0], z1 + t * w[1], z2 + t * w[2], z3 + t * w[3]
+                z4, z5, z6, z7 = z4 + t * w[4], z5 + t * w[5], z6 + t * w[6], z7 + t * w[7]
+        _add_edge(out, e[0], (a0, x0, y0, z0), (a1, x1, y1, z1))
+        _add_edge(out, e[1], (a2, x2, y2, z2), (a3, x3, y3, z3))
+        _add_edge(out, e[2], (a4, x4, y4, z4), (a5, x5, y5, z5))
+        _add_edge(out, e[3], (a6, x6, y6, z6), (a7, x7, y7, z7))
+
+
+@inlined_lanes
+def _add_edge(out: Any, first: Any, a: Any, b: Any) -> None:
+    v = uint64(first)
+    for r in range(4):
+        out[v, r] += a[r]
+    for r in range(4):
+        out[v + uint64(1), r] += b[r]
+
+
+@lane_kernel
+def normal_mixed(
+    edges: Any, corners: Any, q: Any, firsts: Any, weights: Any, F: Any, out: Any
+) -> None:
+    """Add what pixels with several terms have to do with `F`, to `out`, both `[V, 4]`.
+
+    Args:
+        edges: `[E, 4]` of the terms' cells, see `normal_surface`.
+        corners: `[E, 8]` weights at the cells' corners.
+        q: `[E, 4 C + 1]` coefficients, see `gather_mixed`.
+        firsts: `[P + 1]` first term of each pixel, and the end.
+        weights: `[P, C + 1]` of the pixels.
+        F: `[V, 4]`.
+        out: `[V, 4]` added to.
+    """
+    C = weights.shape[1] - 1
+    S, b = np.zeros(C + 1, F.dtype), np.zeros(4, F.dtype)
+    for p in range(len(weights)):
+        for c in range(C + 1):
+            S[c] = 0
+        for n in range(firsts[p], firsts[p + 1]):
+            for r in range(4):
+                b[r] = 0
+            for k in range(8):
+                v, w = edges[n, k >> 1] + (k & 1), corners[n, k]
+                for r in range(4):
+                    b[r] += w * F[v, r]
+            for c in range(C):
+                for r in range(4):
+                    S[c] += q[n, 4 * c + r] * b[r]
+            S[C] += q[n, 4 * C] * b[0]
+        for c in range(C + 1):
+            S[c] *= weights[p, c]
+        for n in range(firsts[p], firsts[p + 1]):
+            for r in range(4):
+                b[r] = 0
+            for c in range(C):
+                for r in range(4):
+                    b[r] += S[c] * q[n, 4 * c + r]
+            b[0] += S[C] * q[n, 4 * C]
+            for k in range(8):
+                v, w = edges[n, k >> 1] + (k & 1), corners[n, k]
+                for r in range(4):
+                    out[v, r] += w * b[r]
