@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from multiview.commands import (
+    batch,
     benchmark,
     cameras,
     check,
@@ -22,6 +23,7 @@ from sdfrender.commands.process import run_program
 # Each command is a function; its signature and docstring are the command line and its help.
 COMMANDS: dict[str, Callable[..., None]] = {
     "fit": fit.command,
+    "batch": batch.command,
     "cameras": cameras.command,
     "mask": mask.command,
     "check": check.command,
@@ -37,7 +39,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 ALONE = {"--paint": ("slow", "fine"), "--disturbed": ("views", "drift", "shadow", "saturation")}
 # What one wants to do, and the commands for it.
 GROUPS = {
-    "Reconstruct an object": ("fit", "demo", "texture"),
+    "Reconstruct an object": ("fit", "batch", "demo", "texture"),
     "Prepare photographs": ("cameras", "mask", "check"),
     "Look at a run, and measure it": ("watch", "report", "evaluate"),
     "Measure the method": ("benchmark",),

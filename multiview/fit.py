@@ -48,7 +48,11 @@ SPHERE_RADIUS = 0.45  # of the shortest side of the box
 
 
 def fit(
-    config: FitConfig, quiet: bool = True, live: bool = False, allowed: Sequence[str] = ()
+    config: FitConfig,
+    quiet: bool = True,
+    live: bool = False,
+    allowed: Sequence[str] = (),
+    watcher: Unwatched | None = None,
 ) -> dict[str, Any]:
     """Fit a lattice to a scene and write the run folder.
 
@@ -60,6 +64,7 @@ def fit(
         quiet: no progress bar.
         live: show the fit in the browser while it runs; the page can hold, step and stop it.
         allowed: names of hosts, beside this machine's own, under which the page is reached.
+        watcher: looks on in place of the page, and may end the fit by an exception.
 
     Returns:
         The contents of `metrics.json`.
@@ -68,10 +73,16 @@ def fit(
         InputError: names the file or option, the rule and the value.
     """
     with torch_threads(config.num_threads):
-        return _fit(config, quiet, live, allowed)
+        return _fit(config, quiet, live, allowed, watcher)
 
 
-def _fit(config: FitConfig, quiet: bool, live: bool, allowed: Sequence[str]) -> dict[str, Any]:
+def _fit(
+    config: FitConfig,
+    quiet: bool,
+    live: bool,
+    allowed: Sequence[str],
+    watcher: Unwatched | None,
+) -> dict[str, Any]:
     if live:
         need_viser()
     if config.logs is not None:
@@ -125,8 +136,8 @@ def _fit(config: FitConfig, quiet: bool, live: bool, allowed: Sequence[str]) -> 
         if not scene.has_silhouettes:
             shown = as_shown(targets, scene.color_space != "as stored")
             start_from_stereo(state, config, shown, run)
-        with watching(state, live, allowed) as watcher:
-            return _work(state, run, targets, family, reference, quiet, watcher)
+        with watching(state, live, allowed) as page:
+            return _work(state, run, targets, family, reference, quiet, watcher or page)
 
 
 def _work(

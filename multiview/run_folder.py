@@ -47,6 +47,7 @@ COLUMNS = (
     "maps",
 )
 OBSERVED = "observed.safetensors"
+FILMS = ("progress.mp4", "progress.webp")  # one of them ends a run
 SNAPSHOT_RESOLUTION = 64  # samples along the longest side, at most
 NOT_COMPARED = (
     "max_pixels",
@@ -242,6 +243,16 @@ def holds_run(config: FitConfig, photographs: bool) -> bool:
     except InputError:
         return False
     return True
+
+
+def finished_metrics(folder: Path) -> dict[str, Any] | None:
+    """What a finished run measured; None where it was interrupted, or something was not written."""
+    files = [folder / name for name in ("metrics.json", "mesh.ply")]
+    film = any((folder / name).is_file() for name in FILMS)  # written after all else
+    if not film or not all(file.is_file() for file in files):
+        return None
+    found = dict(json.loads(read_bytes(files[0])))
+    return None if found.get("interrupted") else found
 
 
 def read_config(folder: Path) -> FitConfig:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 WORKING_SHARE = 0.25  # of the memory that is free
@@ -31,6 +32,12 @@ def peak_memory() -> int | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def forget_peak_memory() -> None:
+    """Have `peak_memory` tell the most from now on, where the system can."""
+    with suppress(OSError):  # Linux: proc(5), clear_refs
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def free_memory() -> int | None:

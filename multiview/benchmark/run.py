@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from multiprocessing import get_context
@@ -18,13 +18,17 @@ from multiview.benchmark.scenes import make_scene, well_spread
 from multiview.benchmark.table import Row, markdown
 from multiview.config import FitConfig
 from multiview.fit import fit
-from multiview.run_folder import holds_run
+from multiview.results.live import Stoppable
+from multiview.run_folder import finished_metrics, holds_run
 from multiview.scenes import load_scene
 from sdfrender import InputError, extract_mesh, load_mesh, metrics
+from sdfrender.cluster.settings import SchedulerSettings
+from sdfrender.cluster.work import Stop, Stopped, on_workers
 from sdfrender.commands.messages import message_level, tell_from_now_on, told_on_stderr
 from sdfrender.files.atomic import one_line, read_bytes, write_bytes, write_json
 from sdfrender.files.locks import locked
 from sdfrender.hull.visual_hull import visual_hull
+from sdfrender.system import forget_peak_memory
 
 log = logging.getLogger("multiview")
 
@@ -33,7 +37,10 @@ Fitter = Callable[[FitConfig, bool], dict[str, Any]]
 
 
 def benchmark(
-    config: BenchmarkConfig, fitter: Fitter | None = None, quiet: bool = True
+    config: BenchmarkConfig,
+    fitter: Fitter | None = None,
+    quiet: bool = True,
+    cluster: SchedulerSettings | None = None,
 ) -> dict[str, Any]:
     """Reconstruct each mesh from images of it.
 
@@ -45,6 +52,7 @@ def benchmark(
         fitter: does one fit, given its settings and whether to be quiet; by default `fit` in a
             process of its own, so that its memory is its own too.
         quiet: no progress bars.
+        cluster: a scheduler whose workers do the meshes, a task each, in place of this machine.
 
     Returns:
         The contents of `benchmark.json`: `settings`, and `meshes`, a row for each; see
@@ -55,27 +63,72 @@ def benchmark(
     """
     files = find_meshes(config.meshes)
     with locked(config.out):
-        return _benchmark(config, files, fitter or fit_apart, quiet)
+        if cluster is not None and cluster.scheduler is not None:
+            return _benchmark(config, files, on_cluster(config, files, cluster))
+        return _benchmark(config, files, one_by_one(config, files, fitter or fit_apart, quiet))
 
 
 def _benchmark(
-    config: BenchmarkConfig, files: dict[str, Path], fitter: Fitter, quiet: bool
+    config: BenchmarkConfig, files: dict[str, Path], found: Iterator[Row]
 ) -> dict[str, Any]:
+    """Write the table anew with each row that is `found`; rows in the order of the files."""
     settings = json.loads(json.dumps(asdict(config), default=str))
+    by_name: dict[str, Row] = {}
     rows: list[Row] = []
-    for number, (name, file) in enumerate(files.items(), 1):
-        log.info("%s (%d of %d)", name, number, len(files))
-        try:
-            row = measure_mesh(config, name, file, fitter, quiet)
-        except Exception as error:  # the other meshes are worth having
-            if not isinstance(error, InputError):
-                log.exception("%s: a bug", name)
-            row = {"mesh": name, "file": str(file), "error": one_line(error)}
-        rows.append(row)
+    for row in found:
+        by_name[row["mesh"]] = row
+        rows = [by_name[name] for name in files if name in by_name]
         write_json(config.out / "benchmark.json", {"settings": settings, "meshes": rows})
         table = markdown(config.title, rows, config.resolutions)
         write_bytes(config.out / "benchmark.md", table.encode())
     return {"settings": settings, "meshes": rows}
+
+
+def one_by_one(
+    config: BenchmarkConfig, files: dict[str, Path], fitter: Fitter, quiet: bool
+) -> Iterator[Row]:
+    """The rows of the meshes, each made when the one before is done."""
+    for number, (name, file) in enumerate(files.items(), 1):
+        log.info("%s (%d of %d)", name, number, len(files))
+        yield row_of(config, name, file, fitter, quiet)
+
+
+def on_cluster(
+    config: BenchmarkConfig, files: dict[str, Path], cluster: SchedulerSettings
+) -> Iterator[Row]:
+    """The rows of the meshes as workers end with them, a task each."""
+    there = replace(config, out=config.out.resolve())
+    tasks = {name: (there, name, file.resolve()) for name, file in files.items()}
+    for number, outcome in enumerate(on_workers(cluster, _row_there, tasks), 1):
+        file = str(files[outcome.name])
+        row: Row = {"mesh": outcome.name, "file": file, "error": outcome.error}
+        if outcome.error is None:
+            row = {**outcome.result, "file": file}
+        told = "failed" if "error" in row else "done"
+        log.info("%s: %s (%d of %d)", outcome.name, told, number, len(files))
+        yield row
+
+
+def _row_there(config: BenchmarkConfig, name: str, file: Path, stop: Stop) -> Row:
+    """One mesh in the process of a worker."""
+
+    def fitter(settings: FitConfig, quiet: bool) -> dict[str, Any]:
+        forget_peak_memory()  # of the fit before
+        return fit(settings, quiet, watcher=Stoppable(stop))
+
+    return row_of(config, name, file, fitter, quiet=True)
+
+
+def row_of(config: BenchmarkConfig, name: str, file: Path, fitter: Fitter, quiet: bool) -> Row:
+    """What `measure_mesh` returns, or an `error` in a line."""
+    try:
+        return measure_mesh(config, name, file, fitter, quiet)
+    except Stopped:
+        raise
+    except Exception as error:  # the other meshes are worth having
+        if not isinstance(error, InputError):
+            log.exception("%s: a bug", name)
+        return {"mesh": name, "file": str(file), "error": one_line(error)}
 
 
 def measure_mesh(
@@ -162,7 +215,7 @@ def finished_run(
     going_on = replace(config, resume=True)
     resumable = not again and holds_run(going_on, photographs)
     if resumable:
-        found = _metrics(config.folder)
+        found = finished_metrics(config.folder)
         if found is not None:
             return found
     elif config.folder.exists():
@@ -171,15 +224,6 @@ def finished_run(
     if summary.get("interrupted"):
         raise KeyboardInterrupt
     return summary
-
-
-def _metrics(run: Path) -> dict[str, Any] | None:
-    """What a finished run measured; None where it was not finished."""
-    file = run / "metrics.json"
-    if not file.is_file() or not (run / "mesh.ply").is_file():
-        return None
-    found = dict(json.loads(read_bytes(file)))
-    return None if found.get("interrupted") else found
 
 
 def fit_apart(config: FitConfig, quiet: bool) -> dict[str, Any]:

@@ -8,9 +8,9 @@ mesh is painted (`paint`) and the light of some `lamps` has to be found.
 from __future__ import annotations
 
 import math
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +168,16 @@ class TracedMesh:
     albedo: float | NDArray[np.float64] = 1.0
 
 
+def processes(workers: int) -> Executor:
+    """Fresh processes, since torch's threads do not survive a fork; one thread in a worker of Dask.
+
+    It is one that may not start others.
+    """
+    if current_process().daemon:
+        return ThreadPoolExecutor(1)
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+
+
 def trace_views(
     traced: TracedMesh, cameras: Cameras, lights: list[Lighting], name: str, quiet: bool
 ) -> tuple[Tensor, Tensor]:
@@ -175,8 +185,7 @@ def trace_views(
     images: list[Tensor] = [torch.zeros(0)] * len(cameras)
     silhouettes = list(images)
     workers = min(processors(), len(cameras))
-    # Fresh processes: torch's threads do not survive a fork.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with processes(workers) as pool:
         views = {pool.submit(_trace, traced, cameras[n], lights[n]): n for n in range(len(cameras))}
         bar = tqdm(as_completed(views), name, len(views), unit="view", disable=quiet or None)
         for view in bar:

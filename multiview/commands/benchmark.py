@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from multiview.benchmark.config import BenchmarkConfig
+from sdfrender.cluster.settings import SchedulerSettings
 from sdfrender.commands.messages import bars_hidden
 from sdfrender.errors import InputError
 from sdfrender.options import AsJson, Flag
@@ -15,6 +16,7 @@ from sdfrender.options import AsJson, Flag
 
 def command(
     config: Annotated[BenchmarkConfig, tyro.conf.arg(name="")],
+    cluster: Annotated[SchedulerSettings, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
     as_json: AsJson = False,
     as_markdown: Annotated[Flag, tyro.conf.arg(name="markdown")] = False,
 ) -> None:
@@ -29,6 +31,7 @@ def command(
 
     Args:
         config: The options.
+        cluster: Where the meshes are done, if not here: each is a task.
         as_json: Print JSON instead of a table.
         as_markdown: Print Markdown instead of a table.
     """
@@ -39,7 +42,7 @@ def command(
     from multiview.benchmark.run import benchmark, failed
     from multiview.benchmark.table import markdown, terminal_table
 
-    result = benchmark(config, quiet=bars_hidden())
+    result = benchmark(config, quiet=bars_hidden(), cluster=cluster)
     rows = result["meshes"]
     if as_json:
         print(json.dumps(result, indent=2))

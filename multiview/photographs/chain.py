@@ -35,13 +35,21 @@ def is_photographs(path: Path) -> bool:
     )
 
 
-def scene_of_photographs(photos: Path, threads: int | None = None, quiet: bool = True) -> Path:
+def scene_of_photographs(
+    photos: Path,
+    threads: int | None = None,
+    quiet: bool = True,
+    places: Path = Path("scenes"),
+    called: str | None = None,
+) -> Path:
     """Find cameras and masks, and return the folder of the scene, `scenes/NAME`.
 
     Args:
         photos: folder of photographs, with masks in `masks` if any are given; or a video.
         threads: for the cameras; all cores by default.
         quiet: no progress bars.
+        places: the folder of scenes.
+        called: the name of this one; by default that of the photographs' folder.
 
     Raises:
         InputError: cameras that are not to be believed.
@@ -50,7 +58,7 @@ def scene_of_photographs(photos: Path, threads: int | None = None, quiet: bool =
     from multiview.photographs.settings import CameraSettings
 
     name = photos.resolve()
-    scene = Path("scenes") / (name.stem if photos.is_file() else name.name)
+    scene = places / (called or (name.stem if photos.is_file() else name.name))
     masks = photos / "masks"
     log.info("cameras: %s has none, looking for them; the scene is %s", photos, scene)
     told = find_cameras(

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from multiview.coarse_to_fine import Fit
 from multiview.results.viewed import views_of
+from sdfrender.cluster.work import Patience, Stop, Stopped
 from sdfrender.viewer.exhibit import Exhibit
 from sdfrender.viewer.live import Live, Moment
 
@@ -25,6 +26,23 @@ class Unwatched:
 
     def finish(self) -> None:
         """Nobody is to be told."""
+
+
+class Stoppable(Unwatched):
+    """Ends a fit, after an update, when who asked for it has gone; its checkpoints are left."""
+
+    def __init__(self, stop: Stop) -> None:
+        self.ended = Patience(stop.asked)
+
+    def after_update(self, state: Fit, loss: float) -> float:
+        """See `Unwatched`.
+
+        Raises:
+            Stopped: the command has ended.
+        """
+        if self.ended():
+            raise Stopped
+        return 0.0
 
 
 class Watched(Unwatched):

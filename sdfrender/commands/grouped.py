@@ -15,7 +15,10 @@ MORE = "more"  # the group of what is in no other
 
 
 def grouped(
-    settings: type[Settings], groups: Mapping[str, tuple[str, Sequence[str]]]
+    settings: type[Any],
+    groups: Mapping[str, tuple[str, Sequence[str]]],
+    make: Callable[..., Settings] | None = None,
+    without: Sequence[str] = (),
 ) -> Callable[..., Settings]:
     """A constructor of `settings` that takes a record for each group of options.
 
@@ -26,11 +29,18 @@ def grouped(
         settings: a dataclass whose docstring describes its fields.
         groups: by a word for its heading, what the group is about and the names of its fields.
             Fields in no group come last, under "more".
+        make: called with what was chosen, by name; by default `settings`.
+        without: fields that are no options here.
 
     Raises:
         ValueError: a name that is no field, or is in two groups.
     """
-    known = {f.name: f for f in fields(settings)}  # type: ignore[arg-type]
+    known = {f.name: f for f in fields(settings) if f.name not in without}
+    groups = {
+        title: (about, [name for name in names if name not in without])
+        for title, (about, names) in groups.items()
+    }
+    build: Callable[..., Settings] = settings if make is None else make
     listed = [name for _, names in groups.values() for name in names]
     wrong = {name for name in listed if name not in known or listed.count(name) > 1}
     if wrong:
@@ -44,7 +54,7 @@ def grouped(
 
     def construct(**parts: Any) -> Settings:
         chosen = {f.name: getattr(part, f.name) for part in parts.values() for f in fields(part)}
-        return settings(**chosen)
+        return build(**chosen)
 
     construct.__signature__ = Signature(  # type: ignore[attr-defined]
         [

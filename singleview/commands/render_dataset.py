@@ -7,12 +7,15 @@ from typing import Annotated
 
 import tyro
 
+from sdfrender.cluster.settings import SchedulerSettings
 from sdfrender.options import AsJson
 from singleview.settings.datasets import RenderDatasetConfig
 
 
 def command(
-    config: Annotated[RenderDatasetConfig, tyro.conf.arg(name="")], as_json: AsJson = False
+    config: Annotated[RenderDatasetConfig, tyro.conf.arg(name="")],
+    cluster: Annotated[SchedulerSettings, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
+    as_json: AsJson = False,
 ) -> None:
     """Photograph meshes from all around: a dataset to train and evaluate on.
 
@@ -25,12 +28,13 @@ def command(
 
     Args:
         config: the options.
+        cluster: where the work is done, if not here.
         as_json: Print the number of objects per split and category as JSON.
     """
     from singleview.data.meshes import by_category
     from singleview.from_meshes.render_dataset import render_dataset
 
-    splits = render_dataset(config).splits
+    splits = render_dataset(config, cluster).splits
     counts = {
         category: {s: [splits[n] for n in names].count(s) for s in ("train", "val", "test")}
         for category, names in by_category(list(splits)).items()

@@ -7,12 +7,15 @@ from typing import Annotated
 
 import tyro
 
+from sdfrender.cluster.settings import SchedulerSettings
 from sdfrender.options import AsJson
 from singleview.settings.datasets import SamplePointsConfig
 
 
 def command(
-    config: Annotated[SamplePointsConfig, tyro.conf.arg(name="")], as_json: AsJson = False
+    config: Annotated[SamplePointsConfig, tyro.conf.arg(name="")],
+    cluster: Annotated[SchedulerSettings, tyro.conf.arg(name=""), tyro.conf.OmitArgPrefixes],
+    as_json: AsJson = False,
 ) -> None:
     """Sample occupancy in and around meshes: what occupancy networks learn from.
 
@@ -29,11 +32,12 @@ def command(
 
     Args:
         config: the options.
+        cluster: where the work is done, if not here.
         as_json: Print the split of each object as JSON.
     """
     from singleview.from_meshes.sample_points import sample_points
 
-    splits = sample_points(config)
+    splits = sample_points(config, cluster=cluster)
     if as_json:
         print(json.dumps(splits, indent=2))
         return

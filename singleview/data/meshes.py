@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,11 @@ class Source:
     name: str
     path: Path
     rotation: Doubles
+
+
+def absolute(source: Source) -> Source:
+    """The same mesh, found from any folder."""
+    return replace(source, path=source.path.resolve())
 
 
 def find_meshes(

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from sdfrender.cluster.settings import SchedulerSettings
+from sdfrender.cluster.work import Stop, finish_all
 from sdfrender.errors import InputError
 from sdfrender.geometry.grid import UNIT_BOX
 from sdfrender.geometry.lattice import Lattice
@@ -34,7 +36,14 @@ from singleview.data.layouts.folder import (
     write_manifest,
     write_object,
 )
-from singleview.data.meshes import Source, by_category, canonical_mesh, find_meshes, split_by
+from singleview.data.meshes import (
+    Source,
+    absolute,
+    by_category,
+    canonical_mesh,
+    find_meshes,
+    split_by,
+)
 from singleview.from_meshes.rigs import rig_cameras
 from singleview.pictures.contact_sheet import write_contact_sheet
 from singleview.settings.datasets import RenderDatasetConfig
@@ -42,8 +51,14 @@ from singleview.settings.datasets import RenderDatasetConfig
 ALBEDO = 1.0  # white
 
 
-def render_dataset(config: RenderDatasetConfig) -> Manifest:
+def render_dataset(
+    config: RenderDatasetConfig, cluster: SchedulerSettings | None = None
+) -> Manifest:
     """Render every mesh of `config.meshes` and write the dataset to `config.out`.
+
+    Args:
+        config: what `singleview render-dataset` is told.
+        cluster: a scheduler whose workers render, if it is not to be done here.
 
     Returns:
         What `dataset.json` says.
@@ -58,7 +73,10 @@ def render_dataset(config: RenderDatasetConfig) -> Manifest:
     manifest = Manifest(splits, cameras, STUDIO, _settings(config))
     _open_folder(config.out, manifest)
     todo = [s for s in sources if not object_file(config.out, s.name).exists()]
-    _render_all(config, todo, cameras)
+    if cluster is not None and cluster.scheduler is not None:
+        _render_there(config, todo, cameras, cluster)
+    else:
+        _render_all(config, todo, cameras)
     for category, names in by_category(list(splits)).items():
         files = [object_file(config.out, name) for name in names]
         pictures = [read_object(file, cameras)["images"] for file in files]
@@ -111,6 +129,24 @@ def _render_all(config: RenderDatasetConfig, sources: list[Source], cameras: Cam
         for future in as_completed(futures):
             future.result()
             bar.update()
+
+
+def _render_there(
+    config: RenderDatasetConfig,
+    sources: list[Source],
+    cameras: Cameras,
+    cluster: SchedulerSettings,
+) -> None:
+    """Render `sources`, each in a task of a cluster."""
+    out = config.out.resolve()
+    tasks = {s.name: (absolute(s), object_file(out, s.name), cameras, config) for s in sources}
+    finish_all(cluster, _render_task, tasks, "rendering")
+
+
+def _render_task(
+    source: Source, file: Path, cameras: Cameras, config: RenderDatasetConfig, stop: Stop
+) -> str:
+    return render_object(source, file, cameras, config)
 
 
 def _leave_interrupts() -> None:

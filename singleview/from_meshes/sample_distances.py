@@ -5,7 +5,8 @@ What it writes is told in `singleview.data.distances`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,15 +14,18 @@ import trimesh
 from torch import Tensor
 from tqdm import tqdm
 
+from sdfrender.cluster.settings import SchedulerSettings
+from sdfrender.cluster.work import Stop, finish_all
 from sdfrender.errors import InputError
 from sdfrender.files.tensors import save_tensors
 from sdfrender.geometry.grid import UNIT_BOX, grid_points
 from sdfrender.geometry.mesh_distance import signed_distances
 from sdfrender.geometry.mesh_files import Doubles
+from sdfrender.kernels.torch_threads import torch_threads
 from singleview.augment.symmetry import GRID, X, side_axes
 from singleview.augment.warps import WarpSettings, random_warp
 from singleview.data.distances import FORMAT, MANIFEST, WARPED, shard_file
-from singleview.data.meshes import Source, canonical_mesh, find_meshes, split_by
+from singleview.data.meshes import Source, absolute, canonical_mesh, find_meshes, split_by
 from singleview.data.objects import LONGEST_SIDE, category_of
 from singleview.data.shards import PER_SHARD, begin_shards
 from singleview.settings.choices import Split
@@ -36,12 +40,15 @@ HALF_UNIT_BOX = 1.0  # canonical units; the uniform points lie in `UNIT_BOX`
 LONGEST_EDGE = 0.1  # of a mesh that is warped, in canonical units
 
 
-def sample_distances(config: SamplePointsConfig, quiet: bool = False) -> dict[str, Split]:
+def sample_distances(
+    config: SamplePointsConfig, quiet: bool = False, cluster: SchedulerSettings | None = None
+) -> dict[str, Split]:
     """Sample distances around every mesh of `config.meshes`, write the shards to `config.out`.
 
     Args:
         config: what `singleview sample-points` is told.
         quiet: no progress bar.
+        cluster: a scheduler whose workers measure, a shard each, if it is not to be done here.
 
     Returns:
         The split of each object, warped copies included.
@@ -63,15 +70,47 @@ def sample_distances(config: SamplePointsConfig, quiet: bool = False) -> dict[st
     trained = [source for source in sources if splits[source.name] == "train"]
     sides = sides_of(trained) if config.warped else {}
     groups = [jobs[i : i + PER_SHARD] for i in range(0, len(jobs), PER_SHARD)]
+    if cluster is not None and cluster.scheduler is not None:
+        there = replace(config, out=config.out.resolve())
+        tasks = {
+            f"shard {number}": (there, number, [(absolute(s), copy) for s, copy in group], sides)
+            for number, group in enumerate(groups)
+            if not shard_file(config.out, number).exists()
+        }
+        finish_all(cluster, _sample_there, tasks, "measuring distances", quiet)
+        return found
     with tqdm(total=len(jobs), desc="measuring distances", unit="object", disable=quiet) as bar:
         for number, group in enumerate(groups):
             if not shard_file(config.out, number).exists():
-                tensors: dict[str, Tensor] = {}
-                for source, copy in group:
-                    tensors |= _sample_object(source, copy, sides.get(source.name, X), config)
-                    bar.update()
-                save_tensors(shard_file(config.out, number), tensors, {"format": FORMAT})
+                _sample_shard(config, number, group, sides, bar.update)
     return found
+
+
+def _sample_shard(
+    config: SamplePointsConfig,
+    number: int,
+    group: Sequence[tuple[Source, int]],
+    sides: Mapping[str, int],
+    on_object: Callable[[], object] = lambda: None,
+) -> None:
+    """Write one shard, the samples of some objects and warped copies."""
+    tensors: dict[str, Tensor] = {}
+    for source, copy in group:
+        tensors |= _sample_object(source, copy, sides.get(source.name, X), config)
+        on_object()
+    save_tensors(shard_file(config.out, number), tensors, {"format": FORMAT})
+
+
+def _sample_there(
+    config: SamplePointsConfig,
+    number: int,
+    group: Sequence[tuple[Source, int]],
+    sides: Mapping[str, int],
+    stop: Stop,
+) -> None:
+    """The same in the process of a worker."""
+    with torch_threads(1):
+        _sample_shard(config, number, group, sides)
 
 
 def sides_of(sources: Sequence[Source]) -> dict[str, int]:

@@ -6,7 +6,8 @@ that are there are not made again, so that an interrupted command goes on.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,14 @@ import trimesh
 from torch import Tensor
 from tqdm import tqdm
 
+from sdfrender.cluster.settings import SchedulerSettings
+from sdfrender.cluster.work import Stop, finish_all
 from sdfrender.errors import InputError
 from sdfrender.files.tensors import save_tensors
 from sdfrender.geometry.mesh_distance import inside_mesh
 from sdfrender.geometry.mesh_files import Doubles
-from singleview.data.meshes import Source, canonical_mesh, find_meshes, split_by
+from sdfrender.kernels.torch_threads import torch_threads
+from singleview.data.meshes import Source, absolute, canonical_mesh, find_meshes, split_by
 from singleview.data.objects import LONGEST_SIDE
 from singleview.data.samples import HALF_PADDED_BOX
 from singleview.data.samples_on_disk import FORMAT, MANIFEST, shard_file
@@ -32,8 +36,15 @@ from singleview.settings.datasets import SamplePointsConfig
 NEAR = (0.01, 0.05)
 
 
-def sample_points(config: SamplePointsConfig, quiet: bool = False) -> dict[str, Split]:
+def sample_points(
+    config: SamplePointsConfig, quiet: bool = False, cluster: SchedulerSettings | None = None
+) -> dict[str, Split]:
     """Sample every mesh of `config.meshes` and write the shards to `config.out`.
+
+    Args:
+        config: what `singleview sample-points` is told.
+        quiet: no progress bar.
+        cluster: a scheduler whose workers sample, a shard each, if it is not to be done here.
 
     Returns:
         The split of each object.
@@ -43,20 +54,47 @@ def sample_points(config: SamplePointsConfig, quiet: bool = False) -> dict[str, 
             a folder that holds other samples.
     """
     if config.sdf is not None:
-        return sample_distances(config, quiet)
+        return sample_distances(config, quiet, cluster)
     sources = find_meshes(config.meshes, config.alignment, config.categories)
     splits = split_by(config.split, [source.name for source in sources], config.seed)
     groups = [sources[i : i + PER_SHARD] for i in range(0, len(sources), PER_SHARD)]
     _open_folder(config, splits)
+    if cluster is not None and cluster.scheduler is not None:
+        there = replace(config, out=config.out.resolve())
+        tasks = {
+            f"shard {number}": (there, number, [absolute(source) for source in group])
+            for number, group in enumerate(groups)
+            if not shard_file(config.out, number).exists()
+        }
+        finish_all(cluster, _sample_there, tasks, "sampling", quiet)
+        return splits
     with tqdm(total=len(sources), desc="sampling", unit="object", disable=quiet) as bar:
         for number, group in enumerate(groups):
             if not shard_file(config.out, number).exists():
-                tensors: dict[str, Tensor] = {}
-                for source in group:
-                    tensors |= sample_object(source, config)
-                    bar.update()
-                save_tensors(shard_file(config.out, number), tensors, {"format": FORMAT})
+                _sample_shard(config, number, group, bar.update)
     return splits
+
+
+def _sample_shard(
+    config: SamplePointsConfig,
+    number: int,
+    group: Sequence[Source],
+    on_object: Callable[[], object] = lambda: None,
+) -> None:
+    """Write one shard, the samples of some objects."""
+    tensors: dict[str, Tensor] = {}
+    for source in group:
+        tensors |= sample_object(source, config)
+        on_object()
+    save_tensors(shard_file(config.out, number), tensors, {"format": FORMAT})
+
+
+def _sample_there(
+    config: SamplePointsConfig, number: int, group: Sequence[Source], stop: Stop
+) -> None:
+    """The same in the process of a worker."""
+    with torch_threads(1):
+        _sample_shard(config, number, group)
 
 
 def sample_object(source: Source, config: SamplePointsConfig) -> dict[str, Tensor]:

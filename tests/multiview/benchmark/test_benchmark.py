@@ -17,6 +17,7 @@ import pytest
 import tiny
 import torch
 import trimesh
+from processes.dask_threads import scheduler_in_threads
 
 from multiview import cli
 from multiview.benchmark import run as runs
@@ -484,6 +485,23 @@ def test_the_command(
     bad = tmp_path / "bad.obj"
     bad.write_text("v 0 0 0\n")
     assert "bad" in output(bad, code=2)  # and the table of what went well
+
+
+@pytest.mark.slow
+def test_meshes_are_tasks_of_a_cluster(torus_file: Path, tmp_path: Path, fits: Fits) -> None:
+    bad = tmp_path / "bad.obj"
+    bad.write_text("v 0 0 0\n")
+    config = settings(torus_file, tmp_path / "there", resolutions=(12,))
+    config = replace(config, meshes=(bad, torus_file))
+    with scheduler_in_threads() as cluster:
+        there = benchmark(config, cluster=cluster)
+    here = benchmark(replace(config, out=tmp_path / "here"), fits)
+    cost = ("seconds", "peak_memory_mb")
+    for result in (there, here):
+        assert [row["mesh"] for row in result["meshes"]] == ["bad", "ring"]
+        for key in cost:
+            del result["meshes"][1]["runs"]["12"][key]
+    assert there["meshes"] == here["meshes"]
 
 
 @pytest.mark.slow
