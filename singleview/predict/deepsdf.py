@@ -120,7 +120,7 @@ def read_shape(field: LatentField, path: Path, clamp: float, seed: int) -> Place
     scale = float((high - low).max()) / LONGEST_SIDE
     if in_a_ball(field):
         reach = float(np.linalg.norm(mesh.vertices, axis=1).max()) / BALL
-        mesh.apply_scale(1 / reach)
+        mesh.vertices = mesh.vertices / reach
         scale *= reach
     points = points_around(mesh, POINTS, np.random.default_rng(seed))
     values = torch.from_numpy(signed_distances(mesh, points)).float()

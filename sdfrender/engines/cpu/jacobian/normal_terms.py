@@ -46,7 +46,7 @@ class NormalTerms:
     starts: Any
     table: Any
     q: Any
-    mixed: tuple[Any, ...]
+    mixed: tuple[Any, Any, Any, Any, Any]
 
     @classmethod
     def of(
