@@ -83,7 +83,7 @@ class DepthSteps:
         s = np.concatenate((off, root * slope, bend * smooth)).astype(np.float32)
         step = solve(S, s, laplacian, self.level.smoothing)
         step = step.clip(-self.level.largest_step, self.level.largest_step)
-        moved = self.lattice.values + band.scatter(step)
+        moved = band.moved(step)
         none = torch.zeros(len(views))
         terms = EnergyTerms(
             color=none,

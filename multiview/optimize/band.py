@@ -20,6 +20,8 @@ from sdfrender.geometry.trilinear import corner_offsets, corner_weights
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
+PIECE = 1 << 20  # vertices that are looked at together
+
 
 class Band:
     """The M vertices of a lattice with `|φ| < width · h`.
@@ -32,19 +34,20 @@ class Band:
 
     Attributes:
         ids: `[M]` flat indices of the unknowns.
-        values: `[X Y Z]` of the lattice, in cells.
+        smooth: `[R]` flat indices of the vertices where the regularisers act.
     """
 
     def __init__(self, lattice: Lattice, width: float, smooth_width: float) -> None:
         self.lattice = lattice
         self.h = float(lattice.spacing.max())
-        self.values: Floats = (lattice.values / self.h).float().numpy().ravel()
-        distance = np.abs(self.values)
-        self.ids = np.flatnonzero(distance < width).astype(np.int32)
-        self.smooth = np.flatnonzero(distance < smooth_width).astype(np.int32)
-        M = len(self.ids)
-        self.unknown = np.full(distance.size, M, np.int32)  # M: held fixed
-        self.unknown[self.ids] = np.arange(M, dtype=np.int32)
+        self._values: Floats = lattice.values.float().numpy().ravel()  # world units, no copy
+        near = self._within(1.001 * max(width, smooth_width) * self.h)  # and what rounding may add
+        distance = np.abs(self.at(near))
+        self.ids = near[distance < width].astype(np.int32)
+        self.smooth = near[distance < smooth_width].astype(np.int32)
+        # From 1; 0: held fixed. Of zeros only what is written takes memory.
+        self.unknown = np.zeros(self._values.size, np.int32)
+        self.unknown[self.ids] = np.arange(1, len(self.ids) + 1, dtype=np.int32)
         spacing = lattice.spacing.double().numpy()
         self._scale = self.h / spacing  # cells along each axis to cells of size h
         self._mean = float(np.exp(np.log(spacing).mean()))
@@ -52,9 +55,28 @@ class Band:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def at(self, vertices: Any) -> Floats:
+        """The lattice's values at some vertices `[…]`, flat indices, in cells."""
+        found: Floats = self._values[vertices] / np.float32(self.h)
+        return found
+
+    def _within(self, distance: float) -> NDArray[np.intp]:
+        """Flat indices of values below a distance, world units; piece by piece, to save memory."""
+        pieces = [
+            first + np.flatnonzero(np.abs(self._values[first : first + PIECE]) < distance)
+            for first in range(0, self._values.size, PIECE)
+        ]
+        return np.concatenate(pieces)
+
+    def moved(self, x: Floats) -> Tensor:
+        """The lattice's values, moved by unknowns `[M]`, world units."""
+        values = self.lattice.values.reshape(-1).clone()
+        values[torch.from_numpy(self.ids).long()] += torch.from_numpy(self.h * x)
+        return values.reshape(self.lattice.resolution)
+
     def scatter(self, x: Floats) -> Tensor:
         """Unknowns `[M]` as a tangent of the lattice's values, world units."""
-        out = np.zeros(self.values.size, np.float32)
+        out = np.zeros(self._values.size, np.float32)
         out[self.ids] = self.h * x
         return torch.from_numpy(out).reshape(self.lattice.resolution)
 
@@ -62,11 +84,11 @@ class Band:
         """A sparse matrix `[R, M]` with entries `weights` `[R, k]` at `vertices` `[R, k]`."""
         if not len(self):  # a lattice without a surface
             return sparse.csr_matrix((len(vertices), 0), dtype=np.float32)
-        columns = self.unknown[vertices]
-        data = np.where(columns < len(self), weights, 0).astype(np.float32)
+        columns = self.unknown[vertices] - 1
+        data = np.where(columns >= 0, weights, 0).astype(np.float32)
         R, k = columns.shape
         starts = np.arange(0, R * k + 1, k, dtype=np.int32)
-        inside = np.minimum(columns, len(self) - 1)
+        inside = np.maximum(columns, 0)
         return sparse.csr_matrix((data.ravel(), inside.ravel(), starts), shape=(R, len(self)))
 
     def laplacian(self) -> tuple[Any, Floats]:
@@ -79,7 +101,7 @@ class Band:
         weight = np.where(span == 2, self._scale**2 * self._mean / self.h, 0).astype(np.float32)
         vertices = np.concatenate((left, right, self.smooth[:, None]), 1)
         weights = np.concatenate((weight, weight, -2 * weight.sum(1, keepdims=True)), 1)
-        return self.rows(vertices, weights), (weights * self.values[vertices]).sum(1)
+        return self.rows(vertices, weights), (weights * self.at(vertices)).sum(1)
 
     def eikonal(self) -> tuple[Any, Floats]:
         """`(|∇φ|² − 1) / 2` at those vertices, as in `energies.eikonal`, and its derivative.
@@ -89,7 +111,7 @@ class Band:
         """
         left, right, span = self._neighbours()
         slope = (self._scale / np.maximum(span, 1)).astype(np.float32)
-        gradient = (self.values[right] - self.values[left]) * slope  # (R, 3)
+        gradient = (self.at(right) - self.at(left)) * slope  # (R, 3)
         weights = gradient * slope
         rows = self.rows(np.concatenate((right, left), 1), np.concatenate((weights, -weights), 1))
         return rows, ((gradient**2).sum(1) - 1) / 2
@@ -103,7 +125,7 @@ class Band:
         offsets = corner_offsets(Y, Z, points.device).int()
         vertices = (first[:, None] + offsets).numpy()
         weights = corner_weights((index - cell).clamp(0, 1)).numpy()
-        return self.rows(vertices, weights), (weights * self.values[vertices]).sum(1)
+        return self.rows(vertices, weights), (weights * self.at(vertices)).sum(1)
 
     def _neighbours(self) -> tuple[Ints, Ints, Ints]:
         """Neighbours of the smoothed vertices to the left and right, and cells between: `[R, 3]`.

@@ -42,10 +42,7 @@ class Hold:
         shape = self.shape
         if shape.resolution != band.lattice.resolution:
             shape = shape.resample(band.lattice.resolution)
-        r = (
-            torch.from_numpy(band.values[band.smooth])
-            - shape.values.flatten()[band.smooth] / band.h
-        )
+        r = torch.from_numpy(band.at(band.smooth)) - shape.values.flatten()[band.smooth] / band.h
         scale = (self.weight * robust_weights(r, FAR)).sqrt().numpy()
         rows = band.rows(band.smooth[:, None], scale[:, None].astype(np.float32))
         return rows, scale * r.numpy(), self.weight * float(robust(r, FAR).sum())

@@ -29,7 +29,7 @@ from multiview.photo.albedo import (
     solve_albedo,
     with_unlit,
 )
-from multiview.photo.lens import LensEstimate, blur, blur_
+from multiview.photo.lens import LEAST, LensEstimate, blur, blur_
 from multiview.photo.targets import Targets
 from multiview.photo.unknown_light import FIXED_TO, UnknownLight
 from sdfrender import Lattice, Lighting, Rendering, render
@@ -181,6 +181,10 @@ class Appearance:
         """What the lens makes of what it makes of images, in place and without derivatives."""
         return blur_(images, math.sqrt(2) * self.blur * images.shape[2])
 
+    def is_blurred(self, width: int) -> bool:
+        """Whether `photograph_twice_` changes images of this width."""
+        return math.sqrt(2) * self.blur * width >= LEAST
+
     def trust(self, targets: Targets) -> Tensor:
         """How far the colour of each pixel can be explained: `[N, H, W]` in [0, 1].
 
@@ -215,10 +219,14 @@ class Appearance:
         inside = self.certain(out, targets)
         if self.known is None and self._solved:
             inside = inside & ~targets.at_most(out.images.detach()).all(-1)
+        rendered = out.images.detach()[inside].expand(-1, self.channels)
+        if self.known is not None and self.model == "constant" and self.albedo.ndim == 1:
+            nowhere = rendered.new_zeros(1, 3).expand(len(rendered), -1)  # one colour everywhere
+            view = targets.views[:1].expand(len(rendered))
+            return Hits(nowhere, view, rendered / self.albedo, targets.images[inside], rendered)
         shown_by = inside.nonzero()[:, 0]
         points = targets.cameras.unproject(out.depths.detach(), inside)
         normals = out.normals.detach()[inside]
-        rendered = out.images.detach()[inside].expand(-1, self.channels)
         if self.known is None:
             light = self.light.basis(normals, targets, shown_by)
         elif self.albedo.ndim == 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.functional import jacobian
 
+from multiview.optimize import gauss_newton
 from multiview.optimize.band import Band
 from multiview.optimize.energy import EnergyTerms, carve_points, energy, robust, robust_weights
 from multiview.optimize.gauss_newton import GaussNewton
@@ -249,6 +251,7 @@ def test_scatter_gives_unknowns_their_places() -> None:
     assert moved.shape == lattice.values.shape
     np.testing.assert_allclose(moved.flatten()[band.ids], h * x, rtol=1e-6)
     assert int((moved != 0).sum()) == len(band)
+    assert torch.equal(band.moved(x), lattice.values + moved)
 
 
 def test_a_lattice_without_a_surface_has_no_unknowns() -> None:
@@ -525,6 +528,67 @@ def test_damping_follows_the_energy(photos: Targets) -> None:
     method.lattice = ball()
     method.iterate()
     assert method.damping > dampings[1]
+
+
+def test_a_level_in_a_known_light_ends_where_steps_gain_little(photos: Targets) -> None:
+    level = replace(LEVEL, resolution=0.5)
+    method = newton(ring_of(0.58, 0.24), photos, level)
+    totals: list[float] = []
+    while not method.settled and len(totals) < 20:
+        totals.append(float(method.iterate().total))
+    gains = [1 - after / before for before, after in pairwise(totals)]
+    assert 2 < len(totals) < 20
+    assert gains[-1] < gauss_newton.LITTLE <= min(gains[:-1])
+    again = newton(ring_of(0.58, 0.24), photos, level)
+    again.restore(method.state())
+    assert again.settled
+    assert again.totals == method.totals
+    finest = newton(ring_of(0.58, 0.24), photos)
+    for _ in totals:
+        finest.iterate()
+    assert not finest.settled
+
+
+def test_a_level_ends_when_no_turn_gains_and_not_in_an_estimated_light(photos: Targets) -> None:
+    recipe = NewtonRecipe((LEVEL,), weights=WEIGHTS, views=3)
+    look = Appearance(1, tiny.LIGHT)
+    two = GaussNewton(
+        ring_of(0.58, 0.24), photos, look, recipe, LEVEL, groups=[[0, 2, 4], [1, 3, 5]]
+    )
+    assert not two._gains_little(0, 100.0)
+    assert not two._gains_little(1, 90.0)
+    assert not two._gains_little(0, 99.5)  # the other turn may still gain
+    assert not two._gains_little(1, 80.0)
+    assert not two._gains_little(0, 99.4)
+    assert two._gains_little(1, 79.9)
+    estimated = newton(ring_of(0.57, 0.25), photos)
+    estimated.appearance = Appearance(1, None)
+    for _ in range(2):
+        estimated.iterate()
+    estimated.totals = [0.0]
+    estimated.iterate()
+    assert not estimated.settled
+
+
+@pytest.mark.parametrize("light", ["grey", "RGB", "unknown light"])
+@pytest.mark.parametrize("count", [1.0, 2.5])
+def test_one_pass_is_the_product_by_images(light: str, count: float) -> None:
+    lattice, targets, look, weights = problem("sphere", light)
+    found = LeastSquares(lattice, targets, look, weights, BAND, count=count)
+    assert found.matrix is not None
+    x = np.random.default_rng(2).normal(size=len(found.band)).astype(np.float32)
+    fused = found.pixels(x)
+    found.matrix = None
+    by_images = found.pixels(x)
+    # float32, added up in another order
+    np.testing.assert_allclose(fused, by_images, atol=2e-6 * abs(by_images).max())
+
+
+def test_a_lens_between_needs_the_images() -> None:
+    lattice, targets, look, weights = problem("sphere", "unknown light")
+    look.blur = 0.05
+    assert LeastSquares(lattice, targets, look, weights, BAND).matrix is not None
+    assert LeastSquares(lattice, targets, look, weights, BAND, count=2).matrix is None
 
 
 def test_what_was_saved_goes_on_exactly(photos: Targets) -> None:
