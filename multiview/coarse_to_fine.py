@@ -62,6 +62,7 @@ from multiview.scenes import Scene
 from multiview.scenes.corrections import Corrections
 from multiview.stereo.outline import Outline
 from multiview.stereo.schedule import FINE, with_stereo
+from multiview.surgery import ahead
 from multiview.surgery.concavities import open_concavities
 from multiview.surgery.floaters import Removed, remove_floaters
 from multiview.surgery.handles import remove_thin_handles
@@ -161,6 +162,8 @@ def optimize(
     losses = torch.full((len(targets.cameras),), math.inf)
     start = restore(state, run, generator, losses) if config.resume else None
     began = time.monotonic() - state.seconds
+    if isinstance(recipe, NewtonRecipe) and state.colors:
+        ahead.begin()
     if start is None:
         log_steps(state, run, first_shape(state, config, targets, recipe), began)
     done = 0  # levels that made the first shape
@@ -213,6 +216,7 @@ def optimize(
         finer = level.resolution > recipe.levels[0].resolution
         by_colors = state.colors and not state.stereo
         if isinstance(recipe, NewtonRecipe) and finer and by_colors and not resuming:
+            ahead.finish()
             state.lattice = open_concavities(state.lattice, given, state.appearance)
         before = method
         method = choose_method(state, recipe, level, given, losses, generator, targets, groups)
@@ -253,7 +257,8 @@ def optimize(
                 method.targets = corrected(state, level_targets)
             run.log(rows)
             bar.update(level_targets.silhouettes.numel())
-            if snapshot_due(recipe.levels, number, index + 1):  # or a kill between would lose it
+            due = method.settled or snapshot_due(recipe.levels, number, index + 1)
+            if due:  # before the checkpoint: a kill between would lose it
                 run.save_snapshot(state.lattice, state.updates)
             save_checkpoint(state, run, method, generator, losses, (number, index + 1))
         state.lattice = method.lattice

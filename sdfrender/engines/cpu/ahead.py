@@ -162,13 +162,19 @@ def adjoint() -> Work:
 
 def _wanted() -> bool:
     """Whether nothing is compiled yet, and two processes would be faster."""
-    kernel: Any = render_rows  # a plain function where numba is told not to compile
+    return worth_a_process(render_rows)
+
+
+def worth_a_process(kernel: Any) -> bool:
+    """Whether a kernel is not compiled yet, and another process could do it meanwhile."""
+    # a plain function where numba is told not to compile
     if COMPILE_ALONE in os.environ or not sys.executable or not hasattr(kernel, "stats"):
         return False
     if kernel.stats.cache_path is None:  # nowhere to keep it
         return False
     source, cache = Path(kernel.py_func.__code__.co_filename), Path(kernel.stats.cache_path)
-    kept = [file.stat().st_mtime for file in cache.glob(f"{source.stem}.render_rows-*.nbi")]
+    names = cache.glob(f"{source.stem}.{kernel.py_func.__name__}-*.nbi")
+    kept = [file.stat().st_mtime for file in names]
     return processors() > 1 and max(kept, default=0.0) < source.stat().st_mtime
 
 
