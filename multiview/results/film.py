@@ -5,13 +5,14 @@ An animated WebP, `progress.webp`, where the package imageio-ffmpeg (extra `vide
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import math
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,13 +20,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from multiview.results.report.forming import Stage
 from sdfrender.files.atomic import atomic_write, one_line, write_bytes
-from sdfrender.report.turntable import around, in_clay
+from sdfrender.report.turntable import all_in_clay, around
 
 Frame = NDArray[np.uint8]  # [H, W, 3]
 
 SIZE = 384  # pixels of the picture
 FOOT = 96  # and of the words and the curve below it; in all a multiple of 16, as codecs want
-RATE = 15  # frames a second
+RATE = 12  # frames a second
 FORMING = 6.0  # seconds
 RESULT = 3.0  # and of the result, seconds
 PAPER, INK, FAINT, MARK = (22, 24, 27), (232, 232, 232), (110, 110, 110), (230, 159, 0)
@@ -60,24 +61,23 @@ def draw(stages: list[Stage], frame: torch.Tensor) -> Iterator[Frame]:
     `frame` `[3, 3]` says what is up and where the front is, see `turntable.around`.
     """
     forming = max(len(stages), round(FORMING * RATE))
-    total = forming + round(RESULT * RATE)
+    total, last = forming + round(RESULT * RATE), len(stages) - 1
     words = _words(stages)
     cameras = around(stages[-1].lattice, frame, torch.arange(total) * (2 * math.pi / total), SIZE)
-    for k in range(total):
-        at = min(k * len(stages) // forming, len(stages) - 1)
-        picture = in_clay(stages[at].lattice, cameras[k])
-        alpha = picture[..., 3:]
-        paper = torch.tensor(PAPER) / 255
-        color = alpha * picture[..., :3] + (1 - alpha) * paper
-        canvas = Image.new("RGB", (SIZE, SIZE + FOOT), PAPER)
-        canvas.paste(Image.fromarray((color * 255).round().byte().numpy()))
-        words(ImageDraw.Draw(canvas), at)
-        yield np.asarray(canvas)
+    paper = torch.tensor(PAPER) / 255
+    for at, frames in groupby(range(total), lambda k: min(k * len(stages) // forming, last)):
+        for picture in all_in_clay(stages[at].lattice, cameras[list(frames)]):
+            alpha = picture[..., 3:]
+            color = alpha * picture[..., :3] + (1 - alpha) * paper
+            canvas = Image.new("RGB", (SIZE, SIZE + FOOT), PAPER)
+            canvas.paste(Image.fromarray((color * 255).round().byte().numpy()))
+            words(ImageDraw.Draw(canvas), at)
+            yield np.asarray(canvas)
 
 
 def _words(stages: list[Stage]) -> Callable[[ImageDraw.ImageDraw, int], None]:
     """What writes level and energy below the picture, and draws the energy up to there."""
-    font = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    font = _font()
     large, small = ImageFont.truetype(font, 16), ImageFont.truetype(font, 12)
     energies = np.array([math.nan if s.energy is None else s.energy for s in stages])
     known = np.isfinite(energies) & (energies > 0)
@@ -110,6 +110,14 @@ def _words(stages: list[Stage]) -> Callable[[ImageDraw.ImageDraw, int], None]:
                 canvas.ellipse((x - 4, y - 4, x + 4, y + 4), MARK)
 
     return write
+
+
+def _font() -> Path:
+    """DejaVu Sans, which matplotlib brings along; importing that takes longer than the film."""
+    found = importlib.util.find_spec("matplotlib")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
 
 
 def _write_mp4(file: Path, frames: Iterator[Frame]) -> None:

@@ -19,7 +19,7 @@ from trimesh.visual.color import ColorVisuals
 from sdfrender import Lattice
 from sdfrender.meshes.refine import simplify_mesh
 from sdfrender.report.pictures import data_address
-from sdfrender.report.turntable import around, in_clay
+from sdfrender.report.turntable import all_in_clay, around
 
 MOST_FACES = 40_000  # of the mesh to turn; one of more is simplified
 STILLS = 6  # pictures, from all sides
@@ -90,6 +90,6 @@ def stills(lattice: Lattice, frame: Tensor) -> list[tuple[str, str]]:
     azimuths = torch.arange(STILLS) * (2 * math.pi / STILLS)
     cameras = around(lattice, frame, azimuths, STILL_SIZE)
     return [
-        (data_address(in_clay(lattice, cameras[k])), f"the shape from {360 // STILLS * k} degrees")
-        for k in range(STILLS)
+        (data_address(picture), f"the shape from {360 // STILLS * k} degrees")
+        for k, picture in enumerate(all_in_clay(lattice, cameras))
     ]

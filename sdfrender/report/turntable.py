@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ CLAY = (0.96, 0.93, 0.88)  # red, green, blue, of full scale
 # network or a fit reads are lit by.
 AMBIENT, HEADLIGHT = 0.12, 0.85
 CLAY_LIGHT = Lighting(ambient=AMBIENT, headlight=Headlight(HEADLIGHT))
+TOGETHER = 16  # views rendered at once
 LEAST_AGREEMENT = 0.2  # length of the mean of the cameras' upward directions
 
 
@@ -67,8 +69,18 @@ def around(lattice: Lattice, frame: Tensor, azimuths: Tensor, size: int) -> Came
 
 def in_clay(lattice: Lattice, camera: Cameras) -> Tensor:
     """One picture `[H, W, 4]` for a screen, with alpha, not premultiplied."""
-    with torch.no_grad():
-        out = render(lattice, camera, lighting=CLAY_LIGHT)
-    alpha = out.silhouettes[0, ..., None]
-    color = (out.images[0] / alpha.clamp(min=1e-6)).clamp(0, 1).expand(-1, -1, 3)
-    return torch.cat((for_display(color) * torch.tensor(CLAY), alpha), -1)
+    return next(all_in_clay(lattice, camera))
+
+
+def all_in_clay(lattice: Lattice, cameras: Cameras) -> Iterator[Tensor]:
+    """What `in_clay` draws, from each of N cameras.
+
+    Some views at a time: what the lattice needs to be seen at all is then made once for all.
+    """
+    for first in range(0, len(cameras), TOGETHER):
+        with torch.no_grad():
+            out = render(lattice, cameras[first : first + TOGETHER], lighting=CLAY_LIGHT)
+        for image, silhouette in zip(out.images, out.silhouettes, strict=True):
+            alpha = silhouette[..., None]
+            color = (image / alpha.clamp(min=1e-6)).clamp(0, 1).expand(-1, -1, 3)
+            yield torch.cat((for_display(color) * torch.tensor(CLAY), alpha), -1)

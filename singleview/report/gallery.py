@@ -13,7 +13,7 @@ from torch import Tensor
 from sdfrender import Cameras, InputError, Lattice
 from sdfrender.meshes.metrics import occupancy_iou
 from sdfrender.report.pictures import for_display
-from sdfrender.report.turntable import in_clay
+from sdfrender.report.turntable import all_in_clay, in_clay
 from singleview.data.dataset import Dataset
 from singleview.data.samples import HALF_PADDED_BOX
 from singleview.evaluate.evaluate import spread_views
@@ -80,8 +80,7 @@ class Gallery(ABC):
 
     def drawn(self, i: int, lattice: Lattice) -> Tensor:
         """`[SIDES, H, W, 4]` a guess of object i from the same sides."""
-        cameras = self.sides(i)
-        return torch.stack([in_clay(lattice, cameras[k]) for k in range(len(cameras))])
+        return torch.stack(list(all_in_clay(lattice, self.sides(i))))
 
 
 class Pictures(Gallery):

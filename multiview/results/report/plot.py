@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sdfrender.report.plot import COLORS, INK, STYLES, figure, svg
+from sdfrender.report.lines import Line, log_plot
 
 Log = list[dict[str, str]]  # rows of `losses.csv`
 
@@ -62,28 +62,7 @@ def level_rows(log: Log) -> list[LevelRow]:
 def loss_plot(log: Log) -> str:
     """The energy per view over updates, total and by term, as SVG in the page's text colour."""
     updates = [int(row["update"]) for row in log]
-    drawn, axes = figure(9, 3.8)
-    for term, color, line in zip(TERMS, COLORS, STYLES, strict=False):
-        values = energies(log, term)
-        if values.any():
-            shown = np.where(values > 0, values, np.nan)
-            marker = "o" if len(log) == 1 else None
-            axes.plot(updates, shown, line, color=color, label=term, marker=marker)
+    lines = [Line(term, updates, energies(log, term).tolist()) for term in TERMS]
     changes = [k for k in range(1, len(log)) if log[k]["level"] != log[k - 1]["level"]]
-    for k in [0, *changes]:
-        if k:
-            axes.axvline(updates[k], color="0.6", linewidth=0.8)
-        grid = log[k]["resolution"].replace("x", "×")
-        axes.annotate(
-            grid,
-            (updates[k], 1),
-            (3, 2),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            fontsize=8,
-            color=INK,
-            annotation_clip=False,
-        )
-    axes.set(xlabel="update", ylabel="energy per view (cells)", yscale="log")
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, labelcolor=INK)
-    return svg(drawn)
+    marks = [(updates[k], log[k]["resolution"].replace("x", "×")) for k in [0, *changes]]
+    return log_plot(lines, marks, "update", "energy per view (cells)")
