@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from multiview.photo.targets import Targets
 from sdfrender import Lattice, metrics
 
 NAMES = ("psnr", "psnr_full", "ssim", "silhouette_iou")  # in the order of `metrics.json`
+TOGETHER = 1 << 21  # pixels of views that are rendered at once, about
 SSIM_WINDOW = 11  # pixels; a smaller image has no SSIM
 
 
@@ -44,8 +46,8 @@ def score_views(lattice: Lattice, appearance: Appearance, targets: Targets) -> l
     colour counts; for `ssim` the others are black in both.
     """
     return [
-        score_view(*predict(lattice, appearance, targets, view), targets, view)
-        for view in range(len(targets.cameras))
+        score_view(*rendering, targets, view)
+        for view, rendering in enumerate(predictions(lattice, appearance, targets))
     ]
 
 
@@ -53,10 +55,24 @@ def predict(
     lattice: Lattice, appearance: Appearance, targets: Targets, view: int
 ) -> tuple[Tensor, Tensor]:
     """Image `[H, W, C]` and silhouette `[H, W]` of one view."""
-    with torch.no_grad():
-        out = appearance.render(lattice, targets[[view]])
-    image = appearance.photograph(out.images)[0].clamp(0, 1).expand_as(targets.images[view])
-    return image, out.silhouettes[0]
+    return next(predictions(lattice, appearance, targets[[view]]))
+
+
+def predictions(
+    lattice: Lattice, appearance: Appearance, targets: Targets
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """What `predict` returns, of each view.
+
+    Some at a time: what the lattice needs to be seen at all is then made once for all.
+    """
+    cameras = targets.cameras
+    together = max(1, TOGETHER // (cameras.width * cameras.height))
+    for views in torch.arange(len(cameras)).split(together):
+        some = targets[views]
+        with torch.no_grad():
+            out = appearance.render(lattice, some)
+        images = appearance.photograph(out.images).clamp(0, 1).expand_as(some.images)
+        yield from zip(images, out.silhouettes, strict=True)
 
 
 def score_view(image: Tensor, silhouette: Tensor, targets: Targets, view: int) -> ViewScore:

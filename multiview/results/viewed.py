@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import trimesh
-from torch import Tensor
 
 from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
-from multiview.results.evaluate import predict
+from multiview.results.evaluate import predictions
 from multiview.results.report.views import displayed
 from multiview.scenes import Scene
 from multiview.texture.surface_colors import vertex_colors
@@ -65,9 +64,7 @@ def residuals(
 
     Blended over the views that see the vertex as their colours are; smooth where none does.
     """
-    apart: list[Tensor] = []
-    for view, photograph in enumerate(targets.images):
-        image, _ = predict(lattice, appearance, targets, view)
-        apart.append((image - photograph).square().mean(-1, keepdim=True).sqrt())
+    pairs = zip(predictions(lattice, appearance, targets), targets.images, strict=True)
+    apart = [(image - shown).square().mean(-1, keepdim=True).sqrt() for (image, _), shown in pairs]
     found = vertex_colors(mesh, replace(targets, images=torch.stack(apart)))
     return Errors(found[:, 0].clamp(min=0), RESIDUAL)

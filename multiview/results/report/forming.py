@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from multiview.photo.appearance import Appearance
-from multiview.results.evaluate import predict
-from multiview.results.report.views import difference_of, picture_of, spread, thumbnail
+from multiview.results.evaluate import predictions
+from multiview.results.report.views import difference_of, picture_of, spread, thumbnails
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
 from sdfrender import Lattice, load_lattice
@@ -83,18 +83,19 @@ def forming(
         worst: the view to begin with.
     """
     views = [worst, *(view for view in spread(scene.train, VIEWS) if view != worst)]
+    targets = thumbnails(scene, views, PICTURE_SIZE)
+    by_stage = [list(predictions(moment.lattice, appearance, targets)) for moment in moments]
     found = []
-    for view in views:
-        targets = thumbnail(scene, view, PICTURE_SIZE)
-        renderings = [predict(moment.lattice, appearance, targets, 0) for moment in moments]
+    for n, (view, *renderings) in enumerate(zip(views, *by_stage, strict=True)):
+        one = targets[[n]]
         found.append(
             Forming(
                 scene.names[view],
-                targets.cameras.width,
-                targets.cameras.height,
-                picture_of(scene, targets.images[0], targets.silhouettes[0]),
+                one.cameras.width,
+                one.cameras.height,
+                picture_of(scene, one.images[0], one.silhouettes[0]),
                 [picture_of(scene, *rendering) for rendering in renderings],
-                [difference_of(rendering, targets) for rendering in renderings],
+                [difference_of(rendering, one) for rendering in renderings],
             )
         )
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
-from multiview.results.evaluate import ViewScore, predict
+from multiview.results.evaluate import ViewScore, predictions
 from multiview.results.report.pictures import agreement_picture, difference
 from multiview.scenes import Scene
 from multiview.stereo.agreement import Agreement
@@ -19,6 +19,7 @@ from sdfrender import Lattice
 from sdfrender.report.pictures import data_address, for_display
 
 PICTURE_SIZE = 320  # pixels along the longer side, in the table
+TOGETHER = 16  # views that are looked at at once
 LARGE_SIZE = 640  # and of the view that is worst
 
 Rendering = tuple[Tensor, Tensor]  # image `[H, W, C]`, silhouette `[H, W]`
@@ -72,11 +73,12 @@ def view_cards(
         ("train", "fitted", scene.train),
         ("held_out", "held out", scene.held_out),
     ):
-        for index, score in zip(views, scores.get(key, ()), strict=False):
-            targets = thumbnail(scene, index, PICTURE_SIZE)
-            look, result = _look(scene, targets, start, lattice, appearance)
+        scored = list(zip(views, scores.get(key, ()), strict=False))
+        looks = _looks(scene, [view for view, _ in scored], start, lattice, appearance)
+        for (index, score), (targets, before, after) in zip(scored, looks, strict=True):
+            look = _look(scene, targets, before, after)
             look = replace(look, agreement=agreement_of(agreed, index, targets))
-            why = explain(*result, targets)
+            why = explain(*after, targets)
             cards.append(ViewCard(index, scene.names[index], group, score, why, look))
     return sorted(cards, key=lambda card: card.badness, reverse=True)
 
@@ -85,13 +87,13 @@ def large_look(
     scene: Scene, view: int, start: Lattice, lattice: Lattice, appearance: Appearance
 ) -> ViewPictures:
     """One view, larger."""
-    targets = thumbnail(scene, view, LARGE_SIZE)
-    return _look(scene, targets, start, lattice, appearance)[0]
+    found = _looks(scene, [view], start, lattice, appearance, LARGE_SIZE)
+    return _look(scene, *next(found))
 
 
-def thumbnail(scene: Scene, view: int, size: int) -> Targets:
-    """One view, `size` pixels along its longer side or as large as it is."""
-    return Targets.of(scene, [view]).within(size)
+def thumbnails(scene: Scene, views: Sequence[int], size: int) -> Targets:
+    """Some views, `size` pixels along their longer side or as large as they are."""
+    return Targets.of(scene, views).within(size)
 
 
 def displayed(scene: Scene, image: Tensor) -> Tensor:
@@ -126,12 +128,25 @@ def agreement_of(agreed: Agreement, view: int, targets: Targets) -> str | None:
     return data_address(agreement_picture(found, targets.cameras.width, targets.cameras.height))
 
 
-def _look(
-    scene: Scene, targets: Targets, start: Lattice, lattice: Lattice, appearance: Appearance
-) -> tuple[ViewPictures, Rendering]:
-    before = predict(start, appearance, targets, 0)
-    after = predict(lattice, appearance, targets, 0)
-    look = ViewPictures(
+def _looks(
+    scene: Scene,
+    views: Sequence[int],
+    start: Lattice,
+    lattice: Lattice,
+    appearance: Appearance,
+    size: int = PICTURE_SIZE,
+) -> Iterator[tuple[Targets, Rendering, Rendering]]:
+    """Each of some views by itself, small, and how the start and the result look there."""
+    for first in range(0, len(views), TOGETHER):
+        targets = thumbnails(scene, views[first : first + TOGETHER], size)
+        before = predictions(start, appearance, targets)
+        after = predictions(lattice, appearance, targets)
+        for n, pair in enumerate(zip(before, after, strict=True)):
+            yield targets[[n]], *pair
+
+
+def _look(scene: Scene, targets: Targets, before: Rendering, after: Rendering) -> ViewPictures:
+    return ViewPictures(
         targets.cameras.width,
         targets.cameras.height,
         photograph=picture_of(scene, targets.images[0], targets.silhouettes[0]),
@@ -139,7 +154,6 @@ def _look(
         result=picture_of(scene, *after),
         difference=difference_of(after, targets),
     )
-    return look, after
 
 
 # ---------------------------------------------------------------------- in words
