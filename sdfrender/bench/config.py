@@ -20,6 +20,8 @@ class BenchConfig:
         peers: time torch.compile and Mitsuba 3 too.
         only: candidates whose name has one of these words. None given: all.
         quick: times only, without the new processes for memory and for the time to start.
+        scaling: instead, what each step of a fit costs as lattice and images double.
+        resolutions: of --scaling, samples along each axis, ascending.
         json: print a JSON document with every number.
         markdown: print Markdown tables.
     """
@@ -31,5 +33,7 @@ class BenchConfig:
     peers: Flag = False
     only: tuple[str, ...] = ()
     quick: Flag = False
+    scaling: Flag = False
+    resolutions: tuple[int, ...] = (128, 256, 512)
     json: Flag = False
     markdown: Flag = False

@@ -83,6 +83,15 @@ def measure_memory(
         return Memory(**numbers)
 
 
+def run_script(*arguments: str) -> dict[str, Any]:
+    """The JSON that a script of this package prints.
+
+    Raises:
+        ProbeError: it ended badly.
+    """
+    return _run(list(arguments))
+
+
 def _run(arguments: list[str], **environment: str) -> dict[str, Any]:
     """The JSON that a script prints, run by this interpreter with this package on its path."""
     paths = [str(HERE.parent.parent), os.environ.get("PYTHONPATH", "")]

@@ -18,6 +18,7 @@ from sdfrender.bench.measure import exact_hits, measure
 from sdfrender.bench.peers import peers
 from sdfrender.bench.processes import ProbeError, measure_memory, measure_start
 from sdfrender.bench.report import numbers_of, print_markdown, print_tables
+from sdfrender.bench.scaling import scaling, table
 from sdfrender.bench.workloads import WORKLOADS, Workload, creature, fit_into_box, make_scene
 from sdfrender.errors import InputError
 from sdfrender.geometry.mesh_files import load_mesh
@@ -32,6 +33,10 @@ def run(config: BenchConfig, quiet: bool) -> None:
     Raises:
         InputError: an option out of range, or a mesh that cannot be read.
     """
+    if config.scaling:
+        measured = scaling(config.resolutions, config.threads or processors())
+        print(json.dumps(measured, indent=2) if config.json else table(measured))
+        return
     document = bench(config, quiet)
     if config.json:
         print(json.dumps(document, indent=2))

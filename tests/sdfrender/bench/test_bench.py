@@ -15,7 +15,15 @@ import torch
 import trimesh
 
 from sdfrender import Lattice, cli
-from sdfrender.bench import compiled_peer, measure, mitsuba_peer, peers, processes, workloads
+from sdfrender.bench import (
+    compiled_peer,
+    measure,
+    mitsuba_peer,
+    peers,
+    processes,
+    scaling,
+    workloads,
+)
 from sdfrender.bench.candidates import TASKS, Candidate, Cotangents, Seen, Unavailable, engines
 from sdfrender.bench.card import card_candidates
 from sdfrender.bench.config import BenchConfig
@@ -355,3 +363,41 @@ def test_a_bar_counts_turns_that_have_ended() -> None:
     for name in "abc":
         progress(name)
     assert sum(steps) == 2
+
+
+# ---------------------------------------------------------------------- growth
+
+
+def test_growth_is_told_for_a_doubling() -> None:
+    assert scaling.growths((64, 128, 256), (1.0, 4.0, 32.0)) == [4.0, 8.0]
+    assert scaling.growths((100, 400), (1.0, 16.0)) == pytest.approx([4.0])
+
+
+def test_every_step_is_measured() -> None:
+    lattice = scaling.rippled(20)
+    assert bool((lattice.values < 0).any())
+    for name, work in scaling.steps(lattice, 1).items():
+        work()
+        assert name
+    document = {
+        "machine": {"threads": 1}, "resolutions": [20, 40], "views": 4,
+        "rows": [{"step": "redistance", "seconds": [0.1, 0.42], "seconds_growth": [4.2],
+                  "mb": [10.0, 81.0], "mb_growth": [8.1]}],
+    }  # fmt: skip
+    assert "| redistance | 0.1 / 0.42 | 4.2 | 10 / 81 | 8.1 |" in scaling.table(document)
+
+
+@pytest.mark.parametrize("resolutions", [(8, 16), (32, 32), (64, 32), ()])
+def test_resolutions_that_do_not_grow_are_refused(resolutions: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="--resolutions: need numbers of 16 or more"):
+        scaling.scaling(resolutions, 1)
+
+
+@pytest.mark.slow
+def test_scaling_prints_a_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "--scaling", "--resolutions", "16", "24", "--threads", "1") == 0
+    printed = capsys.readouterr().out
+    assert "| step | s: 16³ / 24³ |" in printed
+    assert "| linearize |" in printed
