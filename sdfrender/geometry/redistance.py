@@ -53,7 +53,8 @@ def redistanced(
     wide = torch.float64 if values.dtype == torch.float64 else torch.float32
     steps = spacing.double().cpu().numpy()
     fields = values.reshape(-1, *values.shape[-3:]).to("cpu", wide).numpy()
-    swept = np.stack([_redistance(phi, steps, frozen_band, reach) for phi in fields])
+    each = [_redistance(phi, steps, frozen_band, reach) for phi in fields]
+    swept = each[0] if len(each) == 1 else np.stack(each)  # which copies
     return torch.from_numpy(swept).to(values).reshape(values.shape)
 
 
@@ -61,7 +62,7 @@ def _redistance(phi: Floats, spacing: Floats, frozen_band: float, reach: float) 
     """One lattice `[X, Y, Z]`; `spacing` is `[3]`."""
     state = np.zeros(phi.shape, np.uint8)
     if not _freeze_corners(phi, state):
-        return phi
+        return phi.copy()
     h = float(spacing.min())
     _freeze_near(phi, state, math.ceil(frozen_band), frozen_band * h)
     d, busy = np.full(phi.shape, reach * h, phi.dtype), _blocks(state)
@@ -177,6 +178,7 @@ def _sweep(d: Floats, state: NDArray[np.uint8], busy: NDArray[np.uint8], spacing
     """
     X, Y, Z = d.shape
     hx, hy, hz = spacing
+    wx, wy, wz = 1 / (hx * hx), 1 / (hy * hy), 1 / (hz * hz)
     for _ in range(MAX_ROUNDS):
         changed = False
         for order in range(8):
@@ -199,7 +201,7 @@ def _sweep(d: Floats, state: NDArray[np.uint8], busy: NDArray[np.uint8], spacing
                             a = min(d[max(i - 1, 0), j, k], d[min(i + 1, X - 1), j, k])
                             b = min(d[i, max(j - 1, 0), k], d[i, min(j + 1, Y - 1), k])
                             c = min(d[i, j, max(k - 1, 0)], d[i, j, min(k + 1, Z - 1)])
-                            new = d.dtype.type(_upwind(a, hx, b, hy, c, hz))
+                            new = d.dtype.type(_upwind(a, hx, wx, b, hy, wy, c, hz, wz))
                             if new < d[i, j, k]:
                                 d[i, j, k] = new
                                 changed = True
@@ -232,23 +234,24 @@ def _activate_around(
 
 @kept
 @njit()
-def _upwind(a: float, ha: float, b: float, hb: float, c: float, hc: float) -> float:
+def _upwind(
+    a: float, ha: float, wa: float, b: float, hb: float, wb: float, c: float, hc: float, wc: float
+) -> float:
     """The x that solves `Σ max(0, (x − a)/h)² = 1` over the three axes (Zhao 2005, equation 2.3).
 
-    `a`, `b`, `c` are the smaller neighbours along the axes, `ha`, `hb`, `hc` the spacings.
+    `a`, `b`, `c` are the smaller neighbours along the axes, `h` the spacings, `w = 1/h²`.
     """
     if a > b:
-        a, ha, b, hb = b, hb, a, ha
+        a, ha, wa, b, hb, wb = b, hb, wb, a, ha, wa
     if b > c:
-        b, hb, c, hc = c, hc, b, hb
+        b, hb, wb, c, hc, wc = c, hc, wc, b, hb, wb
     if a > b:
-        a, ha, b, hb = b, hb, a, ha
+        a, ha, wa, b, hb, wb = b, hb, wb, a, ha, wa
     x = a + ha
     if x <= b:
         return x
-    # With weights w = 1/h²: (Σw) x² − 2 (Σwa) x + Σwa² − 1 = 0. `a` is subtracted throughout, for
-    # precision far from the surface.
-    wa, wb, wc = 1 / (ha * ha), 1 / (hb * hb), 1 / (hc * hc)
+    # (Σw) x² − 2 (Σwa) x + Σwa² − 1 = 0. `a` is subtracted throughout, for precision far from the
+    # surface.
     b -= a
     c -= a
     w, p, q = wa + wb, wb * b, wb * b * b - 1
