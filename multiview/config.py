@@ -52,7 +52,8 @@ class FitConfig:
         preset: best (Gauss-Newton), fast (a third of its time), adam (first order, a few views at a
             time), or sdfdiff (the method of that paper; use it with --init sphere).
         init: Start from the visual hull of the masks, or from a sphere.
-        resolution: Lattice samples along the longest side of the box.
+        resolution: Lattice samples along the longest side of the box, up to 1024. What memory is
+            too small for is refused before work starts, with the largest that would fit.
         silhouettes: Where the object is known from. files: mask files or alpha channels. none:
             nothing; the surface in a box is found where photographs agree with each other, for
             walls, ground and what stands on it. That needs texture, neighbouring views within about
@@ -159,8 +160,8 @@ class FitConfig:
             object.__setattr__(self, "out", vacant_run(scene.resolve().name, self.resume))
         if self.resolution < 8:
             raise InputError(f"--resolution: need at least 8 samples, got {self.resolution}")
-        if self.resolution > 512:
-            raise InputError(f"--resolution: need at most 512 samples, got {self.resolution}")
+        if self.resolution > 1024:
+            raise InputError(f"--resolution: need at most 1024 samples, got {self.resolution}")
         if self.threads is not None and self.threads < 1:
             raise InputError(f"--threads: need at least 1, got {self.threads}")
         if not 0 <= self.seed < 2**63:

@@ -15,6 +15,7 @@ from multiview.coarse_to_fine import Fit, level_resolution, optimize
 from multiview.config import FitConfig
 from multiview.dense.start import as_shown
 from multiview.maps_told import check_depths, colors_count, tell_maps
+from multiview.memory import check_memory
 from multiview.photo.appearance import Appearance
 from multiview.photo.known_light import ESTIMATED, choose_light
 from multiview.photo.targets import Targets
@@ -118,6 +119,7 @@ def _fit(
     log.debug("scene: %d views to fit and %d held out, of %s pixels", views, held_out, size)
     log.debug("box: %s; threads: %d", bounds.tolist(), config.num_threads)
     check_depths(targets, bounds)
+    check_memory(config, targets, bounds, known is None and colors_count(config, scene))
     loose = scene.loose and config.bounds is None
     if scene.bounds is None and config.bounds is None and colors_count(config, scene):
         bounds, loose = reachable(bounds, targets)

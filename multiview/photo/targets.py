@@ -106,14 +106,17 @@ class Targets:
 
         SDFDiff §5 ties image size to the lattice in the same way. Never larger than the images.
         """
-        footprint = float(self.pixel_sizes(lattice).mean())
-        wanted = float(lattice.spacing.max()) / pixels_per_cell
-        factor = max(1.0, wanted / footprint)
+        cell = float(lattice.spacing.max())
+        return self.resized(*self.size_for(lattice.bounds.mean(0), cell, pixels_per_cell))
+
+    def size_for(self, middle: Tensor, cell: float, pixels_per_cell: float) -> tuple[int, int]:
+        """Width and height of `for_lattice`, for cells of a size about a middle `[3]`."""
+        width, height = self.cameras.width, self.cameras.height
+        footprint = float(self.pixel_sizes_at(middle).mean())
+        factor = max(1.0, cell / pixels_per_cell / footprint)
         if factor < 1.25:  # not worth blurring the photographs
-            return self
-        width = max(8, round(self.cameras.width / factor))
-        height = max(8, round(self.cameras.height / factor))
-        return self.resized(width, height)
+            return width, height
+        return max(8, round(width / factor)), max(8, round(height / factor))
 
     def at_most(self, rendered: Tensor) -> Tensor:
         """Where a photograph is saturated and a rendering brighter: `[N, H, W, C]` bool.
@@ -134,7 +137,10 @@ class Targets:
 
     def pixel_sizes(self, lattice: Lattice) -> Tensor:
         """Width of each view's pixels at the middle of the box, world units: `[N]`."""
-        middle = lattice.bounds.mean(0).to(self.cameras.c2w)
-        _, depths = self.cameras.project(middle[None])
+        return self.pixel_sizes_at(lattice.bounds.mean(0))
+
+    def pixel_sizes_at(self, middle: Tensor) -> Tensor:
+        """Width of each view's pixels at a point `[3]`, world units: `[N]`."""
+        _, depths = self.cameras.project(middle.to(self.cameras.c2w)[None])
         focal = (self.cameras.Ks[:, 0, 0] * self.cameras.Ks[:, 1, 1]).sqrt()
         return depths[:, 0] / focal
