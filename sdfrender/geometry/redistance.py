@@ -15,6 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sdfrender.geometry.redistance_rounds import redistanced_in_rounds
 from sdfrender.kernels.compiled import kept
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
@@ -51,9 +52,15 @@ def redistanced(
         raise ValueError(f"reach: need more than frozen_band = {frozen_band}, got {reach}")
     values = values.detach()
     wide = torch.float64 if values.dtype == torch.float64 else torch.float32
+    fields = values.reshape(-1, *values.shape[-3:])
+    if values.device.type == "cuda":  # where sweeps, which go in order, are of no use
+        x, y, z = spacing.double().tolist()
+        steps_of = (x, y, z)
+        new = [redistanced_in_rounds(phi, steps_of, frozen_band, reach) for phi in fields.to(wide)]
+        return torch.stack(new).to(values).reshape(values.shape)
     steps = spacing.double().cpu().numpy()
-    fields = values.reshape(-1, *values.shape[-3:]).to("cpu", wide).numpy()
-    each = [_redistance(phi, steps, frozen_band, reach) for phi in fields]
+    arrays = fields.to("cpu", wide).numpy()
+    each = [_redistance(phi, steps, frozen_band, reach) for phi in arrays]
     swept = each[0] if len(each) == 1 else np.stack(each)  # which copies
     return torch.from_numpy(swept).to(values).reshape(values.shape)
 

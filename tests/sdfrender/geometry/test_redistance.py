@@ -1,5 +1,6 @@
 """Redistancing: the surface does not move, and everything else becomes a distance."""
 
+import math
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.primitives import SDF, box, sphere, torus, union
+from sdfrender.geometry.redistance_rounds import redistanced_in_rounds
 
 BOUNDS = ((-1.0, -0.8, -1.2), (1.1, 1.0, 0.9))
 
@@ -72,6 +74,27 @@ def test_the_surface_stays_bit_for_bit(lattice: Lattice, band: float) -> None:
     assert torch.equal(before, after)
     assert torch.equal(corners(lattice.values)[:, before], corners(result.values)[:, before])
     assert torch.equal(lattice.values < 0, result.values < 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lattice=lattices,
+    band=st.sampled_from([0.0, 1.2, 3.0]),
+    reach=st.sampled_from([4.0, math.inf]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_rounds_for_a_card_end_at_the_distances_of_the_sweeps(
+    lattice: Lattice, band: float, reach: float, dtype: torch.dtype
+) -> None:
+    lattice = lattice.to(dtype)
+    x, y, z = lattice.spacing.double().tolist()
+    swept = lattice.redistance(band, reach).values
+    mine = redistanced_in_rounds(lattice.values, (x, y, z), band, reach)
+    assert mine.dtype == dtype
+    assert torch.equal(torch.isfinite(mine), torch.isfinite(swept))
+    near = torch.isfinite(swept)
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    torch.testing.assert_close(mine[near], swept[near], rtol=tolerance, atol=tolerance)
 
 
 @settings(max_examples=50, deadline=None)
