@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from sdfrender.commands.process import run_program
 from singleview.commands import (
+    align,
     complete,
     demo,
     evaluate,
@@ -21,6 +22,7 @@ from singleview.commands import (
 
 # Each command is a function; its signature and docstring are the command line and its help.
 COMMANDS: dict[str, Callable[..., None]] = {
+    "align": align.command,
     "render-dataset": render_dataset.command,
     "sample-points": sample_points.command,
     "train": train.command,
@@ -37,7 +39,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 # What one wants to do, and the commands for it.
 GROUPS = {
     "Predict a shape": ("demo", "predict", "complete", "interpolate"),
-    "Make a data set from meshes": ("render-dataset", "sample-points"),
+    "Make a data set from meshes": ("align", "render-dataset", "sample-points"),
     "Train": ("train", "report", "import"),
     "Measure": ("evaluate", "evaluate-completion"),
 }

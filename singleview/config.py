@@ -1,5 +1,6 @@
 """Settings of all commands: the door to `singleview.settings`. It imports no numerics."""
 
+from singleview.settings.alignment import AlignConfig
 from singleview.settings.datasets import RenderDatasetConfig, SamplePointsConfig
 from singleview.settings.evaluation import CompletionStudy, EvaluateConfig
 from singleview.settings.implicit import DeepsdfConfig, OccupancyConfig
@@ -13,6 +14,7 @@ from singleview.settings.published import ImportConfig
 from singleview.settings.training import LossWeights, TrainConfig
 
 __all__ = [
+    "AlignConfig",
     "CompleteConfig",
     "CompletionSettings",
     "CompletionStudy",

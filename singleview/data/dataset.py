@@ -48,8 +48,9 @@ class Item:
         views: what it shows.
         values: `[R, R, R]` float32 true signed distances over the dataset's bounds, for evaluation
             and for the baseline with 3D supervision only; None where the layout has none.
-        occupancy: `[n, n, n]` bool, True inside, for layouts that have only voxels; placed as
-            `values` would be, sample (0, 0, 0) on the corner of the bounds; None elsewhere.
+        occupancy: `[n, n, n]` bool, True inside, of layouts that have voxels, or have sampled the
+            mesh at another resolution too; placed as `values` would be, sample (0, 0, 0) on the
+            corner of the bounds; None elsewhere.
     """
 
     name: str

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import write_json
-from sdfrender.files.tables import read_table
+from sdfrender.files.tables import numbers, read_table
 from sdfrender.files.tensors import load_tensors, need_file
+from sdfrender.geometry.mesh_files import Doubles
 from singleview.settings.choices import Split
 
 PER_SHARD = 20  # objects: some ten megabytes a file, and little to make again after an interruption
 
 
 def begin_shards(
-    file: Path, kind: str, settings: dict[str, Any], splits: dict[str, Split], per_shard: int
+    file: Path,
+    kind: str,
+    settings: dict[str, Any],
+    splits: dict[str, Split],
+    per_shard: int,
+    rotations: Mapping[str, Doubles],
 ) -> None:
     """Write the list of what a folder of shards is to hold, or check that it lists the same.
 
@@ -29,13 +36,20 @@ def begin_shards(
         settings: of the samples.
         splits: of each object, in the order of the shards.
         per_shard: objects of a shard.
+        rotations: `[3, 3]` by which each object's mesh was turned.
 
     Raises:
         InputError: the folder holds something else.
     """
     numbered = enumerate(splits.items())
     objects = [{"name": n, "split": s, "shard": i // per_shard} for i, (n, s) in numbered]
-    manifest = {"format": kind, "version": 1, "settings": settings, "objects": objects}
+    manifest = {
+        "format": kind,
+        "version": 1,
+        "settings": settings,
+        "rotations": stored_form(rotations),
+        "objects": objects,
+    }
     if file.is_file():
         if read_table(file) != json.loads(json.dumps(manifest)):
             raise InputError(
@@ -44,6 +58,26 @@ def begin_shards(
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, manifest)
+
+
+def stored_form(rotations: Mapping[str, Doubles]) -> dict[str, list[list[float]]]:
+    """Rotations `[3, 3]` by name as manifests hold them: without those that turn nothing."""
+    return {name: R.tolist() for name, R in rotations.items() if not np.array_equal(R, np.eye(3))}
+
+
+def stored_rotations(file: Path) -> dict[str, Doubles] | None:
+    """The rotations that a manifest holds, by name; None in one that holds none, or without one.
+
+    Raises:
+        InputError: a manifest that cannot be read, or a rotation that is none.
+    """
+    stored = read_table(file).get("rotations") if file.is_file() else None
+    if not isinstance(stored, dict):
+        return None
+    return {
+        str(name): numbers(rows, [(3, 3)], f"{file}: the rotation of {name!r}")
+        for name, rows in stored.items()
+    }
 
 
 def need_format(file: Path, manifest: Any, kind: str) -> None:

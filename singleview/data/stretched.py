@@ -51,6 +51,7 @@ def stretched_copies(dataset: Dataset, copies: int, seed: int) -> Dataset:
         images=torch.stack(images),
         silhouettes=torch.stack(silhouettes),
         values=torch.stack(values),
+        occupancy=None,
     )
 
 

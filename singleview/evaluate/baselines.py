@@ -163,10 +163,10 @@ def _solids(dataset: Dataset) -> Tensor:
 
 def _solid(item: Item, bounds: Tensor, resolution: int) -> Tensor:
     """`[R, R, R]` bool: the true shape of an object."""
-    if item.values is not None:
-        return inside(Lattice(item.values, bounds), resolution)
-    assert item.occupancy is not None
-    return item.occupancy
+    if item.occupancy is not None and item.occupancy.shape[-1] == resolution:
+        return item.occupancy
+    assert item.values is not None, "an object without a shape"
+    return inside(Lattice(item.values, bounds), resolution)
 
 
 def _lattice(dataset: Dataset, i: int) -> Lattice:

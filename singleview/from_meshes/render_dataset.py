@@ -20,13 +20,15 @@ from tqdm import tqdm
 from sdfrender.cluster.settings import SchedulerSettings
 from sdfrender.cluster.work import Stop, finish_all
 from sdfrender.errors import InputError
-from sdfrender.geometry.grid import UNIT_BOX
+from sdfrender.geometry.grid import UNIT_BOX, grid_points
 from sdfrender.geometry.lattice import Lattice
+from sdfrender.geometry.mesh_distance import inside_mesh
 from sdfrender.kernels.torch_threads import torch_threads
 from sdfrender.rendering.raytrace import raytrace
 from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import STUDIO
 from singleview.data.layouts.folder import (
+    COARSE,
     MANIFEST,
     Manifest,
     manifest_to_dict,
@@ -70,7 +72,8 @@ def render_dataset(
     sources = find_meshes(config.meshes, config.alignment, config.categories)
     cameras = rig_cameras(config.cameras, config.views, config.size)
     splits = split_by(config.split, [source.name for source in sources], config.seed)
-    manifest = Manifest(splits, cameras, STUDIO, _settings(config))
+    rotations = {source.name: source.rotation for source in sources}
+    manifest = Manifest(splits, cameras, STUDIO, _settings(config), rotations)
     _open_folder(config.out, manifest)
     todo = [s for s in sources if not object_file(config.out, s.name).exists()]
     if cluster is not None and cluster.scheduler is not None:
@@ -106,7 +109,10 @@ def render_object(source: Source, file: Path, cameras: Cameras, config: RenderDa
             lattice = Lattice.from_mesh(mesh, (config.resolution,) * 3, UNIT_BOX)
         except InputError as error:
             raise InputError(f"{source.path}: {error}: repair it, or leave it out") from None
-        write_object(file, seen.images, seen.silhouettes, lattice.values)
+        places = grid_points((COARSE,) * 3, torch.tensor(UNIT_BOX)).reshape(-1, 3)
+        inside = torch.from_numpy(inside_mesh(mesh, places.double().numpy()))
+        inside = inside.reshape((COARSE,) * 3)
+        write_object(file, seen.images, seen.silhouettes, lattice.values, inside)
     return source.name
 
 
@@ -163,6 +169,8 @@ def _open_folder(out: Path, manifest: Manifest) -> None:
                 was = old["settings"].get(key)
                 raise InputError(f"{out}: was rendered with {key} {was!r}, now {value!r}: "
                                  "choose another --out")  # fmt: skip
+        if old["rotations"] != new["rotations"]:
+            raise InputError(f"{out}: its meshes were aligned in another way: choose another --out")
         if old["objects"] != new["objects"]:
             raise InputError(f"{out}: holds a dataset of other meshes: choose another --out")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -66,7 +67,8 @@ def sample_distances(
     ]
     found = {_name(source, copy): splits[source.name] for source, copy in jobs}
     settings = {key: getattr(config, key) for key in ("sdf", "warped", "split", "seed")}
-    begin_shards(config.out / MANIFEST, FORMAT, settings, found, PER_SHARD)
+    rotations = {source.name: source.rotation for source in sources}
+    begin_shards(config.out / MANIFEST, FORMAT, settings, found, PER_SHARD, rotations)
     trained = [source for source in sources if splits[source.name] == "train"]
     sides = sides_of(trained) if config.warped else {}
     groups = [jobs[i : i + PER_SHARD] for i in range(0, len(jobs), PER_SHARD)]
@@ -130,9 +132,7 @@ def _sample_object(
     assert config.sdf is not None  # else occupancy is sampled
     name = _name(source, copy)
     rng = np.random.default_rng((config.seed, *name.encode()))
-    mesh = canonical_mesh(source)
-    if copy:
-        mesh = warped_mesh(mesh, torch.Generator().manual_seed(int(rng.integers(2**62))), side)
+    mesh = mesh_of_copy(source, copy, side, rng)
     points = points_around(mesh, config.sdf, rng).astype(np.float16)
     values = signed_distances(mesh, points.astype(np.float64))
     if not (values < 0).any():
@@ -142,6 +142,36 @@ def _sample_object(
         )
     tensors = {"points": torch.from_numpy(points), "values": torch.from_numpy(values).half()}
     return {f"{name}/{key}": x for key, x in tensors.items()}
+
+
+def mesh_of_copy(source: Source, copy: int, side: int, rng: np.random.Generator) -> trimesh.Trimesh:
+    """The mesh of an object, or of a warped copy of it, by the first draw of `rng`; canonical."""
+    mesh = canonical_mesh(source)
+    if not copy:
+        return mesh
+    return warped_mesh(mesh, torch.Generator().manual_seed(int(rng.integers(2**62))), side)
+
+
+def warped_copies(
+    sources: Sequence[Source], names: Sequence[str], seed: int
+) -> Callable[[str], trimesh.Trimesh]:
+    """Makes the meshes of training objects and of their warped copies again, by their names.
+
+    Args:
+        sources: of all training objects, turned as they were then.
+        names: that will be asked for.
+        seed: of the samples.
+    """
+    by_name = {source.name: source for source in sources}
+    sides = sides_of(sources) if any(WARPED in name for name in names) else {}
+
+    @cache
+    def make(name: str) -> trimesh.Trimesh:
+        base, _, copy = name.partition(WARPED)
+        rng = np.random.default_rng((seed, *name.encode()))
+        return mesh_of_copy(by_name[base], int(copy or 0), sides.get(base, X), rng)
+
+    return make
 
 
 def points_around(mesh: trimesh.Trimesh, count: int, rng: np.random.Generator) -> Doubles:

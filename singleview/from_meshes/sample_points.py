@@ -58,7 +58,7 @@ def sample_points(
     sources = find_meshes(config.meshes, config.alignment, config.categories)
     splits = split_by(config.split, [source.name for source in sources], config.seed)
     groups = [sources[i : i + PER_SHARD] for i in range(0, len(sources), PER_SHARD)]
-    _open_folder(config, splits)
+    _open_folder(config, splits, {source.name: source.rotation for source in sources})
     if cluster is not None and cluster.scheduler is not None:
         there = replace(config, out=config.out.resolve())
         tasks = {
@@ -139,9 +139,11 @@ def _on_surface(
     return points, outward * mesh.face_normals[faces]
 
 
-def _open_folder(config: SamplePointsConfig, splits: dict[str, Split]) -> None:
+def _open_folder(
+    config: SamplePointsConfig, splits: dict[str, Split], rotations: dict[str, Doubles]
+) -> None:
     """Write the manifest, or make sure that the folder holds a part of the same samples."""
     settings: dict[str, Any] = asdict(config)
     for name in ("meshes", "out", "alignment", "sdf", "warped"):
         del settings[name]
-    begin_shards(config.out / MANIFEST, FORMAT, settings, splits, PER_SHARD)
+    begin_shards(config.out / MANIFEST, FORMAT, settings, splits, PER_SHARD, rotations)

@@ -1,8 +1,9 @@
 """How good a predicted shape is.
 
 Definitions, the same for every method and every table:
-    IoU at R³: prediction and truth are resampled trilinearly to R samples along each side of the
-    dataset's box; a sample is inside where the signed distance is below 0; intersection over union
+    IoU at R³: the prediction is resampled trilinearly to R samples along each side of the dataset's
+    box, the truth was sampled there from the mesh (at 32³ by data sets that do not hold that, it is
+    resampled too); a sample is inside where the signed distance is below 0; intersection over union
     of the samples inside. Two empty shapes have an IoU of 1.
     Chamfer and normal consistency: `sdfrender.metrics` between the meshes of the two lattices as
     they are, Chamfer-L1 as a fraction of the longest side of the true mesh.
@@ -38,12 +39,12 @@ def true_inside(dataset: Dataset, resolution: int) -> Tensor | None:
 
     Voxels serve only the resolution that they have.
     """
+    if dataset.occupancy is not None and dataset.occupancy.shape[-1] == resolution:
+        return dataset.occupancy
     if dataset.values is not None:
         return torch.stack(
             [inside(Lattice(v.float(), dataset.bounds), resolution) for v in dataset.values]
         )
-    if dataset.occupancy is not None and dataset.occupancy.shape[-1] == resolution:
-        return dataset.occupancy
     return None
 
 

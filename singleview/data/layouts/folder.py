@@ -6,13 +6,15 @@
 
 An object's file holds `images` `[V, H, W, C]` uint8 (linear, premultiplied over black),
 `silhouettes` `[V, H, W]` uint8 coverage, and `values` `[R, R, R]` float16 true signed distances.
+`inside_32` holds the bits of the mesh sampled at 32³, C order, so that nothing is judged at 32³ by
+what was interpolated from other samples; data sets from before do without.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +28,19 @@ from sdfrender.errors import InputError
 from sdfrender.files.atomic import one_line, write_bytes, write_json
 from sdfrender.files.tables import read_table
 from sdfrender.geometry.grid import UNIT_BOX
+from sdfrender.geometry.mesh_files import Doubles
 from sdfrender.io.cameras import read_arrays
 from sdfrender.io.lights import lighting_from_table
 from sdfrender.io.scene_writer import lighting_to_dict
 from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import Lighting
 from singleview.data.dataset import Dataset, to_bytes
+from singleview.data.shards import stored_form, stored_rotations
 from singleview.settings.choices import SPLITS, Split
 
 MANIFEST = "dataset.json"
 FORMAT = "singleview.dataset"
+INSIDE, COARSE = "inside_32", 32  # name of an array, and samples along each side
 
 
 @dataclass(frozen=True)
@@ -47,12 +52,14 @@ class Manifest:
         cameras: V, the same for all objects.
         lighting: that made the images, with albedo 1.
         settings: how the dataset was rendered, as plain values.
+        rotations: `[3, 3]` by which the mesh of an object was turned; the others were not.
     """
 
     splits: Mapping[str, Split]
     cameras: Cameras
     lighting: Lighting
     settings: Mapping[str, Any]
+    rotations: Mapping[str, Doubles] = field(default_factory=dict)
 
 
 def object_file(folder: Path, name: str) -> Path:
@@ -75,6 +82,7 @@ def manifest_to_dict(manifest: Manifest) -> dict[str, Any]:
         "format": FORMAT,
         "version": 1,
         "settings": dict(manifest.settings),
+        "rotations": stored_form(manifest.rotations),
         "bounds": UNIT_BOX,
         "lighting": lighting_to_dict(manifest.lighting),
         "cameras": {
@@ -88,7 +96,9 @@ def manifest_to_dict(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def write_object(path: Path, images: Tensor, silhouettes: Tensor, values: Tensor) -> None:
+def write_object(
+    path: Path, images: Tensor, silhouettes: Tensor, values: Tensor, inside: Tensor | None = None
+) -> None:
     """Write an object's file, whole or not at all.
 
     Args:
@@ -96,10 +106,13 @@ def write_object(path: Path, images: Tensor, silhouettes: Tensor, values: Tensor
         images: `[V, H, W, C]` in [0, 1].
         silhouettes: `[V, H, W]` in [0, 1].
         values: `[R, R, R]` signed distances.
+        inside: `[32, 32, 32]` bool, sampled from the mesh.
     """
     buffer = io.BytesIO()
+    bits = {} if inside is None else {INSIDE: np.packbits(inside.numpy())}
     np.savez_compressed(
         buffer,
+        **bits,
         images=to_bytes(images).numpy(),
         silhouettes=to_bytes(silhouettes).numpy(),
         values=values.half().numpy(),
@@ -133,6 +146,9 @@ def read_folder(folder: Path) -> Dataset:
         torch.from_numpy(np.stack([o[key] for o in objects]))
         for key in ("images", "silhouettes", "values")
     )
+    insides = [o[INSIDE] for o in objects if INSIDE in o]
+    bits = np.unpackbits(np.stack(insides), axis=1) if len(insides) == len(objects) else None
+    shape = (-1, COARSE, COARSE, COARSE)
     return Dataset(
         tuple(names),
         tuple(manifest.splits.values()),
@@ -142,6 +158,7 @@ def read_folder(folder: Path) -> Dataset:
         manifest.cameras.Ks[None],
         lighting=manifest.lighting,
         values=values,
+        occupancy=None if bits is None else torch.from_numpy(bits.reshape(shape)).bool(),
     )
 
 
@@ -175,7 +192,7 @@ def read_manifest(folder: Path) -> Manifest:
     unknown = sorted(str(split) for split in splits.values() if split not in SPLITS)
     if unknown:
         raise InputError(f"{path}: a split is one of {', '.join(SPLITS)}, got {unknown[0]!r}")
-    return Manifest(splits, cameras, lighting, settings)
+    return Manifest(splits, cameras, lighting, settings, stored_rotations(path) or {})
 
 
 def read_object(path: Path, cameras: Cameras) -> Mapping[str, NDArray[Any]]:
@@ -183,7 +200,7 @@ def read_object(path: Path, cameras: Cameras) -> Mapping[str, NDArray[Any]]:
 
     Returns:
         `images` `[V, H, W, C]` and `silhouettes` `[V, H, W]` uint8; `values` `[R, R, R]` float16,
-        canonical units over the dataset's box.
+        canonical units over the dataset's box; `inside_32` `[4096]` uint8 if it is there.
 
     Raises:
         InputError: missing, damaged, without a mask or image array, or not as many views or pixels
@@ -194,7 +211,9 @@ def read_object(path: Path, cameras: Cameras) -> Mapping[str, NDArray[Any]]:
             f"{path}: the object is not there (run `singleview render-dataset` again?)"
         )
     size = (len(cameras), cameras.height, cameras.width)
-    arrays = read_arrays(path, ("images", "silhouettes", "values"))
+    arrays = dict(read_arrays(path, ("images", "silhouettes", "values")))
+    if INSIDE in (stored := read_arrays(path)):
+        arrays[INSIDE] = stored[INSIDE]
     images, silhouettes, values = arrays["images"], arrays["silhouettes"], arrays["values"]
     if len(images) != len(cameras):
         raise InputError(
@@ -211,4 +230,8 @@ def read_object(path: Path, cameras: Cameras) -> Mapping[str, NDArray[Any]]:
     if values.dtype != np.float16 or values.ndim != 3 or not np.isfinite(values).all():
         got = f"{values.dtype} {list(values.shape)}"
         raise InputError(f"{path}: 'values' need finite float16 [R, R, R], got {got}")
+    bits = arrays.get(INSIDE)
+    if bits is not None and (bits.dtype != np.uint8 or bits.shape != (COARSE**3 // 8,)):
+        got = f"{bits.dtype} {list(bits.shape)}"
+        raise InputError(f"{path}: '{INSIDE}' needs uint8 [{COARSE**3 // 8}], got {got}")
     return arrays
