@@ -87,6 +87,7 @@ def mise(
     coarse: int | Sequence[int] = 32,
     levels: int = 3,
     chunk: int = CHUNK,
+    slope: float | None = None,
 ) -> Extraction:
     """Evaluate a field on a fine grid, but only near its surface (multiresolution extraction).
 
@@ -101,6 +102,9 @@ def mise(
         levels: how often cells are halved; the result has `coarse · 2^levels` cells and one sample
             more.
         chunk: points that are evaluated together.
+        slope: of the field at most, where its values are small; 1 for distances. Cells that may
+            hold surface by that are halved as well, so that nothing which lies between the samples
+            of the coarse grid is missed. Default: not known.
 
     Raises:
         ValueError: an empty box, one so far from the origin that float32 does not hold it, fewer
@@ -115,18 +119,16 @@ def mise(
         )
     if levels < 0 or chunk < 1:
         raise ValueError(f"levels, chunk: need at least 0 and 1, got {levels} and {chunk}")
+    if slope is not None and not slope > 0:
+        raise ValueError(f"slope: need a number above 0, got {slope}")
     cells = cells_per_axis(coarse, box)
     grid = _Grid(field, box, cells, chunk)
     grid.evaluate(np.ones(cells, dtype=bool))
-    lowest = float(grid.values.min())
-    if not lowest < 0:
-        raise InputError(
-            f"field: no surface, the smallest of {grid.values.size} values in the box "
-            f"{box.tolist()} is {lowest:.4g}, need one below 0, or more than {max(cells)} coarse "
-            "cells"
-        )
+    if slope is None:
+        grid.need_inside()
     for _ in range(levels):
-        grid.refine()
+        grid.refine(slope)
+    grid.need_inside()
     return Extraction(Lattice(torch.from_numpy(grid.values), box), grid.evaluations)
 
 
@@ -165,6 +167,17 @@ class _Grid:
         self.values[index] = self._call(torch.stack(columns, -1)).numpy()
         self.known |= wanted
 
+    def need_inside(self) -> None:
+        """Raise InputError unless a sample is inside."""
+        lowest = float(self.values.min())
+        if not lowest < 0:
+            cells = max(self.values.shape) - 1
+            raise InputError(
+                f"field: no surface, the smallest of {self.values.size} values in the box "
+                f"{self.box.tolist()} is {lowest:.4g}, need one below 0, or more than {cells} "
+                "coarse cells"
+            )
+
     def _axes(self) -> list[Tensor]:
         """Positions along x, y, z, exactly those of a lattice's samples."""
         bounds = zip(*self.box.double().tolist(), self.values.shape, strict=True)
@@ -172,9 +185,11 @@ class _Grid:
             torch.linspace(low, high, n, dtype=torch.float64).float() for low, high, n in bounds
         ]
 
-    def refine(self) -> None:
+    def refine(self, slope: float | None) -> None:
         """Go on to cells of half the size."""
         parents = _mixed(self.values)
+        if slope is not None:
+            parents |= self._near(slope)
         coarse, known = self.values, self.known
         shape = tuple(2 * n - 1 for n in coarse.shape)
         self.values = _interpolated(coarse)
@@ -185,6 +200,19 @@ class _Grid:
             self.evaluate(_children(todo))
             done |= todo
             parents = _parents(self._open_cells())
+
+    def _near(self, slope: float) -> Bools:
+        """`[X, Y, Z]` known cells that a field of this slope may be zero in.
+
+        Any point of a cell is within half a diagonal of a corner.
+        """
+        size = (self.box[1] - self.box[0]).double().numpy() / (np.array(self.values.shape) - 1)
+        reach = 0.5 * slope * float(np.linalg.norm(size))
+        near = np.zeros(tuple(n - 1 for n in self.values.shape), dtype=bool)
+        close = self.known & (np.abs(self.values) < reach)
+        for corner in CORNERS:
+            near |= _at(close, corner)
+        return near
 
     def _open_cells(self) -> Bools:
         """`[X, Y, Z]` active cells with a corner that is not known."""
