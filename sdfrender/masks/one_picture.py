@@ -154,9 +154,8 @@ def barriers(photo: Image, edge: Mask) -> Floats:
                          for p in ((1, 0), (0, 1)))  # fmt: skip
         steps = np.maximum(steps, np.maximum(before, after))
     start = np.where(edge, steps, steps.max())
-    grown = reconstruction(start, steps, method="erosion")  # type: ignore[no-untyped-call]
-    found: Floats = grown.astype(np.float32)
-    return found
+    found = reconstruction(start, steps, method="erosion")  # type: ignore[no-untyped-call]
+    return np.asarray(found, np.float32)
 
 
 def divided(photo: Image, unlike: Unlike) -> Mask:

@@ -30,5 +30,5 @@ def turned(solid: Solid, R: Doubles) -> Solid:
     round if the number is −1.
     """
     axes = np.abs(R).argmax(1)
-    flipped = [i for i in range(3) if R[i, axes[i]] < 0]
+    flipped = tuple(i for i in range(3) if R[i, axes[i]] < 0)
     return np.ascontiguousarray(np.flip(solid.transpose(axes), flipped))

@@ -108,15 +108,15 @@ def write_object(
         values: `[R, R, R]` signed distances.
         inside: `[32, 32, 32]` bool, sampled from the mesh.
     """
+    arrays = {
+        "images": to_bytes(images).numpy(),
+        "silhouettes": to_bytes(silhouettes).numpy(),
+        "values": values.half().numpy(),
+    }
+    if inside is not None:
+        arrays[INSIDE] = np.packbits(inside.numpy())
     buffer = io.BytesIO()
-    bits = {} if inside is None else {INSIDE: np.packbits(inside.numpy())}
-    np.savez_compressed(
-        buffer,
-        **bits,
-        images=to_bytes(images).numpy(),
-        silhouettes=to_bytes(silhouettes).numpy(),
-        values=values.half().numpy(),
-    )
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_bytes(path, buffer.getvalue())
 
 

@@ -117,7 +117,7 @@ def test_a_finished_object_is_not_rendered_again(folder: Path, meshes: Path) -> 
     assert kept.stat().st_mtime_ns == before
     with np.load(lost) as again:
         names = again.files
-    assert names == ["images", "inside_32", "silhouettes", "values"]
+    assert names == ["images", "silhouettes", "values", "inside_32"]
     assert len(lost.read_bytes()) == len(bytes_before)
 
 
