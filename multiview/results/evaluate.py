@@ -67,7 +67,7 @@ def predictions(
     """
     cameras = targets.cameras
     together = max(1, TOGETHER // (cameras.width * cameras.height))
-    for views in torch.arange(len(cameras)).split(together):
+    for views in torch.arange(len(cameras)).split(together):  # type: ignore[no-untyped-call]
         some = targets[views]
         with torch.no_grad():
             out = appearance.render(lattice, some)

@@ -141,7 +141,7 @@ def probe(resolution: int, views: int) -> dict[str, dict[str, float]]:
         reset_peak()
         work()
         mb = peak_mb() - empty
-        times = []
+        times: list[float] = []
         while sum(times) < 0.5 and len(times) < 5:
             begun = time.process_time()
             work()
