@@ -15,6 +15,8 @@ from torch.nn.functional import pad as with_margin
 from sdfrender.engines.cuda.available import simulated
 from sdfrender.kernels.ray_walk import BLOCK, EVENT
 
+BITS = list(EVENT.names or ()).index("bits")  # the fields before `t` are of four bytes each
+
 
 @contextmanager
 def current_stream(device: torch.device) -> Iterator[Any]:
@@ -42,6 +44,11 @@ def records(x: Tensor) -> Any:
 def room_for_events(count: int, most: int, device: torch.device) -> Tensor:
     """Bytes for `most` events of each of `count` pixels, see `records`."""
     return torch.zeros(count, most * EVENT.itemsize, dtype=torch.uint8, device=device)
+
+
+def first_bits(events: Tensor) -> Tensor:
+    """`[K]` int32 the flags of each pixel's first event, of `room_for_events`."""
+    return events.view(torch.int32)[:, BITS]
 
 
 def padded(values: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """From derivatives in the pixels back to the lattice, the light and the camera.
 
-One thread takes one pixel. What several of them say about one number is added up atomically, in
+One thread takes one pixel: those that see one opaque crossing and nothing else, which are most, in
+a kernel of their own. What several of them say about one number is added up atomically, in
 whatever order they come; whole numbers have the same sum in any order, see `engine.pull`.
 """
 
@@ -12,7 +13,7 @@ from typing import Any
 from numba import cuda, float64
 
 from sdfrender.engines.cuda.target import kernel, part
-from sdfrender.kernels.pixel.pull import pull_pixel
+from sdfrender.kernels.pixel.pull import pull_alone, pull_pixel
 from sdfrender.kernels.trilinear_cell import grid_of
 from sdfrender.kernels.view import view_of
 
@@ -35,7 +36,7 @@ def pull_for(C: int, most: int, reattach: int, wanted: int) -> Any:
 
     def pull(
         v: Any, grid_numbers: Any, views: Any, lights: Any, albedo: Any,
-        pixels: Any, events: Any, counts: Any, size: int,
+        chosen: Any, pixels: Any, events: Any, counts: Any, size: int,
         v_colors: Any, v_silhouettes: Any, v_depths: Any, v_normals: Any,
         v_values: Any, v_lights: Any, v_albedo: Any, v_views: Any,
     ) -> None:  # fmt: skip
@@ -47,6 +48,7 @@ def pull_for(C: int, most: int, reattach: int, wanted: int) -> Any:
             views: `[N, 18]` the cameras.
             lights: `[1 or N, K, 4 + C]`.
             albedo: the albedo lattice.
+            chosen: `[M]` which of the K pixels that come near.
             pixels: `[K]` as in `forward.walk`, as are the next two.
             events: `[K, most]`.
             counts: `[K]`.
@@ -61,9 +63,10 @@ def pull_for(C: int, most: int, reattach: int, wanted: int) -> Any:
             v_albedo: added to, if wanted: as `albedo`.
             v_views: `[N, 16]` added to, if wanted.
         """
-        k = cuda.grid(1)
-        if k >= pixels.shape[0] or counts[k] == 0:
+        m = cuda.grid(1)
+        if m >= chosen.shape[0]:
             return
+        k = chosen[m]
         n = pixels[k] // size
         light, reflected = cuda.local.array(C, float64), cuda.local.array(C, float64)
         v_light, v_reflected = cuda.local.array(C, float64), cuda.local.array(C, float64)
@@ -82,3 +85,36 @@ def pull_for(C: int, most: int, reattach: int, wanted: int) -> Any:
         )  # fmt: skip
 
     return kernel(pull)
+
+
+@lru_cache
+def pull_alone_for(C: int, reattach: int, wanted: int) -> Any:
+    """As `pull_for`, for pixels that see one opaque crossing and nothing else: most of them."""
+    values, want_lights = wanted == VALUES, wanted == LIGHTS
+    want_albedo, camera = wanted == ALBEDO, wanted == VIEWS
+
+    def pull_alone_pixels(
+        v: Any, grid_numbers: Any, views: Any, lights: Any, albedo: Any,
+        chosen: Any, pixels: Any, events: Any, counts: Any, size: int,
+        v_colors: Any, v_silhouettes: Any, v_depths: Any, v_normals: Any,
+        v_values: Any, v_lights: Any, v_albedo: Any, v_views: Any,
+    ) -> None:  # fmt: skip
+        """Add what the pixels say; arguments as in `pull`."""
+        m = cuda.grid(1)
+        if m >= chosen.shape[0]:
+            return
+        k = chosen[m]
+        n = pixels[k] // size
+        light, reflected = cuda.local.array(C, float64), cuda.local.array(C, float64)
+        v_light, v_reflected = cuda.local.array(C, float64), cuda.local.array(C, float64)
+        for c in range(C):
+            light[c], reflected[c] = 0.0, 1.0
+        pull_alone(
+            v, grid_of(grid_numbers), view_of(views[n]), lights[n % lights.shape[0]], albedo,
+            pixels[k] - n * size, float64(events[k, 0].t), reattach,
+            v_colors[n], v_depths[n], v_normals[n],
+            v_values, part(v_lights, n % lights.shape[0]), v_albedo, v_views, n,
+            values, want_lights, want_albedo, camera, light, reflected, v_light, v_reflected,
+        )  # fmt: skip
+
+    return kernel(pull_alone_pixels)

@@ -3,8 +3,8 @@
 Forward:  approach → the pixels that come near → walk → shade.
 Backward: the same pixels → pull.
 
-Tensors are neither copied nor moved. The host waits once in a forward pass, for the number of
-pixels that come near.
+Tensors are neither copied nor moved. The host waits in a forward pass for the numbers of pixels:
+those that come near, and of them those that see one thing or more.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sdfrender.engines.cuda.arrays import (
     array,
     block_minima,
     current_stream,
+    first_bits,
     padded,
     records,
     room_for_events,
@@ -29,6 +30,7 @@ from sdfrender.engines.cuda.forward import approach, shade_for, walk
 from sdfrender.engines.cuda.scene import Met, SceneTensors
 from sdfrender.engines.cuda.sums import Back
 from sdfrender.engines.cuda.target import launch
+from sdfrender.kernels.ray_walk import ALONE
 
 
 class ImageTensors(NamedTuple):
@@ -90,7 +92,9 @@ def _find(
         walk, len(pixels), stream,
         *ray, array(pixels), array(starts), records(events), array(counts),
     )  # fmt: skip
-    return Met(lattice, pixels, events, counts)
+    alone = (counts == 1) & (first_bits(events) & ALONE != 0)
+    mixed = (counts > 0) & ~alone
+    return Met(lattice, pixels, events, counts, alone.nonzero()[:, 0], mixed.nonzero()[:, 0])
 
 
 class Gradients(NamedTuple):

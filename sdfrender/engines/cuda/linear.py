@@ -21,10 +21,8 @@ from sdfrender.engines.cuda.products import (
 from sdfrender.engines.cuda.scene import Met, SceneTensors
 from sdfrender.engines.cuda.target import launch
 from sdfrender.engines.cuda.terms import PLACE, fill_for, fill_hits_for
-from sdfrender.kernels.ray_walk import ALONE, EVENT
 
 NOWHERE = -1  # the cell of a term that there is not
-BITS = list(EVENT.names or ()).index("bits")  # the fields before `t` are of four bytes each
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,8 +182,7 @@ def _nothing(scene: SceneTensors) -> Shown:
 
 def _shown(scene: SceneTensors, met: Met, background: Tensor, stream: Any) -> Shown:
     counts, C, new = met.counts.long(), scene.channels, scene.values.new_zeros
-    bits = met.events.view(torch.int32)[:, BITS]  # of each first event
-    corner_counts = 2 * counts * ((counts > 1) | (bits & ALONE == 0))
+    corner_counts = (2 * counts).index_fill(0, met.alone, 0)  # what is alone has none
     ends, corner_ends = counts.cumsum(0), corner_counts.cumsum(0)
     size, corner_size = (int(x[-1]) if len(x) else 0 for x in (ends, corner_ends))
     owners, corner_cells = (counts.new_full((n,), NOWHERE) for n in (size, corner_size))

@@ -74,9 +74,13 @@ class Met:
         pixels: `[K]` int64 flat index over all views.
         events: their events, see `arrays.records`.
         counts: `[K]` int32 how many.
+        alone: `[A]` int64 which of the K see one opaque crossing and nothing else.
+        mixed: `[M]` int64 which see anything else.
     """
 
     lattice: Tensor
     pixels: Tensor
     events: Tensor
     counts: Tensor
+    alone: Tensor
+    mixed: Tensor

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sdfrender.engines.cuda.arrays import array, records
-from sdfrender.engines.cuda.backward import pull_for
+from sdfrender.engines.cuda.backward import pull_alone_for, pull_for
 from sdfrender.engines.cuda.scene import Met, SceneTensors
 from sdfrender.engines.cuda.target import launch
 
@@ -76,9 +76,14 @@ class Back:
         self, b: int, met: Met, n: int, outputs: Sequence[Any], seen: Sequence[Tensor]
     ) -> None:
         scene, (grid, views) = self.scene, self.numbers
-        launch(
-            pull_for(scene.channels, scene.most, scene.reattach, n), len(met.pixels), self.stream,
-            array(met.lattice), grid, array(views), array(scene.lights),
-            array(scene.albedo), array(met.pixels), records(met.events), array(met.counts),
-            scene.pixels, *(array(x[b]) for x in seen), *outputs,
-        )  # fmt: skip
+        C, reattach = scene.channels, scene.reattach
+        for kernel, chosen in (
+            (pull_alone_for(C, reattach, n), met.alone),
+            (pull_for(C, scene.most, reattach, n), met.mixed),
+        ):
+            launch(
+                kernel, len(chosen), self.stream,
+                array(met.lattice), grid, array(views), array(scene.lights), array(scene.albedo),
+                array(chosen), array(met.pixels), records(met.events), array(met.counts),
+                scene.pixels, *(array(x[b]) for x in seen), *outputs,
+            )  # fmt: skip

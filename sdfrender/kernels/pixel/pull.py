@@ -101,6 +101,43 @@ def pull_pixel(
     return e + size
 
 
+@scalar
+def pull_alone(
+    v: Floats, grid: Grid, view: View, lights: Doubles, albedo: Floats,
+    pixel: int, t: float, reattach: int, v_colors: Floats, v_depths: Floats, v_normals: Floats,
+    v_values: Floats, v_lights: Doubles, v_albedo: Floats, v_views: Doubles, n_view: int,
+    values: bool, want_lights: bool, want_albedo: bool, camera: bool,
+    light: Doubles, reflected: Doubles, v_light: Doubles, v_reflected: Doubles,
+) -> None:  # fmt: skip
+    """`pull_pixel` where one opaque crossing, at the distance `t`, is all there is to the pixel.
+
+    It covers the pixel whatever happens nearby, and nothing is in front of it. That is what most
+    pixels are, and takes far fewer registers of a card.
+    """
+    d, cosine = pixel_ray(view, pixel)
+    point = surface_point(v, grid, view.o, d, t, CROSSING)
+    if len(albedo):
+        albedo_at(albedo, grid, view.o, d, t, reflected)
+        irradiance(lights, point.n, d, t, light)
+    for c in range(len(light)):
+        v_c = float(v_colors[pixel, c]) if len(v_colors) else 0.0
+        v_light[c], v_reflected[c] = v_c * reflected[c], v_c * light[c]
+    v_n, v_d, v_t = light_adjoint(lights, point.n, d, t, v_light, v_lights, want_lights)
+    v_x = albedo_adjoint(albedo, grid, view.o, d, t, v_reflected, v_albedo, want_albedo)
+    v_cosine = 0.0
+    if len(v_depths):
+        v_z = float(v_depths[pixel])
+        v_t, v_cosine = v_t + v_z * cosine, v_z * t
+    if len(v_normals):
+        normal = (v_normals[pixel, 0], v_normals[pixel, 1], v_normals[pixel, 2])
+        v_n = _add(v_n, (float(normal[0]), float(normal[1]), float(normal[2])))
+    a = point_adjoint(grid, point, d, t, CROSSING | OPAQUE, reattach, v_n, v_x, v_d, v_t)
+    if values:
+        add_point(v_values, grid, point.at, d, a)
+    if camera:
+        add_ray(view, pixel, d, cosine, a.v_o, a.v_d, v_cosine, 0.0, v_views, n_view)
+
+
 @inlined
 def _add(a: Vector, b: Vector) -> Vector:
     return a[0] + b[0], a[1] + b[1], a[2] + b[2]

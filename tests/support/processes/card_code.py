@@ -1,8 +1,9 @@
 """In a process of its own: every kernel of the CUDA engine, compiled and assembled without a card.
 
-`python card_code.py float32|float64` prints JSON: for each kernel and generation of cards its
-registers, the bytes that do not fit into them (spills), and how many atomic operations it has. What
-numba-cuda would ask a driver for, while it compiles, is the card's capability: it is told one.
+`python card_code.py float32|float64 [WORD…]` prints JSON: for each kernel (with a WORD in its name)
+and generation of cards its registers, the bytes that do not fit into them (spills), and how many
+atomic operations it has. What numba-cuda would ask a driver for, while it compiles, is the card's
+capability: it is told one.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from sdfrender.engines.cuda import backward, forward, products, terms
 from sdfrender.kernels.ray_walk import EVENT
 from sdfrender.kernels.reattach import IMPLICIT
 
-MOST = 4
+C, MOST = 3, 4  # channels, events per ray
 CARDS = ("sm_80", "sm_90")
 OLDEST = (8, 0)  # what is compiled for it runs on newer ones, too
 
@@ -54,38 +55,34 @@ def kernels(name: str) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     images = (lattice(3), lattice(2), lattice(2), lattice(3))
     yield "approach", forward.approach, (*ray, doubles(1))
     yield "walk", forward.walk, (*ray, met[0], doubles(1), *met[1:])
-    for C in (1, 3) if name == "float32" else (3,):
-        hits = contiguous(flag, 2)
-        yield f"shade, {C} channels", forward.shade_for(C), (*scene, *met, *images, hits)
-        sums = (lattice(1), doubles(3), lattice(4), doubles(2))
-        for n, sum_of in enumerate(("values", "lights", "albedo", "views")):
-            if C == 1 and sum_of in ("lights", "albedo"):
-                continue  # with three channels they take more
-            pull = backward.pull_for(C, MOST, IMPLICIT, n)
-            yield f"pull {sum_of}, {C} channels", pull, (*scene, *met, whole, *images, *sums)
+    hits, chosen = contiguous(flag, 2), contiguous(whole, 1)
+    yield "shade", forward.shade_for(C), (*scene, *met, *images, hits)
+    sums = (lattice(1), doubles(3), lattice(4), doubles(2))
+    given = (*scene, chosen, *met, whole)
+    for n, sum_of in enumerate(("values", "lights", "albedo", "views")):
+        pull = backward.pull_for(C, MOST, IMPLICIT, n)
+        yield f"pull {sum_of}", pull, (*given, *images, *sums)
+        pull = backward.pull_alone_for(C, IMPLICIT, n)
+        yield f"pull {sum_of} alone", pull, (*given, *images, *sums)
     if name == "float32":
-        rest = (doubles(3), lattice(4), doubles(2))
-        pull = backward.pull_for(1, MOST, IMPLICIT, backward.VALUES)
-        largest, whole_numbers = types.UniTuple(doubles(1), 1), contiguous(whole, 1)
-        yield "pull largest", pull, (*scene, *met, whole, *images, largest, *rest)
+        pull = backward.pull_for(C, MOST, IMPLICIT, backward.VALUES)
+        largest = types.UniTuple(doubles(1), 1)
+        yield "pull largest", pull, (*given, *images, largest, *sums[1:])
         exact = (doubles(3), doubles(2), doubles(2), doubles(3))
-        yield "pull whole numbers", pull, (*scene, *met, whole, *exact, whole_numbers, *rest)
-    yield from linear_kernels(lattice, doubles, cameras, met, (1, 3) if name == "float32" else (3,))
+        yield "pull whole numbers", pull, (*given, *exact, contiguous(whole, 1), *sums[1:])
+    yield from linear_kernels(lattice, doubles, cameras, met)
 
 
 def linear_kernels(
-    lattice: Any, doubles: Any, cameras: tuple[Any, ...], met: tuple[Any, ...], channels: Any
+    lattice: Any, doubles: Any, cameras: tuple[Any, ...], met: tuple[Any, ...]
 ) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
     """The kernels of `linearize`."""
     whole = types.int64
     wholes = contiguous(whole, 1)
-    for C in channels:
-        given = (lattice(1), *cameras, doubles(3), lattice(4), lattice(2), *met, whole)
-        slots = (wholes, wholes, wholes, wholes, lattice(2), wholes, wholes, lattice(2))
-        yield (
-            f"fill, {C} channels", terms.fill_for(C, MOST, IMPLICIT),
-            (*given, *slots, doubles(2), doubles(4)),
-        )  # fmt: skip
+    given = (lattice(1), *cameras, doubles(3), lattice(4), lattice(2), *met, whole)
+    slots = (wholes, wholes, wholes, wholes, lattice(2), wholes, wholes, lattice(2))
+    fill = terms.fill_for(C, MOST, IMPLICIT)
+    yield "fill", fill, (*given, *slots, doubles(2), doubles(4))
     hits = (lattice(1), *cameras, *met, whole, wholes, lattice(2), lattice(1))
     yield "fill hits", terms.fill_hits_for(IMPLICIT, True, True), hits
     steps = (whole, whole)
@@ -123,12 +120,14 @@ def assembled(ptx: str, card: str, folder: str) -> dict[str, int]:
     }
 
 
-def main(dtype: str) -> None:
+def main(dtype: str, *words: str) -> None:
     """Compile and print."""
     dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=OLDEST)
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, kernel, arguments in kernels(dtype):
+            if words and not any(word in name for word in words):
+                continue
             ptx, _ = cuda.compile_ptx(
                 kernel.py_func, arguments, device=False, cc=OLDEST, abi="numba"
             )
