@@ -17,7 +17,8 @@ class RenderConfig:
 
     Args:
         shape: mesh (.obj .ply .glb .stl .off), lattice (.safetensors .npz .sdf), or the folder of a
-            run of multiview fit, whose own colours and light are then what the views show.
+            run of multiview fit: its own colours and light are what the views show, or, with
+            --light FILE.hdr, its materials (multiview materials RUN) in that light.
         out: folder to write.
         views: cameras to train on. The cube has 26.
         rig: cube: from the faces, edges and corners of a cube. orbit: a ring about the y axis.
@@ -32,7 +33,9 @@ class RenderConfig:
         albedo: red, green and blue reflectance, 0 to 1.
         light: studio: headlight 0.7 and 0.3 from the upper right. headlight: 1.0 at the camera.
             sun: 0.8 from the upper right and 0.2 from everywhere. sdfdiff: 10 / d² at the camera,
-            d the distance to the surface.
+            d the distance to the surface. Of a run with materials: a light all around in a .hdr
+            file (+y up, linear), such as the run's own environment.hdr.
+        exposure: with a .hdr file, what pictures are multiplied by.
         size: scale the shape until the longest side of its box is this, and centre the box.
         bits: per channel of the PNG files.
         held_out: further views, in random directions, that the scene keeps for testing.
@@ -56,7 +59,8 @@ class RenderConfig:
     supersampling: int = 3
     smooth: Flag = False
     albedo: tuple[float, float, float] = (0.8, 0.8, 0.8)
-    light: Literal["studio", "headlight", "sun", "sdfdiff"] = "studio"
+    light: str = "studio"
+    exposure: float = 1.0
     size: float | None = None
     bits: Literal[8, 16] = 8
     held_out: int = 0

@@ -11,10 +11,11 @@ import torch
 import trimesh
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import normalize
 from tqdm import tqdm
 
 from sdfrender.commands.render_config import RenderConfig
+from sdfrender.commands.render_relit import is_environment, relit_scene
+from sdfrender.commands.rig import padded_bounds, place_cameras
 from sdfrender.errors import InputError
 from sdfrender.far import far_offset, moved
 from sdfrender.files.extensions import is_lattice
@@ -39,10 +40,6 @@ LIGHTS = {
     ),
     "sdfdiff": Lighting(headlight=Headlight(10.0, falloff=True)),
 }
-# How much of the field of view the ball around the shape takes.
-FILL = 0.95
-# Margin of the stated box around a mesh, as a fraction of its longest side.
-PADDING = 0.1
 
 Doubles = NDArray[np.float64]
 # Images [1, H, W, C], silhouettes and depths [1, H, W], and normals [1, H, W, 3] of one camera.
@@ -65,6 +62,10 @@ def render_scene(config: RenderConfig, quiet: bool = True) -> RenderedScene:
     """
     _check(config)
     check_replaceable(config.out, config.force)
+    if is_environment(config.light):
+        scene = relit_scene(config, quiet)
+        write_scene(config.out, scene, bits=config.bits, force=config.force)
+        return scene
     mesh, bounds, view, offset = _open_shape(config)
     cameras = place_cameras(config, mesh.vertices)
     bar = tqdm(range(len(cameras)), desc="rendering", unit="view", disable=quiet)
@@ -89,7 +90,7 @@ def render_scene(config: RenderConfig, quiet: bool = True) -> RenderedScene:
 
 def _check(config: RenderConfig) -> None:
     """Refuse options out of range, in the words of the command line."""
-    if config.shape.is_dir():
+    if config.shape.is_dir() and not is_environment(config.light):
         _check_run(config)
     rules = {
         "views": (config.views >= 1, "at least 1"),
@@ -103,6 +104,11 @@ def _check(config: RenderConfig) -> None:
         "albedo": (all(0 <= a <= 1 for a in config.albedo), "from 0 to 1"),
         "held_out": (config.held_out >= 0, "at least 0"),
         "seed": (0 <= config.seed < 2**63, "from 0 to 2^63 - 1"),
+        "light": (
+            config.light in LIGHTS or is_environment(config.light),
+            f"one of {', '.join(LIGHTS)}, or a .hdr file",
+        ),
+        "exposure": (0 < config.exposure < math.inf, "positive"),
     }
     check_options(config, rules)
     if config.rig == "cube" and config.views != CUBE_VIEWS:
@@ -118,7 +124,7 @@ def _check_run(config: RenderConfig) -> None:
         if given != RenderConfig.__dataclass_fields__[name].default:
             raise InputError(
                 f"--{name}: a run has its own colours, light and size, got {given} "
-                f"(of its shape alone: render {config.shape / LATTICE})"
+                f"(of its shape alone: render {config.shape / LATTICE}; of its materials: --light FILE.hdr)"
             )
 
 
@@ -155,47 +161,12 @@ def _open_shape(config: RenderConfig) -> tuple[trimesh.Trimesh, Tensor, Renderer
         mesh = trimesh.Trimesh((mesh.vertices - middle.numpy()) * s, mesh.faces, process=False)
     offset = far_offset(np.asarray(mesh.vertices))
     mesh = moved(mesh, -offset)
-    return mesh, _padded_bounds(mesh), _mesh_renderer(config, mesh, lighting), offset
+    return mesh, padded_bounds(mesh), _mesh_renderer(config, mesh, lighting), offset
 
 
 def _fit_to(size: float, bounds: Tensor) -> tuple[float, Tensor]:
     """What makes the longest side of a box `[2, 3]` this long, and the box's middle `[3]`."""
     return size / float((bounds[1] - bounds[0]).max()), bounds.mean(0)
-
-
-def place_cameras(config: RenderConfig, verts: Doubles) -> Cameras:
-    """The rig's cameras around the middle of the shape, then the held-out ones.
-
-    Args:
-        config: rig, image size, field of view and distance.
-        verts: `[V, 3]` of the shape, world units.
-    """
-    target = 0.5 * (verts.min(0) + verts.max(0))
-    radius = float(np.linalg.norm(verts - target, axis=1).max())
-    fov = math.radians(config.fov_deg)
-    # The ball around the shape fits into the picture from wherever it is seen; the narrower of the
-    # two fields of view decides.
-    narrow = 2 * math.atan(math.tan(fov / 2) * min(1.0, config.width / config.height))
-    distance = config.distance or radius / (FILL * math.sin(narrow / 2))
-    eyes = torch.cat((_rig(config).centers.double(), _random_directions(config)))
-    center = torch.from_numpy(target)
-    return Cameras.look_at(
-        center + distance * eyes, center, width=config.width, height=config.height, fov=fov
-    )
-
-
-def _rig(config: RenderConfig) -> Cameras:
-    """The cameras to train on, at distance 1 from the origin."""
-    if config.rig == "cube":
-        return Cameras.cube(1.0)
-    return Cameras.orbit(config.views, 1.0, math.radians(config.elevation_deg))
-
-
-def _random_directions(config: RenderConfig) -> Tensor:
-    """`[held_out, 3]` unit vectors, uniform on the sphere."""
-    generator = torch.Generator().manual_seed(config.seed)
-    directions = torch.randn(config.held_out, 3, generator=generator, dtype=torch.float64)
-    return normalize(directions, dim=1)
 
 
 def _mesh_renderer(config: RenderConfig, mesh: trimesh.Trimesh, lighting: Lighting) -> Renderer:
@@ -236,11 +207,3 @@ def _planes(seen: Rendering) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         plane.cpu() for plane in (seen.images, seen.silhouettes, seen.depths, seen.normals)
     )
     return images, silhouettes, depths, normals
-
-
-def _padded_bounds(mesh: trimesh.Trimesh) -> Tensor:
-    """`[2, 3]` the box of the mesh, grown on every side."""
-    margin = PADDING * float(mesh.extents.max())
-    low, high = mesh.bounds
-    bounds: Tensor = torch.tensor(np.stack((low - margin, high + margin)))
-    return bounds

@@ -90,7 +90,9 @@ class VertexProducts:
         return self._gather(self._squares(images, silhouettes, depths, normals, False))
 
     @eager
-    def normal(self, images: Tensor | None = None, silhouettes: Tensor | None = None) -> NormalProducts:
+    def normal(
+        self, images: Tensor | None = None, silhouettes: Tensor | None = None
+    ) -> NormalProducts:
         """`Jᵀ W J` at the vertices, for weights W that stay as they are.
 
         Its products take less than half the time of `jvp`, the weights and `vjp`, and have no

@@ -13,7 +13,8 @@ import trimesh
 
 from sdfrender.cli import main
 from sdfrender.commands.render_config import RenderConfig
-from sdfrender.commands.render_scene import place_cameras, render_scene
+from sdfrender.commands.render_scene import render_scene
+from sdfrender.commands.rig import place_cameras
 from sdfrender.errors import InputError
 from sdfrender.files.formats.pngs import read_png
 from sdfrender.geometry.lattice import Lattice
