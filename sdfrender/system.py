@@ -10,7 +10,9 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+COMPILE_ALONE = "SDFRENDER_COMPILE_ALONE"  # set it, and no second process is started
 WORKING_SHARE = 0.25  # of the memory that is free
 MOST_WORKING = 2 << 30  # bytes; larger pieces are not faster
 LEAST_WORKING = 64 << 20  # bytes; smaller ones are slower
@@ -73,3 +75,16 @@ def after_fork(callback: Callable[[], object]) -> None:
     """Have a process that was forked from this one call this first, where processes fork."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=callback)
+
+
+def worth_a_process(kernel: Any) -> bool:
+    """Whether a kernel is not compiled yet, and another process could do it meanwhile."""
+    # a plain function where numba is told not to compile
+    if COMPILE_ALONE in os.environ or not sys.executable or not hasattr(kernel, "stats"):
+        return False
+    if kernel.stats.cache_path is None:  # nowhere to keep it
+        return False
+    source, cache = Path(kernel.py_func.__code__.co_filename), Path(kernel.stats.cache_path)
+    names = cache.glob(f"{source.stem}.{kernel.py_func.__name__}-*.nbi")
+    kept = [file.stat().st_mtime for file in names]
+    return processors() > 1 and max(kept, default=0.0) < source.stat().st_mtime

@@ -225,7 +225,8 @@ class LeastSquares:
         """`JᵀWJ` in one piece; None where a product needs the images in between."""
         if self.colors is not None or self.maps is not None or self.blurred_between:
             return None
-        return self.near.normal(**self._weights)
+        made: NormalProducts = self.near.normal(**self._weights)
+        return made
 
     @property
     def _weights(self) -> dict[str, Tensor]:

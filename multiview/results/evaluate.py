@@ -67,8 +67,8 @@ def predictions(
     """
     cameras = targets.cameras
     together = max(1, TOGETHER // (cameras.width * cameras.height))
-    for views in torch.arange(len(cameras)).split(together):  # type: ignore[no-untyped-call]
-        some = targets[views]
+    for first in range(0, len(cameras), together):
+        some = targets[range(first, min(first + together, len(cameras)))]
         with torch.no_grad():
             out = appearance.render(lattice, some)
         images = appearance.photograph(out.images).clamp(0, 1).expand_as(some.images)

@@ -12,11 +12,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numba import typeof
 
 from multiview.surgery.photo_consistency import fill_consistency
-from sdfrender.engines.cpu.ahead import Work, compile_all, worth_a_process
+from sdfrender.system import worth_a_process
 
 HELPER = """
 import sys
@@ -53,11 +55,12 @@ def finish() -> None:
 
 def help_out() -> None:
     """What the other process does."""
-    compile_all(work())
+    for function, arguments in work():
+        function.compile(tuple(map(typeof, arguments)))
     os._exit(0)  # without the time that Python takes to tidy up
 
 
-def work() -> Work:
+def work() -> list[tuple[Any, tuple[Any, ...]]]:
     """The kernel, for photographs in single precision."""
     one, two, three, four = (np.zeros((1,) * n) for n in (1, 2, 3, 4))
     pictures = (four.astype(np.float32), four.astype(np.float32), three.astype(np.float32))

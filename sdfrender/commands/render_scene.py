@@ -124,7 +124,8 @@ def _check_run(config: RenderConfig) -> None:
         if given != RenderConfig.__dataclass_fields__[name].default:
             raise InputError(
                 f"--{name}: a run has its own colours, light and size, got {given} "
-                f"(of its shape alone: render {config.shape / LATTICE}; of its materials: --light FILE.hdr)"
+                f"(of its shape alone: render {config.shape / LATTICE}; of its materials: "
+                "--light FILE.hdr)"
             )
 
 

@@ -10,7 +10,7 @@ from filelock import FileLock
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 
-from sdfrender.engines.cpu.ahead import COMPILE_ALONE
+from sdfrender.system import COMPILE_ALONE
 
 
 def compile_once() -> None:

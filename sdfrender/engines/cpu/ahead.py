@@ -35,9 +35,8 @@ from sdfrender.kernels.lane_steps import (
 from sdfrender.kernels.ray_walk import EVENT
 from sdfrender.kernels.trilinear_cell import Grid
 from sdfrender.kernels.view import View
-from sdfrender.system import processors
+from sdfrender.system import worth_a_process
 
-COMPILE_ALONE = "SDFRENDER_COMPILE_ALONE"  # set it, and no second process is started
 Work = list[tuple[Any, tuple[Any, ...]]]  # functions, and arguments of the right types
 
 # The package without its `__init__`, which imports torch: a second that compiling does not need.
@@ -163,19 +162,6 @@ def adjoint() -> Work:
 def _wanted() -> bool:
     """Whether nothing is compiled yet, and two processes would be faster."""
     return worth_a_process(render_rows)
-
-
-def worth_a_process(kernel: Any) -> bool:
-    """Whether a kernel is not compiled yet, and another process could do it meanwhile."""
-    # a plain function where numba is told not to compile
-    if COMPILE_ALONE in os.environ or not sys.executable or not hasattr(kernel, "stats"):
-        return False
-    if kernel.stats.cache_path is None:  # nowhere to keep it
-        return False
-    source, cache = Path(kernel.py_func.__code__.co_filename), Path(kernel.stats.cache_path)
-    names = cache.glob(f"{source.stem}.{kernel.py_func.__name__}-*.nbi")
-    kept = [file.stat().st_mtime for file in names]
-    return processors() > 1 and max(kept, default=0.0) < source.stat().st_mtime
 
 
 def _stop() -> None:

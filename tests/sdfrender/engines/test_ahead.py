@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import sdfrender as sr
 from sdfrender.engines.cpu import ahead
+from sdfrender.system import COMPILE_ALONE, processors
 
 
 def shown() -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,9 +50,9 @@ def types(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 @pytest.mark.slow
 def test_a_new_machine(tmp_path: Path) -> None:
     """Each half is compiled once, the other one is found, and the image is the same."""
-    environment = {k: v for k, v in os.environ.items() if k != ahead.COMPILE_ALONE}
+    environment = {k: v for k, v in os.environ.items() if k != COMPILE_ALONE}
     environment |= {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    if ahead.processors() == 1:
+    if processors() == 1:
         pytest.skip("needs two processors")
     file = tmp_path / "out.safetensors"
     done = subprocess.run(
@@ -153,7 +154,7 @@ def test_an_interrupt_ends_the_helper(cold: list[str], monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     "prevent",
     [
-        lambda patch: patch.setenv(ahead.COMPILE_ALONE, "1"),
+        lambda patch: patch.setenv(COMPILE_ALONE, "1"),
         lambda patch: patch.setattr(sys, "executable", ""),
         lambda patch: patch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False),
         lambda patch: patch.setattr(ahead, "render_rows", lambda: None),
@@ -165,7 +166,7 @@ def test_when_it_is_not_wanted(
     prevent: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown()
-    monkeypatch.delenv(ahead.COMPILE_ALONE, raising=False)
+    monkeypatch.delenv(COMPILE_ALONE, raising=False)
     prevent(monkeypatch)
     assert not ahead._wanted()
 
@@ -179,7 +180,7 @@ def test_it_is_wanted_where_nothing_is(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(ahead, "render_rows", Kernel)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
-    monkeypatch.delenv(ahead.COMPILE_ALONE, raising=False)
+    monkeypatch.delenv(COMPILE_ALONE, raising=False)
     assert ahead._wanted()
     index = tmp_path / "forward_view.render_rows-1.py311.nbi"
     index.touch()

@@ -92,7 +92,8 @@ class NormalTerms:
         pulled = np.zeros_like(F)
         push_vertices(x, self.neighbours, F)
         normal_surface(self.edges, self.starts, self.table, self.q, F, pulled)
-        normal_mixed(*self.mixed, F, pulled)
+        edges, corners, q, firsts, weights = self.mixed
+        normal_mixed(edges, corners, q, firsts, weights, F, pulled)
         pull_vertices(pulled, self.neighbours, out)
 
 
