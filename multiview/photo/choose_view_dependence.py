@@ -6,6 +6,7 @@ are solved for without these, and have to predict them.
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any, NamedTuple
 
@@ -18,10 +19,13 @@ from multiview.photo.choose_appearance import HELD_BACK
 from multiview.photo.solve_view_dependence import Plan, Samples, solve_view_dependence
 from multiview.photo.targets import Targets
 from sdfrender import Lattice
-from sdfrender.looks.view_dependence import MOST_DEGREE, Shape, to_eye
+from sdfrender.looks.view_dependence import Shape, to_eye
 
+log = logging.getLogger("multiview")
+
+DEGREE = 2  # of the harmonics of what depends on the view
 MOST_PIXELS = 1_500_000  # to fit to
-TRIED = (8, 1)  # iterations and rounds that are enough to choose by
+TRIED = (6, 1)  # iterations and rounds that are enough to choose by
 FINE, COARSE = 1.2, 2.4  # pixels a cell: of the layer of colours, and of the one of directions
 FINER = 2.0  # at most so many times as fine as the shape's lattice
 MOST_VERTICES = 60_000_000  # of a layer's lattice
@@ -47,7 +51,7 @@ class ViewChoice(NamedTuple):
             {
                 "degree": degree,
                 "held_back_error": error,
-                "held_back_psnr": -20 * math.log10(max(error, 1e-9)),
+                "held_back_psnr": decibels(error),
                 "chosen": degree == self.degree,
             }
             for degree, error in sorted(self.errors.items(), key=lambda pair: pair[1])
@@ -73,14 +77,33 @@ def add_view_dependence(
     if not asked and (config.appearance != "auto" or appearance.known is not None):
         return None
     errors = held_back_errors(appearance, lattice, targets)
-    degree = MOST_DEGREE if asked else simplest(errors)
-    if degree is not None:
+    choice = ViewChoice(DEGREE if asked else simplest(errors), errors)
+    if choice.degree is not None:
         samples = seen_beyond(appearance, lattice, targets)
         if not len(samples):
+            log.warning(
+                "appearance: no photograph surely shows the surface, nothing is added to it"
+            )
             return None
-        layers = plans(degree, lattice, targets)
+        layers = plans(choice.degree, lattice, targets)
         appearance.beyond = solve_view_dependence(samples, lattice.bounds, layers)
-    return ViewChoice(degree, errors)
+    tell(choice, asked)
+    return choice
+
+
+def tell(choice: ViewChoice, asked: bool) -> None:
+    """One line for whoever follows the fit."""
+    added = "colours that depend on the view" if choice.degree else "finer colours"
+    if choice.errors and choice.degree is not None:
+        after, before = (decibels(choice.errors[x]) for x in (choice.degree, None))
+        log.info("appearance: %s, views held back have %.1f dB, %.1f without", added, after, before)
+    elif asked:
+        log.warning("appearance: %s, as asked; too few views to hold some back and see", added)
+
+
+def decibels(error: float) -> float:
+    """PSNR of a root mean square error."""
+    return -20 * math.log10(max(error, 1e-9))
 
 
 def simplest(errors: dict[int | None, float]) -> int | None:
@@ -112,7 +135,7 @@ def held_back_errors(
     if not len(seen) or not len(asked):
         return {}
     errors: dict[int | None, float] = {None: _size(asked.left)}
-    for degree in (0, MOST_DEGREE):
+    for degree in (0, DEGREE):
         found = solve_view_dependence(seen, lattice.bounds, plans(degree, lattice, targets), *TRIED)
         added = found.at(asked.points, asked.to_eye, lattice.bounds)
         errors[degree] = _size(asked.left - added)

@@ -34,7 +34,7 @@ from sdfrender.looks.view_sums import add_blocks, mark_corners, pull_values
 
 ROBUST_SCALE = 0.15  # residuals beyond this count linearly
 ROUNDS = 2  # of reweighting
-ITERATIONS = 12  # of conjugate gradients, at most
+ITERATIONS = 8  # of conjugate gradients, at most
 TOLERANCE = 1e-4  # of the squared residual, at which they end
 
 

@@ -32,7 +32,8 @@ from sdfrender.view.lighting import sh_basis
 Shape = tuple[int, int, int]
 Degrees = tuple[int, int]
 
-MOST_DEGREE = 2
+MOST_DEGREE = 3  # of harmonics
+MOST_VERTICES = 2**31  # of a lattice that int32 can number
 
 
 def harmonics(directions: Tensor, degrees: Degrees) -> Tensor:
@@ -111,6 +112,19 @@ class Layer:
     degrees: Degrees
     ids: Tensor
     values: Tensor
+
+    def __post_init__(self) -> None:
+        (first, last), count = self.degrees, math.prod(self.shape)
+        if min(self.shape) < 2 or count >= MOST_VERTICES:
+            raise ValueError(f"shape: need from 2 samples to 2^31 in all, got {self.shape}")
+        if not 0 <= first <= last <= MOST_DEGREE:
+            raise ValueError(f"degrees: need two from 0 to {MOST_DEGREE}, got {self.degrees}")
+        K = (last + 1) ** 2 - first**2
+        if self.values.ndim != 3 or self.values.shape[:2] != (len(self.ids), K):
+            need = (len(self.ids), K, "C")
+            raise ValueError(f"values: need {need}, got {tuple(self.values.shape)}")
+        if len(self.ids) and not 0 <= int(self.ids.min()) <= int(self.ids.max()) < count:
+            raise ValueError(f"ids: need numbers of {count} vertices")
 
     @cached_property
     def row_of(self) -> Ints:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -236,6 +237,25 @@ def test_vertices_without_coefficients_add_nothing() -> None:
     torch.testing.assert_close(values, torch.tensor([[1.0, 1.0], [0.0, 0.0]]))
 
 
+@pytest.mark.parametrize(
+    ("needs", "change"),
+    [
+        ("shape", {"shape": (1, 4, 5)}),
+        ("shape", {"shape": (2048, 2048, 2048)}),
+        ("degrees", {"degrees": (2, 1)}),
+        ("degrees", {"degrees": (0, 4)}),
+        ("values", {"degrees": (0, 1)}),
+        ("ids", {"ids": torch.tensor([60], dtype=torch.int32)}),
+    ],
+)
+def test_a_layer_that_cannot_be_is_refused(needs: str, change: dict[str, Any]) -> None:
+    whole = {"shape": (3, 4, 5), "degrees": (0, 0), "values": torch.ones(1, 1, 2)}
+    whole["ids"] = torch.tensor([59], dtype=torch.int32)
+    Layer(**whole)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=f"{needs}: need"):
+        Layer(**{**whole, **change})
+
+
 # ---------------------------------------------------------------------- the choice
 
 RIG = Cameras.cube(3.0, width=30, height=26)
@@ -302,7 +322,7 @@ def test_settings_and_a_light_that_is_known_keep_it_out() -> None:
     assert look.beyond is known.beyond is None
 
 
-def test_with_few_views_only_who_asks_gets_it() -> None:
+def test_with_few_views_only_who_asks_gets_it(caplog: pytest.LogCaptureFixture) -> None:
     targets = photographed(0.3)[[0, 5, 9]]
     look = fitted(targets)
     auto = add_view_dependence(look, FitConfig(Path("a"), Path("b")), BALL, targets)
@@ -311,10 +331,12 @@ def test_with_few_views_only_who_asks_gets_it() -> None:
     assert auto.errors == {}
     assert look.beyond is None
     asked = FitConfig(Path("a"), Path("b"), appearance="view")
-    choice = add_view_dependence(look, asked, BALL, targets)
+    with caplog.at_level("WARNING", logger="multiview"):
+        choice = add_view_dependence(look, asked, BALL, targets)
     assert choice is not None
     assert choice.degree == 2
     assert look.beyond is not None
+    assert "too few views" in caplog.text
 
 
 def test_the_simplest_that_predicts_about_as_well_is_taken() -> None:
