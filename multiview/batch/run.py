@@ -64,6 +64,7 @@ def batch(config: BatchConfig, look: Look = lambda rows, running: None) -> tuple
             anything is written, but for the last.
     """
     need_dask()
+    config.cluster.need_files()
     jobs = jobs_of(config.scenes, config.out, config.options)
     rows = [row_of(job, kept=True) for job in jobs if job.state() == "finished"]
     left = [job for job in jobs if job.name not in {row["name"] for row in rows}]

@@ -46,6 +46,7 @@ def connected(settings: SchedulerSettings, tasks: int) -> Iterator[Any]:
         InputError: no such scheduler, or this machine has not what a task needs.
     """
     need_dask()
+    settings.need_files()
     import dask
     from distributed import Client, LocalCluster
 

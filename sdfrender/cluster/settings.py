@@ -42,9 +42,18 @@ class SchedulerSettings:
             raise InputError(f"{missing[0]}: need all three of {', '.join(files)}, or none")
         if self.scheduler is not None and self.scheduler.startswith("tls:") and missing:
             raise InputError(f"--tls-ca: need {', '.join(files)} for {self.scheduler}")
-        for name, file in files.items():
+
+    def need_files(self) -> None:
+        """Check that the certificates are there.
+
+        Raises:
+            InputError: names the option and the file.
+        """
+        for name in ("tls_ca", "tls_cert", "tls_key"):
+            file = getattr(self, name)
             if file is not None and not file.is_file():
-                raise InputError(f"{name}: need a file, there is no {file}")
+                option = name.replace("_", "-")
+                raise InputError(f"--{option}: need a file, there is no {file}")
 
     @property
     def encrypted(self) -> bool:

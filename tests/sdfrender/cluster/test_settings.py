@@ -36,10 +36,12 @@ def test_what_makes_no_sense_is_refused(wrong: dict[str, Any], message: str) -> 
 def test_certificates_have_to_be_there(tmp_path: Path) -> None:
     files = {f"tls_{name}": tmp_path / name for name in ("ca", "cert", "key")}
     with pytest.raises(InputError, match="--tls-ca: need a file, there is no"):
-        ClusterSettings(**files)  # type: ignore[arg-type]
+        ClusterSettings(**files).need_files()  # type: ignore[arg-type]
     for file in files.values():
         file.write_text("")
-    assert ClusterSettings(**files).encrypted  # type: ignore[arg-type]
+    settings = ClusterSettings(**files)  # type: ignore[arg-type]
+    settings.need_files()
+    assert settings.encrypted
 
 
 @pytest.mark.parametrize(
