@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from sdfrender.meshes.mise import extract_field
     from sdfrender.meshes.refine import refine_mesh, simplify_mesh
     from sdfrender.rendering.field_render import render_field
-    from sdfrender.rendering.linearization import Linearization
-    from sdfrender.rendering.linearize import linearize
+    from sdfrender.rendering.linear.linearization import Linearization
+    from sdfrender.rendering.linear.linearize import linearize
     from sdfrender.rendering.render import Rendering, render
     from sdfrender.view.cameras import Cameras
     from sdfrender.view.lighting import Directional, Headlight, Lighting
@@ -68,11 +68,11 @@ else:
         "InputError": "errors",
         "Lattice": "geometry.lattice",
         "Lighting": "view.lighting",
-        "Linearization": "rendering.linearization",
+        "Linearization": "rendering.linear.linearization",
         "Rendering": "rendering.render",
         "extract_field": "meshes.mise",
         "extract_mesh": "meshes.extraction",
-        "linearize": "rendering.linearize",
+        "linearize": "rendering.linear.linearize",
         "load_lattice": "io.lattices",
         "load_mesh": "geometry.mesh_files",
         "refine_mesh": "meshes.refine",

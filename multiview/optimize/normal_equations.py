@@ -39,7 +39,7 @@ from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from multiview.recipes import Weights
 from sdfrender import Lattice, linearize
-from sdfrender.rendering.normal_products import NormalProducts
+from sdfrender.rendering.linear.normal_products import NormalProducts
 
 Floats = NDArray[np.float32]
 

@@ -18,7 +18,7 @@ from sdfrender.bench.candidates import (
     Task,
     Unavailable,
 )
-from sdfrender.bench.peers import by_name
+from sdfrender.bench.peers.by_name import by_name
 from sdfrender.bench.workloads import BenchScene
 from sdfrender.rendering.render import render
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from sdfrender.bench.candidates import TASKS, Cotangents, Task, Unavailable
-from sdfrender.bench.peers import by_name
+from sdfrender.bench.peers.by_name import by_name
 from sdfrender.bench.workloads import BOX, BenchScene, Workload, place_cameras
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.system import peak_memory

@@ -15,7 +15,7 @@ from sdfrender.bench.card import CARD, card_candidates, card_numbers, floors
 from sdfrender.bench.config import BenchConfig
 from sdfrender.bench.machine import describe
 from sdfrender.bench.measure import exact_hits, measure
-from sdfrender.bench.peers import peers
+from sdfrender.bench.peers.by_name import peers
 from sdfrender.bench.processes import ProbeError, measure_memory, measure_start
 from sdfrender.bench.report import numbers_of, print_markdown, print_tables
 from sdfrender.bench.scaling import scaling, table

@@ -25,7 +25,7 @@ from sdfrender.errors import InputError
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.primitives import torus
 from sdfrender.meshes.extraction import extract_mesh
-from sdfrender.rendering.linearize import linearize
+from sdfrender.rendering.linear.linearize import linearize
 from sdfrender.rendering.render import render
 
 VIEWS = 4

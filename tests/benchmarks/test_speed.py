@@ -20,7 +20,7 @@ from sdfrender.bench.measure import (
     measure,
     ratio,
 )
-from sdfrender.bench.peers import by_name
+from sdfrender.bench.peers.by_name import by_name
 from sdfrender.bench.processes import measure_memory, measure_start
 from sdfrender.bench.workloads import WORKLOADS, creature, fit_into_box, make_scene
 from sdfrender.rendering.render import ENGINES

@@ -43,7 +43,7 @@ FORMAT = "singleview.dataset"
 INSIDE, COARSE = "inside_32", 32  # name of an array, and samples along each side
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Manifest:
     """What `dataset.json` says.
 

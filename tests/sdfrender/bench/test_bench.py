@@ -15,18 +15,12 @@ import torch
 import trimesh
 
 from sdfrender import Lattice, cli
-from sdfrender.bench import (
-    compiled_peer,
-    measure,
-    mitsuba_peer,
-    peers,
-    processes,
-    scaling,
-    workloads,
-)
+from sdfrender.bench import measure, processes, scaling, workloads
 from sdfrender.bench.candidates import TASKS, Candidate, Cotangents, Seen, Unavailable, engines
 from sdfrender.bench.card import card_candidates
 from sdfrender.bench.config import BenchConfig
+from sdfrender.bench.peers import by_name as peers
+from sdfrender.bench.peers import compiled_peer, mitsuba_peer
 from sdfrender.bench.report import FLOORS, markdown, numbers_of, on_card, ratio
 from sdfrender.bench.run import bench
 from sdfrender.bench.workloads import WORKLOADS, BenchScene, Workload

@@ -12,7 +12,7 @@ from linearize_scenes import NAMES, STEP, Scene, noise, scene, views
 from torch import Tensor
 
 import sdfrender as sr
-from sdfrender.rendering.linearize import OUTPUTS
+from sdfrender.rendering.linear.linearize import OUTPUTS
 
 
 def linearize(s: Scene, *outputs: str) -> sr.Linearization:

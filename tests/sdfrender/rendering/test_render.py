@@ -344,7 +344,7 @@ def test_one_step_is_exact_only_along_the_normal(engine: str) -> None:
     [
         ({"tracer": "fast"}, "tracer: need one of exact, sphere, got 'fast'"),
         ({"reattach": "x"}, "reattach: need one of implicit, one_step"),
-        ({"engine": "gpu"}, "engine: need one of auto, cpu, reference"),
+        ({"engine": "gpu"}, "engine: need one of auto, cpu, cuda, reference"),
         ({"tracer": "sphere"}, "coverage=False"),
         (
             {"tracer": "sphere", "coverage": False, "engine": "cpu"},

@@ -13,7 +13,7 @@ import sdfrender as sr
 from sdfrender import primitives
 from sdfrender.io.scene_writer import lighting_to_dict
 from sdfrender.rendering.field_render import render_field
-from sdfrender.rendering.linearize import linearize
+from sdfrender.rendering.linear.linearize import linearize
 from sdfrender.rendering.raytrace import raytrace
 from sdfrender.view.lighting import sh_basis, turned_sh
 

@@ -20,8 +20,8 @@ from sdfrender.engines.cpu.jacobian.linear_shares import Rows, Share
 from sdfrender.engines.cpu.jacobian.padded_vertices import PaddedVertices
 from sdfrender.kernels.padding import add_unpadded, pad
 from sdfrender.kernels.threads import run_all
+from sdfrender.rendering.linear.vertex_products import Pull, VertexProducts
 from sdfrender.rendering.render import Rendering
-from sdfrender.rendering.vertex_products import Pull, VertexProducts
 
 OUTPUTS = ("images", "silhouettes", "depths", "normals")  # what of a rendering has a derivative
 

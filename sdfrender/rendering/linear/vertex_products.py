@@ -14,7 +14,7 @@ from sdfrender.engines.cpu.jacobian.linear_shares import Rows, Share
 from sdfrender.engines.cpu.jacobian.normal_terms import NormalTerms
 from sdfrender.engines.cpu.jacobian.padded_vertices import PaddedVertices, clear_cells
 from sdfrender.kernels.threads import run_all
-from sdfrender.rendering.normal_products import NormalProducts
+from sdfrender.rendering.linear.normal_products import NormalProducts
 
 Pull = Callable[[Share, Any], None]  # adds to a flat padded lattice
 

@@ -24,7 +24,7 @@ from sdfrender.engines.cpu.jacobian.linear_shares import Share
 from sdfrender.engines.cpu.jacobian.linear_terms import Terms, linear_terms
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.kernels.light_terms import INTENSITY
-from sdfrender.rendering.linearization import OUTPUTS, Linearization
+from sdfrender.rendering.linear.linearization import OUTPUTS, Linearization
 from sdfrender.rendering.ops import make_scene
 from sdfrender.rendering.render import (
     MAX_EVENTS,
@@ -119,8 +119,8 @@ def _on_card(
 ) -> Linearization:
     """`linearize` where the lattice is on a card; `scene_of` is what `make_scene` is given."""
     from sdfrender.engines.cuda import engine as cuda
-    from sdfrender.rendering.card_linearization import LinearizationOnCard
     from sdfrender.rendering.cuda_ops import make_scene_on_card
+    from sdfrender.rendering.linear.card_linearization import LinearizationOnCard
 
     lattice, cameras = scene_of[:2]
     _, scene = make_scene_on_card(*scene_of)

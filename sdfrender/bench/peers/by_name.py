@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sdfrender.bench import compiled_peer, mitsuba_peer
 from sdfrender.bench.candidates import Candidate, engines
 from sdfrender.bench.card import card_candidates
+from sdfrender.bench.peers import compiled_peer, mitsuba_peer
 
 
 def peers() -> list[Candidate]:

@@ -12,7 +12,7 @@ from sdfrender.eager import eager
 from sdfrender.engines.cuda.arrays import padded, unpadded
 from sdfrender.engines.cuda.linear import card_terms
 from sdfrender.engines.cuda.scene import Met, SceneTensors
-from sdfrender.rendering.linearization import OUTPUTS, Linearization
+from sdfrender.rendering.linear.linearization import OUTPUTS, Linearization
 from sdfrender.rendering.render import Rendering
 
 

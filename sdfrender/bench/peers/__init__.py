@@ -1,0 +1,1 @@
+"""Other programs and compilers, beside which the engines are timed. It imports `bench` alone."""
