@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from multiprocessing import get_all_start_methods
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from sdfrender.errors import InputError
 from singleview.data.order import Order
 from singleview.training.distributed import Job
 
@@ -31,9 +33,14 @@ class Stream:
         batch: B, objects of a batch, over all processes.
         seed: of what is drawn.
         workers: processes that draw ahead; 0 draws when it is needed.
+
+    Raises:
+        InputError: workers on a system that cannot fork.
     """
 
     def __init__(self, draw: Drawing, order: Order, batch: int, seed: int, workers: int) -> None:
+        if workers and "fork" not in get_all_start_methods():
+            raise InputError(f"--workers: need 0 on this system, it cannot fork, got {workers}")
         self.objects = Drawn(draw, order, seed)
         self.batch, self.workers = batch, workers
         self._batches: Iterator[list[Tensor]] | None = None
@@ -47,7 +54,11 @@ class Stream:
         return next(self._batches)
 
     def _loader(self, position: int, job: Job) -> DataLoader[tuple[Tensor, ...]]:
-        options = {"prefetch_factor": AHEAD, "worker_init_fn": _leave_interrupts}
+        options = {
+            "prefetch_factor": AHEAD,
+            "worker_init_fn": _leave_interrupts,
+            "multiprocessing_context": "fork",  # they share what is in memory
+        }
         return DataLoader(
             self.objects,
             batch_sampler=Places(position, self.batch, job),

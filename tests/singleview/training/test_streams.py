@@ -24,6 +24,8 @@ from singleview.training.distributed import Job
 from singleview.training.learners.deepsdf import DeepsdfLearner
 from singleview.training.learners.occupancy import OccupancyLearner
 
+# Newer Pythons warn of forks beside threads; the workers use none of ours.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 ONE = Job(0, 1, torch.device("cpu"))
 ARRAYS = ("points", "inside", "near", "near_inside", "surface", "normals")
 
