@@ -89,7 +89,7 @@ def optimize(state: State, learner: Learner, run: RunFolder, job: Job, quiet: bo
     """The training loop."""
     clock = state.clock
     state.begin()
-    bar = progress_bar(quiet)
+    bar = progress_bar(quiet, state.done(job))
     model: nn.Module | None = None
     saved = clock.seconds
     while True:
@@ -207,12 +207,16 @@ def summary(state: State) -> dict[str, Any]:
     return metrics
 
 
-def progress_bar(quiet: bool) -> Any:
-    """A bar over the training, in percent; slower where nobody looks on."""
+def progress_bar(quiet: bool, done: float = 0.0) -> Any:
+    """A bar over the training, in percent, with the time left; slower where nobody looks on.
+
+    Of a training that goes on, `done` is the part that is behind: it says nothing of the pace.
+    """
     return tqdm(
         total=100.0,
+        initial=100 * done,
         disable=quiet,
-        bar_format="{percentage:3.0f}%|{bar}| {elapsed} gone{postfix}",
+        bar_format="{percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left{postfix}",
         mininterval=0.2 if sys.stderr.isatty() else 30.0,
     )
 

@@ -1,5 +1,5 @@
 """The commands of `sdfrender`, a file each: options and checks first, then what does the work.
 
 Heavy imports stand in the functions, so that `--help` is quick. Only `sdfrender.cli` imports them;
-`process` and `messages` serve the commands of `multiview` and `singleview` too.
+`process`, `signals` and `messages` serve the commands of `multiview` and `singleview` too.
 """

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from sdfrender.commands.signals import interrupted_by_sigterm
 from sdfrender.errors import InputError
 from sdfrender.options import AsJson
 from singleview.settings.training import TrainConfig
@@ -29,9 +30,9 @@ def command(
     fields of a family of shapes, and a code for each, from what sample-points --sdf wrote.
 
     The run folder gets config.json, losses.csv, validation.csv, pictures of predictions as they get
-    better, checkpoints/, metrics.json, and in the end model.safetensors. Ctrl-C saves what there
-    is; --resume goes on. Several processes share a training under torchrun, with the same result:
-    torchrun --nproc_per_node 2 -m singleview train ...
+    better, checkpoints/, metrics.json, and in the end model.safetensors. Ctrl-C and SIGTERM save
+    what there is; --resume goes on. Several processes share a training under torchrun, with the
+    same result: torchrun --nproc_per_node 2 -m singleview train ...
 
     Example: singleview train data/five --out runs/five
 
@@ -45,7 +46,8 @@ def command(
     from singleview.training.distributed import ProcessLost
 
     try:
-        metrics = train(config)
+        with interrupted_by_sigterm():
+            metrics = train(config)
     except ProcessLost as error:
         log.error("%s", error)
         raise SystemExit(1) from None

@@ -22,7 +22,10 @@ CODE_WEIGHT = 1e-4  # w, as in the paper (§4.2: 1/σ² with σ = 100)
 ADAM_STEPS, ADAM_RATE = 800, 5e-3  # of the paper's descent
 START_POINTS = 128  # that choose the known code to start from
 COARSE_PART, COARSE_LEAST = 8, 512  # the first descents see one point in so many, at least so many
-COARSE_ITERATIONS = 15  # of Levenberg-Marquardt, in the first descents
+NEAREST = 6  # known codes that descents start from, beside the mean
+FIRST_ITERATIONS = 6  # of Levenberg-Marquardt, from each start
+FOLLOWED = 2  # of the starts go on
+COARSE_ITERATIONS = 12  # of these, before all points count
 
 
 def in_a_ball(field: LatentField) -> bool:
@@ -60,8 +63,9 @@ def find_code(
 ) -> LatentFit:
     """The code of a shape, by Levenberg-Marquardt.
 
-    Two descents on few of the points, one from the mean of the known codes and one from the known
-    code that fits best; the better one goes on with all points.
+    Short descents on few of the points, from the mean of the known codes and from those known codes
+    that fit best; the better ones go on longer, and the best with all points. What a family is like
+    between its known shapes is not known beforehand, and a descent ends in the nearest valley.
 
     Args:
         field: the decoder.
@@ -73,18 +77,22 @@ def find_code(
     some = slice(0, START_POINTS)
     few = slice(0, max(len(points) // COARSE_PART, COARSE_LEAST))
     coarse = [distance_term(field, points[few], distances[few], clamp), norm_term(CODE_WEIGHT)]
-    tried = [
-        fit_code(coarse, start, LatentFitSettings(COARSE_ITERATIONS))
+    found = [
+        fit_code(coarse, start, LatentFitSettings(FIRST_ITERATIONS))
         for start in starts(field, points[some], distances[some], clamp)
     ]
-    best = min(tried, key=lambda found: found.energies[-1])
+    found.sort(key=lambda one: one.energies[-1])
+    tried = [
+        fit_code(coarse, one.code, LatentFitSettings(COARSE_ITERATIONS)) for one in found[:FOLLOWED]
+    ]
+    best = min(tried, key=lambda one: one.energies[-1])
     full = [distance_term(field, points, distances, clamp), norm_term(CODE_WEIGHT)]
     return fit_code(full, best.code, settings)
 
 
 @torch.no_grad()
 def starts(field: LatentField, points: Tensor, distances: Tensor, clamp: float) -> Tensor:
-    """`[S, C]`: the mean of the known codes, and the known code with the least energy.
+    """`[S, C]`: the mean of the known codes, and the known codes with the least energy.
 
     Args:
         field: the decoder.
@@ -97,7 +105,8 @@ def starts(field: LatentField, points: Tensor, distances: Tensor, clamp: float) 
         return known.new_zeros(1, field.shape.code)
     error = field(known, points[None]).clamp(-clamp, clamp) - distances.clamp(-clamp, clamp)
     energies = error.abs().mean(1) + CODE_WEIGHT * known.square().sum(1)
-    return torch.stack((known.mean(0), known[energies.argmin()]))
+    nearest = energies.topk(min(NEAREST, len(known)), largest=False).indices
+    return torch.cat((known.mean(0)[None], known[nearest]))
 
 
 def adam_code(

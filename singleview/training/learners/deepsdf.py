@@ -12,12 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from sdfrender.errors import InputError
+from sdfrender.geometry.mesh_files import Doubles
 from sdfrender.latent.field import PAPER, FieldShape
+from sdfrender.meshes.mise import Field
 from singleview.data.columns import need_finite
 from singleview.data.distances import Distances, is_warped, open_distances
 from singleview.data.objects import category_of
 from singleview.data.order import Order
 from singleview.measures.shape_pictures import draw_fields
+from singleview.measures.surfaces import closeness, surface_cloud
 from singleview.models import Model
 from singleview.models.deepsdf import AutoDecoder
 from singleview.models.latent import clamped_error, find_code
@@ -31,6 +34,7 @@ from singleview.training.stream import Stream
 HELD_BACK = 4096  # points of each object that are not learned from, but judged
 GLANCE = 64  # known shapes that a validation looks at
 TINY = 1e-12  # squared length below which a code has no direction
+LOOKED_AT = 12  # unknown shapes whose surfaces a validation extracts
 SEEN = 4096  # points that the code of an unknown shape is found from, in a validation
 LONGEST_CODE = 1.0  # of the paper's recipe: longer ones are cut, as in what was released
 RAMP = 0.05  # of the training, in which the weight of codes rises; 100 of 2000 epochs in the paper
@@ -40,7 +44,7 @@ class DeepsdfLearner(Learner):
     """Networks of `singleview.models.deepsdf`."""
 
     terms = ("distance", "codes")
-    scores = ("unknown", "known")
+    scores = ("closeness", "unknown", "known")
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__(config)
@@ -118,7 +122,7 @@ class DeepsdfLearner(Learner):
         """`1 − clamped error / δ` on points that were not learned from.
 
         `known`: of shapes that were. `unknown`: of shapes that were not, whose codes are found
-        from other points of theirs.
+        from other points of theirs. `closeness`, of these, decides: −10³ Chamfer distances.
         """
         assert isinstance(model, AutoDecoder)
         field, delta = model.decoder.plain(), self.settings.clamp
@@ -137,15 +141,21 @@ class DeepsdfLearner(Learner):
             ]  # fmt: skip
         scores["known"] = 1 - float(torch.stack(errors).mean()) / delta
         if self.unknown is not None:
-            found = []
+            found: list[Tensor] = []
+            fields: list[Field] = []
+            clouds: list[Doubles] = []
             for i in range(len(self.unknown)):
                 points, values = self.unknown.points[i], self.unknown.values[i]
                 seen, rest = slice(0, SEEN), slice(SEEN, 2 * SEEN)
                 p, v = points.to(device).float(), values.to(device).float()
                 code = find_code(field, p[seen], v[seen], delta).code
+                if len(fields) < LOOKED_AT:
+                    fields.append(field.field(code))
+                    clouds.append(surface_cloud(points, values))
                 judged = rest if len(p) > SEEN else seen
                 found.append(clamped_error(field(code[None], p[None, judged])[0], v[judged], delta))
             scores["unknown"] = 1 - float(torch.stack(found).detach().mean()) / delta
+            scores["closeness"] = closeness(fields, clouds)
         return scores
 
     def draw(self, model: Model, path: Path) -> None:
