@@ -1,5 +1,6 @@
 """Networks and baselines on shapes they have not seen, in one table.
 
 A file for each kind of network; `evaluate` tells which. It imports `data`, `models`, `measures`,
-`pictures`, `training` and `predict`; `report` and the commands import it.
+`pictures`, `training`, `predict`, and of `from_meshes` the warped copies of meshes; `report` and
+the commands import it.
 """

@@ -278,7 +278,7 @@ def terminal(result: dict[str, Any]) -> list[Table]:
 
 
 def _numbers(mesh: trimesh.Trimesh | None, truth: trimesh.Trimesh, seed: int) -> Numbers:
-    return {} if mesh is None else surface_numbers(mesh, truth, [], seed)
+    return {} if mesh is None else surface_numbers(mesh, truth, None, seed)
 
 
 def _mean(rows: list[Numbers]) -> Numbers:

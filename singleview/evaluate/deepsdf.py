@@ -11,8 +11,9 @@ its box at the origin, touches the unit ball, as in the paper:
     accuracy: `metrics.mesh_accuracy`, of 90% of the predicted surface.
     completion: `metrics.mesh_completion`, within 0.01.
     cosine: `metrics.mesh_cosine`.
-    to_nearest: the least `chamfer` of the prediction to any training shape; where it is much less
-    than `chamfer`, and than the truth's own, the network has copied.
+    to_nearest: the least `chamfer` of the prediction to any training shape, warped copies that were
+    learned from included; where it is much less than `chamfer`, and than the truth's own, the
+    network has copied.
     energy, seconds: what the code's energy is, and processor time to find it.
 """
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -31,6 +33,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sdfrender import InputError
+from sdfrender.files.tables import read_table
 from sdfrender.latent.field import LatentField
 from sdfrender.meshes.metrics import (
     earth_mover,
@@ -40,9 +43,14 @@ from sdfrender.meshes.metrics import (
     squared_chamfer,
 )
 from sdfrender.meshes.mise import mise
-from singleview.data.distances import Distances, is_warped, open_distances
-from singleview.data.meshes import by_category, canonical_mesh, find_meshes
+from sdfrender.meshes.refine import refine_mesh, simplify_mesh
+from singleview.data.distances import MANIFEST, Distances, is_warped, open_distances
+from singleview.data.meshes import by_category, canonical_mesh
 from singleview.data.samples import PADDED_BOX
+from singleview.evaluate.copies import Bank
+from singleview.evaluate.truths import true_sources
+from singleview.from_meshes.sample_distances import warped_copies
+from singleview.measures.intervals import intervals
 from singleview.models import AutoDecoder
 from singleview.models.latent import adam_code, energy_of, find_code, need_canonical
 from singleview.settings.evaluation import EvaluateConfig
@@ -59,9 +67,14 @@ MEASURES = (
     "energy",
     "seconds",
 )
-COARSE, LEVELS = 96, 1  # cells of the grid that surfaces are extracted from: 192³
+COARSE, LEVELS = 48, 2  # cells of the grid that surfaces are extracted from: 192³
+SLOPE = 1.5  # of learned distances at most; no part is missed that 192³ shows
+FACES = 5000  # of a mesh that is refined, as `predict` does
 POINTS = 4096  # of a shape that its code is found from
 NEAREST_SAMPLES = 5000  # in the search for the nearest training shape
+
+
+Codes: TypeAlias = Callable[[int], tuple[Tensor, Numbers]]  # of object i, and what it cost
 
 
 @dataclass(frozen=True)
@@ -97,23 +110,31 @@ def evaluate_deepsdf(config: EvaluateConfig) -> dict[str, Any]:
         for name, split in zip(distances.names, distances.splits, strict=True)
         if split == "train" and not is_warped(name)
     ]
-    meshes = true_meshes(config.meshes, [*judged.names, *trained])
+    manifest = config.dataset / MANIFEST
+    sources = true_sources(config.meshes, [*judged.names, *trained], manifest)
+    meshes = {name: canonical_mesh(sources[name]) for name in judged.names}
+    learned = distances.split("train")
+    seed = int(read_table(manifest)["settings"]["seed"])
+    bank = Bank.of(learned, warped_copies([sources[n] for n in trained], learned.names, seed))
     methods: list[MeshMethod] = []
     for path, (field, about) in networks:
         name = path.name if path.is_dir() else f"{path.parent.name}/{path.name}"
         clamp = float(about.get("clamp", 0.1))
-        methods.append(by_newton(name, field, judged, clamp))
+        codes = by_newton(field, judged, clamp)
+        methods.append(extracted(name, field, codes))
+        if config.refine:
+            methods += refined(name, field, codes)
         if config.adam:
-            methods.append(by_adam(f"{name}, Adam", field, judged, clamp))
+            methods.append(extracted(f"{name}, Adam", field, by_adam(field, judged, clamp)))
     if config.baselines:
-        methods.append(nearest_shape(judged, meshes, trained))
+        methods += nearest_shapes(judged, meshes, bank)
     return {
         "dataset": str(config.dataset),
         "split": config.split,
         "objects": len(judged),
         "known": sorted(set(judged.names) & set(networks[0][1][0].names)),
         "methods": [
-            {"name": m.name, "told": m.told, **measure(m, judged, meshes, trained, config)}
+            {"name": m.name, "told": m.told, **measure(m, judged, meshes, bank, config)}
             for m in methods
         ],
     }
@@ -123,7 +144,7 @@ def measure(
     method: MeshMethod,
     judged: Distances,
     meshes: dict[str, trimesh.Trimesh],
-    trained: list[str],
+    bank: Bank,
     config: EvaluateConfig,
 ) -> dict[str, Any]:
     """The measures of one method: per object, per category, and the mean over categories."""
@@ -132,11 +153,12 @@ def measure(
         mesh, cost = method.predict(i)
         objects[name] = dict(cost)
         if mesh is not None:
-            others = [meshes[other] for other in trained if other != name]
-            objects[name] |= surface_numbers(mesh, meshes[name], others, config.seed)
+            other = bank.nearest(mesh, config.seed, without=name)
+            objects[name] |= surface_numbers(mesh, meshes[name], other, config.seed)
+    groups = by_category(judged.names)
     categories = {
         category: _over([objects[name] for name in names], np.mean)
-        for category, names in by_category(judged.names).items()
+        for category, names in groups.items()
     }
     means = _over(list(categories.values()), np.mean)
     medians = _over(list(objects.values()), np.median)
@@ -144,13 +166,24 @@ def measure(
     for key in ("chamfer", "to_nearest"):
         if key in means:
             shown[f"{key}_1000"] = 1000 * means[key]
-    return {**means, **shown, "medians": medians, "categories": categories, "objects": objects}
+    between = intervals(objects, list(groups.values()), MEASURES)
+    if "chamfer" in between:
+        low, high = between["chamfer"]
+        between["chamfer_1000"] = (1000 * low, 1000 * high)
+    return {
+        **means,
+        **shown,
+        "intervals": between,
+        "medians": medians,
+        "categories": categories,
+        "objects": objects,
+    }
 
 
 def surface_numbers(
-    mesh: trimesh.Trimesh, truth: trimesh.Trimesh, others: list[trimesh.Trimesh], seed: int
+    mesh: trimesh.Trimesh, truth: trimesh.Trimesh, other: trimesh.Trimesh | None, seed: int
 ) -> Numbers:
-    """The measures of one predicted mesh; `others` are the training shapes; canonical frame."""
+    """The measures of one predicted mesh; `other` is the nearest known shape; canonical frame."""
     radius, center = ball(truth)
     mesh, truth = _moved(mesh, radius, center), _moved(truth, radius, center)
     numbers = {
@@ -160,9 +193,8 @@ def surface_numbers(
         "completion": mesh_completion(mesh, truth, samples=30_000, seed=seed),
         "cosine": mesh_cosine(mesh, truth, samples=30_000, seed=seed),
     }
-    if others:
-        moved = [_moved(other, radius, center) for other in others]
-        numbers["to_nearest"] = squared_chamfer(mesh, nearest(mesh, moved, seed), seed=seed)
+    if other is not None:
+        numbers["to_nearest"] = squared_chamfer(mesh, _moved(other, radius, center), seed=seed)
     return numbers
 
 
@@ -181,46 +213,89 @@ def ball(truth: trimesh.Trimesh) -> tuple[float, Tensor]:
 # ---------------------------------------------------------------------- methods
 
 
-def by_newton(name: str, field: LatentField, judged: Distances, clamp: float) -> MeshMethod:
+def by_newton(field: LatentField, judged: Distances, clamp: float) -> Codes:
     """Stored codes of known shapes; those of others found by Levenberg-Marquardt."""
 
-    def predict(i: int) -> tuple[trimesh.Trimesh | None, Numbers]:
+    @cache
+    def code(i: int) -> tuple[Tensor, Numbers]:
         if judged.names[i] in field.names:
-            return mesh_of(field, field.code_of(judged.names[i])), {}
+            return field.code_of(judged.names[i]), {}
         points, values = seen_of(judged, i)
         start = time.process_time()
-        code = find_code(field, points, values, clamp).code
+        found = find_code(field, points, values, clamp).code
         seconds = time.process_time() - start
-        energy = energy_of(field, code, points, values, clamp)
-        return mesh_of(field, code), {"energy": energy, "seconds": seconds}
+        energy = energy_of(field, found, points, values, clamp)
+        return found, {"energy": energy, "seconds": seconds}
 
-    return MeshMethod(name, predict)
+    return code
 
 
-def by_adam(name: str, field: LatentField, judged: Distances, clamp: float) -> MeshMethod:
+def by_adam(field: LatentField, judged: Distances, clamp: float) -> Codes:
     """All codes found by 800 steps of Adam."""
 
-    def predict(i: int) -> tuple[trimesh.Trimesh | None, Numbers]:
+    @cache
+    def code(i: int) -> tuple[Tensor, Numbers]:
         points, values = seen_of(judged, i)
         start = time.process_time()
-        code, _ = adam_code(field, points, values, clamp)
+        found, _ = adam_code(field, points, values, clamp)
         seconds = time.process_time() - start
-        energy = energy_of(field, code, points, values, clamp)
-        return mesh_of(field, code), {"energy": energy, "seconds": seconds}
+        energy = energy_of(field, found, points, values, clamp)
+        return found, {"energy": energy, "seconds": seconds}
+
+    return code
+
+
+def extracted(name: str, field: LatentField, codes: Codes) -> MeshMethod:
+    """The surface of the field at the codes."""
+
+    def predict(i: int) -> tuple[trimesh.Trimesh | None, Numbers]:
+        code, cost = codes(i)
+        return mesh_of(field, code), cost
 
     return MeshMethod(name, predict)
 
 
-def nearest_shape(
-    judged: Distances, meshes: dict[str, trimesh.Trimesh], trained: list[str]
-) -> MeshMethod:
-    """The training shape that is nearest to the truth: what copying can reach at best."""
+def refined(name: str, field: LatentField, codes: Codes) -> list[MeshMethod]:
+    """What `predict` makes of the same surface: fewer triangles, then moved onto the field's zero.
 
-    def predict(i: int) -> tuple[trimesh.Trimesh | None, Numbers]:
-        others = [meshes[name] for name in trained if name != judged.names[i]]
-        return (nearest(meshes[judged.names[i]], others) if others else None), {}
+    Two rows, so that what refinement gains is not mixed with what simplification loses.
+    """
 
-    return MeshMethod("nearest training shape", predict, told="the truth")
+    @cache
+    def simple(i: int) -> trimesh.Trimesh | None:
+        mesh = mesh_of(field, codes(i)[0])
+        return None if mesh is None else simplify_mesh(mesh, FACES)
+
+    def moved(i: int) -> trimesh.Trimesh | None:
+        mesh = simple(i)
+        return None if mesh is None else refine_mesh(mesh, field.field(codes(i)[0]))
+
+    return [
+        MeshMethod(f"{name}, {FACES} triangles", lambda i: (simple(i), {})),
+        MeshMethod(f"{name}, {FACES} triangles, refined", lambda i: (moved(i), {})),
+    ]
+
+
+def nearest_shapes(
+    judged: Distances, meshes: dict[str, trimesh.Trimesh], bank: Bank
+) -> list[MeshMethod]:
+    """The training shape that is nearest to the truth: what copying can reach at best.
+
+    With the warped copies that were learned from, and, if there are any, without them too.
+    """
+
+    def method(name: str, warped: bool) -> MeshMethod:
+        def predict(i: int) -> tuple[trimesh.Trimesh | None, Numbers]:
+            own = judged.names[i]
+            return bank.nearest(meshes[own], 0, without=own, warped=warped), {}
+
+        return MeshMethod(name, predict, told="the truth")
+
+    copies = sum(is_warped(name) for name in bank.names)
+    methods = [method("nearest training shape", False)]
+    if copies:
+        methods.append(method(f"nearest training shape, {copies} warped copies too", True))
+    return methods
 
 
 def seen_of(judged: Distances, i: int) -> tuple[Tensor, Tensor]:
@@ -231,27 +306,12 @@ def seen_of(judged: Distances, i: int) -> tuple[Tensor, Tensor]:
 def mesh_of(field: LatentField, code: Tensor) -> trimesh.Trimesh | None:
     """The surface of a code `[C]`, in the canonical frame; None where there is none."""
     try:
-        return mise(field.field(code), PADDED_BOX, COARSE, LEVELS).mesh()
+        return mise(field.field(code), PADDED_BOX, COARSE, LEVELS, slope=SLOPE).mesh()
     except InputError:
         return None
 
 
 # ---------------------------------------------------------------------- reading
-
-
-def true_meshes(folder: Path, names: list[str]) -> dict[str, trimesh.Trimesh]:
-    """The meshes of some objects, in the canonical frame.
-
-    Raises:
-        InputError: one that is not there.
-    """
-    found = {source.name: source for source in find_meshes(folder, categories=sorted(
-        {name.rpartition("/")[0] for name in names}
-    ))}  # fmt: skip
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise InputError(f"{folder}: need the mesh of {missing[0]!r}, it is not there")
-    return {name: canonical_mesh(found[name]) for name in names}
 
 
 def _read(path: Path) -> tuple[LatentField, dict[str, Any]]:

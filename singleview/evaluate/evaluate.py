@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -18,9 +18,10 @@ from singleview.data.dataset import Dataset, Item
 from singleview.data.meshes import by_category
 from singleview.data.open import open_dataset
 from singleview.data.stretched import stretched_copies
-from singleview.evaluate.baselines import LatticeMethod, baselines
+from singleview.evaluate.baselines import LatticeMethod, baselines, nearest_neighbour
 from singleview.evaluate.deepsdf import evaluate_deepsdf
 from singleview.evaluate.occupancy import evaluate_occupancy
+from singleview.measures.intervals import intervals
 from singleview.measures.shapes import (
     RESOLUTIONS,
     inside,
@@ -33,7 +34,11 @@ from singleview.models import AutoDecoder, OccupancyNetwork
 from singleview.settings.evaluation import EvaluateConfig
 from singleview.training.checkpoint import load_model
 
+if TYPE_CHECKING:
+    from singleview.predict.predict import Predictor
+
 Numbers: TypeAlias = dict[str, float]
+RIG = "the rig and its light"  # what refining is told
 MEASURES = (*(f"iou_{R}" for R in RESOLUTIONS), "chamfer", "normal_consistency", "silhouette_iou")
 
 
@@ -57,7 +62,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             return evaluate_occupancy(config)
         if isinstance(kind, AutoDecoder):
             return evaluate_deepsdf(config)
-    methods = [network(path) for path in config.weights]
+    methods = [network(path, config.refine) for path in config.weights]
     dataset = open_dataset(config.dataset, config.image_size)
     judged = dataset.split(config.split)
     if dataset.values is None and dataset.occupancy is None:
@@ -66,6 +71,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         train = dataset.split("train")
         more = stretched_copies(train, config.stretched, config.seed) if config.stretched else None
         methods += baselines(train, more)
+        if config.refine:
+            methods += refined_neighbours(config.weights, train)
     return {
         "dataset": str(config.dataset),
         "split": config.split,
@@ -97,7 +104,13 @@ def evaluate_method(
         category: _means([objects[name] for name in names])
         for category, names in by_category(judged.names).items()
     }
-    return {**_means(list(categories.values())), "categories": categories, "objects": objects}
+    groups = list(by_category(judged.names).values())
+    return {
+        **_means(list(categories.values())),
+        "intervals": intervals(objects, groups, MEASURES),
+        "categories": categories,
+        "objects": objects,
+    }
 
 
 def volume_numbers(predicted: Lattice, truth: Mapping[int, Tensor | None]) -> Numbers:
@@ -132,17 +145,49 @@ def surface_numbers(
     return _means(numbers)
 
 
-def network(path: Path) -> LatticeMethod:
-    """A trained network as a method.
+def network(path: Path, refining: bool = True) -> LatticeMethod:
+    """A trained network as a method; `refining` where it can, which the table says.
 
     Raises:
         InputError: weights that cannot be read.
     """
     from singleview.predict.predict import load_predictor
 
-    predictor = load_predictor(path)
-    name = path.name if path.is_dir() else f"{path.parent.name}/{path.name}"
-    return LatticeMethod(name, lambda item: predictor(item.views.images))
+    predictor = load_predictor(path, refining)
+    told = RIG if predictor.refines else ""
+    return LatticeMethod(name_of(path), lambda item: predictor(item.views.images), told)
+
+
+def name_of(path: Path) -> str:
+    """What a run folder or a file of weights is called in tables."""
+    return path.name if path.is_dir() else f"{path.parent.name}/{path.name}"
+
+
+def refined_neighbours(weights: Sequence[Path], train: Dataset) -> list[LatticeMethod]:
+    """The nearest neighbour made to agree with the picture just as a network's shape is.
+
+    For each network that does so, by its family of shapes: what it adds to the neighbour's lattice
+    is what it could add to its own.
+    """
+    from singleview.predict.predict import load_predictor
+
+    methods = []
+    for path in weights:
+        predictor = load_predictor(path)
+        if predictor.refines:
+            neighbour = nearest_neighbour([train], "")
+            name = f"nearest neighbour by image, refined as {name_of(path)}"
+            methods.append(LatticeMethod(name, _refined(predictor, neighbour), RIG))
+    return methods
+
+
+def _refined(predictor: Predictor, method: LatticeMethod) -> Callable[[Item], Lattice]:
+    def predict(item: Item) -> Lattice:
+        found = method.predict(item)
+        start = found.resample((predictor.model.resolution,) * 3).values
+        return Lattice(predictor.refined(item.views.images, start), found.bounds)
+
+    return predict
 
 
 def spread_views(views: int, count: int) -> list[int]:

@@ -12,6 +12,7 @@ Definitions, the same for every method:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,21 +22,25 @@ from tqdm import tqdm
 
 from sdfrender import InputError
 from sdfrender.meshes.metrics import chamfer, nearest_samples, occupancy_iou
-from singleview.data.meshes import by_category, canonical_mesh, find_meshes
+from singleview.data.meshes import by_category
 from singleview.data.objects import LONGEST_SIDE
 from singleview.data.open import open_dataset, open_samples
 from singleview.data.samples import HALF_PADDED_BOX, Samples
+from singleview.data.samples_on_disk import MANIFEST
+from singleview.evaluate.observed_baselines import alpha_shape, trilinear_grid
 from singleview.evaluate.occupancy_baselines import (
     OccupancyMethod,
     PredictedOccupancy,
     occupancy_baselines,
 )
+from singleview.evaluate.truths import true_meshes
+from singleview.measures.intervals import intervals
 from singleview.measures.occupancy import logits_at
 from singleview.models import OccupancyNetwork
 from singleview.models.observations import Observer, same_objects
 from singleview.models.occupancy import logit
 from singleview.predict.occupancy import OccupancyPredictor
-from singleview.settings.choices import Input
+from singleview.settings.choices import Input, Split
 from singleview.settings.evaluation import EvaluateConfig
 from singleview.training.checkpoint import load_model
 from singleview.training.learners.occupancy import code_of
@@ -65,9 +70,9 @@ def evaluate_occupancy(config: EvaluateConfig) -> dict[str, Any]:
     if kind == "image":
         pictures, samples = same_objects(open_dataset(config.dataset, config.image_size), samples)
     about = predictors[0][1]
-    split = "train" if kind == "index" else config.split
+    split: Split = "train" if kind == "index" else config.split
 
-    def observer(which: Any) -> Observer:
+    def observer(which: Split) -> Observer:
         return Observer(
             kind,
             samples.split(which),
@@ -85,7 +90,10 @@ def evaluate_occupancy(config: EvaluateConfig) -> dict[str, Any]:
     ]
     if config.baselines:
         methods += occupancy_baselines(judged, observer("train"), config.points)
-    truths = _true_meshes(config.meshes, judged.samples)
+        methods += observed_baselines(kind, judged, observer, config.points)
+    truths = {}
+    if config.meshes is not None:
+        truths = true_meshes(config.meshes, judged.samples.names, config.dataset / MANIFEST)
     return {
         "dataset": str(config.dataset),
         "split": split,
@@ -96,6 +104,14 @@ def evaluate_occupancy(config: EvaluateConfig) -> dict[str, Any]:
             {"name": m.name, "told": m.told, **measure(m, judged, truths, config)} for m in methods
         ],
     }
+
+
+def observed_baselines(
+    kind: Input, judged: Observer, observer: Callable[[Split], Observer], count: int
+) -> list[OccupancyMethod]:
+    """What the observation says by itself."""
+    made = {"points": alpha_shape, "voxels": trilinear_grid}.get(kind)
+    return [] if made is None else [made(judged, observer("train"), count)]
 
 
 def measure(
@@ -122,7 +138,13 @@ def measure(
         category: _means([objects[name] for name in names])
         for category, names in by_category(samples.names).items()
     }
-    return {**_means(list(categories.values())), "categories": categories, "objects": objects}
+    groups = list(by_category(samples.names).values())
+    return {
+        **_means(list(categories.values())),
+        "intervals": intervals(objects, groups, MEASURES),
+        "categories": categories,
+        "objects": objects,
+    }
 
 
 def surface_numbers(
@@ -177,17 +199,6 @@ def _read(path: Path) -> tuple[OccupancyPredictor, dict[str, Any]]:
         raise InputError(f"{path}: need an occupancy network as the first of the weights is")
     predictor = OccupancyPredictor.of(model, about, path)
     return predictor, about["observations"]
-
-
-def _true_meshes(folder: Path | None, samples: Samples) -> dict[str, trimesh.Trimesh]:
-    if folder is None:
-        return {}
-    categories = sorted(set(samples.categories))
-    found = {source.name: source for source in find_meshes(folder, categories=categories)}
-    missing = [name for name in samples.names if name not in found]
-    if missing:
-        raise InputError(f"{folder}: need the mesh of {missing[0]!r}, it is not there")
-    return {name: canonical_mesh(found[name]) for name in samples.names}
 
 
 def _means(numbers: list[Numbers]) -> Numbers:

@@ -11,14 +11,18 @@ import trimesh
 from scipy.spatial import KDTree
 from torch import Tensor
 
+from sdfrender.geometry.grid import grid_points
+from sdfrender.geometry.lattice import Lattice
 from sdfrender.meshes.metrics import occupancy_iou
 from singleview.data.dataset import Dataset
-from singleview.data.samples import Samples, voxel_at
+from singleview.data.samples import PADDED_BOX, Samples, voxel_at
 from singleview.evaluate.baselines import picture_features
 from singleview.measures.occupancy import THRESHOLDS
 from singleview.models.observations import Observer
 
 CLOUD = 2000  # points of a surface that clouds are compared with
+MEAN_GRID = 64  # samples along each side that shares of a category are taken at
+TRIED = 5000  # points of each training object that a level is chosen on
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,36 +66,31 @@ def occupancy_baselines(judged: Observer, train: Observer, count: int) -> list[O
 def category_mean(judged: Observer, train: Observer, count: int) -> OccupancyMethod:
     """Inside where more than a share of the category's training objects is.
 
-    The share is chosen per category for the best mean IoU over the training objects.
+    The share is chosen per category for the best mean IoU over the training objects. Shares are
+    taken on a grid, once for a category, and interpolated trilinearly.
     """
-    shares: dict[str, float] = {}
-    trees = _Occupancies(train.samples)
-
-    def members(category: str) -> list[int]:
-        return [n for n, c in enumerate(train.samples.categories) if c == category]
-
-    def mean(category: str, points: Tensor) -> Tensor:
-        return torch.stack([trees(n, points) for n in members(category)]).float().mean(0)
-
-    def share(category: str) -> float:
-        if category not in shares:
-            seen = [
-                (mean(category, train.samples.points[n, :5000]), train.samples.inside[n, :5000])
-                for n in members(category)
-            ]
-            means = torch.stack([m for m, _ in seen])  # (n, P)
-            solids = torch.stack([x for _, x in seen])
-            scores = [float(occupancy_iou(means > t, solids, axes=1).mean()) for t in THRESHOLDS]
-            shares[category] = THRESHOLDS[int(np.argmax(scores))]
-        return shares[category]
+    means = {c: _mean_shape(train.samples, c) for c in sorted(set(judged.samples.categories))}
 
     def guess(i: int, seed: int) -> PredictedOccupancy:
-        category = judged.samples.categories[i]
-        return PredictedOccupancy(
-            mean(category, judged.samples.points[i, :count]) > share(category)
-        )
+        shares, level = means[judged.samples.categories[i]]
+        return PredictedOccupancy(shares.sample(judged.samples.points[i, :count].float()) > level)
 
     return OccupancyMethod("category mean shape", guess, told="the category")
+
+
+def _mean_shape(samples: Samples, category: str) -> tuple[Lattice, float]:
+    """The share of a category's objects that hold a point, and the level of the best mean IoU."""
+    box = torch.tensor(PADDED_BOX)
+    places = grid_points((MEAN_GRID,) * 3, box).reshape(-1, 3)
+    known = _Occupancies(samples)
+    members = [n for n, c in enumerate(samples.categories) if c == category]
+    share = torch.stack([known(n, places) for n in members]).float().mean(0)
+    lattice = Lattice(share.reshape((MEAN_GRID,) * 3), box)
+    seen = [lattice.sample(samples.points[n, :TRIED].float()) for n in members]
+    shares = torch.stack(seen)  # (n, P)
+    solids = torch.stack([samples.inside[n, :TRIED] for n in members])
+    scores = [float(occupancy_iou(shares > t, solids, axes=1).mean()) for t in THRESHOLDS]
+    return lattice, THRESHOLDS[int(np.argmax(scores))]
 
 
 def nearest_object(judged: Observer, train: Observer, count: int) -> OccupancyMethod:

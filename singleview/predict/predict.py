@@ -78,11 +78,7 @@ class Predictor:
             raise ValueError(f"images: need [B, H, W, 1 to 4], got {tuple(images.shape)}")
         if not bool(images.isfinite().all()):
             raise ValueError("images: need finite numbers, got NaN or infinity")
-        x, coverage = split_coverage(images.float())
-        if x.shape[-1] != self.model.channels:
-            x = x.mean(-1, keepdim=True).expand(-1, -1, -1, self.model.channels)
-        if coverage is not None and isinstance(self.model, Small):
-            x = torch.cat((x, coverage[..., None]), -1)
+        x = self._as_taught(images)
         values = lattices(self.model, x)
         return Lattice(self.refined(x, values), torch.tensor(UNIT_BOX))
 
@@ -96,7 +92,7 @@ class Predictor:
         """Lattices made to agree with their pictures, where it `refines`; else as they are.
 
         Args:
-            images: `[B, H, W, C]`, C the model's, or with coverage.
+            images: `[B, H, W, C]` as for a prediction.
             values: `[B, R, R, R]` over [-1, 1]³, canonical units, R the model's.
         """
         if not self.refines:
@@ -104,12 +100,21 @@ class Predictor:
         assert self.rig is not None
         assert isinstance(self.model, Small)
         size = (self.rig.cameras.height, self.rig.cameras.width)
-        x = images.float()
+        x = self._as_taught(images)
         if x.shape[1:3] != size:
             x = interpolate(x.permute(0, 3, 1, 2), size=size, mode="bilinear", antialias=True)
             x = x.permute(0, 2, 3, 1)
         with torch.enable_grad():
             return refine(self.model, self.rig, x, values, self.refining)
+
+    def _as_taught(self, images: Tensor) -> Tensor:
+        """Images with as many channels as the model's, and coverage where it knows what that is."""
+        x, coverage = split_coverage(images.float())
+        if x.shape[-1] != self.model.channels:
+            x = x.mean(-1, keepdim=True).expand(-1, -1, -1, self.model.channels)
+        if coverage is not None and isinstance(self.model, Small):
+            x = torch.cat((x, coverage[..., None]), -1)
+        return x
 
 
 def load_predictor(path: Path, refining: bool = True, white: bool = True) -> Predictor:

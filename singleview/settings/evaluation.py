@@ -34,6 +34,9 @@ class EvaluateConfig:
         points: of each object at which the occupancy of occupancy networks is judged.
         observations: clouds or pictures of each object that occupancy networks are shown.
         surfaces: extract and measure the meshes of occupancy networks, which takes longer.
+        refine: what networks that see pictures predict is made to agree with the picture, and the
+            nearest neighbour's shape as well, beside it. That takes cameras and light of the
+            training pictures for granted. With DeepSDF: its meshes refined on its field, too.
         meshes: folder of the true meshes: DeepSDF is measured on them; for occupancy networks, they
             give the point-to-surface distance.
         adam: find the codes of shapes that DeepSDF does not know by the paper's 800 steps of Adam
@@ -52,6 +55,7 @@ class EvaluateConfig:
     points: int = 100_000
     observations: int = 3
     surfaces: bool = True
+    refine: bool = True
     meshes: Path | None = None
     adam: Flag = False
 

@@ -1,6 +1,5 @@
 """The command `singleview` from training to prediction, and how it ends."""
 
-import functools
 import json
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from tiny_training import write_dataset
 from sdfrender.files.formats.pngs import write_png
 from sdfrender.io.lattices import load_lattice
 from singleview import cli
-from singleview.predict.predict import load_predictor
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
@@ -55,16 +53,20 @@ def test_a_network_and_the_baselines_share_a_table(
     common = ["evaluate", dataset, out, out / "model.safetensors", "--split=val", "--samples=100"]
     assert run(monkeypatch, *common, "--baselines", "--json") == 0
     result = json.loads(capsys.readouterr().out)
-    assert len(result["methods"]) == 2 + 4
+    assert [m["name"] for m in result["methods"][6:]] == [
+        "nearest neighbour by image, refined as run",
+        "nearest neighbour by image, refined as run/model.safetensors",
+    ]
     network, file = result["methods"][:2]
     assert (network["name"], file["name"]) == ("run", "run/model.safetensors")
     assert network["iou_32"] == file["iou_32"]
     # Validation during training measures the same thing without refining, to samples within
     # rounding of 0.
-    plain = functools.partial(load_predictor, refining=False)
-    monkeypatch.setattr("singleview.predict.predict.load_predictor", plain)
-    assert run(monkeypatch, *common, "--json") == 0
-    network = json.loads(capsys.readouterr().out)["methods"][0]
+    assert run(monkeypatch, *common, "--baselines", "--no-refine", "--json") == 0
+    methods = json.loads(capsys.readouterr().out)["methods"]
+    assert len(methods) == 2 + 4
+    network = methods[0]
+    assert (network["told"], result["methods"][0]["told"]) == ("", "the rig and its light")
     validation = json.loads(printed)["validation"]
     assert network["iou_32"] == pytest.approx(validation["iou_32"], abs=1e-4)
     assert network["iou_64"] == pytest.approx(validation["iou_64"], abs=1e-4)

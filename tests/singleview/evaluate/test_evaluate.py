@@ -194,7 +194,7 @@ def test_stretched_copies_look_like_what_they_are(dataset: Dataset) -> None:
 def test_every_measure_is_there(dataset: Dataset) -> None:
     result = evaluate_method(nearest_neighbour([dataset.split("train")], "nn"), dataset, CONFIG)
     keys = {"iou_32", "iou_64", "chamfer", "normal_consistency", "silhouette_iou"}
-    assert set(result) == keys | {"categories", "objects"}
+    assert set(result) == keys | {"categories", "objects", "intervals"}
     assert set(result["categories"]) == {"box", "capsule"}
     assert result["objects"]["capsule/0"]["iou_64"] == 1
     assert result["objects"]["capsule/0"]["chamfer"] < 1e-6
