@@ -257,8 +257,7 @@ def optimize(
                 method.targets = corrected(state, level_targets)
             run.log(rows)
             bar.update(level_targets.silhouettes.numel())
-            due = method.settled or snapshot_due(recipe.levels, number, index + 1)
-            if due:  # before the checkpoint: a kill between would lose it
+            if snapshot_due(recipe.levels, number, index + 1):  # or a kill between would lose it
                 run.save_snapshot(state.lattice, state.updates)
             save_checkpoint(state, run, method, generator, losses, (number, index + 1))
         state.lattice = method.lattice

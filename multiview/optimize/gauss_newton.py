@@ -34,7 +34,6 @@ SMALL_STEPS = 1e-3  # ε at a damping of 1
 EASE = 0.7  # of the damping after a step that succeeded
 RAISE, MOST = 3.0, 100.0  # after one that did not
 SETTLED = 0.99  # of the step before: steps of stereo that hardly get smaller end a level
-LITTLE = 0.01  # of the energy: steps that gain less end a level of photographs in a known light
 WORSE = 1.3  # a step did not succeed when the data terms grew by more than this
 
 
@@ -74,8 +73,6 @@ class GaussNewton:
         middle = lattice.bounds.mean(0)
         self.groups = groups or take_turns(targets.cameras, middle, recipe.views)
         self.damping, self.energies = 1.0, [float("inf")] * len(self.groups)
-        self.totals = [float("inf")] * len(self.groups)  # energies with the regularisers
-        self.gained = [True] * len(self.groups)
         self.settled, self.turn, self.shown = False, 0, False
         self.length = float("inf")  # of the last step, mean over the unknowns, cells
         appearance.remembered = len(self.groups) - 1
@@ -101,7 +98,6 @@ class GaussNewton:
         else:
             self.damping = max(EASE * self.damping, self.least_damping)
         self.energies[turn] = energy
-        little = self._gains_little(turn, float(problem.terms.total))
 
         step = problem.step(
             self.damping * self.level.smoothing,
@@ -113,23 +109,9 @@ class GaussNewton:
         before, self.length = self.length, float(abs(step).mean()) if len(step) else 0.0
         if not self.level.colors:
             self.settled = self.length > SETTLED * before
-        elif self.appearance.known is not None and self.stereo is None:
-            # After this step, which is paid for. At the end every step counts: the surface still
-            # gets better where the energy does not.
-            self.settled = little and self.level.resolution < 1
         moved = self.lattice.with_values(problem.band.moved(step))
         self.lattice = moved.redistance(reach=self.reach)
         return problem.terms
-
-    def _gains_little(self, turn: int, total: float) -> bool:
-        """Whether the step before gained little, by the energy that is left, in all turns.
-
-        Only where one problem is solved all the time: colours and light that are estimated beside
-        the shape change it from step to step.
-        """
-        before, self.totals[turn] = self.totals[turn], total
-        self.gained[turn] = total < (1 - LITTLE) * before
-        return not any(self.gained)
 
     def run_pass(self, index: int) -> Iterator[tuple[list[int], EnergyTerms]]:
         """One step on the views whose turn it is; colour and light remember the others."""
@@ -150,7 +132,6 @@ class GaussNewton:
     def compare(self, stereo: StereoTerm) -> None:
         """Compare photographs with each other too from now on: another energy than before."""
         self.stereo, self.energies = stereo, [float("inf")] * len(self.groups)
-        self.totals = list(self.energies)
 
     def estimate_appearance(self, smoothness: float = SMOOTHNESS) -> None:
         """Render all views once and solve for colour and light as the shape stands."""
@@ -172,8 +153,7 @@ class GaussNewton:
 
     def state(self) -> dict[str, Tensor]:
         """Tensors that `restore` needs to go on exactly here."""
-        ended = (*map(float, self.gained), float(self.settled))
-        numbers = (self.damping, self.length, *self.energies, *self.totals, *ended)
+        numbers = (self.damping, self.length, *self.energies)
         progress = torch.tensor(numbers, dtype=torch.float64)
         values, turn = self.lattice.values, torch.tensor(self.turn)
         return {"values": values, "cell": torch.tensor(1.0), "progress": progress, "turn": turn}
@@ -181,8 +161,5 @@ class GaussNewton:
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take up the state that an earlier run saved."""
         self.lattice = self.lattice.with_values(tensors["values"])
-        self.damping, self.length, *rest = tensors["progress"].tolist()
-        n = len(self.groups)
-        self.energies, self.totals = rest[:n], rest[n : 2 * n]
-        self.gained, self.settled = [x > 0 for x in rest[2 * n : 3 * n]], rest[3 * n] > 0
+        self.damping, self.length, *self.energies = tensors["progress"].tolist()
         self.turn = int(tensors["turn"])

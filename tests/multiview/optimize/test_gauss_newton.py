@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -28,7 +27,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.functional import jacobian
 
-from multiview.optimize import gauss_newton
 from multiview.optimize.band import Band
 from multiview.optimize.energy import EnergyTerms, carve_points, energy, robust, robust_weights
 from multiview.optimize.gauss_newton import GaussNewton
@@ -528,46 +526,6 @@ def test_damping_follows_the_energy(photos: Targets) -> None:
     method.lattice = ball()
     method.iterate()
     assert method.damping > dampings[1]
-
-
-def test_a_level_in_a_known_light_ends_where_steps_gain_little(photos: Targets) -> None:
-    level = replace(LEVEL, resolution=0.5)
-    method = newton(ring_of(0.58, 0.24), photos, level)
-    totals: list[float] = []
-    while not method.settled and len(totals) < 20:
-        totals.append(float(method.iterate().total))
-    gains = [1 - after / before for before, after in pairwise(totals)]
-    assert 2 < len(totals) < 20
-    assert gains[-1] < gauss_newton.LITTLE <= min(gains[:-1])
-    again = newton(ring_of(0.58, 0.24), photos, level)
-    again.restore(method.state())
-    assert again.settled
-    assert again.totals == method.totals
-    finest = newton(ring_of(0.58, 0.24), photos)
-    for _ in totals:
-        finest.iterate()
-    assert not finest.settled
-
-
-def test_a_level_ends_when_no_turn_gains_and_not_in_an_estimated_light(photos: Targets) -> None:
-    recipe = NewtonRecipe((LEVEL,), weights=WEIGHTS, views=3)
-    look = Appearance(1, tiny.LIGHT)
-    two = GaussNewton(
-        ring_of(0.58, 0.24), photos, look, recipe, LEVEL, groups=[[0, 2, 4], [1, 3, 5]]
-    )
-    assert not two._gains_little(0, 100.0)
-    assert not two._gains_little(1, 90.0)
-    assert not two._gains_little(0, 99.5)  # the other turn may still gain
-    assert not two._gains_little(1, 80.0)
-    assert not two._gains_little(0, 99.4)
-    assert two._gains_little(1, 79.9)
-    estimated = newton(ring_of(0.57, 0.25), photos)
-    estimated.appearance = Appearance(1, None)
-    for _ in range(2):
-        estimated.iterate()
-    estimated.totals = [0.0]
-    estimated.iterate()
-    assert not estimated.settled
 
 
 @pytest.mark.parametrize("light", ["grey", "RGB", "unknown light"])
