@@ -197,7 +197,7 @@ def optimize(
     for number, (level, level_targets) in enumerate(zip(recipe.levels, pyramid, strict=True)):
         resuming = start is not None and number == start.level
         if start is not None and number < start.level:
-            bar.update(level.passes * level_targets.silhouettes.numel())
+            bar.update(level.passes * level_targets.num_pixels)
             continue
         if not resuming:
             resolution = level_resolution(config, level)
@@ -226,7 +226,7 @@ def optimize(
         if resuming and start is not None:
             first = start.passes
             method.restore(start.tensors)
-            bar.update(first * level_targets.silhouettes.numel())
+            bar.update(first * level_targets.num_pixels)
         elif first_colors:
             method.estimate_appearance()
             refine_exposures(state, level_targets)
@@ -234,7 +234,7 @@ def optimize(
 
         for index in range(first, level.passes):
             if method.settled:
-                bar.update((level.passes - index) * level_targets.silhouettes.numel())
+                bar.update((level.passes - index) * level_targets.num_pixels)
                 break
             if level is last and index >= level.passes - BESIDE_COLORS:
                 compare_beside(state, config, method, targets)
@@ -256,7 +256,7 @@ def optimize(
                 refine_poses(state, level_targets, recipe.weights, config.refine_intrinsics)
                 method.targets = corrected(state, level_targets)
             run.log(rows)
-            bar.update(level_targets.silhouettes.numel())
+            bar.update(level_targets.num_pixels)
             if snapshot_due(recipe.levels, number, index + 1):  # or a kill between would lose it
                 run.save_snapshot(state.lattice, state.updates)
             save_checkpoint(state, run, method, generator, losses, (number, index + 1))
@@ -357,7 +357,7 @@ def choose_look(state: Fit, config: FitConfig, targets: Targets) -> bool:
     )
     state.choices.append(choice)
     if choice.chosen.own_exposures and state.gains is None:
-        state.gains = torch.ones(len(targets.cameras), targets.images.shape[-1])
+        state.gains = torch.ones(len(targets.cameras), targets.channels)
     elif not choice.chosen.own_exposures and config.exposure != "per-view":
         state.gains = None
     now = state.appearance.model, state.appearance.light.fixed_to, state.gains is not None
@@ -390,7 +390,7 @@ def corrected(state: Fit, targets: Targets) -> Targets:
     if state.gains is not None:
         targets = exposed(targets, state.gains)
     if state.corrections is not None:
-        targets = replace(targets, cameras=state.corrections.apply(targets.cameras))
+        targets = targets.with_cameras(state.corrections.apply(targets.cameras))
     return targets
 
 
@@ -415,7 +415,7 @@ def refine_exposures(state: Fit, targets: Targets) -> None:
     if state.gains is None:
         return
     if state.corrections is not None:
-        targets = replace(targets, cameras=state.corrections.apply(targets.cameras))
+        targets = targets.with_cameras(state.corrections.apply(targets.cameras))
     state.gains = relative(estimate_gains(state.lattice, state.appearance, targets))
 
 
@@ -471,8 +471,7 @@ def depth_steps(
 def progress_bar(levels: Sequence[Level], pyramid: Sequence[Targets], quiet: bool) -> Bar:
     """A bar that counts pixels, which is what an update costs; slower where nobody looks on."""
     pixels = [
-        level.passes * targets.silhouettes.numel()
-        for level, targets in zip(levels, pyramid, strict=True)
+        level.passes * targets.num_pixels for level, targets in zip(levels, pyramid, strict=True)
     ]
     return tqdm(
         total=sum(pixels),

@@ -27,6 +27,8 @@ from multiview.run_folder import RunFolder
 from multiview.scenes import Scene
 from multiview.scenes.corrections import Corrections
 from multiview.scenes.run_scene import load_run_scene, with_channels
+from multiview.scenes.scene import SharedScene
+from multiview.several import need_shareable
 from multiview.stereo.reach import cut_to_reach
 from multiview.without_silhouettes import (
     box_without_silhouettes,
@@ -34,6 +36,7 @@ from multiview.without_silhouettes import (
     start_from_stereo,
 )
 from sdfrender import InputError, Lattice, load_mesh, save_lattice
+from sdfrender.cluster.ranks import ALONE, Ranks
 from sdfrender.far import moved
 from sdfrender.files.scalars import need_tensorboard
 from sdfrender.hull.bounds import bounds_from_masks
@@ -54,6 +57,7 @@ def fit(
     live: bool = False,
     allowed: Sequence[str] = (),
     watcher: Unwatched | None = None,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Fit a lattice to a scene and write the run folder.
 
@@ -66,6 +70,8 @@ def fit(
         live: show the fit in the browser while it runs; the page can hold, step and stop it.
         allowed: names of hosts, beside this machine's own, under which the page is reached.
         watcher: looks on in place of the page, and may end the fit by an exception.
+        ranks: processes of a job that share the photographs: all call this together, with settings
+            that differ in `out` alone. See `multiview.several`.
 
     Returns:
         The contents of `metrics.json`.
@@ -74,7 +80,7 @@ def fit(
         InputError: names the file or option, the rule and the value.
     """
     with torch_threads(config.num_threads):
-        return _fit(config, quiet, live, allowed, watcher)
+        return _fit(config, quiet, live, allowed, watcher, ranks)
 
 
 def _fit(
@@ -83,7 +89,10 @@ def _fit(
     live: bool,
     allowed: Sequence[str],
     watcher: Unwatched | None,
+    ranks: Ranks,
 ) -> dict[str, Any]:
+    if ranks.size > 1:
+        need_shareable(config, live)
     if live:
         need_viser()
     if config.logs is not None:
@@ -91,7 +100,7 @@ def _fit(
     if config.texture:
         need_xatlas()
     family = LatentField.load(config.prior) if config.prior else None
-    scene = load_run_scene(config)
+    scene = load_run_scene(config, ranks)
     if not scene.has_silhouettes:
         scene = check_settings(config, scene)
     if config.refine_cameras and len(scene.train) < 2:
@@ -160,6 +169,8 @@ def _work(
             save_lattice(first, placed(state.lattice, state.scene.offset))
         optimize(state, run.config, targets, run, quiet, watcher.after_update)
     except KeyboardInterrupt:
+        if isinstance(state.scene, SharedScene):
+            raise  # the others are somewhere else: the last checkpoint is what there is
         state.interrupted = True
         log.warning("interrupted: saving what there is (continue with --resume)")
     watcher.finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import replace
 from typing import Annotated
@@ -14,6 +15,8 @@ from sdfrender.commands.grouped import grouped
 from sdfrender.commands.messages import bars_hidden
 from sdfrender.errors import InputError
 from sdfrender.options import AsJson, Flag
+
+log = logging.getLogger("multiview")
 
 # Errors of a scene whose parts do not fit together, which a check can explain.
 MISFIT = r"^(silhouettes|cameras): need|mask|no such file|the image has|pixels as camera"
@@ -105,7 +108,11 @@ def command(
     """
     from multiview.fit import fit
     from multiview.photographs.chain import is_photographs, scene_of_photographs
+    from multiview.several import several
 
+    if several():
+        _shared(config, live, as_json)
+        return
     if is_photographs(config.scene):
         scene = scene_of_photographs(config.scene, config.threads, bars_hidden())
         config = replace(config, scene=scene)
@@ -117,3 +124,29 @@ def command(
         hint = f"`multiview check {config.scene}` looks for the mistake"
         raise InputError(f"{error}; {hint}") from None
     show(metrics, config.folder, as_json)
+
+
+def _shared(config: FitConfig, live: bool, as_json: bool) -> None:
+    """The same as one process of several; the first one prints."""
+    from multiview.fit import fit
+    from multiview.photographs.chain import is_photographs
+    from multiview.several import sharing
+    from sdfrender.cluster.ranks import ProcessLost
+
+    if is_photographs(config.scene):
+        raise InputError(
+            f"{config.scene}: need a scene with cameras on several processes (torchrun): "
+            "`multiview cameras` makes one of photographs"
+        )
+    try:
+        with sharing(config) as (own, ranks):
+            quiet = bars_hidden() or not ranks.first
+            metrics = fit(own, quiet, live, ranks=ranks)
+            if ranks.first:
+                show(metrics, config.folder, as_json)
+    except KeyboardInterrupt:
+        log.warning("interrupted: continue with the same command and --resume")
+        raise
+    except ProcessLost as error:
+        log.error("%s", error)
+        raise SystemExit(1) from None

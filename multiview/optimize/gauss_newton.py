@@ -89,7 +89,7 @@ class GaussNewton:
             self.weights,
             BAND,
             self.hold,
-            count=len(self.targets.cameras) / len(targets.cameras),
+            count=len(self.targets.cameras) / len(self.groups[turn]),
             stereo=self.stereo,
         )
         energy = float(problem.terms.data)
@@ -126,7 +126,7 @@ class GaussNewton:
 
     def follow(self, before: GaussNewton) -> None:
         """Go on with the turns, and with what is remembered, of a level with the same images."""
-        if before.targets.images.shape == self.targets.images.shape:
+        if before.targets.size == self.targets.size:
             self.turn, self.shown = before.turn, before.shown
 
     def compare(self, stereo: StereoTerm) -> None:
@@ -142,7 +142,7 @@ class GaussNewton:
 
     def _targets(self, turn: int) -> Targets:
         """The views whose turn it is."""
-        return self.targets[self.groups[turn]] if len(self.groups) > 1 else self.targets
+        return self.targets.local(self.groups[turn])
 
     def _show(self, turn: int) -> None:
         """Let colour and light see the shape as it stands."""

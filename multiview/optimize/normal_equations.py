@@ -5,6 +5,9 @@ residuals of the pixels, W their weights, J the renderer's derivative, of depths
 where there are maps of these (`maps_term`); S stacks the sparse rows of the carving term, of the
 regularisers, of stereo and of what holds the lattice to a likely shape, s what they are now. Where
 the surface has a lattice of colours, these are unknowns of the step too (`recoloring`).
+
+Where the views are one process's part of a set, products, gradient and diagonal are sums over all
+processes, which then take the same step; what is of the lattice alone is the first one's.
 """
 
 from __future__ import annotations
@@ -74,6 +77,8 @@ class LeastSquares:
         stereo: StereoTerm | None = None,
     ) -> None:
         self.band = band = Band(lattice, width, weights.band)
+        self.part = part = targets.part
+        self.once = float(part is None or part.ranks.first)  # for what no view has
         shown = ("images",) if weights.color > 0 else ()
         self.J = linearize(
             lattice,
@@ -101,27 +106,28 @@ class LeastSquares:
         self.laplacian, smooth = band.laplacian()
         eikonal, slope = band.eikonal()
         carving, wrong, views = self._carving(lattice, targets, math.sqrt(count))
-        per_view = np.bincount(views, wrong**2, minlength=len(targets.cameras))
+        per_view = torch.from_numpy(np.bincount(views, wrong**2, minlength=len(targets.cameras)))
         stiff = weights.eikonal + weights.stiffness
-        rows = [_scaled(stiff, eikonal), _scaled(weights.carve, carving)]
+        rows = [_scaled(self.once * stiff, eikonal), _scaled(weights.carve, carving)]
         slope_residual = weights.eikonal / math.sqrt(stiff) * slope if stiff else slope
         residual = [slope_residual, math.sqrt(weights.carve) * wrong]
         held = 0.0
         if hold is not None:
             holding, off, held = hold.rows(band)
-            rows.append(holding)
+            rows.append(np.float32(self.once) * holding)
             residual.append(off)
         disagreement = torch.zeros(())
         if stereo is not None:
-            depths, off, disagreement = stereo.rows(band, targets, out, count)
-            rows.append(depths)
+            depths, off, disagreement = stereo.rows(band, *targets.together(out), count)
+            rows.append(np.float32(self.once) * depths)
             residual.append(off)
         self.rows = sparse.vstack(rows, format="csr")
         self.smoothness = weights.laplacian
+        spread = (lambda x: x) if part is None else part.spread
         self.terms = EnergyTerms(
-            color=color.sum((1, 2, 3)),
-            silhouette=silhouette.sum((1, 2)),
-            carve=torch.from_numpy(weights.carve * per_view).float(),
+            color=spread(color.sum((1, 2, 3))),
+            silhouette=spread(silhouette.sum((1, 2))),
+            carve=spread((weights.carve * per_view).float()),
             eikonal=torch.tensor(weights.eikonal * float((slope**2).sum())),
             laplacian=torch.tensor(weights.laplacian * float((smooth**2).sum())),
             hold=torch.tensor(held),
@@ -139,10 +145,10 @@ class LeastSquares:
         self.colors = None
         if appearance.albedo.ndim == 4 and weights.color > 0:
             self.colors = Recoloring(lattice, out, targets, appearance, self.w_color, sharp)
-        self.gradient: Floats = (
+        self.gradient: Floats = self._summed(
             pixels
             + self.rows.T @ np.concatenate(residual).astype(np.float32)
-            + np.float32(weights.laplacian) * (self.laplacian.T @ smooth)
+            + np.float32(self.once * weights.laplacian) * (self.laplacian.T @ smooth)
         )
 
     def step(self, smoothing: float, damping: float, iterations: int, tolerance: float) -> Floats:
@@ -158,12 +164,15 @@ class LeastSquares:
         """
         M = len(self.band)
         S = sparse.vstack(
-            [self.rows, _scaled(self.smoothness + smoothing, self.laplacian)], format="csr"
+            [self.rows, _scaled(self.once * (self.smoothness + smoothing), self.laplacian)],
+            format="csr",
         )
         S_T = S.T.tocsr()
         maps = {} if self.maps is None else self.maps.weights
         diagonal = self.near.squared_vjp(**self._weights, **maps) * np.float32(self.band.h**2)
-        diagonal += S.multiply(S).sum(0).A1 + np.float32(damping)
+        damped = np.float32(self.once * damping)
+        diagonal += S.multiply(S).sum(0).A1 + damped
+        diagonal = self._summed(diagonal)
         gradient = self.gradient
         if self.colors is not None:
             diagonal = np.concatenate((diagonal, self.colors.diagonal))
@@ -174,8 +183,8 @@ class LeastSquares:
             z = scale * y
             x, colors = z[:M], z[M:]
             pulled, recolored = self.products(x, colors)
-            pulled += S_T @ (S @ x) + np.float32(damping) * x
-            out: Floats = scale * np.concatenate((pulled, recolored))
+            pulled += S_T @ (S @ x) + damped * x
+            out: Floats = scale * self._summed(np.concatenate((pulled, recolored)))
             return out
 
         N = len(diagonal)
@@ -219,6 +228,10 @@ class LeastSquares:
         if recolored is None:
             return pulled, colors
         return pulled, recolored.pull(changes["images"]) + recolored.hold(colors)
+
+    def _summed(self, x: Floats) -> Floats:
+        """The sum over all processes, where views are shared out over them."""
+        return x if self.part is None else self.part.sum(x)
 
     @cached_property
     def matrix(self) -> NormalProducts | None:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from multiview.photo.albedo import PULL, differences
 from multiview.photo.appearance import Appearance
+from multiview.photo.parts import Part
 from multiview.photo.targets import Targets
 from sdfrender import Lattice, Rendering
 from sdfrender.geometry.trilinear import corner_offsets
@@ -71,15 +72,18 @@ class Recoloring:
         cell = torch.minimum(index.floor().clamp(min=0), last - 1.0)
         self.f = (index - cell).clamp(0, 1).numpy()
         first = (cell.int() * torch.tensor((Y * Z, Z, 1), dtype=torch.int32)).sum(-1).numpy()
+        part = targets.part
         cells, self.cells = _numbered(first, X * Y * Z)
         vertices = cells[:, None] + corner_offsets(Y, Z, points.device).numpy()
-        self.ids, corners = _numbered(vertices.ravel(), X * Y * Z)
+        self.ids, corners = _numbered(vertices.ravel(), X * Y * Z, part)
         self.corners, self.K = corners.reshape(-1, 8), len(self.ids)
         unknown = np.full(X * Y * Z, -1, np.int32)
         unknown[self.ids] = np.arange(self.K, dtype=np.int32)
 
         weight = weights[inside]
         unit = np.float32(weight.mean() if len(weight) else 1)
+        if part is not None:
+            unit = part.mean(weight)
         rough = SMOOTHNESS * differences(unknown.reshape(X, Y, Z), self.K)
         rest = PULL * sparse.eye_array(self.K, dtype=np.float32, format="csr")
         self.smooth = (unit * (rough + rest)).tocsr()
@@ -88,6 +92,8 @@ class Recoloring:
         self.gradient = self.pull(pulled) + (self.smooth @ off).ravel()
         squares = self.pull(weights, squared=True)
         self.diagonal = squares + self.smooth.diagonal().repeat(self.channels)
+        if part is not None:
+            self.gradient, self.diagonal = part.sum(self.gradient), part.sum(self.diagonal)
 
     def add(self, images: Tensor, colors: Singles) -> None:
         """Add what a change of the colours `[K C]` does to images `[n, H, W, C]`, in place."""
@@ -123,10 +129,15 @@ class Recoloring:
         return held.ravel()
 
 
-def _numbered(which: Ints, size: int) -> tuple[Ints, Ints]:
-    """The different numbers below `size` in a list, ascending, and where in them each one is."""
-    seen = np.zeros(size, np.bool_)
-    seen[which] = True
+def _numbered(which: Ints, size: int, part: Part | None = None) -> tuple[Ints, Ints]:
+    """The different numbers below `size` in a list, ascending, and where in them each one is.
+
+    They are those of the lists of all processes, if it is of one's `part`.
+    """
+    seen = np.zeros(size, np.uint8)
+    seen[which] = 1
+    if part is not None:
+        seen = part.ranks.sum_array(seen)
     found = np.flatnonzero(seen).astype(np.int32)
     place = np.zeros(size, np.int32)
     place[found] = np.arange(len(found), dtype=np.int32)

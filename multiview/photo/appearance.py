@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
@@ -30,6 +30,7 @@ from multiview.photo.albedo import (
     with_unlit,
 )
 from multiview.photo.lens import LEAST, LensEstimate, blur, blur_
+from multiview.photo.parts import Part, SharedHits, every_so_many
 from multiview.photo.targets import Targets
 from multiview.photo.unknown_light import FIXED_TO, UnknownLight
 from sdfrender import Lattice, Lighting, Rendering, render
@@ -58,6 +59,7 @@ class Hits:
         light: `[P, C]` what falls on them if the light is known, else the basis `[P, 9]`.
         colors: `[P, C]` of the photographs.
         rendered: `[P, C]`, before the lens.
+        shared: where these are of one process's views, how many the others have.
     """
 
     points: Tensor
@@ -65,19 +67,43 @@ class Hits:
     light: Tensor
     colors: Tensor
     rendered: Tensor
+    shared: SharedHits | None = None
 
     def __len__(self) -> int:
         return len(self.points)
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What there is of each pixel."""
+        return self.points, self.views, self.light, self.colors, self.rendered
+
+    @property
+    def total(self) -> int:
+        """P, or of all processes together."""
+        return len(self) if self.shared is None else int(self.shared.counts.sum())
+
     @classmethod
     def some(cls, observed: list[Hits], count: int) -> Hits:
         """At most `count` of all that were observed, spread evenly; the others are not copied."""
-        step = max(1, math.ceil(sum(map(len, observed)) / count))
+        step = max(1, math.ceil(sum(hits.total for hits in observed) / count))
+        if observed[0].shared is not None:
+            shown = [(hits.shared, hits.tensors) for hits in observed if hits.shared is not None]
+            points, views, light, colors, rendered = every_so_many(shown, step)
+            return cls(points, views, light, colors, rendered)
         parts, first = [], 0
         for hits in observed:
-            parts.append([x[first::step] for x in vars(hits).values()])
+            parts.append([x[first::step] for x in hits.tensors])
             first = (first - len(hits)) % step
-        return cls(*map(torch.cat, zip(*parts, strict=True)))
+        points, views, light, colors, rendered = map(torch.cat, zip(*parts, strict=True))
+        return cls(points, views, light, colors, rendered)
+
+
+def shared_over(part: Part | None, hits: Hits, views: Tensor) -> Hits:
+    """The hits on `views` `[n]`, with how many other processes have of the same set of views."""
+    if part is None:
+        return hits
+    counts = torch.tensor([int((hits.views == view).sum()) for view in views])
+    return replace(hits, shared=SharedHits(part, part.spread(counts)))
 
 
 class Appearance:
@@ -210,10 +236,11 @@ class Appearance:
             targets: the same views.
             lattice: what was rendered.
         """
-        self._hits.append(self._hits_of(out, targets))
+        self._hits.append(shared_over(targets.part, self._hits_of(out, targets), targets.views))
         self._lattice = Lattice(lattice.values.detach(), lattice.bounds)
         if self.lens:
-            self._lens.observe(out.images.detach(), targets.images, self.trust(targets))
+            shown = out.images.detach(), targets.images, self.trust(targets)
+            self._lens.observe(*shown, part=targets.part)
 
     def _hits_of(self, out: Rendering, targets: Targets) -> Hits:
         inside = self.certain(out, targets)
@@ -273,7 +300,7 @@ class Appearance:
             smoothness: ρ of the albedo, in pixels: how many of them a difference of neighbours
                 counts.
         """
-        if self._lattice is not None and any(map(len, self._hits)):
+        if self._lattice is not None and any(hits.total for hits in self._hits):
             self._solve(self._hits, self._lattice, smoothness)
             self._solved = True
         self.forget(self.remembered)
@@ -344,6 +371,9 @@ class Appearance:
             light, weights = hits.light.double(), self._robust_weights(hits)
             strength = strength + (weights * light**2).sum(0)
             shown = shown + (weights * light * hits.colors).sum(0)
+        if observed[0].shared is not None:
+            ranks = observed[0].shared.part.ranks
+            strength, shown = ranks.sum(strength), ranks.sum(shown)
         lit = strength > UNLIT**2 * strength.max()
         color = shown / torch.where(lit, strength, 1)
         return with_unlit(color.float().clamp(min=1e-3), lit)

@@ -11,8 +11,6 @@ Photographs are divided by their gains; everything after that sees them at a com
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -38,7 +36,7 @@ def estimate_gains(lattice: Lattice, appearance: Appearance, targets: Targets) -
         appearance: colour, light and lens, held fixed.
         targets: N photographs as they were taken.
     """
-    gains = torch.ones(len(targets.cameras), targets.images.shape[-1])
+    gains = torch.ones(len(targets.cameras), targets.channels)
     for view in range(len(gains)):
         one = targets[[view]]
         with torch.no_grad():
@@ -67,7 +65,7 @@ def relative(gains: Tensor) -> Tensor:
 
 def exposed(targets: Targets, gains: Tensor) -> Targets:
     """The N photographs at a common exposure: divided by their gains `[N, C]`."""
-    return replace(targets, images=targets.images / gains[:, None, None], gains=gains)
+    return targets.exposed(gains)
 
 
 def all_gains(gains: Tensor, lattice: Lattice, appearance: Appearance, scene: Scene) -> Tensor:

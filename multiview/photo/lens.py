@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from multiview.photo.parts import Part
+from sdfrender.cluster.ranks import ALONE
 from sdfrender.kernels.compiled import lane_kernel
 from sdfrender.kernels.padding import slabs
 from sdfrender.kernels.threads import run_all
@@ -152,12 +154,22 @@ class LensEstimate:
     def __init__(self, before: float) -> None:
         self.before = before
         self.errors = [0.0] * len(CANDIDATES)
-        self.width = 0
+        self.width, self.ranks = 0, ALONE
 
-    def observe(self, images: Tensor, photographs: Tensor, weights: Tensor) -> None:
-        """Compare sharp renderings `[n, H, W, C]` with photographs, pixels weighted `[n, H, W]`."""
+    def observe(
+        self, images: Tensor, photographs: Tensor, weights: Tensor, part: Part | None = None
+    ) -> None:
+        """Compare sharp renderings `[n, H, W, C]` with photographs, pixels weighted `[n, H, W]`.
+
+        `part` tells of which views these are one process's part, if they are.
+        """
         self.width = images.shape[2]
-        every = slice(None, None, max(1, len(images) // 8))  # a few views are enough
+        count = len(images) if part is None else part.count
+        step = max(1, count // 8)  # a few views are enough
+        every: slice | list[int] = slice(None, None, step)
+        if part is not None:
+            self.ranks = part.ranks
+            every = [n for n, place in enumerate(part.places) if place % step == 0]
         for index, sigma in enumerate(CANDIDATES):
             residual = blur(images[every], sigma) - photographs[every]
             self.errors[index] += float((weights[every, ..., None] * residual**2).sum())
@@ -166,7 +178,8 @@ class LensEstimate:
         """The standard deviation, as a fraction of the image's width."""
         if not self.width:
             return self.before
-        return parabola_minimum(CANDIDATES, self.errors) / self.width
+        errors = self.ranks.sum(torch.tensor(self.errors, dtype=torch.float64)).tolist()
+        return parabola_minimum(CANDIDATES, errors) / self.width
 
 
 def parabola_minimum(x: Sequence[float], y: Sequence[float]) -> float:

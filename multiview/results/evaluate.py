@@ -46,7 +46,7 @@ def score_views(lattice: Lattice, appearance: Appearance, targets: Targets) -> l
     colour counts; for `ssim` the others are black in both.
     """
     return [
-        score_view(*rendering, targets, view)
+        score_view(*rendering, targets[[view]], 0)
         for view, rendering in enumerate(predictions(lattice, appearance, targets))
     ]
 

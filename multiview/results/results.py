@@ -33,6 +33,7 @@ from multiview.results.textured_files import save_photographed, save_texture
 from multiview.results.viewed import save_viewed
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene, corrections, exposures
+from multiview.scenes.scene import SharedScene
 from multiview.stereo.agreement import MOST_VIEWS, Agreement, agreement
 from multiview.stereo.prediction import unpredicted
 from multiview.surgery import floaters
@@ -93,6 +94,8 @@ def save_results(
     if state.removed:
         kept["removed"] = floaters.summary(state.removed, offset)
     summary = measure(state, mesh, run, reference, kept)
+    if isinstance(state.scene, SharedScene) and not state.scene.ranks.first:
+        return summary  # what is left needs nobody's photographs
     frame = display_frame(state.scene.cameras)
     write_film(run.path, stages(run, state.lattice, offset), frame)
     return summary

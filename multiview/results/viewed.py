@@ -64,6 +64,7 @@ def residuals(
 
     Blended over the views that see the vertex as their colours are; smooth where none does.
     """
+    targets = targets[range(len(targets.cameras))]  # small, and needed at once
     pairs = zip(predictions(lattice, appearance, targets), targets.images, strict=True)
     apart = [(image - shown).square().mean(-1, keepdim=True).sqrt() for (image, _), shown in pairs]
     found = vertex_colors(mesh, replace(targets, images=torch.stack(apart)))

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from multiview.map_settings import MapSettings
 from multiview.scenes.exif import orientation_notes
@@ -23,7 +22,14 @@ from multiview.scenes.masks.find import with_masks
 from multiview.scenes.masks.found import read_box, with_weights
 from multiview.scenes.masks.missing import NoMasks, doubtful_masks, make_masks
 from multiview.scenes.outside import outside
-from multiview.scenes.pixels import SOURCES, Pixels, is_frame, read_pixels, read_view
+from multiview.scenes.pixels import (
+    SOURCES,
+    Pixels,
+    is_frame,
+    read_pixels,
+    read_view,
+    without_copies,
+)
 from multiview.scenes.readers import mvsnet, strecha
 from multiview.scenes.readers.colmap import colmap_file, read_colmap
 from multiview.scenes.readers.llff import llff_file, read_llff
@@ -33,6 +39,8 @@ from multiview.scenes.readers.transforms import read_transforms
 from multiview.scenes.rotations import check_camera, orthonormal
 from multiview.scenes.scene import Array, Description, Scene, Silhouettes, View
 from multiview.scenes.selection import split_views
+from multiview.scenes.shared import read_share
+from sdfrender.cluster.ranks import ALONE, Ranks
 from sdfrender.errors import InputError
 from sdfrender.far import far_offset
 from sdfrender.files.images import MAX_PIXELS, check_pixels
@@ -61,6 +69,7 @@ def load_scene(
     silhouettes: Silhouettes = "auto",
     boxed: bool = False,
     max_pixels: int = MAX_PIXELS,
+    ranks: Ranks = ALONE,
 ) -> Scene:
     """Read posed images and silhouettes.
 
@@ -101,6 +110,7 @@ def load_scene(
             above, and none where there is neither a mask nor a plain background, but a box.
         boxed: whether a box is known that the scene does not state.
         max_pixels: of a picture; larger ones are refused.
+        ranks: processes among which the photographs are shared out, each view to one of them.
 
     Returns:
         The scene, float32 on the CPU. One that is far from the origin, as in the metres of a map,
@@ -133,6 +143,12 @@ def load_scene(
     if threshold is None and not any(view.mask for view in views):
         threshold = scene.mask_threshold
     without = silhouettes == "none"
+    if ranks.size > 1:
+        split = train, held_out
+        return read_share(
+            scene, views, cameras, split, threshold, offset, ranks,
+            (*scene.notes, *rounded, *orientation_notes(views)), least_views,
+        )  # fmt: skip
     pixels = read_pixels(scene, views, (width, height), threshold, without)
     frames: list[str] = []
     if not without:
@@ -161,7 +177,7 @@ def load_scene(
     return Scene(
         name=scene.folder.resolve().name,
         names=tuple(view.name for view in views),
-        images=_without_copies(pixels.images),
+        images=without_copies(pixels.images),
         silhouettes=pixels.silhouettes,
         silhouette_weights=pixels.silhouette_weights,
         image_weights=pixels.image_weights,
@@ -204,12 +220,6 @@ def has_camera_file(folder: Path) -> bool:
     except InputError:
         return True  # too many: a scene, if a damaged one
     return True
-
-
-def _without_copies(images: Tensor) -> Tensor:
-    """`[N, H, W, 1]` of grey pictures that are stored in colour: a third of all that follows."""
-    first = images[..., :1]
-    return first.clone() if bool((images == first).all()) else images
 
 
 def _describe(path: Path) -> Description:

@@ -16,7 +16,7 @@ from multiview.scenes.scene import Scene
 
 def on_scene(gains: Tensor, scene: Scene) -> Scene:
     """The scene with its N photographs at a common exposure: divided by their gains `[N, C]`."""
-    return replace(scene, images=scene.images / gains[:, None, None])
+    return replace(scene, images=scene.images / gains[list(scene.here), None, None])
 
 
 def description(gains: Tensor, scene: Scene) -> dict[str, Any]:

@@ -68,6 +68,7 @@ def read_pixels(
     size: tuple[int, int],
     threshold: float | None,
     without: bool = False,
+    grey: bool | None = None,
 ) -> Pixels:
     """Read the images and masks of `views`; those that have no mask keep weights of 0.
 
@@ -78,11 +79,13 @@ def read_pixels(
         threshold: fraction of full scale above which a pixel is object, or None.
         without: read no silhouettes: they are 1, with weights of 0. Pixels that an alpha channel
             leaves open have a colour that does not count.
+        grey: whether one channel holds them; by default whether all files are grey.
 
     Raises:
         InputError: a damaged image, a mask of another size or with no object in it.
     """
-    grey = all(image_mode(view.image)[0] in ("L", "LA", "I", "I;16") for view in views)
+    if grey is None:
+        grey = have_one_channel(views)
     N, (width, height) = len(views), size
     planes = torch.zeros(3, N, height, width)
     images = torch.zeros(N, height, width, 1 if grey else 3)
@@ -91,6 +94,11 @@ def read_pixels(
         read = read_whole(scene, view, size) if without else read_view(scene, view, size, threshold)
         pixels.put(n, *read)
     return pixels
+
+
+def have_one_channel(views: Sequence[View]) -> bool:
+    """Whether all files of some views are grey."""
+    return all(image_mode(view.image)[0] in ("L", "LA", "I", "I;16") for view in views)
 
 
 def read_view(
@@ -204,6 +212,16 @@ def _read(view: View, size: tuple[int, int]) -> tuple[Image, Image | None]:
         scale = min(1.0, 2 * max(size[0] / width, size[1] / height))
     read = max(1, round(width * scale)), max(1, round(height * scale))
     return read_image(view.image, read, view.upright, max_pixels=None)
+
+
+def without_copies(images: Tensor) -> Tensor:
+    """`[N, H, W, 1]` of grey pictures that are stored in colour: a third of all that follows."""
+    return images[..., :1].clone() if are_grey(images) else images
+
+
+def are_grey(images: Tensor) -> bool:
+    """Whether all channels of `[N, H, W, C]` are the same."""
+    return bool((images == images[..., :1]).all())
 
 
 def is_frame(alpha: Tensor) -> bool:

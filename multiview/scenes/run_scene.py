@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from multiview.config import FitConfig
 from multiview.scenes import Scene, corrections, exposures, load_scene
+from sdfrender.cluster.ranks import ALONE, Ranks
 from sdfrender.files.atomic import read_bytes
 from sdfrender.files.tensors import expect
 
 
-def load_run_scene(config: FitConfig) -> Scene:
-    """The scene that the settings name; with a prior, one view is enough."""
+def load_run_scene(config: FitConfig, ranks: Ranks = ALONE) -> Scene:
+    """The scene that the settings name, shared out over `ranks`; one view is enough for a prior."""
     return load_scene(
         config.scene,
         config.train_views,
@@ -23,6 +24,7 @@ def load_run_scene(config: FitConfig) -> Scene:
         silhouettes=config.silhouettes,
         boxed=config.bounds is not None,
         max_pixels=config.max_pixels,
+        ranks=ranks,
     )
 
 

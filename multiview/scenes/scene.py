@@ -13,6 +13,7 @@ from torch import Tensor
 
 from multiview.scenes.distortion import Lens
 from multiview.scenes.maps.maps import Maps
+from sdfrender.cluster.ranks import ALONE, Ranks
 from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import Lighting
 
@@ -78,6 +79,11 @@ class Scene:
     points: Array | None = None
 
     @property
+    def here(self) -> tuple[int, ...]:
+        """Positions of the views whose pixels this process has, in their order: all of them."""
+        return tuple(range(len(self.names)))
+
+    @property
     def has_silhouettes(self) -> bool:
         """Whether anything says where the object is; else it is whatever is in the box."""
         return bool((self.silhouette_weights > 0).any())
@@ -86,6 +92,34 @@ class Scene:
     def is_far(self) -> bool:
         """Whether there is an offset."""
         return bool(self.offset.any())
+
+
+@dataclass(frozen=True, eq=False)
+class SharedScene(Scene):
+    """A scene whose photographs are shared out over the processes of a job.
+
+    All that is not per pixel is of all N views. Pixels `[n, H, W, ...]` are of the `own` ones, none
+    of which another process has; `Targets` finds those of others.
+
+    Args:
+        own: positions of this process's views, ascending.
+        ranks: of the job.
+        told: whether any view of all has a silhouette.
+    """
+
+    own: tuple[int, ...] = ()
+    ranks: Ranks = ALONE
+    told: bool = True
+
+    @property
+    def here(self) -> tuple[int, ...]:
+        """Positions of the views whose pixels this process has, in their order."""
+        return self.own
+
+    @property
+    def has_silhouettes(self) -> bool:
+        """As in `Scene`, of all views."""
+        return self.told
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from sdfrender import Lattice, Lighting, Rendering
@@ -21,4 +19,4 @@ class Outline(Appearance):
 
 def without_colors(targets: Targets) -> Targets:
     """The same views with one channel of their images, which are not looked at."""
-    return replace(targets, images=targets.images[..., :1])
+    return targets.in_one_channel()

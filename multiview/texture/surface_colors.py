@@ -77,7 +77,7 @@ def surface_colors(
     colours have no seams, as in Buehler et al. 2001, "Unstructured lumigraph rendering", §4.2;
     outliers are weighed down by their distance from the median.
     """
-    C = targets.images.shape[-1]
+    C = targets.channels
     colors = torch.zeros(NEIGHBOURS + 1, len(points), C)
     weights = torch.zeros(NEIGHBOURS + 1, len(points))
     for view in range(len(targets.cameras)):

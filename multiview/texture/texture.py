@@ -179,10 +179,11 @@ def view_psnr(mesh: trimesh.Trimesh, look: Look, targets: Targets) -> float:
     """
     scores = []
     for view in range(len(targets.cameras)):
-        mask = targets.silhouettes[view] > 0.5
+        one = targets[[view]]
+        mask = one.silhouettes[0] > 0.5
         if mask.any():
-            image = draw(mesh, look, targets.cameras[view]).clamp(0, 1)
-            scores.append(metrics.psnr(image, targets.images[view], mask=mask))
+            image = draw(mesh, look, one.cameras).clamp(0, 1)
+            scores.append(metrics.psnr(image, one.images[0], mask=mask))
     return sum(scores) / len(scores) if scores else float("nan")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import conv2d, max_pool2d
 
@@ -29,15 +30,26 @@ def picture_noise(pictures: Tensor, known: Tensor, fewest: int = 1) -> float:
 
     Worked value: rows of 0, 0, 1, 0, 0, … repeated downwards: 0, for they do not differ.
     """
-    if min(known.shape[1:]) < len(KERNEL):
+    return noise_of(second_differences(pictures, known), pictures.shape[-1], fewest)
+
+
+def noise_of(responses: NDArray[np.float32], channels: int, fewest: int = 1) -> float:
+    """The same of the second differences `[P C]` of P pixels."""
+    if len(responses) < fewest * channels or not len(responses):
         return 0.0
+    return float(np.median(np.abs(responses)) / (MEDIAN * float(KERNEL.norm())))
+
+
+def second_differences(pictures: Tensor, known: Tensor) -> NDArray[np.float32]:
+    """Of all pixels that count, `[P C]`, channel by channel of each picture."""
+    nothing = np.zeros(0, np.float32)
+    if min(known.shape[1:]) < len(KERNEL) or not len(known):
+        return nothing
     whole = -max_pool2d(-known[:, None].float(), 3, 1)[:, 0] > 0.5  # (N, H - 2, W - 2)
-    if int(whole.sum()) < fewest:
-        return 0.0
     kernel = KERNEL.to(pictures)[None, None]
     responses = []
     for picture, seen, chosen in zip(pictures, known, whole, strict=True):
         filled = torch.where(seen[..., None], picture.detach(), 0)  # others may be infinite
         planes = conv2d(filled.permute(2, 0, 1)[:, None], kernel)[:, 0]
         responses.append(planes[:, chosen].flatten().numpy())
-    return float(np.median(np.abs(np.concatenate(responses))) / (MEDIAN * float(KERNEL.norm())))
+    return np.concatenate(responses)

@@ -7,25 +7,19 @@ computes what one process would.
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from sdfrender.cluster.ranks import ProcessLost, joined
 from sdfrender.errors import InputError
 
-TIMEOUT = timedelta(hours=2)  # the first process validates and saves while the others wait
-
-
-class ProcessLost(RuntimeError):
-    """Another process of the job has ended, or the job was told to end."""
+__all__ = ["Job", "ProcessLost", "join"]
 
 
 @dataclass(frozen=True)
@@ -108,42 +102,5 @@ def join(device: str, batch: int) -> Iterator[Job]:
         return
     if cuda:
         torch.cuda.set_device(where)
-    dist.init_process_group("nccl" if cuda else "gloo", timeout=TIMEOUT)
-    job = Job(dist.get_rank(), size, where)
-    lost = ProcessLost(
-        f"process {job.rank} of {size}: another process of the job has ended, or the job was told "
-        "to end (continue with the same command and --resume)"
-    )
-
-    def told_to_end(*_: Any) -> None:
-        raise lost
-
-    with _on_sigterm(told_to_end):  # what torchrun sends those that are left
-        try:
-            yield job
-        except RuntimeError as error:
-            if not _lost(error):
-                raise
-            raise lost from None
-        finally:
-            with _on_sigterm(signal.SIG_IGN):  # it is ending already
-                dist.destroy_process_group()
-
-
-@contextmanager
-def _on_sigterm(handler: Callable[..., Any] | signal.Handlers) -> Iterator[None]:
-    """Inside, a process that is told to end does this; afterwards what it did before."""
-    before = signal.signal(signal.SIGTERM, handler)
-    try:
-        yield
-    finally:
-        # None: the handler was not one of Python's, which cannot put it back
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
-
-
-def _lost(error: RuntimeError) -> bool:
-    """Whether an error says that a connection to another process broke."""
-    signs = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL error")
-    return isinstance(error, (ProcessLost, dist.DistError)) or any(
-        sign in str(error) for sign in signs
-    )
+    with joined(cuda, " (continue with the same command and --resume)") as ranks:
+        yield Job(ranks.rank, ranks.size, where)
