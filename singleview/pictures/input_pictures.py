@@ -69,7 +69,7 @@ def load_picture(path: Path, mask: str, linear: bool) -> Picture:
         raise InputError(f"{path}: need at least 4×4 pixels, got {colors.shape[:2]}")
     linear = linear or is_linear(path)
     coverage = find_object(path, colors, alpha, mask, linear)
-    if float(coverage.max()) < 0.5:
+    if float(coverage.max()) <= 0.5:
         raise InputError(f"{path}: need an object in the picture, the mask is empty")
     if not linear:
         colors = srgb_to_linear(colors)

@@ -78,3 +78,14 @@ def test_specks_go_and_outlines_stay() -> None:
     assert np.array_equal(without_specks(mask), disk(60, 45, 20))
     soft = enlarged(disk(60, 45, 20).astype(np.float32), (2 * H, 2 * W))
     assert abs(float(soft.sum()) / (4 * np.pi * 20**2) - 1) < 0.03
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 900), (700, 4), (5, 7), (1, 300)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_odd_sizes(shape: tuple[int, int], channels: int) -> None:
+    """Pictures that hold next to nothing are answered, too."""
+    picture = np.random.default_rng(0).random((*shape, channels)).astype(np.float32)
+    for values in (picture, np.zeros_like(picture), 0.5 + 0.01 * picture):
+        found = object_in_picture(values)
+        assert found.coverage.shape == shape
+        assert np.isfinite(found.coverage).all()
