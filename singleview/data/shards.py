@@ -51,7 +51,10 @@ def begin_shards(
         "objects": objects,
     }
     if file.is_file():
-        if read_table(file) != json.loads(json.dumps(manifest)):
+        old, new = read_table(file), json.loads(json.dumps(manifest))
+        if "rotations" not in old:  # from before they were stored
+            del new["rotations"]
+        if old != new:
             raise InputError(
                 f"{file}: holds samples of other objects or settings: choose another --out"
             )

@@ -46,6 +46,7 @@ from singleview.data.meshes import (
     find_meshes,
     split_by,
 )
+from singleview.data.shards import stored_rotations
 from singleview.from_meshes.rigs import rig_cameras
 from singleview.pictures.contact_sheet import write_contact_sheet
 from singleview.settings.datasets import RenderDatasetConfig
@@ -169,7 +170,8 @@ def _open_folder(out: Path, manifest: Manifest) -> None:
                 was = old["settings"].get(key)
                 raise InputError(f"{out}: was rendered with {key} {was!r}, now {value!r}: "
                                  "choose another --out")  # fmt: skip
-        if old["rotations"] != new["rotations"]:
+        told = stored_rotations(out / MANIFEST) is not None
+        if told and old["rotations"] != new["rotations"]:
             raise InputError(f"{out}: its meshes were aligned in another way: choose another --out")
         if old["objects"] != new["objects"]:
             raise InputError(f"{out}: holds a dataset of other meshes: choose another --out")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from sdfrender import save_mesh
+from sdfrender import InputError, save_mesh
 from singleview.config import RenderDatasetConfig, SamplePointsConfig
 from singleview.data.layouts.folder import read_manifest
 from singleview.data.meshes import canonical_mesh, source_of
@@ -73,6 +73,26 @@ def test_pictures_store_them_too(meshes: Path, tmp_path: Path) -> None:
     render_dataset(config)
     stored = read_manifest(tmp_path / "data").rotations
     assert {name: R.tolist() for name, R in stored.items()} == {"brick/0": TURN}
+
+
+def test_a_folder_of_another_alignment_is_not_completed(meshes: Path, tmp_path: Path) -> None:
+    points = SamplePointsConfig(meshes, tmp_path / "s", points=50, near=20, surface=30, split="all")
+    pictures = RenderDatasetConfig(
+        meshes, tmp_path / "p", size=16, views=2, resolution=8, supersampling=1, jobs=1
+    )
+    sample_points(points, quiet=True)
+    render_dataset(pictures)
+    (meshes / "alignment.json").write_text(json.dumps({"brick/1.ply": TURN}))
+    with pytest.raises(InputError, match="other objects or settings"):
+        sample_points(points, quiet=True)
+    with pytest.raises(InputError, match="aligned in another way"):
+        render_dataset(pictures)
+    for file in (tmp_path / "s" / "samples.json", tmp_path / "p" / "dataset.json"):
+        table = json.loads(file.read_text())
+        del table["rotations"]  # as before they were stored
+        file.write_text(json.dumps(table))
+    sample_points(points, quiet=True)
+    render_dataset(pictures)
 
 
 def test_a_single_mesh_is_turned_as_the_file_beside_it_says(meshes: Path) -> None:
