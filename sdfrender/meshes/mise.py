@@ -103,8 +103,8 @@ def mise(
             more.
         chunk: points that are evaluated together.
         slope: of the field at most, where its values are small; 1 for distances. Cells that may
-            hold surface by that are halved as well, so that nothing which lies between the samples
-            of the coarse grid is missed. Default: not known.
+            hold surface by that are halved as well, in all levels but the last, so that nothing is
+            missed which a grid of half the final cells would see. Default: not known.
 
     Raises:
         ValueError: an empty box, one so far from the origin that float32 does not hold it, fewer
@@ -126,8 +126,8 @@ def mise(
     grid.evaluate(np.ones(cells, dtype=bool))
     if slope is None:
         grid.need_inside()
-    for _ in range(levels):
-        grid.refine(slope)
+    for level in range(levels):
+        grid.refine(slope if level < levels - 1 else None)
     grid.need_inside()
     return Extraction(Lattice(torch.from_numpy(grid.values), box), grid.evaluations)
 

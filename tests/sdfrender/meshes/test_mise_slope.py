@@ -11,11 +11,12 @@ from sdfrender.geometry.primitives import sphere
 from sdfrender.meshes.mise import mise
 
 BOX = [[-1.0, -0.8, -0.9], [1.1, 0.9, 1.0]]
+PLACE, SMALL = (0.575, 0.39, 0.43), 0.08  # in the middle of a coarse cell; 24 cells see it
 
 
 def two_balls(p: Tensor) -> Tensor:
     """One that the coarse grid sees, and one between its samples."""
-    return torch.minimum(sphere(0.4)(p), (p - torch.tensor([0.72, 0.57, 0.66])).norm(dim=-1) - 0.05)
+    return torch.minimum(sphere(0.4)(p), (p - torch.tensor(PLACE)).norm(dim=-1) - SMALL)
 
 
 def test_the_surface_is_that_of_the_dense_grid() -> None:
@@ -28,7 +29,7 @@ def test_the_surface_is_that_of_the_dense_grid() -> None:
 
 
 def test_an_object_that_no_coarse_sample_is_in() -> None:
-    small = sphere(0.05, (0.72, 0.57, 0.66))
+    small = sphere(SMALL, PLACE)
     with pytest.raises(InputError, match="field: no surface"):
         mise(small, BOX, 6, 3)
     assert mise(small, BOX, 6, 3, slope=1.0).mesh().is_watertight
