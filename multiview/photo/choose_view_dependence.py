@@ -23,7 +23,7 @@ from sdfrender.looks.view_dependence import Shape, to_eye
 
 log = logging.getLogger("multiview")
 
-DEGREE = 2  # of the harmonics of what depends on the view
+DEGREE = 3  # of the harmonics of what depends on the view
 MOST_PIXELS = 1_500_000  # to fit to
 TRIED = (6, 1)  # iterations and rounds that are enough to choose by
 FINE, COARSE = 1.2, 2.4  # pixels a cell: of the layer of colours, and of the one of directions

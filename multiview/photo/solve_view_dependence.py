@@ -35,6 +35,7 @@ from sdfrender.looks.view_sums import add_blocks, mark_corners, pull_values
 ROBUST_SCALE = 0.15  # residuals beyond this count linearly
 ROUNDS = 2  # of reweighting
 ITERATIONS = 8  # of conjugate gradients, at most
+MOST_NUMBERS = 100_000_000  # of the sums of all threads
 TOLERANCE = 1e-4  # of the squared residual, at which they end
 
 
@@ -147,7 +148,8 @@ class _Unknowns:
 
     def _sums(self, kernel: Any, pixels: Singles, width: int) -> Singles:
         """What a kernel adds up over all pixels, on several threads: `[M, K, width]`."""
-        threads = torch.get_num_threads()
+        size = max(self.M * self.K * width, 1)
+        threads = min(torch.get_num_threads(), max(1, MOST_NUMBERS // size))
 
         def part(p: slice) -> Singles:
             out = self.nothing(width)

@@ -15,11 +15,6 @@ LIGHTS = {
     "camera": "fixed to the camera",
     "view": "one per photograph",
 }
-BEYOND = {
-    None: "nothing more",
-    0: "finer colours",
-    2: "finer colours, and colours that depend on the view",
-}
 EXPOSURES = {"same": "one for all", "per-view": "one per photograph"}
 
 Key = tuple[str, str | None, str]
@@ -69,7 +64,9 @@ def candidate_rows(told: dict[str, Any]) -> list[CandidateRow]:
 def beyond_rows(told: dict[str, Any]) -> list[tuple[str, float, bool]]:
     """What was tried beyond colour and light: in words, its prediction in dB, whether chosen."""
     candidates = told.get("beyond", {}).get("candidates", [])
-    return [(BEYOND[x["degree"]], x["held_back_psnr"], x["chosen"]) for x in candidates]
+    words = {None: "nothing more", 0: "finer colours"}
+    both = "finer colours, and colours that depend on the view"
+    return [(words.get(x["degree"], both), x["held_back_psnr"], x["chosen"]) for x in candidates]
 
 
 def _key(candidate: dict[str, Any]) -> Key:

@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from multiview.config import FitConfig
 from multiview.photo.appearance import Appearance
-from multiview.photo.choose_view_dependence import add_view_dependence, simplest
+from multiview.photo.choose_view_dependence import DEGREE, add_view_dependence, simplest
 from multiview.photo.solve_view_dependence import Plan, Samples, solve_view_dependence
 from multiview.photo.targets import Targets
 from sdfrender import Cameras, Lattice, Lighting, render
@@ -302,13 +302,13 @@ def test_a_highlight_asks_for_it(setting: str) -> None:
     config = FitConfig(Path("a"), Path("b"), appearance=setting)  # type: ignore[arg-type]
     choice = add_view_dependence(look, config, BALL, targets)
     assert choice is not None
-    assert choice.degree == 2
-    assert choice.errors[2] < 0.8 * choice.errors[None]
+    assert choice.degree == DEGREE
+    assert choice.errors[DEGREE] < 0.8 * choice.errors[None]
     assert errors_of(look, targets) < 0.5 * before
     told = choice.description()
     assert [x["chosen"] for x in told["candidates"]] == [True, False, False]
     assert told["candidates"][0]["held_back_psnr"] == pytest.approx(
-        -20 * math.log10(choice.errors[2])
+        -20 * math.log10(choice.errors[DEGREE])
     )
 
 
@@ -334,7 +334,7 @@ def test_with_few_views_only_who_asks_gets_it(caplog: pytest.LogCaptureFixture) 
     with caplog.at_level("WARNING", logger="multiview"):
         choice = add_view_dependence(look, asked, BALL, targets)
     assert choice is not None
-    assert choice.degree == 2
+    assert choice.degree == DEGREE
     assert look.beyond is not None
     assert "too few views" in caplog.text
 

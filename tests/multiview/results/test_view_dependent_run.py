@@ -15,6 +15,7 @@ import torch
 from multiview import cli
 from multiview.config import FixedTo
 from multiview.photo.appearance import Appearance
+from multiview.photo.choose_view_dependence import DEGREE
 from multiview.photo.solve_view_dependence import Plan, Samples, solve_view_dependence
 from multiview.photo.targets import Targets
 from multiview.results.finished_run import evaluate_run
@@ -37,8 +38,8 @@ def test_a_run_that_is_asked_for_it(torus_scene: Path, tmp_path: Path) -> None:
     assert plain["psnr"] != summary["held_out"]["psnr"]
 
     beyond = json.loads((run / "appearance.json").read_text())["beyond"]
-    assert beyond["degree"] == 2
-    assert {x["degree"] for x in beyond["candidates"]} == {None, 0, 2}
+    assert beyond["degree"] == DEGREE
+    assert {x["degree"] for x in beyond["candidates"]} == {None, 0, DEGREE}
     stored = load_tensors(run / "appearance.safetensors", "x")[0]
     assert {"view.0.values", "view.1.values"} <= set(stored)
 
