@@ -130,6 +130,6 @@ def shares_at(seen: Observer, i: int, seed: int, points: Tensor) -> Tensor:
     """`[P]` what object i's voxels say at points `[P, 3]`, interpolated between their middles."""
     grid = seen.fixed(i, seed)
     assert grid is not None
-    where = (points.float() / HALF_PADDED_BOX).flip(-1)[None, :, None, None]
+    where = (points.float() / seen.half).flip(-1)[None, :, None, None]
     found = grid_sample(grid[None].float(), where, padding_mode="border", align_corners=False)
     return found[0, 0, :, 0, 0]
