@@ -14,6 +14,7 @@ from multiview.commands import (
     evaluate,
     fit,
     mask,
+    materials,
     report,
     texture,
     watch,
@@ -33,13 +34,14 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": report.command,
     "watch": watch.command,
     "texture": texture.command,
+    "materials": materials.command,
 }
 
 # Options that may stand alone: what they may be beside none, and what they are then.
 ALONE = {"--paint": ("slow", "fine"), "--disturbed": ("views", "drift", "shadow", "saturation")}
 # What one wants to do, and the commands for it.
 GROUPS = {
-    "Reconstruct an object": ("fit", "batch", "demo", "texture"),
+    "Reconstruct an object": ("fit", "batch", "demo", "texture", "materials"),
     "Prepare photographs": ("cameras", "mask", "check"),
     "Look at a run, and measure it": ("watch", "report", "evaluate"),
     "Measure the method": ("benchmark",),

@@ -117,6 +117,9 @@ class FitConfig:
         resume: Continue the run in OUT from its last complete pass.
         texture: Also write textured.glb: the mesh with the photographs as its texture (needs the
             extra `texture`). `multiview texture` does it later.
+        materials: Also solve for base colour, roughness and light of the finished surface: writes
+            materials.safetensors, materials.glb and environment.hdr, as `multiview materials` does
+            later (materials.glb needs the extra `texture`).
         logs: Also write losses.csv for TensorBoard (needs the extra `logs`); then
             tensorboard --logdir OUT shows it.
     """
@@ -152,6 +155,7 @@ class FitConfig:
     prior_hold: float = 0.01
     resume: Flag = False
     texture: Flag = False
+    materials: Flag = False
     logs: Logs | None = None
 
     def __post_init__(self) -> None:

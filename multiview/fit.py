@@ -97,7 +97,7 @@ def _fit(
         need_viser()
     if config.logs is not None:
         need_tensorboard()
-    if config.texture:
+    if config.texture or config.materials:
         need_xatlas()
     family = LatentField.load(config.prior) if config.prior else None
     scene = load_run_scene(config, ranks)

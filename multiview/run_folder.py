@@ -55,6 +55,7 @@ NOT_COMPARED = (
     "resume",
     "threads",
     "texture",
+    "materials",
     "logs",
     "closed",
 )  # settings that may differ when a run is resumed

@@ -36,6 +36,7 @@ class SceneSpec:
         fine: whether that paint is fine enough for stereo.
         ring: whether 32 cameras look at it from a ring, 11° apart, instead of the 26 of the cube.
         disturbed: what is wrong with the photographs; see `multiview.benchmark.disturb`.
+        gloss: whether the paint is polished, under a sky with lamps; see `gloss`.
     """
 
     image_size: int = 256
@@ -46,6 +47,7 @@ class SceneSpec:
     fine: bool = False
     ring: bool = False
     disturbed: Disturbance = "none"
+    gloss: bool = False
 
     def key(self, mesh: Path) -> str:
         """Eight hexadecimal digits that change with anything that the scene depends on."""
@@ -78,6 +80,9 @@ class BenchmarkConfig:
             saturation: a third of the pixels. --disturbed alone: views.
         lamps: What these lamps are fixed to: the scene, the camera (as on a turntable), or the
             view: each has others.
+        gloss: Polish the paint to a roughness of .2 to .6, under a sky with lamps, and solve for
+            materials after each fit (as `multiview materials` does). The table tells how close
+            base colour and roughness come, and pictures under two lights that no fit saw.
     """
 
     meshes: Positional[tuple[Path, ...]]
@@ -94,6 +99,7 @@ class BenchmarkConfig:
     paint: Paint = "none"
     disturbed: Disturbance = "none"
     lamps: FixedTo = "scene"
+    gloss: Flag = False
 
     def __post_init__(self) -> None:
         if not self.resolutions or sorted(set(self.resolutions)) != list(self.resolutions):
@@ -106,6 +112,10 @@ class BenchmarkConfig:
             raise InputError(f"--lamps: need --paint as well, to light by those of {self.lamps}")
         if self.disturbed != "none" and not self.painted:
             raise InputError("--disturbed: need --paint as well, a known light is as it is stated")
+        if self.gloss and not self.painted:
+            raise InputError("--gloss: need --paint as well, it is the paint that is polished")
+        if self.gloss and (self.lamps != "scene" or self.disturbed != "none"):
+            raise InputError("--gloss: has a light of its own, need no --lamps and no --disturbed")
         if not 0 <= self.noise <= 1:
             raise InputError(f"--noise: need a number from 0 to 1, got {self.noise}")
         for resolution in self.resolutions:
@@ -128,6 +138,7 @@ class BenchmarkConfig:
             self.paint == "fine",
             self.views == RING,
             self.disturbed,
+            self.gloss,
         )
 
     def fit_config(
@@ -154,7 +165,8 @@ class BenchmarkConfig:
         fine = " fine" if self.paint == "fine" else ""
         kind = "" if self.disturbed == "views" else f" by {self.disturbed}"
         disturbed = f", disturbed{kind}" if self.disturbed != "none" else ""
-        paint = f", painted{fine}{lamps}{disturbed}" if self.painted else ""
+        gloss = " and polished" if self.gloss else ""
+        paint = f", painted{fine}{gloss}{lamps}{disturbed}" if self.painted else ""
         return (
             f"--preset {self.preset} --init {self.init}, "
             f"{self.views} views of {self.image_size}²{noise}{paint}"

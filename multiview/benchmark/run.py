@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from multiview.benchmark.config import RING, BenchmarkConfig
+from multiview.benchmark.gloss_truth import compare
 from multiview.benchmark.meshes import Topology, find_meshes
 from multiview.benchmark.scenes import make_scene, well_spread
 from multiview.benchmark.table import Row, markdown
 from multiview.config import FitConfig
 from multiview.fit import fit
+from multiview.materials.estimate import MaterialSettings
+from multiview.results.finished_run import materials_of_run
 from multiview.results.live import Stoppable
 from multiview.run_folder import finished_metrics, holds_run
 from multiview.scenes import load_scene
@@ -28,6 +31,8 @@ from sdfrender.commands.messages import message_level, tell_from_now_on, told_on
 from sdfrender.files.atomic import one_line, read_bytes, write_bytes, write_json
 from sdfrender.files.locks import locked
 from sdfrender.hull.visual_hull import visual_hull
+from sdfrender.materials.surface import FILE, MaterialMesh
+from sdfrender.meshes.atlas import need_xatlas
 from sdfrender.system import forget_peak_memory
 
 log = logging.getLogger("multiview")
@@ -62,6 +67,8 @@ def benchmark(
         InputError: no such mesh, or settings that make no sense; before anything is written.
     """
     files = find_meshes(config.meshes)
+    if config.gloss:
+        need_xatlas()
     with locked(config.out):
         if cluster is not None and cluster.scheduler is not None:
             return _benchmark(config, files, on_cluster(config, files, cluster))
@@ -167,7 +174,19 @@ def measure_mesh(
             "topology": asdict(Topology.of(load_mesh(folder / "mesh.ply"))),
             "folder": str(folder.relative_to(config.out)),
         }
+        if config.gloss:
+            row["runs"][str(resolution)]["gloss"] = gloss_figures(config, scene, folder)
     return row
+
+
+def gloss_figures(config: BenchmarkConfig, scene: Path, run: Path) -> dict[str, Any]:
+    """How near the materials of a run are to those of its scene; see `gloss_truth.compare`."""
+    if config.again or not (run / FILE).is_file():
+        materials_of_run(run, MaterialSettings())
+    loaded = load_scene(scene)
+    views = loaded.held_out
+    surface = MaterialMesh.load(run / FILE)
+    return compare(surface, scene, loaded.cameras[list(views)], views, config.paint == "fine")
 
 
 def train_views(config: BenchmarkConfig) -> str | None:

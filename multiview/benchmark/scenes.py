@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from multiview.benchmark import gloss
 from multiview.benchmark.config import RING, SceneSpec, need_known_views
 from multiview.benchmark.disturb import (
     disturbed,
@@ -28,6 +29,8 @@ from multiview.benchmark.disturb import (
     shadowed,
     without_first,
 )
+from multiview.benchmark.gloss_lights import LIGHT
+from multiview.benchmark.gloss_truth import save_lights
 from multiview.benchmark.lamps import lamps
 from multiview.benchmark.paint import painted
 from sdfrender import Cameras, InputError, Lighting, load_mesh
@@ -64,8 +67,9 @@ def make_scene(mesh: Path, folder: Path, spec: SceneSpec, quiet: bool = True) ->
         InputError: a mesh that cannot be read or has no extent, or a folder of something else.
     """
     shape = normalized(load_mesh(mesh), mesh)
-    cameras = ring_cameras(spec.image_size) if spec.ring else benchmark_cameras(spec.image_size)
-    held_out = range(len(cameras) - len(HELD_OUT), len(cameras))
+    if spec.gloss:
+        return make_glossy_scene(shape, folder, spec)
+    cameras, _ = scene_cameras(spec)
     traced = TracedMesh(*painted(shape, spec.fine)) if spec.paint else TracedMesh(shape)
     lights = lamps(spec.lamps, cameras) if spec.paint else [STUDIO] * len(cameras)
     images, silhouettes = trace_views(traced, cameras, lights, mesh.stem, quiet)
@@ -79,9 +83,31 @@ def make_scene(mesh: Path, folder: Path, spec: SceneSpec, quiet: bool = True) ->
         images = shadowed(images, unlit, trace_points(shape, cameras), lights)
     elif spec.disturbed == "saturation":
         images = saturated(images, silhouettes)
-    images = with_noise(images, silhouettes, spec, held_out)
+    _write(folder, spec, shape, images, silhouettes)
+
+
+def make_glossy_scene(shape: trimesh.Trimesh, folder: Path, spec: SceneSpec) -> None:
+    """Photograph a mesh with polished paint, in its own light and in others.
+
+    Beside the scene there is `lights`, which `gloss_truth` reads: each light as `NAME.hdr`, and
+    for those that the scene was not taken in what the held-out cameras see, `NAME/view_026.png`.
+    All are at the exposure of the photographs, which keeps nearly all pixels below full scale.
+    """
+    cameras, held_out = scene_cameras(spec)
+    glossy = gloss.glossy(shape, torch.tensor(BOUNDS), spec.fine)
+    images, silhouettes = gloss.photograph(glossy, cameras, LIGHT)
+    factor = gloss.exposure(images, silhouettes)
+    save_lights(folder, glossy, cameras[list(held_out)], held_out, factor)
+    _write(folder, spec, shape, images * factor, silhouettes)
+
+
+def _write(
+    folder: Path, spec: SceneSpec, shape: trimesh.Trimesh, images: Tensor, silhouettes: Tensor
+) -> None:
+    """The scene with its noise; the light is stated where it is known to the fit."""
+    cameras, held_out = scene_cameras(spec)
     scene = RenderedScene(
-        images,
+        with_noise(images, silhouettes, spec, held_out),
         silhouettes,
         cameras,
         None if spec.paint else STUDIO,
@@ -108,6 +134,12 @@ def normalized(mesh: trimesh.Trimesh, file: Path) -> trimesh.Trimesh:
 
 
 # ---------------------------------------------------------------------- cameras
+
+
+def scene_cameras(spec: SceneSpec) -> tuple[Cameras, range]:
+    """All cameras of a scene, and the numbers of those that are held out."""
+    cameras = ring_cameras(spec.image_size) if spec.ring else benchmark_cameras(spec.image_size)
+    return cameras, range(len(cameras) - len(HELD_OUT), len(cameras))
 
 
 def benchmark_cameras(image_size: int) -> Cameras:

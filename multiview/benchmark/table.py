@@ -18,24 +18,34 @@ CAPTION = (
 )
 
 
-def headings(resolutions: Sequence[int]) -> Cells:
-    """The names of the columns."""
+def headings(resolutions: Sequence[int], gloss: bool = False) -> Cells:
+    """The names of the columns; those of materials too where there are any."""
     chamfers = [f"{n}³" for n in resolutions]
-    return ["mesh", "hull", *chamfers, *FINEST]
+    return ["mesh", "hull", *chamfers, *_columns(gloss)]
 
 
-def cells(row: Row, resolutions: Sequence[int]) -> Cells:
+def has_gloss(rows: Sequence[Row]) -> bool:
+    """Whether any mesh was polished."""
+    return any("gloss" in run for row in rows for run in row.get("runs", {}).values())
+
+
+def _columns(gloss: bool) -> dict[str, Callable[[Row, Row | None], str]]:
+    return {**FINEST, **GLOSS} if gloss else FINEST
+
+
+def cells(row: Row, resolutions: Sequence[int], gloss: bool = False) -> Cells:
     """One mesh: a cell per heading. What could not be measured is a dash."""
     chamfers = [_number(_at(row, n), "reference", "chamfer_l1", form=_small) for n in resolutions]
     finest = _at(row, resolutions[-1])
-    others = [show(row, finest) for show in FINEST.values()]
+    others = [show(row, finest) for show in _columns(gloss).values()]
     return [str(row["mesh"]), _number(row, "hull_chamfer", form=_small), *chamfers, *others]
 
 
 def markdown(title: str, rows: Sequence[Row], resolutions: Sequence[int]) -> str:
     """The table as Markdown, with the errors below it."""
-    names = headings(resolutions)
-    lines = [names, ["---"] * len(names), *(cells(row, resolutions) for row in rows)]
+    gloss = has_gloss(rows)
+    names = headings(resolutions, gloss)
+    lines = [names, ["---"] * len(names), *(cells(row, resolutions, gloss) for row in rows)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     failed = "".join(f"\n{row['mesh']}: {row['error']}\n" for row in rows if "error" in row)
     return f"{title}\n\n{table}\n\n{CAPTION}\n{failed}"
@@ -44,10 +54,11 @@ def markdown(title: str, rows: Sequence[Row], resolutions: Sequence[int]) -> str
 def terminal_table(title: str, rows: Sequence[Row], resolutions: Sequence[int]) -> Table:
     """The table for a terminal; errors stand where the numbers would be."""
     table = Table(title=title, caption=CAPTION, box=SIMPLE)
-    for name in headings(resolutions):
+    gloss = has_gloss(rows)
+    for name in headings(resolutions, gloss):
         table.add_column(name, justify="left" if name == "mesh" else "right")
     for row in rows:
-        table.add_row(*cells(row, resolutions))
+        table.add_row(*cells(row, resolutions, gloss))
     return table
 
 
@@ -104,4 +115,16 @@ FINEST: dict[str, Callable[[Row, Row | None], str]] = {
     "bodies": _count("bodies"),
     "genus": _count("genus"),
     "s": lambda row, finest: _number(finest, "seconds", form="{:.0f}".format),
+}
+
+# Of materials; roughness: the median error, in brackets that of the best one number for all.
+GLOSS: dict[str, Callable[[Row, Row | None], str]] = {
+    "base colour": lambda row, finest: _number(
+        finest, "gloss", "base_color_psnr", form="{:.1f}".format
+    ),
+    "roughness": lambda row, finest: (
+        _number(finest, "gloss", "roughness_error", form=_unit)
+        + f" ({_number(finest, 'gloss', 'roughness_error_of_one', form=_unit)})"
+    ),
+    "relit": lambda row, finest: _number(finest, "gloss", "relit_psnr", form="{:.1f}".format),
 }

@@ -49,7 +49,7 @@ GROUPS = {
         "Cameras that are a little off.",
         ("refine_cameras", "refine_intrinsics"),
     ),
-    "output": ("What is written, and where.", ("out", "closed", "logs")),
+    "output": ("What is written, and where.", ("out", "closed", "materials", "logs")),
     "running": ("How it runs.", ("resume", "threads", "seed")),
 }
 

@@ -1,4 +1,4 @@
-"""What can be done with a finished run: measure it again, texture its mesh."""
+"""What can be done with a finished run: measure it again, texture its mesh, solve for materials."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from trimesh import Trimesh
 
 from multiview.coarse_to_fine import Fit
+from multiview.materials.estimate import MaterialSettings
 from multiview.photo.appearance import Appearance
 from multiview.photo.known_light import choose_light
+from multiview.results.material_files import save_materials
 from multiview.results.observed import scene_of_part
 from multiview.results.results import KEPT, measure, placed, surface
 from multiview.results.textured_files import save_texture
 from multiview.run_folder import RunFolder, read_config, read_metrics
+from multiview.scenes import Scene
 from multiview.scenes.run_scene import scene_of, with_channels
-from sdfrender import load_lattice, load_mesh
+from sdfrender import Lattice, load_lattice, load_mesh
 from sdfrender.far import moved
 from sdfrender.files.atomic import read_bytes, write_json
 from sdfrender.files.locks import locked
@@ -105,8 +110,47 @@ def texture_run(folder: Path, size: int | None, faces: int, quiet: bool = True) 
         InputError: no such run, its scene has gone, or xatlas is not installed.
     """
     need_xatlas()
+    surface_now = _finished(folder)
+    with locked(folder):
+        texture = save_texture(folder, surface_now.mesh, surface_now.scene, size, faces, quiet)
+        _add(folder, "texture", texture)
+    return texture
+
+
+def materials_of_run(folder: Path, settings: MaterialSettings) -> dict[str, Any]:
+    """Materials of a finished run: writes their files, and `materials` in `metrics.json`.
+
+    Args:
+        folder: the run folder.
+        settings: what to take for granted.
+
+    Returns:
+        The `materials` group.
+
+    Raises:
+        InputError: no such run, its scene has gone, its photographs say too little, or xatlas is
+            not installed.
+    """
+    need_xatlas()
+    now = _finished(folder)
+    with locked(folder):
+        found = save_materials(folder, now.lattice, now.mesh, now.scene, settings)
+        _add(folder, "materials", found)
+    return found
+
+
+class _Finished(NamedTuple):
+    """The surface of a run and its photographs, about the scene's offset."""
+
+    lattice: Lattice
+    mesh: Trimesh
+    scene: Scene
+
+
+def _finished(folder: Path) -> _Finished:
+    """Read a finished run and the scene it was made from."""
     config = read_config(folder)
-    before = read_metrics(folder / "metrics.json")
+    read_metrics(folder / "metrics.json")
     stored = load_lattice(folder / "lattice.safetensors")
     scene = scene_of(config)
     lattice = placed(stored, -scene.offset)
@@ -114,8 +158,10 @@ def texture_run(folder: Path, size: int | None, faces: int, quiet: bool = True) 
     observed = run.load_observed() if run.has_observed else None
     if observed is not None:
         scene = scene_of_part(scene, lattice, observed)
-    mesh = surface(lattice, observed, config.closed)
-    with locked(folder):
-        texture = save_texture(folder, mesh, scene, size, faces, quiet)
-        write_json(folder / "metrics.json", {**before, "texture": texture})
-    return texture
+    return _Finished(lattice, surface(lattice, observed, config.closed), scene)
+
+
+def _add(folder: Path, group: str, found: dict[str, Any]) -> None:
+    """Write a group of `metrics.json`; the others stay."""
+    file = folder / "metrics.json"
+    write_json(file, {**read_metrics(file), group: found})

@@ -18,6 +18,7 @@ from torch import Tensor
 from multiview.coarse_to_fine import Fit
 from multiview.config import FitConfig
 from multiview.dense.start import as_shown
+from multiview.materials.estimate import MaterialSettings
 from multiview.photo.choose_view_dependence import add_view_dependence
 from multiview.photo.exposure import all_gains
 from multiview.photo.targets import Targets
@@ -25,6 +26,7 @@ from multiview.results.evaluate import ViewScore, mean_scores, score_views
 from multiview.results.explained import crinkled, moving_light, unexplained
 from multiview.results.film import write_film
 from multiview.results.mapped import depth_maps, doubtful
+from multiview.results.material_files import save_materials
 from multiview.results.observed import invented, scene_of_part, seen_mesh, seen_vertices
 from multiview.results.report.forming import stages
 from multiview.results.report.page import write_report
@@ -40,6 +42,7 @@ from multiview.surgery import floaters
 from multiview.surgery.floaters import remove_floaters
 from multiview.texture.texture import FACES
 from sdfrender import (
+    InputError,
     Lattice,
     extract_mesh,
     metrics,
@@ -53,7 +56,14 @@ from sdfrender.system import peak_memory
 log = logging.getLogger("multiview")
 
 LEAST_IOU = 0.8  # silhouettes that agree less well than this are worth a warning
-KEPT = ("reference", "reference_mesh", "texture", "removed")  # taken over, not measured again
+# Groups that are taken over, not measured again.
+KEPT = (
+    "reference",
+    "reference_mesh",
+    "texture",
+    "materials",
+    "removed",
+)
 AGREEING = 16  # views of a group over which photographs are compared
 WORST = 5  # views that a warning names
 
@@ -91,6 +101,12 @@ def save_results(
     if run.config.texture:
         texture = save_texture(run.path, mesh, state.scene, None, FACES, quiet)
     kept: dict[str, Any] = {} if texture is None else {"texture": texture}
+    if run.config.materials:
+        settings = MaterialSettings()
+        try:
+            kept["materials"] = save_materials(run.path, state.lattice, mesh, state.scene, settings)
+        except InputError as error:  # the surface is worth having
+            log.warning("%s", error)
     if state.removed:
         kept["removed"] = floaters.summary(state.removed, offset)
     summary = measure(state, mesh, run, reference, kept)

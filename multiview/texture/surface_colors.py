@@ -81,7 +81,7 @@ def surface_colors(
     colors = torch.zeros(NEIGHBOURS + 1, len(points), C)
     weights = torch.zeros(NEIGHBOURS + 1, len(points))
     for view in range(len(targets.cameras)):
-        seen, color, weight = _look(mesh, points, targets[[view]])
+        seen, color, weight = look(mesh, points, targets[[view]])
         _keep_best(colors, weights, seen, color, weight)
         on_view()
     # The last of the views has no weight: the next to come is no step.
@@ -121,10 +121,13 @@ def vertex_colors(
     return torch.from_numpy(x).float()
 
 
-def _look(
+def look(
     mesh: trimesh.Trimesh, points: SurfacePoints, view: Targets
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Which points one view sees `[S]`, in what colours `[S, C]`, with which weights `[S]`."""
+    """Which points one view sees `[S]`, in what colours `[S, C]`, with which weights `[S]`.
+
+    A weight is 1 where the point is faced at the middle distance, away from edges.
+    """
     camera = view.cameras
     focal = float((camera.Ks[0, 0, 0] * camera.Ks[0, 1, 1]).sqrt())
     fragments = rasterize_mesh(mesh, camera)

@@ -18,7 +18,6 @@ from torch.nn.functional import grid_sample
 from sdfrender.geometry.mesh_files import Doubles
 from sdfrender.meshes.metrics import occupancy_iou
 from singleview.data.objects import LONGEST_SIDE
-from singleview.data.samples import HALF_PADDED_BOX
 from singleview.evaluate.occupancy_baselines import OccupancyMethod, PredictedOccupancy
 from singleview.models.observations import Observer
 

@@ -465,7 +465,13 @@ def test_an_order_of_views_is_adams(preset: Any, schedule: Any, tmp_path: Path) 
 
 def test_all_settings_are_covered() -> None:
     others = {"scene", "out", "resume", "threads", "texture"}  # see the other tests
-    others |= {"logs", "prior", "prior_up", "prior_hold"}  # test_scalars.py, test_prior.py
+    others |= {
+        "logs",
+        "materials",
+        "prior",
+        "prior_up",
+        "prior_hold",
+    }  # test_scalars.py, test_prior.py
     others |= {"stereo", "colors"}  # test_stereo_fit.py, test_map_fits.py
     others |= {"depth_scale", "depth_unit", "normal_frame"}  # test_maps.py
     others |= {"silhouettes", "closed"}  # test_without_silhouettes.py

@@ -214,7 +214,7 @@ def test_the_key_changes_with_all_that_defines_a_scene(torus_file: Path, tmp_pat
     copy = tmp_path / "copy.ply"
     copy.write_bytes(torus_file.read_bytes())
     others = {"image_size": 32, "noise": 0.1, "seed": 3, "paint": True, "lamps": "view"}
-    others |= {"fine": True, "ring": True, "disturbed": "drift"}
+    others |= {"fine": True, "ring": True, "disturbed": "drift", "gloss": True}
     keys = [
         SPEC.key(torus_file),
         SPEC.key(other),

@@ -1,0 +1,53 @@
+"""Materials as a `.glb` file that other programs light."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from multiview.texture.texture import FACES, lighter
+from sdfrender import Lattice
+from sdfrender.far import Doubles, moved
+from sdfrender.materials.glb import save_material_glb
+from sdfrender.materials.surface import MaterialMesh
+from sdfrender.meshes.atlas import Atlas, unwrap
+
+SIZE = 2048  # texels along the longer side
+NEAREST = 4  # vertices between which a texel is
+
+
+def export(path: Path, surface: MaterialMesh, lattice: Lattice, offset: Doubles) -> None:
+    """Bake materials and the lattice's normals into textures.
+
+    Args:
+        path: ends in `.glb`.
+        surface: about the scene's offset.
+        lattice: the surface, likewise.
+        offset: `[3]` what takes both to where the scene is.
+
+    Raises:
+        InputError: xatlas is not installed.
+    """
+    atlas = unwrap(lighter(surface.mesh, FACES), SIZE)
+    at = atlas.fragments()
+    points = at.interpolate(atlas.at_corners(atlas.mesh.vertices))
+    normals = normalize(lattice.gradient(torch.from_numpy(points).float()).float(), dim=-1)
+    values = torch.cat((surface.base_color, surface.roughness[:, None]), 1)
+    found = _near(np.asarray(surface.mesh.vertices), values, points)
+    mesh = moved(atlas.mesh, offset)
+    placed = Atlas(mesh, atlas.faces, atlas.origins, atlas.uvs, atlas.height, atlas.width)
+    save_material_glb(path, placed, found[:, :3], found[:, 3], normals, surface)
+
+
+def _near(verts: Doubles, values: Tensor, points: Doubles) -> Tensor:
+    """`[P, C]` of the values `[V, C]` of the nearest vertices, the nearer the more."""
+    distance, nearest = cKDTree(verts).query(points, k=NEAREST)
+    weight = 1 / np.maximum(distance, 1e-6 * np.ptp(verts, axis=0).max())
+    shares = torch.from_numpy(weight / weight.sum(1, keepdims=True)).float()
+    found: Tensor = (shares[..., None] * values.float()[torch.from_numpy(nearest)]).sum(1)
+    return found
