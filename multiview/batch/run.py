@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -107,9 +108,10 @@ def _hand_out(config: BatchConfig, left: list[Job], rows: list[Row], look: Look)
             config.cluster.demands,
             partial(_show, look, rows, by_name),
         )
-        for outcome in found:
-            rows.append(row_of(by_name[outcome.name], **_told(outcome.result, outcome.error)))
-            _write(config, worst_first(rows))
+        with closing(found):
+            for outcome in found:
+                rows.append(row_of(by_name[outcome.name], **_told(outcome.result, outcome.error)))
+                _write(config, worst_first(rows))
 
 
 def _told(result: dict[str, Any] | None, error: str | None) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -72,7 +72,7 @@ def outcomes(
     tasks: Mapping[str, tuple[Any, ...]],
     demands: Mapping[str, float],
     look: Callable[[set[str]], None] = lambda running: None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Hand out tasks, and yield what becomes of each when it ends.
 
     A task whose worker is lost goes to another one. Where the caller goes away, by Ctrl-C or
@@ -116,7 +116,7 @@ def outcomes(
 
 def on_workers(
     settings: SchedulerSettings, work: Callable[..., Any], tasks: Mapping[str, tuple[Any, ...]]
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """The same on the workers that the settings name; see `connected`."""
     if tasks:
         with connected(settings, len(tasks)) as client:
@@ -142,8 +142,11 @@ def finish_all(
     Raises:
         InputError: what went wrong with the task that failed.
     """
-    with tqdm(total=len(tasks), desc=doing, unit="task", disable=quiet) as bar:
-        for found in on_workers(settings, work, tasks):
+    with (
+        closing(on_workers(settings, work, tasks)) as ended,
+        tqdm(total=len(tasks), desc=doing, unit="task", disable=quiet) as bar,
+    ):
+        for found in ended:
             if found.error is not None:
                 raise InputError(found.error)
             bar.update()
