@@ -22,7 +22,7 @@ NEAREST = 4  # vertices between which a texel is
 
 
 def export(path: Path, surface: MaterialMesh, lattice: Lattice, offset: Doubles) -> None:
-    """Bake materials and the lattice's normals into textures.
+    """Bake materials and normals into textures.
 
     Args:
         path: ends in `.glb`.
@@ -36,12 +36,20 @@ def export(path: Path, surface: MaterialMesh, lattice: Lattice, offset: Doubles)
     atlas = unwrap(lighter(surface.mesh, FACES), SIZE)
     at = atlas.fragments()
     points = at.interpolate(atlas.at_corners(atlas.mesh.vertices))
-    normals = normalize(lattice.gradient(torch.from_numpy(points).float()).float(), dim=-1)
-    values = torch.cat((surface.base_color, surface.roughness[:, None]), 1)
-    found = _near(np.asarray(surface.mesh.vertices), values, points)
+    verts = np.array(surface.mesh.vertices)
+    # The lattice's normals are finer than the vertices, turned as materials turned those there.
+    turned = surface.normals - _normals(lattice, verts)
+    values = torch.cat((surface.base_color, surface.roughness[:, None], turned), 1)
+    found = _near(verts, values, points)
+    normals = normalize(_normals(lattice, points) + found[:, 4:], dim=-1)
     mesh = moved(atlas.mesh, offset)
     placed = Atlas(mesh, atlas.faces, atlas.origins, atlas.uvs, atlas.height, atlas.width)
     save_material_glb(path, placed, found[:, :3], found[:, 3], normals, surface)
+
+
+def _normals(lattice: Lattice, points: Doubles) -> Tensor:
+    """`[P, 3]` unit normals of the lattice."""
+    return normalize(lattice.gradient(torch.from_numpy(points).float()).float(), dim=-1)
 
 
 def _near(verts: Doubles, values: Tensor, points: Doubles) -> Tensor:
