@@ -18,7 +18,7 @@ from sdfrender.materials.surface import MaterialMesh
 from sdfrender.meshes.atlas import Atlas, unwrap
 
 SIZE = 2048  # texels along the longer side
-NEAREST = 4  # vertices between which a texel is
+NEAREST = 9  # vertices that a texel takes its values from, the last with weight 0
 
 
 def export(path: Path, surface: MaterialMesh, lattice: Lattice, offset: Doubles) -> None:
@@ -53,9 +53,13 @@ def _normals(lattice: Lattice, points: Doubles) -> Tensor:
 
 
 def _near(verts: Doubles, values: Tensor, points: Doubles) -> Tensor:
-    """`[P, C]` of the values `[V, C]` of the nearest vertices, the nearer the more."""
+    """`[P, C]` of the values `[V, C]` of the nearest vertices, without steps where they change.
+
+    Source: Franke and Nielson's weights (1980), ((R − d) / R d)².
+    """
     distance, nearest = cKDTree(verts).query(points, k=NEAREST)
-    weight = 1 / np.maximum(distance, 1e-6 * np.ptp(verts, axis=0).max())
+    far = distance[:, -1:] + 1e-9 * np.ptp(verts, axis=0).max()
+    weight = ((far - distance) / np.maximum(distance, 1e-6 * far)) ** 2
     shares = torch.from_numpy(weight / weight.sum(1, keepdims=True)).float()
     found: Tensor = (shares[..., None] * values.float()[torch.from_numpy(nearest)]).sum(1)
     return found
