@@ -168,11 +168,11 @@ def hits(count: int, seed: int) -> Hits:
 @pytest.mark.parametrize("count", [1, 2, 5, 7, 28, 29, 1000])
 def test_hits_are_thinned_out_as_if_they_were_one_list(count: int) -> None:
     observed = [hits(size, n) for n, size in enumerate((7, 0, 13, 1, 1, 0, 7))]
-    whole = [torch.cat(x) for x in zip(*(vars(h).values() for h in observed), strict=True)]
+    whole = [torch.cat(x) for x in zip(*(h.tensors for h in observed), strict=True)]
     step = -(-29 // count)
     found = Hits.some(observed, count)
     assert len(found) <= count
-    for a, b in zip(vars(found).values(), whole, strict=True):
+    for a, b in zip(found.tensors, whole, strict=True):
         assert torch.equal(a, b[::step])
 
 
@@ -181,5 +181,5 @@ def test_one_colour_of_many_observations_is_that_of_all(solved: bool) -> None:
     look = Appearance(3, sr.Lighting())
     look._solved = solved
     observed: list[Any] = [hits(size, n) for n, size in enumerate((70, 0, 130, 1))]
-    whole = Hits(*map(torch.cat, zip(*(vars(h).values() for h in observed), strict=True)))
+    whole = Hits(*map(torch.cat, zip(*(h.tensors for h in observed), strict=True)))
     torch.testing.assert_close(look._best_color(observed), look._best_color([whole]))

@@ -87,7 +87,7 @@ def test_what_cannot_be_lit_is_named(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for arguments, told in (
-        ((run,), "need a .hdr file for a run folder, got studio"),
+        ((run, "--light", "sun"), "a run has its own colours, light and size, got sun"),
         ((run, "--light", "a.hdr"), "multiview materials RUN"),
         ((run / "mesh.ply", "--light", "a.hdr"), "is no run folder"),
         ((run / "mesh.ply", "--light", "moon"), "or a .hdr file, got moon"),
