@@ -50,6 +50,7 @@ for found in DataLoader(Sums(), num_workers=2, batch_size=1, timeout=60):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
 @pytest.mark.parametrize("then", [FORK, LOADER], ids=["fork", "DataLoader"])
 def test_a_fork_renders_after_a_render(then: str) -> None:

@@ -43,6 +43,7 @@ def test_training_prints_its_metrics(trained: tuple[Path, str]) -> None:
     assert "Judged on" in (out / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_network_and_the_baselines_share_a_table(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

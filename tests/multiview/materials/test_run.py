@@ -36,6 +36,7 @@ def run(torus_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(torus_run, tmp_path / "run"))
 
 
+@pytest.mark.slow
 @only_once
 def test_a_run_gets_materials_and_is_lit_anew(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

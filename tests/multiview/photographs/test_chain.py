@@ -59,6 +59,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return SimpleNamespace(photos=tmp_path / "ball", folder=table.folder, calls=calls)
 
 
+@pytest.mark.slow
 def test_photographs_become_a_scene_with_masks(places: SimpleNamespace) -> None:
     scene = scene_of_photographs(places.photos)
     assert scene == Path("scenes/ball")

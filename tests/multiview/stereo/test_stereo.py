@@ -321,6 +321,7 @@ def test_a_sweep_finds_the_surface() -> None:
     assert float((off.abs() < 0.15).float().mean()) > 0.8
 
 
+@pytest.mark.slow
 def test_a_box_that_masks_leave_open_is_cut_to_what_photographs_show() -> None:
     targets = near_views()
     box = bounds_from_masks(targets.cameras, targets.silhouettes, targets.silhouette_weights)

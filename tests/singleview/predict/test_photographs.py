@@ -42,6 +42,7 @@ def test_the_object_is_found(scene: Scene) -> None:
     assert (mask & true).sum() / (mask | true).sum() > 0.8
 
 
+@pytest.mark.slow
 def test_nine_of_ten_photographs_give_a_shape_of_their_category(tmp_path: Path) -> None:
     predictor = load_predictor(find_asset(*DEMO_WEIGHTS), white=False)
     right = []

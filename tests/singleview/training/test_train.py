@@ -122,6 +122,7 @@ def test_a_run_interrupted_before_its_first_validation_goes_on(
     assert train_tiny(objects, out, resume=True)["steps"] == 6
 
 
+@pytest.mark.slow
 def test_training_stops_when_validation_does_not_improve(objects: Path, tmp_path: Path) -> None:
     with patch(
         "singleview.training.learners.sdfdiff.validate",
