@@ -25,7 +25,7 @@ MEASURES = (  # key, name, unit, decimals
     ("silhouette_iou", "silhouette IoU", "", 3),
     ("ssim", "SSIM", "", 3),
     ("chamfer", "Chamfer to the reference", "", 5),
-    ("seconds", "of the fit", "s", 0),
+    ("seconds", "time", "s", 0),
     ("memory", "most memory", "MB", 0),
 )
 
