@@ -30,6 +30,7 @@ PROGRAMS = {"multiview": multiview, "sdfrender": sdfrender, "singleview": single
 README_MARKS = ("run", "test")
 SHELL = [(page, block) for page in PAGES for block in blocks(page, "bash")]
 NAMES = ("one", "two", "three", "four", "five")  # of the meshes of a category
+TRAINING = ("deepsdf", "completion", "occupancy", "single-images")  # pages
 TESTED = [page for page in PAGES if any(b.mark == "tested" for b in blocks(page, "bash"))]
 
 
@@ -141,9 +142,15 @@ def run_in_a_shell(folder: Path, line: str) -> None:
     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.slow
+def often(page: Path) -> pytest.MarkDecorator:
+    """Pages that train networks run before a release, the others always."""
+    return pytest.mark.release if page.stem in TRAINING else pytest.mark.slow
+
+
 @pytest.mark.skipif(os.name == "nt", reason="the documentation's commands are for a POSIX shell")
-@pytest.mark.parametrize("page", TESTED, ids=name)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=often(page)) for page in TESTED], ids=name
+)
 def test_the_commands_of_a_page_run(
     page: Path, belongings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

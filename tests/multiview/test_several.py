@@ -127,7 +127,7 @@ def test_a_fit_on_three_processes(torus_scene: Path, tmp_path: Path) -> None:
     same_fit(tmp_path / "one", tmp_path / "three")
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("some", [{"stereo": "off", "exposure": "per-view"}, {"stereo": "on"}])
 def test_an_unknown_light_and_colours(
     some: dict[str, str], torus_scene: Path, tmp_path: Path

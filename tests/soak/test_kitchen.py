@@ -50,7 +50,7 @@ def scores(scene: Path) -> dict[str, tuple[float, float, float]]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="../shared/data is not there")
 def test_the_excavator_on_the_kitchen_table(tmp_path: Path) -> None:
     pytest.importorskip("pycolmap", reason="needs the extra photos")

@@ -53,7 +53,7 @@ def test_even_light_on_a_ball() -> None:
     assert silhouettes[0, 0, 0] == 0
 
 
-@pytest.mark.parametrize("rough", [0.2, pytest.param(0.5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rough", [0.2, pytest.param(0.5, marks=pytest.mark.release)])
 def test_a_lamp_gives_what_its_light_is(rough: float) -> None:
     """A perfect reflector under one lamp: the power over all pixels, by roughness and exactly."""
     camera = Cameras.look_at([[0.0, 0.0, 4.0]], width=65, fov=0.4)

@@ -287,7 +287,7 @@ def small_dinosaur(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @needs_dino
 def test_a_dinosaur_with_three_masks_missing(tmp_path: Path) -> None:
     """In two of those views the lower part of the object is nearly as dark as the stage."""

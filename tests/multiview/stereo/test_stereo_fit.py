@@ -542,7 +542,7 @@ def test_fine_paint_has_short_waves() -> None:
     assert np.corrcoef(colors.T)[0, 1] > 0.3  # much of it is grey
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("kind", ["views", "drift", "shadow", "saturation"])
 def test_a_scene_of_the_ring(kind: Disturbance, torus_file: Path, tmp_path: Path) -> None:
     spec = SceneSpec(12, paint=True, fine=False, ring=True, disturbed=kind)

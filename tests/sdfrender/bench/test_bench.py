@@ -127,7 +127,7 @@ def test_rows_on_a_card_are_compared_to_pytorch_there_and_to_its_floors() -> Non
     assert markdown(FLOORS, [numbers[2]]).endswith("| cuda, hits | 500.00 | 500.00 | 0.10 | 0.20 |")
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_the_exact_candidate_agrees_with_the_truth(scene: BenchScene) -> None:
     hits = measure.exact_hits(scene)
     exact, sphere = engines()[:2]
@@ -289,7 +289,7 @@ def test_json_has_every_number(
     assert document["start"][0]["first_gradient_s"] == 0.75
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("form", ["--markdown", None])
 def test_tables(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], form: str | None

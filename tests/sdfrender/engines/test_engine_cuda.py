@@ -136,11 +136,16 @@ def has_compiler() -> bool:
     return available.installed() and any(True for x in places for _ in Path(x).glob("*/bin/ptxas"))
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     not has_compiler(), reason="needs the packages numba-cuda, nvidia-nvvm and nvidia-cuda-nvcc"
 )
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        pytest.param("float32", marks=pytest.mark.slow),
+        pytest.param("float64", marks=pytest.mark.release),
+    ],
+)
 def test_every_kernel_fits_into_the_registers_of_a_thread(dtype: str) -> None:
     found = json.loads(run("card_code.py", dtype).splitlines()[-1])
     assert len(found) > 6

@@ -66,6 +66,8 @@ def test_training_lowers_the_loss_and_stores_the_threshold(trained: Path) -> Non
     assert isinstance(model, OccupancyNetwork)
     assert 0 < about["threshold"] < 1
     assert about["threshold"] == metrics["threshold"]
+    about_box = about["observations"].pop("half")
+    assert about_box == pytest.approx(0.825)  # of the padded box
     assert about["observations"] == {"cloud": 50, "noise": 0.005, "voxels": 8}
     assert (trained / "predictions" / "step_000060.png").exists()
 
@@ -265,7 +267,9 @@ def test_networks_and_baselines_share_a_table(
     assert run(monkeypatch, *common, *meshes, "--baselines", "--json") == 0
     result = json.loads(capsys.readouterr().out)
     assert result["input"] == "points"
-    network, mean, nearest = result["methods"]
+    network, alpha, mean, nearest = result["methods"]
+    assert "alpha" in alpha["name"]
+    assert alpha["iou"] > 0.3
     assert set(network["categories"]) == {"ball", "brick"}
     assert 0.2 < network["iou"] <= 1
     assert network["chamfer_tenths"] > 0
