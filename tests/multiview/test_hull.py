@@ -283,7 +283,7 @@ def test_bounds_refuse_views_that_do_not_meet() -> None:
 # ---------------------------------------------------------------------- the real data
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @needs_data
 def test_dinosaur_from_sixteen_photographs() -> None:
     scene = load_scene(DATA / "middlebury" / "dinoRing", "2::3", max_size=320)

@@ -138,7 +138,7 @@ def test_an_unknown_light_and_colours(
     same_fit(tmp_path / "one", tmp_path / "two")
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_fewer_views_than_processes(torus_scene: Path, tmp_path: Path) -> None:
     scene = shutil.copytree(torus_scene, tmp_path / "scene")
     settings = {"train_views": "::3"}

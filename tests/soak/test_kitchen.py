@@ -2,7 +2,7 @@
 
 `kitchen_masks.json` has polygons in pixels of the photographs: the object's outlines, gaps in it,
 parts that one cannot tell, and the black tracks and wheels.
-Run by hand: `pytest -m slow tests/soak` takes some minutes.
+Run by hand: `pytest -m release tests/soak` takes some minutes.
 """
 
 from __future__ import annotations

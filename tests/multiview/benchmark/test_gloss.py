@@ -103,7 +103,7 @@ def test_polish_goes_from_smooth_to_rough() -> None:
     assert np.quantile(rough, 0.8) - np.quantile(rough, 0.2) > 0.25
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_scene_and_its_truth(tmp_path: Path) -> None:
     mesh = trimesh.creation.torus(4.0, 1.5, major_sections=24, minor_sections=12)
     save_mesh(tmp_path / "ring.ply", mesh)

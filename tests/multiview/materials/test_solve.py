@@ -69,7 +69,7 @@ def weights(model: Model) -> Tensor:
     return model.observations.weights[:, None].expand(-1, 3)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("metallic", [0.0, 1.0])
 def test_each_step_keeps_what_is_right(metallic: float) -> None:
     mesh, model, truth = shiny_ball(metallic)
@@ -89,7 +89,7 @@ def test_each_step_keeps_what_is_right(metallic: float) -> None:
     assert float(found.min()) >= 0
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_no_light_explains_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error rises whatever pixel is made brighter, or darker; but for what is smooth."""
     _, model, truth = shiny_ball(stripes=0)  # so that paint explains nothing

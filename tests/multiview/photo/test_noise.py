@@ -94,7 +94,7 @@ def test_gauss_newton_smooths_noisy_pictures_more() -> None:
     assert weights[1] > 0.012
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @needs_data
 def test_photographs_of_a_matte_figure_are_nearly_clean() -> None:
     scene = load_scene(DATA / "middlebury" / "dinoRing", "0::12", max_size=320)

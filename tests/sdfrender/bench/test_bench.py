@@ -242,7 +242,7 @@ def no_cotangents() -> Cotangents:
 # ---------------------------------------------------------------------- new processes
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_memory_is_that_of_one_run(scene: BenchScene) -> None:
     hits = measure.exact_hits(scene)
     exact = peers.by_name("torch exact")
@@ -264,7 +264,7 @@ def test_a_start_has_an_empty_cache_and_then_a_filled_one() -> None:
 # ---------------------------------------------------------------------- the command
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_json_has_every_number(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ball: Path
 ) -> None:
@@ -387,7 +387,7 @@ def test_resolutions_that_do_not_grow_are_refused(resolutions: tuple[int, ...]) 
         scaling.scaling(resolutions, 1)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_scaling_prints_a_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
