@@ -30,7 +30,10 @@ PROGRAMS = {"multiview": multiview, "sdfrender": sdfrender, "singleview": single
 README_MARKS = ("run", "test")
 SHELL = [(page, block) for page in PAGES for block in blocks(page, "bash")]
 NAMES = ("one", "two", "three", "four", "five")  # of the meshes of a category
-TRAINING = ("deepsdf", "completion", "occupancy", "single-images")  # pages
+LONG = (  # pages
+    *("deepsdf", "completion", "occupancy", "single-images"),  # that train networks
+    *("light", "photographs", "cameras-and-masks", "depth-maps"),
+)
 TESTED = [page for page in PAGES if any(b.mark == "tested" for b in blocks(page, "bash"))]
 
 
@@ -143,8 +146,8 @@ def run_in_a_shell(folder: Path, line: str) -> None:
 
 
 def often(page: Path) -> pytest.MarkDecorator:
-    """Pages that train networks run before a release, the others always."""
-    return pytest.mark.release if page.stem in TRAINING else pytest.mark.slow
+    """Long pages run before a release, the others always."""
+    return pytest.mark.release if page.stem in LONG else pytest.mark.slow
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the documentation's commands are for a POSIX shell")

@@ -250,7 +250,7 @@ def test_a_scene_that_states_nothing(preset: str, torus_scene: Path, tmp_path: P
     assert evaluate_run(tmp_path / "run", None)["train"] == summary["train"]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_grey_pictures_under_a_light_of_a_colour(
     preset: str, torus_scene: Path, tmp_path: Path
 ) -> None:

@@ -201,7 +201,7 @@ def test_torchrun(torus_scene: Path, tmp_path: Path) -> None:
     assert files[0] == files[1]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_an_error_of_one_process_ends_all(torus_scene: Path, tmp_path: Path) -> None:
     scene = shutil.copytree(torus_scene, tmp_path / "scene")
     damaged = sorted((scene / "images").iterdir())[1]  # of the second process

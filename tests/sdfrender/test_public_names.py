@@ -27,7 +27,7 @@ for name in [*names, *names]:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("ahead", ["nothing", "imported"])
 @pytest.mark.parametrize("order", ["forwards", "backwards"])
 def test_a_public_name_is_the_same_object_whenever_it_is_read(order: str, ahead: str) -> None:

@@ -18,7 +18,7 @@ from sdfrender import InputError
 pytest.importorskip("distributed", reason="needs the extra `cluster`")
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_killed_worker_loses_nothing_but_time(torus_scene: Path, tmp_path: Path) -> None:
     check_batch(torus_scene, tmp_path, "a broken b")
 

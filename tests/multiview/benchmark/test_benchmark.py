@@ -487,7 +487,7 @@ def test_the_command(
     assert "bad" in output(bad, code=2)  # and the table of what went well
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_meshes_are_tasks_of_a_cluster(torus_file: Path, tmp_path: Path, fits: Fits) -> None:
     bad = tmp_path / "bad.obj"
     bad.write_text("v 0 0 0\n")

@@ -188,7 +188,7 @@ def test_a_fit_from_a_sphere(torus_scene: Path, tmp_path: Path) -> None:
     assert {row["views"] for row in rows} == {f"view_{n:03d}" for n in range(6)}
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_fit_goes_on_where_it_was_cut_short(torus_scene: Path, tmp_path: Path) -> None:
     """Also behind a level that had ended early."""
     easy = replace(RECIPE.levels[0], tolerance=1e9)

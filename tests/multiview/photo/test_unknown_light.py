@@ -227,7 +227,7 @@ def turntable(folder: Path, fixed_to: FixedTo) -> Path:
     return scene
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("fixed_to", ["camera", "view"])
 def test_a_fit_under_such_a_light(fixed_to: FixedTo, tmp_path: Path) -> None:
     scene = turntable(tmp_path / "scene", fixed_to)

@@ -19,7 +19,7 @@ pycolmap = pytest.importorskip("pycolmap", reason="needs the extra photos")
 PHOTOGRAPHS = DATA / "photographs"
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.release,
     pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason=f"needs {PHOTOGRAPHS}"),
 ]
 

@@ -202,7 +202,7 @@ def test_a_fit_with_stereo(ball_scene: Path, tmp_path: Path) -> None:
     assert min(stored) == 2 < sum(level < len(coarsest(recipe)) for level in levels)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_paint_finer_than_the_lattice_is_compared_in_the_last_passes(tmp_path: Path) -> None:
     views = cameras(9, 60, 48)
     _, targets = lit(False, views)

@@ -47,7 +47,7 @@ def types(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(map(typeof, arguments))
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_new_machine(tmp_path: Path) -> None:
     """Each half is compiled once, the other one is found, and the image is the same."""
     environment = {k: v for k, v in os.environ.items() if k != COMPILE_ALONE}

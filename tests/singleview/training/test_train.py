@@ -67,7 +67,7 @@ def test_training_lowers_the_loss_and_leaves_a_run_folder(run: Path) -> None:
     assert stored["settings"]["resolution"] == 12
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_the_same_seed_gives_the_same_run_and_another_one_does_not(
     objects: Path, tmp_path: Path
 ) -> None:
@@ -122,7 +122,7 @@ def test_a_run_interrupted_before_its_first_validation_goes_on(
     assert train_tiny(objects, out, resume=True)["steps"] == 6
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_training_stops_when_validation_does_not_improve(objects: Path, tmp_path: Path) -> None:
     with patch(
         "singleview.training.learners.sdfdiff.validate",
@@ -327,7 +327,7 @@ def job_command(objects: Path, out: Path, steps: int, *more: str) -> list[str]:
     return [*JOB, *train, *settings.split(), "--device", "cpu", *more]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_two_processes_train_as_one_does(objects: Path, tmp_path: Path) -> None:
     train_tiny(objects, tmp_path / "one", steps=50, evaluate_every=5)
     done = subprocess.run(
@@ -340,7 +340,7 @@ def test_two_processes_train_as_one_does(objects: Path, tmp_path: Path) -> None:
         assert float(b["total"]) == pytest.approx(float(a["total"]), rel=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_lost_process_ends_the_job_and_the_run_goes_on(objects: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     job = subprocess.Popen(
