@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from multiview.batch.jobs import Job
@@ -16,7 +13,7 @@ from multiview.photographs.chain import scene_of_photographs
 from multiview.results.live import Stoppable
 from sdfrender import InputError
 from sdfrender.cluster.work import Stop, Stopped
-from sdfrender.commands.messages import PACKAGES, PlainLines
+from sdfrender.commands.messages import messages_in
 from sdfrender.files.atomic import one_line
 from sdfrender.system import forget_peak_memory
 
@@ -37,7 +34,7 @@ def fit_scene(job: Job, threads: int, stop: Stop) -> dict[str, Any]:
     Raises:
         Stopped: the batch has ended. The run's last checkpoint is there.
     """
-    with told_in(job.log):
+    with messages_in(job.log):
         try:
             return _fit_scene(job, threads, stop)
         except Stopped:
@@ -67,23 +64,3 @@ def _fit_scene(job: Job, threads: int, stop: Stop) -> dict[str, Any]:
     metrics = fit(config, watcher=Stoppable(stop))
     make_thumbnail(config.folder, job.thumbnail)
     return {"metrics": metrics}
-
-
-@contextmanager
-def told_in(file: Path) -> Iterator[None]:
-    """Inside, what the packages tell is added to a file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(file, encoding="utf-8")
-    handler.setFormatter(PlainLines())
-    loggers = [logging.getLogger(name) for name in PACKAGES]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.removeHandler(handler)
-            logger.setLevel(level)
-        handler.close()

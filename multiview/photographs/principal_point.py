@@ -16,7 +16,7 @@ SEEN = 3.0  # standard deviations that the point must move
 AT = slice(1, 3)  # focal length, x, y, distortion
 
 
-def refine_principal_points(model: Any) -> bool:
+def with_principal_points(model: Any) -> Any | None:
     """Adjust all cameras and points once more, with the principal points free.
 
     Mapping takes each for the middle of the picture. A few thousandths of the width away turn and
@@ -26,11 +26,10 @@ def refine_principal_points(model: Any) -> bool:
     known to `SURE`, has moved by `SEEN` standard deviations, and by less than `FARTHEST`.
 
     Args:
-        model: a `pycolmap.Reconstruction` with SIMPLE_RADIAL cameras. Changed in place where the
-            principal points are believed.
+        model: a `pycolmap.Reconstruction` with SIMPLE_RADIAL cameras; it stays as it is.
 
     Returns:
-        Whether they are.
+        The adjusted model, or None where the principal points are not believed.
     """
     pycolmap = load_pycolmap()
     refined = copy.deepcopy(model)
@@ -40,7 +39,7 @@ def refine_principal_points(model: Any) -> bool:
     options.params = pycolmap.BACovarianceOptionsParams.ALL
     covariance = pycolmap.estimate_ba_covariance(options, refined, adjuster)
     if covariance is None:  # some direction is not determined at all
-        return False
+        return None
     noise = _noise(refined)
     used = {image.camera_id for image in refined.images.values() if image.has_pose}
     for identity in used:
@@ -48,9 +47,8 @@ def refine_principal_points(model: Any) -> bool:
         found = covariance.get_other_params_cov(camera.params)
         moved = camera.params[AT] - model.cameras[identity].params[AT]
         if found is None or not _believed(moved, noise**2 * found[AT, AT], camera):
-            return False
-    _take_over(model, refined)
-    return True
+            return None
+    return refined
 
 
 def _adjuster(model: Any) -> Any:
@@ -92,15 +90,3 @@ def _believed(moved: NDArray[np.float64], spread: NDArray[np.float64], camera: A
     deviation = np.sqrt(np.linalg.eigvalsh(spread).max())
     far = moved @ np.linalg.solve(spread, moved) > SEEN**2
     return bool(deviation <= SURE * side and far and np.abs(moved).max() <= FARTHEST * side)
-
-
-def _take_over(model: Any, refined: Any) -> None:
-    """Give a model the cameras, poses and points of another with the same parts."""
-    for identity, camera in refined.cameras.items():
-        model.cameras[identity].params = camera.params
-    for identity, frame in refined.frames.items():
-        if frame.has_pose:
-            model.frames[identity].rig_from_world = frame.rig_from_world
-    for identity, point in refined.points3D.items():
-        model.points3D[identity].xyz = point.xyz
-        model.points3D[identity].error = point.error

@@ -10,7 +10,7 @@ from multiview.photographs import mapping, trust
 from multiview.photographs.intake import Picture
 from multiview.photographs.mapping import Group, Work
 from multiview.photographs.pairs import choose_pairs
-from multiview.photographs.principal_point import refine_principal_points
+from multiview.photographs.principal_point import with_principal_points
 from sdfrender.files.extensions import IMAGES
 from sdfrender.files.images import read_image
 
@@ -65,7 +65,7 @@ def solve(
             _rename(other, back)
         trust.judge_again(models[0], others[0] if others else None, verdict)
     if models and verdict.refusal is None:
-        refine_principal_points(models[0])
+        models[0] = with_principal_points(models[0]) or models[0]
     return models, links, verdict
 
 

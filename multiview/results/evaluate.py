@@ -46,33 +46,36 @@ def score_views(lattice: Lattice, appearance: Appearance, targets: Targets) -> l
     colour counts; for `ssim` the others are black in both.
     """
     return [
-        score_view(*rendering, targets[[view]], 0)
-        for view, rendering in enumerate(predictions(lattice, appearance, targets))
+        score_view(image, silhouette, some, view)
+        for some in _groups(targets)
+        for view, (image, silhouette) in enumerate(_rendered(lattice, appearance, some))
     ]
-
-
-def predict(
-    lattice: Lattice, appearance: Appearance, targets: Targets, view: int
-) -> tuple[Tensor, Tensor]:
-    """Image `[H, W, C]` and silhouette `[H, W]` of one view."""
-    return next(predictions(lattice, appearance, targets[[view]]))
 
 
 def predictions(
     lattice: Lattice, appearance: Appearance, targets: Targets
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """What `predict` returns, of each view.
+    """Image `[H, W, C]` and silhouette `[H, W]` of each view."""
+    for some in _groups(targets):
+        yield from _rendered(lattice, appearance, some)
 
-    Some at a time: what the lattice needs to be seen at all is then made once for all.
-    """
+
+def _groups(targets: Targets) -> Iterator[Targets]:
+    """Some views at a time: what the lattice needs to be seen at all is then made once for all."""
     cameras = targets.cameras
     together = max(1, TOGETHER // (cameras.width * cameras.height))
     for first in range(0, len(cameras), together):
-        some = targets[range(first, min(first + together, len(cameras)))]
-        with torch.no_grad():
-            out = appearance.render(lattice, some)
-        images = appearance.photograph(out.images).clamp(0, 1).expand_as(some.images)
-        yield from zip(images, out.silhouettes, strict=True)
+        yield targets[range(first, min(first + together, len(cameras)))]
+
+
+def _rendered(
+    lattice: Lattice, appearance: Appearance, some: Targets
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """What `predictions` returns, of views that are rendered at once."""
+    with torch.no_grad():
+        out = appearance.render(lattice, some)
+    images = appearance.photograph(out.images).clamp(0, 1).expand_as(some.images)
+    return zip(images, out.silhouettes, strict=True)
 
 
 def score_view(image: Tensor, silhouette: Tensor, targets: Targets, view: int) -> ViewScore:

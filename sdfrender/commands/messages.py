@@ -13,6 +13,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import tyro
@@ -60,9 +61,28 @@ class ToStderr(logging.Handler):
 @contextmanager
 def messages_on_stderr(level: int = logging.INFO) -> Iterator[None]:
     """Inside, what the packages tell goes to stderr, from a level of `logging` on."""
+    with _told_to(ToStderr(), level):
+        yield
+
+
+@contextmanager
+def messages_in(file: Path) -> Iterator[None]:
+    """Inside, what the packages tell is added to a file as well; its folder is made."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(file, encoding="utf-8")
+    try:
+        with _told_to(handler, logging.INFO):
+            yield
+    finally:
+        handler.close()
+
+
+@contextmanager
+def _told_to(handler: logging.Handler, level: int) -> Iterator[None]:
+    """Inside, the packages have one more handler, and tell from this level on."""
     loggers = [logging.getLogger(name) for name in PACKAGES]
     before = [logger.level for logger in loggers]
-    handler = tell_from_now_on(level)
+    _add(handler, level)
     try:
         yield
     finally:
@@ -71,15 +91,21 @@ def messages_on_stderr(level: int = logging.INFO) -> Iterator[None]:
             logger.setLevel(old)
 
 
-def tell_from_now_on(level: int) -> logging.Handler:
-    """The same for good: for a process that a command starts, told the level of its parent."""
-    handler = ToStderr()
+def _add(handler: logging.Handler, level: int) -> None:
     handler.setFormatter(PlainLines())
     for name in PACKAGES:
         logger = logging.getLogger(name)
         logger.addHandler(handler)
         logger.setLevel(level)
-    return handler
+
+
+def tell_from_now_on(level: int) -> None:
+    """As `messages_on_stderr`, for good: for a process that a command starts.
+
+    Args:
+        level: of its parent's messages.
+    """
+    _add(ToStderr(), level)
 
 
 def message_level() -> int:

@@ -12,7 +12,7 @@ from sdfrender.eager import INSTEAD, need_plain
 from sdfrender.engines.cuda import engine as cuda
 from sdfrender.engines.cuda.scene import SceneTensors
 from sdfrender.geometry.lattice import Lattice
-from sdfrender.rendering.ops import REATTACH, pack_light, pack_views
+from sdfrender.rendering.ops import REATTACH, RenderPixels, pack_light, pack_views, place
 from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import Lighting
 
@@ -31,10 +31,7 @@ class RenderOnCard(torch.autograd.Function):
         ctx.mark_non_differentiable(*(out[4:] if scene.coverage else (out[1], out[4])))
         return tuple(out)
 
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor, ...]:
-        """There is none: says what to use instead."""
-        raise NotImplementedError(f"render: {INSTEAD}")
+    jvp = staticmethod(RenderPixels.jvp)
 
     @staticmethod
     @once_differentiable
@@ -91,12 +88,11 @@ def make_scene_on_card(
         lights.to(values.device).contiguous(),
         colors,
     )
-    lo, hi = lattice.bounds.double().tolist()  # as in `ops.make_scene`
-    sizes = lattice.resolution
+    low, spacing = place(lattice)
     scene = SceneTensors(
         values=values.detach(),
-        lo=tuple(lo),
-        h=tuple((b - a) / (n - 1) for a, b, n in zip(lo, hi, sizes, strict=True)),
+        lo=tuple(low.tolist()),
+        h=tuple(spacing.tolist()),
         views=inputs[1].detach(),
         width=cameras.width,
         height=cameras.height,

@@ -92,12 +92,10 @@ def make_scene(
     values = lattice.values.reshape(-1, *lattice.resolution).contiguous()
     inputs = (values, pack_views(cameras), *pack_light(lighting, albedo, values))
     arrays = [x.detach().numpy() for x in inputs]
-    # float32 spacing moves the far side of the lattice by more than hits are exact to
-    bounds = lattice.bounds.double()
-    spacing = (bounds[1] - bounds[0]) / (torch.tensor(lattice.resolution) - 1)
+    low, spacing = place(lattice)
     scene = cpu.SceneArrays(
         values=arrays[0],
-        lo=bounds[0].numpy(),
+        lo=low.numpy(),
         h=spacing.numpy(),
         views=arrays[1],
         width=cameras.width,
@@ -110,6 +108,15 @@ def make_scene(
         threads=torch.get_num_threads(),
     )
     return inputs, scene
+
+
+def place(lattice: Lattice) -> tuple[Tensor, Tensor]:
+    """The first vertex `[3]` and the spacing `[3]` of a lattice, float64.
+
+    A float32 spacing moves the far side of the lattice by more than hits are exact to.
+    """
+    bounds = lattice.bounds.double().cpu()
+    return bounds[0], (bounds[1] - bounds[0]) / (torch.tensor(lattice.resolution) - 1)
 
 
 def pack_views(cameras: Cameras) -> Tensor:

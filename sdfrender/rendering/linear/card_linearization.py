@@ -51,41 +51,29 @@ class LinearizationOnCard(Linearization):
             terms.push(tangent, [None if x is None else x[b] for x in rows])
         return results
 
-    @eager
-    def vjp(
-        self,
-        images: Tensor | None = None,
-        silhouettes: Tensor | None = None,
-        depths: Tensor | None = None,
-        normals: Tensor | None = None,
-    ) -> Tensor:
-        """`Jᵀ r`, see `Linearization.vjp`."""
-        return self._sum(self._given(images, silhouettes, depths, normals), squared=False)
-
-    @eager
-    def squared_vjp(
-        self,
-        images: Tensor | None = None,
-        silhouettes: Tensor | None = None,
-        exact: bool = True,
-        *,
-        depths: Tensor | None = None,
-        normals: Tensor | None = None,
-    ) -> Tensor:
-        """The diagonal of `Jᵀ W J` with `exact=False`, see `Linearization.squared_vjp`.
-
-        Raises:
-            ValueError: also if `exact`.
-        """
-        if exact:
-            raise ValueError("squared_vjp: on a card need exact=False, got True")
-        return self._sum(self._given(images, silhouettes, depths, normals), squared=True)
-
     def on(self, vertices: Any) -> Any:
         """There is none on a card."""
         raise ValueError("on: need a lattice on the CPU: on a card use jvp and vjp")
 
-    def _sum(self, rows: Sequence[Tensor | None], squared: bool) -> Tensor:
+    def _pull(self, *cotangents: Tensor | None) -> Any:
+        """What is given for each pixel, and whether terms are squared."""
+        return self._given(*cotangents), False
+
+    def _squares(
+        self,
+        images: Tensor | None,
+        silhouettes: Tensor | None,
+        depths: Tensor | None,
+        normals: Tensor | None,
+        exact: bool,
+    ) -> Any:
+        if exact:
+            raise ValueError("squared_vjp: on a card need exact=False, got True")
+        return self._given(images, silhouettes, depths, normals), True
+
+    def _gather(self, pull: Any) -> Tensor:
+        """Sum over the terms of each lattice."""
+        rows, squared = pull
         _, X, Y, Z = self._size
         sums = []
         for b, terms in enumerate(self._terms):
