@@ -79,14 +79,6 @@ def _redistance(phi: Floats, spacing: Floats, frozen_band: float, reach: float) 
     return d
 
 
-def surface_vertices(phi: Floats) -> Bools:
-    """`[X, Y, Z]` the corners of all cells of `phi` `[X, Y, Z]` that hold surface."""
-    state = np.zeros(phi.shape, np.uint8)
-    _freeze_corners(phi, state)
-    frozen: Bools = state == FROZEN
-    return frozen
-
-
 def _blocks(state: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Whether any vertex is active in runs of `BLOCK` along z: at first, none."""
     X, Y, Z = state.shape

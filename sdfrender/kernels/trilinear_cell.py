@@ -14,7 +14,7 @@ import numpy as np
 from numba import float64, uint64
 
 from sdfrender.kernels.arrays import Doubles, Floats
-from sdfrender.kernels.compiled import add_at, floor, inlined, rounded
+from sdfrender.kernels.compiled import add_at, floor, inlined, inlined_lanes, rounded
 
 Vector = tuple[float, float, float]
 Corners = tuple[float, float, float, float, float, float, float, float]
@@ -129,6 +129,15 @@ def dot(w: Corners, c: Corners) -> float:
     return ((w[0] * c[0] + w[1] * c[1]) + (w[2] * c[2] + w[3] * c[3])) + (
         (w[4] * c[4] + w[5] * c[5]) + (w[6] * c[6] + w[7] * c[7])
     )
+
+
+@inlined_lanes
+def plus(a: Corners, s: Any, w: Corners) -> Corners:
+    """`a + s w`: what adds up to sums over the corners, the transpose of `dot`."""
+    return (
+        a[0] + s * w[0], a[1] + s * w[1], a[2] + s * w[2], a[3] + s * w[3],
+        a[4] + s * w[4], a[5] + s * w[5], a[6] + s * w[6], a[7] + s * w[7],
+    )  # fmt: skip
 
 
 @inlined

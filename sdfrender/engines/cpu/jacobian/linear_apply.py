@@ -18,6 +18,7 @@ from sdfrender.kernels.trilinear_cell import (
     add_to_stencil,
     dot,
     lane_weights,
+    plus,
 )
 
 LANES = np.uint64(8)  # the terms of a cell are padded to a multiple of this
@@ -102,10 +103,7 @@ def pull_surface(
     fy, fz = np.zeros(CHUNK, g.dtype), np.zeros(CHUNK, g.dtype)
     for n in range(len(cells)):
         # sums over the terms, at each corner, for φ and the differences along x, y and z
-        a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = zero
-        x0 = x1 = x2 = x3 = x4 = x5 = x6 = x7 = zero
-        y0 = y1 = y2 = y3 = y4 = y5 = y6 = y7 = zero
-        z0 = z1 = z2 = z3 = z4 = z5 = z6 = z7 = zero
+        a = x = y = z = (zero, zero, zero, zero, zero, zero, zero, zero)
         for begin in range(starts[n], starts[n + 1], CHUNK):
             size = min(CHUNK, starts[n + 1] - begin)
             for b in range(NONE, size, LANES):
@@ -128,24 +126,12 @@ def pull_surface(
             for k in range(size):
                 i = begin + k
                 w = lane_weights(one, table[0, i], table[1, i], table[2, i])
-                s, t = f[k], fx[k]
-                a0, a1, a2, a3 = a0 + s * w[0], a1 + s * w[1], a2 + s * w[2], a3 + s * w[3]
-                a4, a5, a6, a7 = a4 + s * w[4], a5 + s * w[5], a6 + s * w[6], a7 + s * w[7]
-                x0, x1, x2, x3 = x0 + t * w[0], x1 + t * w[1], x2 + t * w[2], x3 + t * w[3]
-                x4, x5, x6, x7 = x4 + t * w[4], x5 + t * w[5], x6 + t * w[6], x7 + t * w[7]
+                a, x = plus(a, f[k], w), plus(x, fx[k], w)
             for k in range(size):  # a second loop: the sums stay in registers
                 i = begin + k
                 w = lane_weights(one, table[0, i], table[1, i], table[2, i])
-                s, t = fy[k], fz[k]
-                y0, y1, y2, y3 = y0 + s * w[0], y1 + s * w[1], y2 + s * w[2], y3 + s * w[3]
-                y4, y5, y6, y7 = y4 + s * w[4], y5 + s * w[5], y6 + s * w[6], y7 + s * w[7]
-                z0, z1, z2, z3 = z0 + t * w[0], z1 + t * w[1], z2 + t * w[2], z3 + t * w[3]
-                z4, z5, z6, z7 = z4 + t * w[4], z5 + t * w[5], z6 + t * w[6], z7 + t * w[7]
-        s = _cell_stencil(
-            (a0, a1, a2, a3, a4, a5, a6, a7), (x0, x1, x2, x3, x4, x5, x6, x7),
-            (y0, y1, y2, y3, y4, y5, y6, y7), (z0, z1, z2, z3, z4, z5, z6, z7),
-        )  # fmt: skip
-        add_to_stencil(g, cells[n], sx, sy, s)
+                y, z = plus(y, fy[k], w), plus(z, fz[k], w)
+        add_to_stencil(g, cells[n], sx, sy, _cell_stencil(a, x, y, z))
 
 
 @inlined

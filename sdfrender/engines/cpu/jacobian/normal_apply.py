@@ -16,7 +16,7 @@ from numba import uint64
 from sdfrender.engines.cpu.jacobian.linear_apply import CHUNK
 from sdfrender.engines.cpu.jacobian.linear_squares import cell_of, pixel_of
 from sdfrender.kernels.compiled import inlined_lanes, kernel, lane_kernel
-from sdfrender.kernels.trilinear_cell import Corners, dot, lane_weights
+from sdfrender.kernels.trilinear_cell import Corners, dot, lane_weights, plus
 
 NEIGHBOURS = 7  # of a vertex: itself, then those behind it and before it along x, y and z
 
@@ -167,10 +167,7 @@ def normal_surface(edges: Any, starts: Any, table: Any, q: Any, F: Any, out: Any
             _of_edges(F, e, 2),
             _of_edges(F, e, 3),
         )
-        a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = zero
-        x0 = x1 = x2 = x3 = x4 = x5 = x6 = x7 = zero
-        y0 = y1 = y2 = y3 = y4 = y5 = y6 = y7 = zero
-        z0 = z1 = z2 = z3 = z4 = z5 = z6 = z7 = zero
+        a = x = y = z = (zero, zero, zero, zero, zero, zero, zero, zero)
         for begin in range(starts[n], starts[n + 1], CHUNK):
             size = min(CHUNK, starts[n + 1] - begin)
             if len(q) == 4:
@@ -200,23 +197,15 @@ def normal_surface(edges: Any, starts: Any, table: Any, q: Any, F: Any, out: Any
             for k in range(size):
                 i = begin + k
                 w = lane_weights(one, table[0, i], table[1, i], table[2, i])
-                s, t = f[k], fx[k]
-                a0, a1, a2, a3 = a0 + s * w[0], a1 + s * w[1], a2 + s * w[2], a3 + s * w[3]
-                a4, a5, a6, a7 = a4 + s * w[4], a5 + s * w[5], a6 + s * w[6], a7 + s * w[7]
-                x0, x1, x2, x3 = x0 + t * w[0], x1 + t * w[1], x2 + t * w[2], x3 + t * w[3]
-                x4, x5, x6, x7 = x4 + t * w[4], x5 + t * w[5], x6 + t * w[6], x7 + t * w[7]
+                a, x = plus(a, f[k], w), plus(x, fx[k], w)
             for k in range(size):  # another loop: the sums stay in registers
                 i = begin + k
                 w = lane_weights(one, table[0, i], table[1, i], table[2, i])
-                s, t = fy[k], fz[k]
-                y0, y1, y2, y3 = y0 + s * w[0], y1 + s * w[1], y2 + s * w[2], y3 + s * w[3]
-                y4, y5, y6, y7 = y4 + s * w[4], y5 + s * w[5], y6 + s * w[6], y7 + s * w[7]
-                z0, z1, z2, z3 = z0 + t * w[0], z1 + t * w[1], z2 + t * w[2], z3 + t * w[3]
-                z4, z5, z6, z7 = z4 + t * w[4], z5 + t * w[5], z6 + t * w[6], z7 + t * w[7]
-        _add_edge(out, e[0], (a0, x0, y0, z0), (a1, x1, y1, z1))
-        _add_edge(out, e[1], (a2, x2, y2, z2), (a3, x3, y3, z3))
-        _add_edge(out, e[2], (a4, x4, y4, z4), (a5, x5, y5, z5))
-        _add_edge(out, e[3], (a6, x6, y6, z6), (a7, x7, y7, z7))
+                y, z = plus(y, fy[k], w), plus(z, fz[k], w)
+        _add_edge(out, e[0], (a[0], x[0], y[0], z[0]), (a[1], x[1], y[1], z[1]))
+        _add_edge(out, e[1], (a[2], x[2], y[2], z[2]), (a[3], x[3], y[3], z[3]))
+        _add_edge(out, e[2], (a[4], x[4], y[4], z[4]), (a[5], x[5], y[5], z[5]))
+        _add_edge(out, e[3], (a[6], x[6], y[6], z[6]), (a[7], x[7], y[7], z[7]))
 
 
 @inlined_lanes
