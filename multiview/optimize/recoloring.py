@@ -24,8 +24,7 @@ from sdfrender import Lattice, Rendering
 from sdfrender.geometry.trilinear import corner_offsets
 from sdfrender.kernels.arrays import Ints, Singles
 from sdfrender.kernels.compiled import kernel
-from sdfrender.kernels.padding import slabs
-from sdfrender.kernels.threads import run_all
+from sdfrender.kernels.threads import run_all, slabs
 from sdfrender.kernels.trilinear_cell import lane_weights
 
 SMOOTHNESS = 0.02  # ρ of the albedo: less than what is taken up then has, so that it holds less

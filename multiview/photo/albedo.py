@@ -19,8 +19,7 @@ from torch import Tensor
 
 from sdfrender import Lattice
 from sdfrender.kernels.compiled import kernel
-from sdfrender.kernels.padding import slabs
-from sdfrender.kernels.threads import run_all
+from sdfrender.kernels.threads import run_all, slabs
 from sdfrender.kernels.trilinear_cell import weights
 
 Floats = NDArray[np.float32]

@@ -18,8 +18,7 @@ from torch.autograd.function import once_differentiable
 from multiview.photo.parts import Part
 from sdfrender.cluster.ranks import ALONE
 from sdfrender.kernels.compiled import lane_kernel
-from sdfrender.kernels.padding import slabs
-from sdfrender.kernels.threads import run_all
+from sdfrender.kernels.threads import run_all, slabs
 
 LEAST = 0.25  # pixels; a narrower Gaussian changes nothing
 REACH = 3.0  # standard deviations

@@ -18,8 +18,7 @@ from torch import Tensor
 
 from multiview.photo.albedo import differences
 from sdfrender.kernels.arrays import Singles
-from sdfrender.kernels.padding import slabs
-from sdfrender.kernels.threads import run_all
+from sdfrender.kernels.threads import run_all, slabs
 from sdfrender.looks.view_dependence import (
     Degrees,
     Layer,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from sdfrender.geometry.padding import add_unpadded, pad
 from sdfrender.kernels.arrays import Doubles, Floats
 from sdfrender.kernels.compiled import kernel
-from sdfrender.kernels.padding import add_unpadded, pad
 
 
 def sweep(values: Floats, spacing: Doubles, width: float) -> tuple[float, float, Floats, Floats]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sdfrender.kernels.arrays import Doubles, Floats
+from sdfrender.kernels.bricks import stored
 from sdfrender.kernels.compiled import add_at, inlined
 from sdfrender.kernels.light_terms import (
     DIRECTION,
@@ -174,10 +175,11 @@ def point_stencil(grid: Grid, at: Place, a: PointAdjoint) -> Stencil:
 
 @inlined
 def add_point(g: Floats, grid: Grid, at: Place, d: Vector, a: PointAdjoint) -> None:
-    """Add what a point says about the values to `g`, the padded lattice `[(X+2)(Y+2)(Z+2)]`."""
-    add_to_stencil(g, at.p, grid.sx, grid.sy, point_stencil(grid, at, a))
+    """Add what a point says about the values to `g`, which is laid out as the lattice is."""
+    q, sx, sy = stored(grid, at.p)
+    add_to_stencil(g, q, sx, sy, point_stencil(grid, at, a))
     if a.v_slope != 0:
         slopes = weight_slopes(
             at.x, at.y, at.z, d[0] * grid.ih[0], d[1] * grid.ih[1], d[2] * grid.ih[2]
         )
-        add_to_corners(g, at.p, grid.sx, grid.sy, slopes, a.v_slope)
+        add_to_corners(g, q, sx, sy, slopes, a.v_slope)

@@ -26,7 +26,7 @@ log = logging.getLogger("sdfrender")
 F = TypeVar("F", bound=Callable[..., Any])
 
 # float64 arithmetic, results as written but for fused multiply-adds
-_EXACT = {"contract"}
+EXACT = {"contract"}
 # Loops over lanes: reordering is harmless, infinities may occur, NaN may not.
 _LANES = {"nsz", "arcp", "contract", "afn", "reassoc", "nnan"}
 
@@ -57,7 +57,7 @@ def floor(x: Any) -> Any:
     return np.floor(x)
 
 
-@overload(add_at, jit_options={"fastmath": _EXACT, "forceinline": True, "error_model": "numpy"})
+@overload(add_at, jit_options={"fastmath": EXACT, "forceinline": True, "error_model": "numpy"})
 def _add_at(g: Any, p: Any, a: Any) -> Any:
     def add(g: Any, p: Any, a: Any) -> None:  # of a kernel's own memory, on the CPU
         g[p] += a
@@ -65,7 +65,7 @@ def _add_at(g: Any, p: Any, a: Any) -> Any:
     return add
 
 
-@overload(rounded, jit_options={"fastmath": _EXACT, "forceinline": True})
+@overload(rounded, jit_options={"fastmath": EXACT, "forceinline": True})
 def _rounded(g: Any, a: Any) -> Any:
     def of(g: Any, a: Any) -> Any:
         return g.dtype.type(a)
@@ -73,7 +73,7 @@ def _rounded(g: Any, a: Any) -> Any:
     return of
 
 
-@overload(floor, jit_options={"fastmath": _EXACT, "forceinline": True})
+@overload(floor, jit_options={"fastmath": EXACT, "forceinline": True})
 def _floor(x: Any) -> Any:
     def of(x: Any) -> Any:
         return np.floor(x)
@@ -83,7 +83,7 @@ def _floor(x: Any) -> Any:
 
 def kernel(function: F) -> F:
     """Compile a kernel."""
-    return kept(_compile(function, fastmath=_EXACT, nogil=True))
+    return kept(_compile(function, fastmath=EXACT, nogil=True))
 
 
 def lane_kernel(function: F) -> F:
@@ -93,12 +93,12 @@ def lane_kernel(function: F) -> F:
 
 def scalar(function: F) -> F:
     """Compile what a kernel calls."""
-    return _part(function, fastmath=_EXACT)
+    return _part(function, fastmath=EXACT)
 
 
 def inlined(function: F) -> F:
     """As `scalar`, and without a call: points and cells stay in registers."""
-    return _part(function, fastmath=_EXACT, forceinline=True)
+    return _part(function, fastmath=EXACT, forceinline=True)
 
 
 def lanes(function: F) -> F:

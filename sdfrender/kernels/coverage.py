@@ -6,9 +6,10 @@ The scalar twin of `sdfrender.rendering.coverage`; `t` is the distance of the cl
 from __future__ import annotations
 
 from sdfrender.kernels.arrays import Floats
+from sdfrender.kernels.bricks import cell_corners, stored
 from sdfrender.kernels.compiled import inlined
 from sdfrender.kernels.surface_point import cell_gradient, face_axis, place
-from sdfrender.kernels.trilinear_cell import Grid, Vector, add_to_corners, blend, corners, weights
+from sdfrender.kernels.trilinear_cell import Grid, Vector, add_to_corners, blend, weights
 
 
 @inlined
@@ -18,7 +19,7 @@ def coverage_at(
     """`½ − φ/(t·footprint)` at the closest approach, not yet clamped, and φ there.
 
     Args:
-        v: `[(X+2)(Y+2)(Z+2)]` the padded lattice.
+        v: values of the lattice, see `bricks.stored`.
         grid: its size and place.
         o: origin of the ray, world units.
         d: its unit direction.
@@ -26,7 +27,7 @@ def coverage_at(
         t: distance of the closest approach, world units.
     """
     at = place(grid, o, d, t)
-    phi = blend(corners(v, at.p, grid.sx, grid.sy), at.x, at.y, at.z)
+    phi = blend(cell_corners(v, grid, at.p), at.x, at.y, at.z)
     return 0.5 - phi / (t * footprint), phi
 
 
@@ -37,11 +38,11 @@ def coverage_adjoint(
 ) -> tuple[Vector, Vector, float]:  # fmt: skip
     """Back through the coverage at distance `t`: `v_o`, `v_d` and `v_footprint`.
 
-    Adds to `v_values`, which is laid out as `v` `[(X+2)(Y+2)(Z+2)]`, if values are wanted; what is
+    Adds to `v_values`, which is laid out as `v`, if values are wanted; what is
     returned is zero unless the camera is.
     """
     at = place(grid, o, d, t)
-    c = corners(v, at.p, grid.sx, grid.sy)
+    c = cell_corners(v, grid, at.p)
     phi = blend(c, at.x, at.y, at.z)
     zero = (0.0, 0.0, 0.0)
     alpha = 0.5 - phi / (t * footprint)
@@ -49,7 +50,8 @@ def coverage_adjoint(
         return zero, zero, 0.0
     v_phi = -v_alpha / (t * footprint)
     if values:
-        add_to_corners(v_values, at.p, grid.sx, grid.sy, weights(at.x, at.y, at.z), v_phi)
+        q, sx, sy = stored(grid, at.p)
+        add_to_corners(v_values, q, sx, sy, weights(at.x, at.y, at.z), v_phi)
     if not camera:
         return zero, zero, 0.0
     # a ∇φ with ∇φ·d = φ/t, see `rendering.coverage`

@@ -12,8 +12,9 @@ from numba import boolean
 
 from sdfrender.kernels import cell_root
 from sdfrender.kernels.arrays import Events, Floats
+from sdfrender.kernels.bricks import BLOCK, cell_corners
 from sdfrender.kernels.compiled import floor, inlined, scalar
-from sdfrender.kernels.trilinear_cell import Corners, Grid, Vector, corners
+from sdfrender.kernels.trilinear_cell import Corners, Grid, Vector
 
 Cell = tuple[int, int, int]  # indices of its first corner
 
@@ -25,7 +26,6 @@ OPAQUE = 8  # coverage 1 whatever happens nearby
 ALONE = 16  # the only event of its ray, a crossing, opaque
 
 MOST_EVENTS = 16  # that a ray may have
-BLOCK = 8  # cells on a side of the blocks that are skipped whole
 NEAR = 1e-6  # rays start this far from the eye, in units of the spacing
 TINY = 1e-3  # shortest segment, in units of that
 FURTHEST = 1e-300  # stands in for a direction of zero
@@ -129,7 +129,7 @@ def next_near(
             if size == 1 or low > reach * leave:
                 break
             i0, j0, k0, size = i, j, k, 1
-            c = corners(v, (i + 1) * grid.sx + (j + 1) * grid.sy + k + 1, grid.sx, grid.sy)
+            c = cell_corners(v, grid, (i + 1) * grid.sx + (j + 1) * grid.sy + k + 1)
             low = min(min(min(c[0], c[1]), min(c[2], c[3])), min(min(c[4], c[5]), min(c[6], c[7])))
         end = min(leave, t_out)
         if size == 1 and low <= reach * end:
@@ -180,7 +180,7 @@ def find_events(
     """Append the events of a ray from `t_start` on; returns how many there are in `out` now.
 
     Args:
-        v: the padded lattice.
+        v: values of the lattice, see `bricks.stored`.
         block_low: `[BX, BY, BZ]` smallest value of each block of cells.
         grid: its size and place.
         U: origin.

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from numba import float64, int64
 
 from sdfrender.kernels.arrays import Doubles, Floats
+from sdfrender.kernels.bricks import cell_corners, stored
 from sdfrender.kernels.compiled import inlined
 from sdfrender.kernels.ray_walk import CAP
 from sdfrender.kernels.trilinear_cell import (
@@ -20,7 +21,6 @@ from sdfrender.kernels.trilinear_cell import (
     Vector,
     blend,
     blend_gradient,
-    corners,
     differences,
     dot,
     locate,
@@ -32,7 +32,7 @@ class Place(NamedTuple):
     """A point in its cell.
 
     Args:
-        p: flat index of the cell's first corner in the padded lattice.
+        p: flat index of the cell.
         x: position in the cell, 0 … 1; y and z likewise.
     """
 
@@ -80,14 +80,15 @@ def locate_along(grid: Grid, o: Vector, d: Vector, t: float) -> tuple[float, flo
 
 @inlined
 def vertex_differences(v: Floats, grid: Grid, p: int) -> tuple[Corners, Corners, Corners]:
-    """Differences along x, y and z at the corners of the cell at `p`: `2 h` times the derivatives.
+    """Differences along x, y and z at the corners of the cell `p`: `2 h` times the derivatives.
 
-    `v` `[(X+2)(Y+2)(Z+2)]` is the padded lattice.
+    `v` has the values of the lattice, see `bricks.stored`.
     """
+    q, sx, sy = stored(grid, p)
     return (
-        differences(v, p, grid.sx, grid.sy, grid.sx),
-        differences(v, p, grid.sx, grid.sy, grid.sy),
-        differences(v, p, grid.sx, grid.sy, int64(1)),
+        differences(v, q, sx, sy, sx),
+        differences(v, q, sx, sy, sy),
+        differences(v, q, sx, sy, int64(1)),
     )
 
 
@@ -109,14 +110,14 @@ def normal_at(
 def surface_point(v: Floats, grid: Grid, o: Vector, d: Vector, t: float, flags: int) -> Point:
     """The point of an event at the distance `t`, world units, along a ray.
 
-    `v` `[(X+2)(Y+2)(Z+2)]` is the padded lattice.
+    `v` has the values of the lattice, see `bricks.stored`.
     """
     at = place(grid, o, d, t)
     diff = vertex_differences(v, grid, at.p)
     n, length = normal_at(grid, at, diff)
     if flags & CAP:
         n = cap_normal(grid, at, d)
-    return Point(at, n, length, corners(v, at.p, grid.sx, grid.sy), diff)
+    return Point(at, n, length, cell_corners(v, grid, at.p), diff)
 
 
 @inlined

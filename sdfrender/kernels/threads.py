@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
+from itertools import pairwise
 from threading import local
 from typing import Any, TypeVar
 
@@ -46,6 +47,12 @@ def run_all(work: Callable[[T], R], items: Sequence[T], threads: int) -> list[R]
     for other in begun:
         other.result()
     return results
+
+
+def slabs(count: int, parts: int) -> list[slice]:
+    """`range(count)` in `parts` slices of about one size."""
+    ends = [count * i // parts for i in range(parts + 1)]
+    return [slice(a, b) for a, b in pairwise(ends) if b > a]
 
 
 @lru_cache

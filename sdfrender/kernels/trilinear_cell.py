@@ -1,9 +1,10 @@
 """One cell of the lattice: its eight corners, the trilinear function in it, and the normal field.
 
 Notation: a cell's corner `4a + 2b + c` is at `(a, b, c)`; `x, y, z ∈ [0, 1]` is a position in the
-cell. `v` is a lattice with one more vertex on every side, flat: vertex `(i, j, k)` is at
-`(i + 1)·sx + (j + 1)·sy + k + 1`. The extra vertices continue the outermost two linearly, so that a
-central difference at a face of the box is the one-sided difference there.
+cell. `v` holds values of vertices, flat; `p` is where that of a cell's first corner is, `sx` and
+`sy` are the steps from one x to the next and from one y to the next. The vertex behind a face of
+the box continues the outermost two linearly, so that a central difference there is one-sided.
+Either all is one lattice with a margin, or it is in bricks, see `bricks`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Grid(NamedTuple):
 
     Args:
         X: samples along x; Y and Z likewise.
-        sx: step in the padded flat lattice from one x to the next; `sy` likewise.
+        sx: step of flat indices from one x to the next, see `bricks`; `sy` likewise.
         lo: `(x, y, z)` world position of the first vertex.
         h: `(x, y, z)` spacing.
         ih: `1 / h`.
@@ -76,7 +77,7 @@ def locate(grid: Grid, u: float, v: float, w: float) -> tuple[float, float, floa
     """The cell of fractional vertex index `(u, v, w)`, clamped to the box.
 
     Returns:
-        The flat index of its first corner, a whole number, and the position in it.
+        Its flat index, a whole number, and the position in it.
     """
     u = min(max(u, 0.0), grid.X - 1.0)
     v = min(max(v, 0.0), grid.Y - 1.0)
@@ -89,7 +90,7 @@ def locate(grid: Grid, u: float, v: float, w: float) -> tuple[float, float, floa
 
 @inlined
 def corners(v: Floats, p: Index, sx: Index, sy: Index) -> Corners:
-    """Values at the corners of the cell at `p` of `v` `[(X+2)(Y+2)(Z+2)]`."""
+    """Values at the corners of the cell at `p`."""
     p, sx, sy = uint64(p), uint64(sx), uint64(sy)
     return (
         float64(v[p]),
@@ -107,8 +108,7 @@ def corners(v: Floats, p: Index, sx: Index, sy: Index) -> Corners:
 def differences(v: Floats, p: Index, sx: Index, sy: Index, step: Index) -> Corners:
     """`φ(vertex + step) − φ(vertex − step)` at the corners; `step` is `sx`, `sy` or 1.
 
-    In the own precision of the lattice `v` `[(X+2)(Y+2)(Z+2)]`, which is all that a difference of
-    its samples has.
+    In the own precision of the lattice, which is all that a difference of its samples has.
     """
     p, sx, sy, step = uint64(p), uint64(sx), uint64(sy), uint64(step)
     return (
@@ -283,7 +283,7 @@ def stencil(w: Corners, a: float, ex: float, ey: float, ez: float) -> Stencil:
 
 @inlined
 def add_to_stencil(g: Floats, p: Index, sx: Index, sy: Index, s: Stencil) -> None:
-    """Add what `stencil` returns to `g` `[(X+2)(Y+2)(Z+2)]`, at the cell at `p` and around it."""
+    """Add what `stencil` returns to `g`, at the cell at `p` and around it."""
     p, sx, sy = uint64(p), uint64(sx), uint64(sy)
     add_at(g, p, rounded(g, s[0]))
     add_at(g, p + ONE, rounded(g, s[1]))

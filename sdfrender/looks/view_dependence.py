@@ -22,8 +22,7 @@ from torch import Tensor
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.trilinear import corner_offsets
 from sdfrender.kernels.arrays import Ints, Singles
-from sdfrender.kernels.padding import slabs
-from sdfrender.kernels.threads import run_all
+from sdfrender.kernels.threads import run_all, slabs
 from sdfrender.looks.view_sums import add_values
 from sdfrender.rendering.render import Rendering
 from sdfrender.view.cameras import Cameras

@@ -25,6 +25,7 @@ from numba import typeof
 from sdfrender.engines.cpu.backward.backward_view import pull_back
 from sdfrender.engines.cpu.forward.forward_view import render_rows, walk
 from sdfrender.engines.cpu.forward.raster import draw_hits, draw_marks
+from sdfrender.kernels.bricks import BrickGrid
 from sdfrender.kernels.lane_steps import (
     find_light,
     find_normals,
@@ -33,7 +34,6 @@ from sdfrender.kernels.lane_steps import (
     read_cell,
 )
 from sdfrender.kernels.ray_walk import EVENT
-from sdfrender.kernels.trilinear_cell import Grid
 from sdfrender.kernels.view import View
 from sdfrender.system import worth_a_process
 
@@ -129,7 +129,8 @@ def image() -> tuple[Work, Work, Work]:
     one, two, three, four = (np.zeros((1,) * n, np.float32) for n in (1, 2, 3, 4))
     numbers, lights, events = np.zeros(1), np.zeros((1, 1)), np.zeros(1, EVENT)
     o = (0.0, 0.0, 0.0)
-    grid = Grid(2, 2, 2, 16, 4, o, o, o, 1.0)
+    table = np.zeros((1, 1, 1), np.int32)
+    grid = BrickGrid(2, 2, 2, 16, 4, o, o, o, 1.0, table)
     view = View((*o, *o, *o), o, o, 1.0, 1, 1)
     parts: Work = [
         (find_places, (grid, view, numbers, True)),
@@ -142,7 +143,7 @@ def image() -> tuple[Work, Work, Work]:
         (draw_hits, (two, one, 0, 0, 0, two, one)),
         (draw_marks, (two, one, 0.0, 0, 0, 0, two, one, two, one)),
     ]
-    place, rows = (one, three, True, numbers, numbers), (two, two, True, 0, 0)
+    place, rows = (one, three, True, numbers, table, numbers), (two, two, True, 0, 0)
     shown = (two, one, one, two, np.zeros(1, np.bool_))
     show: Work = [
         (walk, (one, three, grid, view, 0, 0.0, 0.0, True, 0, events, 0)),
@@ -155,7 +156,11 @@ def adjoint() -> Work:
     """What the other process compiles for a gradient."""
     one, two, four = (np.zeros((1,) * n, np.float32) for n in (1, 2, 4))
     numbers, table, events = np.zeros(1), np.zeros((1, 1)), np.zeros(1, EVENT)
-    scene, seen = (one, numbers, numbers, table, four, events, 0, 0, 0), (two, one, one, two)
+    bricks = np.zeros((1, 1, 1), np.int32)
+    scene, seen = (
+        (one, numbers, bricks, numbers, table, four, events, 0, 0, 0),
+        (two, one, one, two),
+    )
     return [(pull_back, (*scene, *seen, one, table, four, table, 0, True, True))]
 
 

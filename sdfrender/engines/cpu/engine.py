@@ -21,10 +21,10 @@ from sdfrender.engines.cpu.forward.near_cells import NearCells, find_near_cells
 from sdfrender.engines.cpu.forward.raster import draw, raster_numbers
 from sdfrender.engines.cpu.forward.raster_tile import LANES
 from sdfrender.kernels.arrays import Doubles, Events, Flags, Floats
+from sdfrender.kernels.bricks import FLAT_X, FLAT_Y
 from sdfrender.kernels.light_terms import INTENSITY
-from sdfrender.kernels.padding import add_unpadded, slabs
 from sdfrender.kernels.ray_walk import EVENT
-from sdfrender.kernels.threads import run_all
+from sdfrender.kernels.threads import run_all, slabs
 from sdfrender.kernels.trilinear_cell import Grid, numbers
 from sdfrender.system import working_memory
 
@@ -67,11 +67,11 @@ class SceneArrays:
 
     @property
     def grid(self) -> Grid:
-        """Size and place of the lattices."""
+        """Size and place of the lattices; flat indices are those for bricks."""
         _, X, Y, Z = self.values.shape
         lo, h = tuple(map(float, self.lo)), tuple(map(float, self.h))
         ih = tuple(1 / x for x in h)
-        return Grid(X, Y, Z, (Y + 2) * (Z + 2), Z + 2, lo, h, ih, min(h))  # type: ignore[arg-type]
+        return Grid(X, Y, Z, FLAT_X, FLAT_Y, lo, h, ih, min(h))  # type: ignore[arg-type]
 
     def view_numbers(self, n: int) -> Doubles:
         """Camera n, see `view.view_of`."""
@@ -132,14 +132,15 @@ def render(
         gradient: `pull` will follow.
         keep: the events, which take more memory than the images; otherwise none are returned.
     """
-    grid, B, N, P = scene.grid, len(scene.values), len(scene.views), scene.width * scene.height
+    B, N, P = len(scene.values), len(scene.views), scene.width * scene.height
     dtype, C = scene.values.dtype, scene.lights.shape[-1] - INTENSITY
     drawn, reach = _drawn_and_reach(scene)
+    eyes = (scene.views[:, 9:12] - scene.lo) / scene.h
     with ahead.compiled_ahead(gradient) if dtype == np.float32 else nullcontext():
-        cells = [find_near_cells(x, grid, reach, scene.threads) for x in scene.values]
+        cells = [find_near_cells(x, reach, eyes, scene.threads) for x in scene.values]
     bands = _bands(scene.height, B * N, scene.threads)
     work = [(b, n, rows) for b in range(B) for n in range(N) for rows in bands]
-    size = numbers(grid)
+    size = numbers(scene.grid)
     out = (
         np.zeros((B, N, P, C), dtype),
         np.zeros((B, N, P), dtype),
@@ -170,9 +171,9 @@ def render(
                     c.records, c.surface, seen, half_pixel, scene.width, start, stop
                 )
             count = render_rows(
-                c.padded, c.block_low, c.caps, size, scene.view_numbers(n), tiles, marks, drawn[n],
-                start, stop, scene.coverage, scene.most, scene.lights_of(n), scene.albedo,
-                thread.events, *(x[b, n] for x in out),
+                c.values, c.block_low, c.caps, size, c.bricks.table, scene.view_numbers(n),
+                tiles, marks, drawn[n], start, stop, scene.coverage, scene.most, scene.lights_of(n),
+                scene.albedo, thread.events, *(x[b, n] for x in out),
             )  # fmt: skip
             found.append(thread.events[: count if keep else 0].copy())
         events = found[0] if len(found) == 1 else np.concatenate(found)
@@ -217,7 +218,7 @@ def pull(
     """
     ahead.finish()
     grid = numbers(scene.grid)
-    B, X, Y, Z = scene.values.shape
+    B = len(scene.values)
     flat = (B, len(scene.views), scene.width * scene.height)
     tails = ((scene.lights.shape[-1] - INTENSITY,), (), (), (3,))
     images = [
@@ -232,29 +233,28 @@ def pull(
         np.zeros(scene.lights.shape),
         np.zeros(scene.albedo.shape if light else (0, 0, 0, 0), scene.values.dtype),
     )
-    padded_bytes = (X + 2) * (Y + 2) * (Z + 2) * scene.values.dtype.itemsize
-    most = max(1, min(scene.threads, MOST_SUMS // (padded_bytes + out.albedo.nbytes)))
     for b in range(B):
+        near = traced.cells[b]
+        most = max(1, min(scene.threads, MOST_SUMS // (near.values.nbytes + out.albedo.nbytes)))
         shares = split([f for f in traced.found if f.lattice == b], most)
 
-        def share(work: Part, b: int = b) -> list[Floats]:
-            values = np.zeros((X + 2) * (Y + 2) * (Z + 2), scene.values.dtype)
+        def share(work: Part, b: int = b, near: NearCells = near) -> list[Floats]:
+            values = np.zeros_like(near.values)
             rest: list[Any] = [np.zeros(x.shape, x.dtype) for x in out[1:]]
             views, lights, albedo = rest
             for found, begin, end in work:
                 n = found.view
                 colors, silhouettes, depths, normals = (x[b, n] for x in images)
                 pull_back(
-                    traced.cells[b].padded, grid, scene.view_numbers(n), scene.lights_of(n),
-                    scene.albedo, found.events, begin, end, scene.reattach, colors, silhouettes,
-                    depths, normals, values, lights[n % len(lights)], albedo, views, n, light,
-                    camera,
+                    near.values, grid, near.bricks.table, scene.view_numbers(n),
+                    scene.lights_of(n), scene.albedo, found.events, begin, end, scene.reattach,
+                    colors, silhouettes, depths, normals, values, lights[n % len(lights)], albedo,
+                    views, n, light, camera,
                 )  # fmt: skip
             return [values, views, lights, albedo]
 
         sums = run_all(share, shares, scene.threads)
-        parts = [values.reshape(X + 2, Y + 2, Z + 2) for values, *_ in sums]
-        add_unpadded(parts, out.values[b], scene.threads)
+        near.bricks.add([values for values, *_ in sums], out.values[b], scene.threads)
         for _, *others in sums:
             for total, x in zip(out[1:], others, strict=True):
                 total += x

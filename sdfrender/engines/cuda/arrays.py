@@ -13,7 +13,8 @@ from torch.nn.functional import max_pool3d
 from torch.nn.functional import pad as with_margin
 
 from sdfrender.engines.cuda.available import simulated
-from sdfrender.kernels.ray_walk import BLOCK, EVENT
+from sdfrender.kernels.bricks import BLOCK
+from sdfrender.kernels.ray_walk import EVENT
 
 BITS = list(EVENT.names or ()).index("bits")  # the fields before `t` are of four bytes each
 
@@ -52,7 +53,7 @@ def first_bits(events: Tensor) -> Tensor:
 
 
 def padded(values: Tensor) -> Tensor:
-    """`[X, Y, Z]` to `[X+2, Y+2, Z+2]`, as `kernels.padding.pad` does it."""
+    """`[X, Y, Z]` to `[X+2, Y+2, Z+2]`, as `geometry.padding.pad` does it."""
     out = with_margin(values, (1,) * 6)
     inner = out[1:-1, 1:-1, 1:-1]
     for axis in range(3):

@@ -16,7 +16,7 @@ from typing import Any
 from numba import cuda
 
 from sdfrender.engines.cuda.available import installed, simulated
-from sdfrender.kernels import compiled
+from sdfrender.kernels import bricks, compiled
 
 log = logging.getLogger("sdfrender")
 
@@ -60,6 +60,13 @@ if installed() and not simulated():
     def _floor(x: Any) -> Any:
         def of(x: Any) -> Any:
             return math.floor(x)  # a float, on a card
+
+        return of
+
+    @overload(bricks.stored, target="cuda")  # type: ignore[untyped-decorator]
+    def _stored(grid: Any, p: Any) -> Any:
+        def of(grid: Any, p: Any) -> Any:
+            return p, grid.sx, grid.sy
 
         return of
 

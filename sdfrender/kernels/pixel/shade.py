@@ -24,7 +24,7 @@ def shade_events(
     """Composite the events of one pixel front to back, and take its first hit.
 
     Args:
-        v: the padded lattice.
+        v: values of the lattice, see `bricks.stored`.
         grid: its size and place.
         view: the camera.
         lights: `[K, 4 + C]`, see `light_terms`.

@@ -10,6 +10,7 @@ from typing import Any
 from numba import float64, int64
 
 from sdfrender.kernels.adjoint import albedo_adjoint, light_adjoint, point_adjoint
+from sdfrender.kernels.bricks import cell_corners, stored
 from sdfrender.kernels.compiled import inlined, scalar
 from sdfrender.kernels.coverage import coverage_at
 from sdfrender.kernels.light_terms import irradiance
@@ -29,7 +30,6 @@ from sdfrender.kernels.trilinear_cell import (
     Corners,
     Grid,
     Vector,
-    corners,
     weight_slopes,
     weights,
 )
@@ -48,7 +48,8 @@ def fill_pixel(
     """Write the terms of the pixel whose events begin at `e`.
 
     The arguments up to `m` are those of the CPU engine's `linear_fill.fill_terms`, the others are
-    room to work in. Where `ends` `[1]` has one number, surface terms go one after the other.
+    room to work in. `at` has flat indices of cells, all else places, see `bricks.stored`. Where
+    `ends` `[1]` has one number, surface terms go one after the other.
 
     Returns:
         Where the next pixel's events begin, `k` and `m`.
@@ -73,7 +74,8 @@ def fill_pixel(
             p = int64(at[e + n - begin])
             point = _point(v, grid, o, d, t, p)
             q = point.at
-            place_of = p if len(ends) > 1 else 0
+            stored_at, _, _ = stored(grid, p)
+            place_of = stored_at if len(ends) > 1 else 0
             slot = ends[place_of]
             ends[place_of] += 1
             pixels[slot] = pixel
@@ -101,7 +103,7 @@ def fill_pixel(
                 put_weights(corner_table, k, weight_slopes(q.x, q.y, q.z, D[0], D[1], D[2]))
                 for c in range(C):
                     corner_table[k, 8 + c] = of(motion[c])
-                corner_cells[k], corner_pixels[k] = p, pixel
+                corner_cells[k], corner_pixels[k] = stored_at, pixel
                 mixed[m] = ~k
                 k, m = k + 1, m + 1
         if flags & OPAQUE == 0:
@@ -113,7 +115,8 @@ def fill_pixel(
                 for c in range(C):
                     corner_table[k, 8 + c] = of(s * (colors[n, c] - behind[c]))
                 corner_table[k, 8 + C] = of(s * clear_behind)
-                corner_cells[k], corner_pixels[k] = q.p, pixel
+                corner_cells[k], _, _ = stored(grid, q.p)
+                corner_pixels[k] = pixel
                 mixed[m] = ~k
                 k, m = k + 1, m + 1
         for c in range(C):
@@ -130,7 +133,7 @@ def _point(v: Any, grid: Grid, o: Vector, d: Vector, t: float, p: int) -> Point:
     at = Place(p, x, y, z)
     differences = vertex_differences(v, grid, p)
     n, length = normal_at(grid, at, differences)
-    return Point(at, n, length, corners(v, p, grid.sx, grid.sy), differences)
+    return Point(at, n, length, cell_corners(v, grid, p), differences)
 
 
 @inlined
@@ -165,4 +168,4 @@ def depth_rate(v: Any, grid: Grid, at: Place, d: Vector, cosine: float, reattach
     """What φ at a hit moves its depth by: `cosine · dt/dφ`, see `reattach`."""
     if reattach == ONE_STEP:
         return cosine
-    return -cosine / slope_at_hit(cell_gradient(grid, corners(v, at.p, grid.sx, grid.sy), at), d)
+    return -cosine / slope_at_hit(cell_gradient(grid, cell_corners(v, grid, at.p), at), d)

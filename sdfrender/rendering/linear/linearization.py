@@ -16,9 +16,9 @@ from torch import Tensor
 
 from sdfrender.eager import eager
 from sdfrender.engines.cpu import engine as cpu
+from sdfrender.engines.cpu.bricks import BrickMap
+from sdfrender.engines.cpu.jacobian.brick_vertices import BrickVertices
 from sdfrender.engines.cpu.jacobian.linear_shares import Rows, Share
-from sdfrender.engines.cpu.jacobian.padded_vertices import PaddedVertices
-from sdfrender.kernels.padding import add_unpadded, pad
 from sdfrender.kernels.threads import run_all
 from sdfrender.rendering.linear.vertex_products import Pull, VertexProducts
 from sdfrender.rendering.render import Rendering
@@ -49,11 +49,12 @@ class Linearization:
         scene: cpu.SceneArrays,
         outputs: tuple[str, ...],
         shares: list[Share],
+        bricks: list[BrickMap],
     ) -> None:
         self.rendering, self.outputs = rendering, outputs
         self.num_terms = sum(terms.count for share in shares for terms in share.lists)
         self.memory = sum(share.nbytes for share in shares)
-        self._scene, self._shares = scene, shares
+        self._scene, self._shares, self._bricks = scene, shares, bricks
         self._batched = rendering.silhouettes.ndim == 4
 
     def __repr__(self) -> str:
@@ -79,7 +80,7 @@ class Linearization:
         """
         s = self._scene
         v = self._array("values", values, self._shape()).reshape(s.values.shape)
-        return self._push([pad(x, s.threads).ravel() for x in v], out)
+        return self._push([b.cut(x, s.threads) for b, x in zip(self._bricks, v, strict=True)], out)
 
     @eager
     def vjp(
@@ -142,8 +143,8 @@ class Linearization:
             vertices: `[M]` their flat indices in `[X, Y, Z]`, whole numbers, ascending.
 
         Returns:
-            Products of the columns of J that belong to them. They hold a lattice's memory for each
-            thread, and touch as much of it as the surface and the vertices need.
+            Products of the columns of J that belong to them. They hold as much memory for each
+            thread as the surface needs.
 
         Raises:
             ValueError: a batch of lattices, or indices that do not fit.
@@ -156,34 +157,35 @@ class Linearization:
             raise ValueError(f"vertices: need [M] ascending whole numbers, got {vertices!r}")
         if len(found) and not (found[0] >= 0 and found[-1] < X * Y * Z):
             raise ValueError(f"vertices: need indices in 0 … {X * Y * Z - 1}, got {vertices!r}")
-        vertices = PaddedVertices((X, Y, Z), found)
+        bricks = self._bricks[0]
         ways = self._push, self._pull, self._squares, self._rows
-        return VertexProducts(self._scene, self._shares, vertices, *ways)
+        places = BrickVertices(bricks, found)
+        return VertexProducts(self._scene, self._shares, places, bricks.size, *ways)
 
     def _push(self, tangents: Sequence[Any], out: Sequence[Tensor] | None) -> tuple[Tensor, ...]:
-        """The tangents of the outputs, from those of the padded lattices."""
+        """The tangents of the outputs, from those of the lattices in bricks."""
         s, results = self._scene, self._zeros(out)
         rows = self._rows(**dict(zip(self.outputs, results, strict=True)))
 
         def push(share: Share) -> None:
             b = share.lattice
             for terms, images, silhouettes in share.of_images(rows):
-                terms.push(tangents[b], s.grid, images, silhouettes)
+                terms.push(tangents[b], images, silhouettes)
             for hits, depths in share.of_depths(rows):
-                hits.push(tangents[b], s.grid, depths)
+                hits.push(tangents[b], depths)
 
         run_all(push, self._shares, s.threads)
         return results
 
     def _pull(self, *cotangents: Tensor | None) -> Pull:
-        """What adds a share's part of `Jᵀ r` to a padded lattice."""
-        rows, grid = self._rows(*cotangents), self._scene.grid
+        """What adds a share's part of `Jᵀ r` to bricks."""
+        rows = self._rows(*cotangents)
 
         def pull(share: Share, g: Any) -> None:
             for terms, colors, masks in share.of_images(rows):
-                terms.pull(colors, masks, grid, g)
+                terms.pull(colors, masks, g)
             for hits, z in share.of_depths(rows):
-                hits.pull(z, grid, g)
+                hits.pull(z, g)
 
         return pull
 
@@ -195,31 +197,31 @@ class Linearization:
         normals: Tensor | None,
         exact: bool,
     ) -> Pull:
-        """What adds a share's part of the diagonal of `Jᵀ W J` to a padded lattice."""
-        rows, grid = self._rows(images, silhouettes, depths, normals), self._scene.grid
+        """What adds a share's part of the diagonal of `Jᵀ W J` to bricks."""
+        rows = self._rows(images, silhouettes, depths, normals)
 
         def pull(share: Share, g: Any) -> None:
             for terms, colors, masks in share.of_images(rows):
-                terms.square(colors, masks, exact, grid, g)
+                terms.square(colors, masks, exact, self._bricks[share.lattice], g)
             for hits, z in share.of_depths(rows):
-                hits.pull(z, grid, g, squared=True)
+                hits.pull(z, g, squared=True)
 
         return pull
 
     def _gather(self, pull: Pull) -> Tensor:
-        """Sum what `pull` adds to padded lattices, by share, then in order."""
+        """Sum what `pull` adds to the lattices' bricks, by share, then in order."""
         scene = self._scene
-        _, X, Y, Z = scene.values.shape
         out = np.zeros(scene.values.shape, scene.values.dtype)
 
-        def part(share: Share) -> Any:
-            g = np.zeros((X + 2) * (Y + 2) * (Z + 2), scene.values.dtype)
-            pull(share, g)
-            return g.reshape(X + 2, Y + 2, Z + 2)
+        for b, (bricks, total) in enumerate(zip(self._bricks, out, strict=True)):
 
-        for b, total in enumerate(out):
+            def part(share: Share, size: int = bricks.size) -> Any:
+                g = np.zeros(size, scene.values.dtype)
+                pull(share, g)
+                return g
+
             parts = run_all(part, [x for x in self._shares if x.lattice == b], scene.threads)
-            add_unpadded(parts, total, scene.threads)
+            bricks.add(parts, total, scene.threads)
         return torch.from_numpy(out).reshape(self._shape())
 
     def _zeros(self, out: Sequence[Tensor] | None) -> tuple[Tensor, ...]:

@@ -111,7 +111,7 @@ def linearize(
         hits = hit_terms(scene, traced, "depths" in outputs, "normals" in outputs)
         shares = [Share(*x) for x in zip_longest(terms, *hits)]
     out = rendering(lattice, images, silhouettes, depths, normals, hit_mask)
-    return Linearization(out, scene, outputs, shares)
+    return Linearization(out, scene, outputs, shares, [near.bricks for near in traced.cells])
 
 
 def _on_card(

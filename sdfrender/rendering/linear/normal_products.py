@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from sdfrender.engines.cpu.jacobian.brick_vertices import BrickVertices
 from sdfrender.engines.cpu.jacobian.normal_terms import NormalTerms
-from sdfrender.engines.cpu.jacobian.padded_vertices import PaddedVertices
 from sdfrender.kernels.threads import run_all
 
 
@@ -21,9 +21,7 @@ class NormalProducts:
         threads: at most.
     """
 
-    def __init__(
-        self, vertices: PaddedVertices, parts: Sequence[NormalTerms], threads: int
-    ) -> None:
+    def __init__(self, vertices: BrickVertices, parts: Sequence[NormalTerms], threads: int) -> None:
         self._vertices, self._parts, self._threads = vertices, parts, threads
 
     def __call__(self, x: Any) -> Any:

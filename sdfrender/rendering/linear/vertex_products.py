@@ -10,13 +10,13 @@ from torch import Tensor
 
 from sdfrender.eager import eager
 from sdfrender.engines.cpu.engine import SceneArrays
+from sdfrender.engines.cpu.jacobian.brick_vertices import BrickVertices, clear_cells
 from sdfrender.engines.cpu.jacobian.linear_shares import Rows, Share
 from sdfrender.engines.cpu.jacobian.normal_terms import NormalTerms
-from sdfrender.engines.cpu.jacobian.padded_vertices import PaddedVertices, clear_cells
 from sdfrender.kernels.threads import run_all
 from sdfrender.rendering.linear.normal_products import NormalProducts
 
-Pull = Callable[[Share, Any], None]  # adds to a flat padded lattice
+Pull = Callable[[Share, Any], None]  # adds to the bricks of a lattice
 
 
 class VertexProducts:
@@ -28,8 +28,9 @@ class VertexProducts:
         scene: what was linearised.
         shares: the local terms.
         vertices: which.
-        push: tangents of padded lattices to those of the outputs.
-        pull: cotangents of the outputs to what adds a share's part to a padded lattice.
+        size: of all bricks of the lattice.
+        push: tangents of lattices in bricks to those of the outputs.
+        pull: cotangents of the outputs to what adds a share's part to bricks.
         squares: likewise, for the diagonal of `Jᵀ W J`.
         rows: what is given for the rows of J, as arrays.
     """
@@ -38,20 +39,19 @@ class VertexProducts:
         self,
         scene: SceneArrays,
         shares: Sequence[Share],
-        vertices: PaddedVertices,
+        vertices: BrickVertices,
+        size: int,
         push: Callable[[Sequence[Any], Sequence[Tensor] | None], tuple[Tensor, ...]],
         pull: Callable[..., Pull],
         squares: Callable[..., Pull],
         rows: Callable[..., Rows],
     ) -> None:
-        _, X, Y, Z = scene.values.shape
-        self._grid, self._threads, self._shares = scene.grid, scene.threads, shares
+        self._threads, self._shares = scene.threads, shares
         self._vertices, self._push, self._pull, self._squares = vertices, push, pull, squares
         self._rows = rows
-        # Zero between products; pages that nothing is written to take no memory.
+        # Zero between products.
         self._tangent, *self._parts = (
-            np.zeros((X + 2) * (Y + 2) * (Z + 2), scene.values.dtype)
-            for _ in range(1 + len(shares))
+            np.zeros(size, scene.values.dtype) for _ in range(1 + len(shares))
         )
 
     @eager
@@ -122,7 +122,7 @@ class VertexProducts:
 
         def weighted(share: Share) -> list[NormalTerms]:
             return [
-                NormalTerms.of(terms, colors, masks, self._grid, self._vertices)
+                NormalTerms.of(terms, colors, masks, self._vertices)
                 for terms, colors, masks in share.of_images(rows)
             ]
 
@@ -131,18 +131,18 @@ class VertexProducts:
 
     def _gather(self, add: Pull) -> Any:
         """Sum what `add` adds at the vertices, by share, then in order."""
-        grid, shares = self._grid, self._shares
+        shares = self._shares
 
         def part(n: int) -> Any:
             share, g = shares[n], self._parts[n]
             add(share, g)
             found = self._vertices.read(g)
             for cells in share.cells:
-                clear_cells(cells, grid.sx, grid.sy, g)
+                clear_cells(cells, g)
             return found
 
         parts = run_all(part, range(len(shares)), self._threads)
-        total = parts[0] if parts else np.zeros(len(self._vertices.places), self._tangent.dtype)
+        total = parts[0] if parts else np.zeros(len(self._vertices), self._tangent.dtype)
         for more in parts[1:]:
             total += more
         return total

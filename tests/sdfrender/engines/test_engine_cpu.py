@@ -31,8 +31,9 @@ from sdfrender import engines, kernels
 from sdfrender import primitives as sdf
 from sdfrender.engines.cpu.forward.near_cells import find_near_cells
 from sdfrender.engines.reference import cell_root as cubic
+from sdfrender.kernels import bricks, ray_walk, trilinear_cell
 from sdfrender.kernels import cell_root as cubic_scalar
-from sdfrender.kernels import ray_walk, trilinear_cell
+from sdfrender.kernels.bricks import BrickGrid
 from sdfrender.kernels.ray_walk import EVENT
 from sdfrender.rendering.ops import make_scene
 
@@ -650,7 +651,7 @@ def compiled_walk(v, block_low, grid, o, d, footprint, t_start, coverage, most, 
 def plain_python() -> Iterator[None]:
     """The functions of the ray walk are plain Python in here, all of them."""
     with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
-        for module in (ray_walk, cubic_scalar, trilinear_cell):
+        for module in (ray_walk, cubic_scalar, trilinear_cell, bricks):
             for name, function in list(vars(module).items()):
                 if isinstance(function, Dispatcher):
                     patch.setattr(module, name, function.py_func)
@@ -751,14 +752,15 @@ def walk_all(
 ) -> np.ndarray:
     """The events of all pixels, found by calling `walk` from here."""
     _, scene = make_scene(lattice, cameras, sr.Lighting(), 1.0, coverage, "implicit", 4)
-    near = find_near_cells(scene.values[0], scene.grid, 0.2, 1)
+    near = find_near_cells(scene.values[0], 0.2, np.zeros((0, 3)), 1)
+    grid = BrickGrid(*scene.grid, near.bricks.table)
     rays_o, rays_d = cameras.to(lattice.values).rays()
     origins = ((rays_o - lattice.bounds[0]) / lattice.spacing).reshape(-1, 3).tolist()
     directions = (rays_d / lattice.spacing).reshape(-1, 3).tolist()
     events, count = np.zeros(len(origins) * 4, EVENT), 0
     for n, (o, d) in enumerate(zip(origins, directions, strict=True)):
         count = walk(
-            near.padded, near.block_low, scene.grid, tuple(o), tuple(d), 0.08, 0.0,
+            near.values, near.block_low, grid, tuple(o), tuple(d), 0.08, 0.0,
             coverage, 4, n, Records(events) if plain else events, count,
         )  # fmt: skip
     return events[:count]

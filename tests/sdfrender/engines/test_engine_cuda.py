@@ -24,7 +24,7 @@ from torch import Tensor
 
 import sdfrender as sr
 from sdfrender.engines.cuda import arrays, available
-from sdfrender.kernels.padding import add_unpadded, pad
+from sdfrender.geometry.padding import add_unpadded, pad
 from sdfrender.rendering import render as renderer
 
 PROCESSES = ROOT / "tests" / "support" / "processes"

@@ -8,7 +8,8 @@ import numpy as np
 from numba import boolean, int64
 
 from sdfrender.kernels.adjoint import PointAdjoint, albedo_adjoint, light_adjoint, point_stencil
-from sdfrender.kernels.arrays import Doubles, Events, Floats
+from sdfrender.kernels.arrays import Doubles, Events, Floats, Ints
+from sdfrender.kernels.bricks import brick_grid_of, stored
 from sdfrender.kernels.compiled import inlined, kernel
 from sdfrender.kernels.lane_steps import (
     CELL,
@@ -52,14 +53,14 @@ from sdfrender.kernels.light_terms import INTENSITY, irradiance
 from sdfrender.kernels.pixel.pull import add_ray, pull_pixel
 from sdfrender.kernels.ray_walk import ALONE, MOST_EVENTS
 from sdfrender.kernels.surface_point import albedo_at
-from sdfrender.kernels.trilinear_cell import Grid, add_to_stencil, grid_of
+from sdfrender.kernels.trilinear_cell import Grid, add_to_stencil
 from sdfrender.kernels.view import View, view_of
 
 
 @kernel
 def pull_back(
-    v: Floats, grid_numbers: Doubles, view_numbers: Doubles, lights: Doubles, albedo: Floats,
-    events: Events, begin: int, end: int, reattach: int,
+    v: Floats, grid_numbers: Doubles, table: Ints, view_numbers: Doubles, lights: Doubles,
+    albedo: Floats, events: Events, begin: int, end: int, reattach: int,
     v_colors: Floats, v_silhouettes: Floats, v_depths: Floats, v_normals: Floats,
     v_values: Floats, v_lights: Doubles, v_albedo: Floats, v_views: Doubles, n_view: int,
     want_light: bool, want_camera: bool,
@@ -67,8 +68,9 @@ def pull_back(
     """Add what the events from `begin` to `end` say about lattice, light and camera.
 
     Args:
-        v: the padded lattice.
+        v: values of the lattice, in bricks.
         grid_numbers: its size and place, see `grid_of`.
+        table: where the bricks are, see `BrickGrid`.
         view_numbers: the camera, see `view_of`.
         lights: `[K, 4 + C]`.
         albedo: the albedo lattice.
@@ -80,7 +82,7 @@ def pull_back(
         v_silhouettes: `[H W]`, likewise.
         v_depths: `[H W]`, likewise.
         v_normals: `[H W, 3]`, likewise.
-        v_values: added to: the padded lattice.
+        v_values: added to: as `v`.
         v_lights: added to, if wanted: as `lights`.
         v_albedo: added to, if wanted: as `albedo`.
         v_views: `[N, 16]` added to, if wanted, at `n_view`.
@@ -88,7 +90,7 @@ def pull_back(
         want_light: whether those of the light and the albedo are wanted.
         want_camera: whether those of the camera are wanted.
     """
-    grid, view = grid_of(grid_numbers), view_of(view_numbers)
+    grid, view = brick_grid_of(grid_numbers, table), view_of(view_numbers)
     C = lights.shape[1] - INTENSITY
     light, reflected, v_light, v_reflected = np.zeros(C), np.ones(C), np.zeros(C), np.zeros(C)
     colors, behind = np.zeros((MOST_EVENTS, C)), np.zeros(C)
@@ -131,7 +133,8 @@ def _pull_lanes(
     """`pull_back` for up to 16 pixels with one opaque crossing each."""
     find_places(grid, view, w, boolean(False))
     for n in range(count):
-        read_cell(v, grid.sx, grid.sy, int(w[CELL + n]), g, n)
+        q, sx, sy = stored(grid, int(w[CELL + n]))
+        read_cell(v, sx, sy, q, g, n)
     find_normals(grid, w, g)
     C = len(light)
     for row in range(V_NX, V_T + LANES):
@@ -166,7 +169,8 @@ def _pull_lanes(
         v_G = (w[V_GX + n], w[V_GY + n], w[V_GZ + n])
         v_o, v_d = (w[V_OX + n], w[V_OY + n], w[V_OZ + n]), (w[V_DX + n], w[V_DY + n], w[V_DZ + n])
         a = PointAdjoint(w[V_PHI + n], 0.0, v_G, v_o, v_d)
-        add_to_stencil(v_values, at.p, grid.sx, grid.sy, point_stencil(grid, at, a))
+        q, sx, sy = stored(grid, at.p)
+        add_to_stencil(v_values, q, sx, sy, point_stencil(grid, at, a))
         if want_camera:
             pixel = int(w[PIXEL + n])
             d, cosine = (w[DX + n], w[DY + n], w[DZ + n]), w[COSINE + n]

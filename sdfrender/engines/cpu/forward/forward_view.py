@@ -13,7 +13,8 @@ import numpy as np
 from numba import boolean, int64
 
 from sdfrender.engines.cpu.forward.raster_tile import FAR
-from sdfrender.kernels.arrays import Doubles, Events, Flags, Floats, Singles
+from sdfrender.kernels.arrays import Doubles, Events, Flags, Floats, Ints, Singles
+from sdfrender.kernels.bricks import brick_grid_of, cell_corners, stored
 from sdfrender.kernels.compiled import kernel, scalar
 from sdfrender.kernels.lane_steps import (
     CELL,
@@ -42,7 +43,7 @@ from sdfrender.kernels.light_terms import INTENSITY
 from sdfrender.kernels.pixel.shade import shade_events
 from sdfrender.kernels.ray_walk import ALONE, CROSSING, OPAQUE, box_interval, find_events
 from sdfrender.kernels.surface_point import albedo_at
-from sdfrender.kernels.trilinear_cell import Grid, blend, corners, grid_of, in_cells, locate
+from sdfrender.kernels.trilinear_cell import Grid, blend, in_cells, locate
 from sdfrender.kernels.view import View, pixel_ray, view_of
 
 CELLS_AHEAD = 6  # looked at before a walk
@@ -52,18 +53,19 @@ STEP_BACK = 0.03  # walks begin this far before what the raster saw, in units of
 
 @kernel
 def render_rows(
-    v: Floats, block_low: Floats, caps: bool, grid_numbers: Doubles, view_numbers: Doubles,
-    tiles: Singles, marks: Singles, drawn: bool, y0: int, y1: int,
+    v: Floats, block_low: Floats, caps: bool, grid_numbers: Doubles, table: Ints,
+    view_numbers: Doubles, tiles: Singles, marks: Singles, drawn: bool, y0: int, y1: int,
     coverage: bool, most: int, lights: Doubles, albedo: Floats, events: Events,
     colors: Floats, silhouettes: Floats, depths: Floats, normals: Floats, hits: Flags,
 ) -> int:  # fmt: skip
     """Find and show what the pixels in rows `y0 … y1` see.
 
     Args:
-        v: the padded lattice.
+        v: values of the lattice, in bricks.
         block_low: as in `find_events`.
         caps: the solid reaches the faces of the box.
         grid_numbers: size and place of the lattice, see `grid_of`.
+        table: where the bricks are, see `BrickGrid`.
         view_numbers: the camera, see `view_of`.
         tiles: depths of the first hits, as `draw` finds them.
         marks: depths at which to look for grazes, likewise.
@@ -84,7 +86,7 @@ def render_rows(
     Returns:
         How many events there are.
     """
-    grid, view = grid_of(grid_numbers), view_of(view_numbers)
+    grid, view = brick_grid_of(grid_numbers, table), view_of(view_numbers)
     across = (view.width + 3) >> 2
     w, g, starts = np.zeros(SIZE), np.zeros(SIZE_READ, v.dtype), np.zeros(LANES)
     C = lights.shape[1] - INTENSITY
@@ -114,7 +116,8 @@ def render_rows(
             if drawn:
                 find_places(grid, view, w, boolean(True))
                 for n in range(lane):
-                    read_cell(v, grid.sx, grid.sy, int(w[CELL + n]), g, n)
+                    q, sx, sy = stored(grid, int(w[CELL + n]))
+                    read_cell(v, sx, sy, q, g, n)
                 polish(grid, view, w, g, coverage)
                 find_normals(grid, w, g)
                 find_light(lights, w, rows)
@@ -163,7 +166,7 @@ def _enters_outside(v: Floats, grid: Grid, view: View, pixel: int) -> bool:
     U, D = in_cells(grid, view.o, d)
     t, _ = box_interval(grid, U, D)
     p, x, y, z = locate(grid, U[0] + t * D[0], U[1] + t * D[1], U[2] + t * D[2])
-    return bool(blend(corners(v, int(p), grid.sx, grid.sy), x, y, z) > 0)
+    return bool(blend(cell_corners(v, grid, int(p)), x, y, z) > 0)
 
 
 @scalar
@@ -181,7 +184,7 @@ def _goes_deep(v: Floats, grid: Grid, view: View, pixel: int, t: float) -> bool:
             ((1 - y) if D[1] >= 0 else -y) / D[1],
             ((1 - z) if D[2] >= 0 else -z) / D[2],
         )
-        c = corners(v, int(p), grid.sx, grid.sy)
+        c = cell_corners(v, grid, int(p))
         t += L
         pixels = blend(c, x + L * D[0], y + L * D[1], z + L * D[2]) * view.focal / (t * cosine)
         if pixels <= -0.5:
@@ -194,8 +197,8 @@ def _goes_deep(v: Floats, grid: Grid, view: View, pixel: int, t: float) -> bool:
 
 @scalar
 def walk(
-    v: Floats, block_low: Floats, grid: Grid, view: View, pixel: int, depth: float, back: float,
-    coverage: bool, most: int, events: Events, count: int,
+    v: Floats, block_low: Floats, grid: Grid, view: View, pixel: int,
+    depth: float, back: float, coverage: bool, most: int, events: Events, count: int,
 ) -> int:  # fmt: skip
     """Append the events of a pixel from some depth on; returns how many there are now.
 
@@ -208,7 +211,7 @@ def walk(
     if depth > 0:
         start = depth / cosine - back
         p, x, y, z = locate(grid, U[0] + start * D[0], U[1] + start * D[1], U[2] + start * D[2])
-        if blend(corners(v, int(p), grid.sx, grid.sy), x, y, z) <= 0:
+        if blend(cell_corners(v, grid, int(p)), x, y, z) <= 0:
             start = 0.0  # the raster's root was too far out
     return find_events(
         v, block_low, grid, U, D, cosine / view.focal, start, coverage, most, pixel, events, count

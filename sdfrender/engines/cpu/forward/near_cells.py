@@ -1,7 +1,7 @@
 """Which cells can a ray meet something in? Lists them with all that a view needs of each.
 
-A list is made once per lattice and serves all views. Cells whose smallest corner is ≤ 0 and whose
-largest is > 0 hold surface; cells with `0 < low < reach` are near enough to graze.
+A list is made once per lattice, from its bricks, and serves all views. Cells whose smallest corner
+is ≤ 0 and whose largest is > 0 hold surface; cells with `0 < low < reach` are near enough to graze.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sdfrender.engines.cpu.bricks import BrickMap, keep_blocks, with_absent
 from sdfrender.kernels.arrays import Doubles, Floats, Ints, Singles
+from sdfrender.kernels.bricks import BLOCK, STEP_X, STEP_Y, VOLUME
 from sdfrender.kernels.compiled import kernel, lane_kernel, scalar
-from sdfrender.kernels.padding import pad, slabs
-from sdfrender.kernels.ray_walk import BLOCK
-from sdfrender.kernels.threads import run_all
-from sdfrender.kernels.trilinear_cell import Corners, Grid, corners, grid_of, numbers
+from sdfrender.kernels.threads import run_all, slabs
+from sdfrender.kernels.trilinear_cell import Corners, corners
 
 # Columns of a cell's record, float32.
 CELL = 0  # 3: i, j, k
@@ -29,45 +29,47 @@ HUGE = np.float32(1e30)
 TOUCH = np.float32(1e-5)  # of the smallest corner: a cell this little below zero may hold surface
 
 
+CELLS = BLOCK**3  # of a block
+
+
 @dataclass(frozen=True, eq=False)
 class NearCells:
     """One lattice, made ready for its views.
 
     Args:
-        padded: `[(X+2)(Y+2)(Z+2)]` the lattice with one more vertex on every side.
+        bricks: which blocks of it are kept.
+        values: `[n 11³]` theirs.
         block_low: smallest value in each block of cells.
         records: `[C, COLUMNS]` the surface cells, then those that are only near.
         surface: how many hold surface.
         caps: the solid reaches the faces of the box.
     """
 
-    padded: Floats
+    bricks: BrickMap
+    values: Floats
     block_low: Floats
     records: Singles
     surface: int
     caps: bool
 
 
-def find_near_cells(values: Floats, grid: Grid, reach: float, threads: int) -> NearCells:
+def find_near_cells(values: Floats, reach: float, eyes: Doubles, threads: int) -> NearCells:
     """Prepare a lattice.
 
     Args:
         values: `[X, Y, Z]`.
-        grid: its size and place.
-        reach: cells with a corner below it are near.
+        reach: cells with a corner below it are near: half a pixel where it is largest.
+        eyes: `[N, 3]` of the views, in vertex indices.
         threads: at most.
     """
-    padded = pad(values, threads)
-    X, Y, Z = grid.X, grid.Y, grid.Z
-    block_low = np.full([-(-(n - 1) // BLOCK) for n in (X, Y, Z)], np.inf, values.dtype)
-    # only what is written takes memory
-    found = np.zeros((X - 1, (Y - 1) * (Z - 1)), np.int32)
-    counts = np.zeros((X - 1, 3), np.int64)
-    work = slabs(block_low.shape[0], 4 * threads)
+    reach = max(reach, 0.0)
+    bricks, block_low = keep_blocks(values, 2 * reach, eyes, threads)
+    kept = with_absent(bricks.cut(values, threads))
+    found, counts = np.zeros((len(bricks), CELLS), np.int16), np.zeros((len(bricks), 3), np.int64)
+    sizes, work = np.array(values.shape), slabs(len(bricks), 4 * threads)
 
     def scan(part: slice) -> None:
-        layers = range(part.start * BLOCK, min(part.stop * BLOCK, X - 1))
-        list_cells(padded, layers.start, layers.stop, reach, found, counts, block_low)
+        list_cells(kept, bricks.blocks, sizes, part.start, part.stop, reach, found, counts)
 
     run_all(scan, work, threads)
     ends = np.cumsum(counts[:, :2].T.ravel())
@@ -76,89 +78,97 @@ def find_near_cells(values: Floats, grid: Grid, reach: float, threads: int) -> N
 
     def describe(part: slice) -> None:
         describe_cells(
-            padded.ravel(), numbers(grid), part.start, part.stop, found, counts, starts, records
+            kept, bricks.blocks, sizes, part.start, part.stop, found, counts, starts, records
         )
 
-    run_all(describe, slabs(X - 1, 4 * threads), threads)
+    run_all(describe, work, threads)
     return NearCells(
-        padded.ravel(), block_low, records, int(counts[:, 0].sum()), bool(counts[:, 2].any())
+        bricks, kept, block_low, records, int(counts[:, 0].sum()), bool(counts[:, 2].any())
     )
 
 
 @lane_kernel
 def list_cells(
-    padded: Floats, begin: int, end: int, reach: float, found: Ints, counts: Ints, block_low: Floats
-) -> None:
-    """Scan layers `begin … end` along x: surface cells from the front of `found[i]`, near ones
-    from its back, and how many of each in `counts[i]`."""
-    X, Y, Z = padded.shape[0] - 2, padded.shape[1] - 2, padded.shape[2] - 2
-    low = np.zeros(Z, padded.dtype)
-    high = np.zeros(Z, padded.dtype)
-    limit = padded.dtype.type(max(reach, 0.0))
-    for i in range(begin, end):
+    v: Floats, blocks: Ints, sizes: Ints, begin: int, end: int, reach: float,
+    found: Ints, counts: Ints,
+) -> None:  # fmt: skip
+    """Scan bricks `begin … end`: surface cells from the front of `found[n]`, near ones from its
+    back, and in `counts[n]` how many of each, and of surface cells with solid at a face of the box.
+
+    A cell is named by its place in the block, `64 i + 8 j + k`.
+    """
+    limit = v.dtype.type(reach)
+    low, high = np.zeros(BLOCK + 1, v.dtype), np.zeros(BLOCK + 1, v.dtype)
+    for n in range(begin, end):
+        if blocks[n, 0] < 0:
+            continue
+        # cells of the block that the lattice has
+        along_x = min(BLOCK, sizes[0] - 1 - BLOCK * blocks[n, 0])
+        along_y = min(BLOCK, sizes[1] - 1 - BLOCK * blocks[n, 1])
+        along_z = min(BLOCK, sizes[2] - 1 - BLOCK * blocks[n, 2])
         near, surface, solid = 0, 0, 0
-        for j in range(Y - 1):
-            a, b = padded[i + 1, j + 1, 1:-1], padded[i + 1, j + 2, 1:-1]
-            c, d = padded[i + 2, j + 1, 1:-1], padded[i + 2, j + 2, 1:-1]
-            least = a[0]
-            for k in range(Z):
-                lo = min(min(a[k], b[k]), min(c[k], d[k]))
-                low[k] = lo
-                high[k] = max(max(a[k], b[k]), max(c[k], d[k]))
-                least = min(least, lo)
-            row = block_low[i // BLOCK, j // BLOCK]
-            for bk in range(len(row)):
-                lo = row[bk]
-                for k in range(bk * BLOCK, min(bk * BLOCK + BLOCK + 1, Z)):
-                    lo = min(lo, low[k])
-                row[bk] = lo
-            if least > limit:
-                continue
-            edge = i == 0 or i == X - 2 or j == 0 or j == Y - 2
-            for k in range(Z - 1):
-                lo = min(low[k], low[k + 1])
-                if lo > limit:
+        for i in range(along_x):
+            for j in range(along_y):
+                p = n * VOLUME + (i + 1) * STEP_X + (j + 1) * STEP_Y + 1
+                least = v[p]
+                for k in range(along_z + 1):
+                    a, b = v[p + k], v[p + k + STEP_Y]
+                    c, d = v[p + k + STEP_X], v[p + k + STEP_X + STEP_Y]
+                    low[k] = min(min(a, b), min(c, d))
+                    high[k] = max(max(a, b), max(c, d))
+                    least = min(least, low[k])
+                if least > limit:
                     continue
-                border = edge or k == 0 or k == Z - 2
-                if lo <= 0 and (max(high[k], high[k + 1]) >= TOUCH * lo or border):
-                    found[i, surface] = j * (Z - 1) + k
-                    surface += 1
-                    solid += border
-                elif lo > 0:
-                    near += 1
-                    found[i, (Y - 1) * (Z - 1) - near] = j * (Z - 1) + k
-        counts[i, 0], counts[i, 1], counts[i, 2] = surface, near, solid
+                x, y = BLOCK * blocks[n, 0] + i, BLOCK * blocks[n, 1] + j
+                edge = x == 0 or x == sizes[0] - 2 or y == 0 or y == sizes[1] - 2
+                for k in range(along_z):
+                    lo = min(low[k], low[k + 1])
+                    if lo > limit:
+                        continue
+                    z = BLOCK * blocks[n, 2] + k
+                    border = edge or z == 0 or z == sizes[2] - 2
+                    if lo <= 0 and (max(high[k], high[k + 1]) >= TOUCH * lo or border):
+                        found[n, surface] = (i * BLOCK + j) * BLOCK + k
+                        surface += 1
+                        solid += border
+                    elif lo > 0:
+                        near += 1
+                        found[n, CELLS - near] = (i * BLOCK + j) * BLOCK + k
+        counts[n, 0], counts[n, 1], counts[n, 2] = surface, near, solid
 
 
 @kernel
 def describe_cells(
-    v: Floats, grid_numbers: Doubles, begin: int, end: int,
+    v: Floats, blocks: Ints, sizes: Ints, begin: int, end: int,
     found: Ints, counts: Ints, starts: Ints, records: Singles,
 ) -> None:  # fmt: skip
-    """Fill the records of the cells that `list_cells` found in some layers.
+    """Fill the records of the cells that `list_cells` found in some bricks.
 
     Args:
-        v: `[(X+2)(Y+2)(Z+2)]` the padded lattice.
-        grid_numbers: its size and place, see `grid_of`.
-        begin: first layer along x.
+        v: `[n 11³]` the bricks.
+        blocks: `[n, 3]` where they are.
+        sizes: `[3]` of the lattice.
+        begin: first brick.
         end: one past the last.
-        found: `[X−1, (Y−1)(Z−1)]` as `list_cells` leaves it.
-        counts: `[X−1, 3]` likewise.
-        starts: `[2, X−1]` where the records of each layer begin: surface cells, near ones.
+        found: `[n, CELLS]` as `list_cells` leaves it.
+        counts: `[n, 3]` likewise.
+        starts: `[2, n]` where the records of each brick begin: surface cells, near ones.
         records: `[C, COLUMNS]` filled.
     """
-    grid = grid_of(grid_numbers)
-    for i in range(begin, end):
+    for n in range(begin, end):
         for kind in range(2):
-            for n in range(counts[i, kind]):
-                cell = found[i, n if kind == 0 else found.shape[1] - 1 - n]
-                j, k = cell // (grid.Z - 1), cell % (grid.Z - 1)
-                c = corners(v, (i + 1) * grid.sx + (j + 1) * grid.sy + k + 1, grid.sx, grid.sy)
-                _describe(records[starts[kind, i] + n], grid, i, j, k, c)
+            for m in range(counts[n, kind]):
+                cell = int(found[n, m if kind == 0 else CELLS - 1 - m])
+                i, j, k = cell // (BLOCK * BLOCK), cell // BLOCK % BLOCK, cell % BLOCK
+                p = n * VOLUME + (i + 1) * STEP_X + (j + 1) * STEP_Y + k + 1
+                c = corners(v, p, STEP_X, STEP_Y)
+                i, j = i + BLOCK * int(blocks[n, 0]), j + BLOCK * int(blocks[n, 1])
+                k += BLOCK * int(blocks[n, 2])
+                _describe(records[starts[kind, n] + m], sizes, i, j, k, c)
 
 
 @scalar
-def _describe(record: Singles, grid: Grid, i: int, j: int, k: int, c: Corners) -> None:
+def _describe(record: Singles, sizes: Ints, i: int, j: int, k: int, c: Corners) -> None:
     """Fill one record."""
     record[CELL], record[CELL + 1], record[CELL + 2] = i, j, k
     record[LOW] = min(min(min(c[0], c[1]), min(c[2], c[3])), min(min(c[4], c[5]), min(c[6], c[7])))
@@ -168,7 +178,8 @@ def _describe(record: Singles, grid: Grid, i: int, j: int, k: int, c: Corners) -
         (c[0], c[1], c[4], c[5], c[2], c[3], c[6], c[7]),
         (c[0], c[2], c[4], c[6], c[1], c[3], c[5], c[7]),
     )
-    edge = i == 0 or j == 0 or k == 0 or i == grid.X - 2 or j == grid.Y - 2 or k == grid.Z - 2
+    edge = i == 0 or j == 0 or k == 0 or i == sizes[0] - 2 or j == sizes[1] - 2
+    edge = edge or k == sizes[2] - 2
     border = edge and record[LOW] <= 0
     for axis in range(3):
         f = faces[axis]

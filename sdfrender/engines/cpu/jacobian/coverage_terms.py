@@ -12,13 +12,14 @@ from numba import float64, int64
 
 from sdfrender.engines.cpu.engine import Part, SceneArrays, Traced
 from sdfrender.engines.cpu.jacobian.linear_terms import PLACE, Terms, index_type, shares
+from sdfrender.kernels.bricks import brick_grid_of, place_in_bricks
 from sdfrender.kernels.compiled import kernel
 from sdfrender.kernels.coverage import coverage_at
 from sdfrender.kernels.pixel.terms import put_weights
 from sdfrender.kernels.ray_walk import ALONE, MOST_EVENTS, OPAQUE
 from sdfrender.kernels.surface_point import place
 from sdfrender.kernels.threads import run_all
-from sdfrender.kernels.trilinear_cell import grid_of, numbers, weights
+from sdfrender.kernels.trilinear_cell import numbers, weights
 from sdfrender.kernels.view import pixel_ray, view_of
 
 
@@ -28,7 +29,8 @@ def coverage_terms(scene: SceneArrays, traced: Traced) -> list[Terms]:
 
 
 def _terms(scene: SceneArrays, traced: Traced, lattice: int, part: Part) -> Terms:
-    grid, v = numbers(scene.grid), traced.cells[lattice].padded
+    grid, near = numbers(scene.grid), traced.cells[lattice]
+    v, bricks = near.values, near.bricks.table
     P, index = scene.width * scene.height, index_type(scene, v)
     events = [_not_alone(found.events[begin:end]) for found, begin, end in part]
     total, k = sum(map(len, events)), 0
@@ -36,8 +38,9 @@ def _terms(scene: SceneArrays, traced: Traced, lattice: int, part: Part) -> Term
     table = np.zeros((total, 8 + 1), v.dtype)
     for (found, _, _), chosen in zip(part, events, strict=True):
         k = fill_coverage(
-            v, grid, scene.view_numbers(found.view), chosen, found.view * P, cells, pixels, table, k
-        )
+            v, grid, bricks, scene.view_numbers(found.view), chosen, found.view * P, cells, pixels,
+            table, k,
+        )  # fmt: skip
     unsigned = np.uint32 if index == np.int32 else np.uint64
     return Terms(
         lattice, np.zeros(0, index), np.zeros(1, np.uint64), np.zeros(0, unsigned),
@@ -53,14 +56,15 @@ def _not_alone(events: Any) -> Any:
 
 @kernel
 def fill_coverage(
-    v: Any, grid_numbers: Any, view_numbers: Any, events: Any, first_pixel: int,
+    v: Any, grid_numbers: Any, bricks: Any, view_numbers: Any, events: Any, first_pixel: int,
     cells: Any, pixels: Any, table: Any, k: int,
 ) -> int:  # fmt: skip
     """Write the corner terms of silhouettes.
 
     Args:
-        v: the padded lattice.
+        v: values of the lattice, in bricks.
         grid_numbers: its size and place, see `grid_of`.
+        bricks: where the bricks are, see `BrickGrid`.
         view_numbers: the camera, see `view_of`.
         events: of the view, in order of pixel and depth.
         first_pixel: of the view among those of all views.
@@ -72,7 +76,8 @@ def fill_coverage(
     Returns:
         `k` afterwards.
     """
-    grid, view, of = grid_of(grid_numbers), view_of(view_numbers), table.dtype.type
+    grid, view = brick_grid_of(grid_numbers, bricks), view_of(view_numbers)
+    of = table.dtype.type
     alphas, clear = np.ones(MOST_EVENTS), np.ones(MOST_EVENTS + 1)
     e: Any = int64(0)
     while e < len(events):
@@ -96,7 +101,7 @@ def fill_coverage(
                 q = place(grid, view.o, d, t_min)
                 put_weights(table, k, weights(q.x, q.y, q.z))
                 table[k, 8] = of(-clear[n] * behind / (t_min * footprint))
-                cells[k], pixels[k] = q.p, first_pixel + pixel
+                cells[k], pixels[k] = place_in_bricks(bricks, q.p), first_pixel + pixel
                 k += 1
             behind *= 1 - min(max(alphas[n], 0.0), 1.0)
         e += size

@@ -29,7 +29,7 @@ def push_depths(
         pixels: of the terms.
         places: of the terms.
         rates: of the terms.
-        v: tangent of the padded lattice.
+        v: tangent of the lattice, in bricks.
         sx: its step from one x to the next.
         sy: its step from one y to the next.
         depths: `[N H W]` added to.
@@ -51,7 +51,7 @@ def pull_depths(
     cells: Any, starts: Any, pixels: Any, places: Any, rates: Any, depths: Any, squared: bool,
     sx: int, sy: int, g: Any,
 ) -> None:  # fmt: skip
-    """The transpose of `push_depths`: from `depths` into `g`, the padded lattice.
+    """The transpose of `push_depths`: from `depths` into `g`, laid out as `v`.
 
     With `squared` each entry of the rows counts by its square: the diagonal of `Jᵀ W J`, where
     `depths` are the weights W.

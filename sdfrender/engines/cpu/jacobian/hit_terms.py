@@ -24,6 +24,7 @@ from sdfrender.engines.cpu.jacobian.linear_terms import (
     lay_out_cells,
     shares,
 )
+from sdfrender.kernels.bricks import STEP_X, STEP_Y, brick_grid_of, stored
 from sdfrender.kernels.compiled import kernel, scalar
 from sdfrender.kernels.lane_steps import (
     CELL,
@@ -54,7 +55,7 @@ from sdfrender.kernels.pixel.terms import at_border, depth_rate, put_place
 from sdfrender.kernels.ray_walk import CAP, CROSSING
 from sdfrender.kernels.surface_point import Place
 from sdfrender.kernels.threads import run_all
-from sdfrender.kernels.trilinear_cell import Grid, grid_of, numbers
+from sdfrender.kernels.trilinear_cell import Grid, numbers
 from sdfrender.kernels.view import view_of
 
 
@@ -80,14 +81,14 @@ class DepthTerms:
     rates: Any
     count: int
 
-    def push(self, v: Any, grid: Grid, depths: Any) -> None:
-        """Add the tangent of `depths` `[N H W]` for `v`, that of the padded lattice."""
-        x, steps = self, (grid.sx, grid.sy)
+    def push(self, v: Any, depths: Any) -> None:
+        """Add the tangent of `depths` `[N H W]` for `v`, that of the lattice in bricks."""
+        x, steps = self, (STEP_X, STEP_Y)
         push_depths(x.cells, x.starts, x.pixels, x.places, x.rates, v, *steps, depths)
 
-    def pull(self, depths: Any, grid: Grid, g: Any, squared: bool = False) -> None:
+    def pull(self, depths: Any, g: Any, squared: bool = False) -> None:
         """Add the transpose of `push` to `g`; or the diagonal of `Jᵀ W J`, weights in `depths`."""
-        x, steps = self, (grid.sx, grid.sy)
+        x, steps = self, (STEP_X, STEP_Y)
         pull_depths(x.cells, x.starts, x.pixels, x.places, x.rates, depths, squared, *steps, g)
 
 
@@ -113,14 +114,15 @@ def hit_terms(
 def _terms(
     scene: SceneArrays, traced: Traced, depths: bool, normals: bool, lattice: int, part: Part
 ) -> tuple[DepthTerms, Terms]:
-    grid, v = numbers(scene.grid), traced.cells[lattice].padded
+    grid, near = numbers(scene.grid), traced.cells[lattice]
+    v, bricks = near.values, near.bricks.table
     P, index = scene.width * scene.height, index_type(scene, v)
     views = [scene.view_numbers(found.view) for found, _, _ in part]
     hits = [_first_hits(found.events[begin:end]) for found, begin, end in part]
-    at = [np.zeros(len(x), index) for x in hits]  # cell of each hit
+    at = [np.zeros(len(x), np.int64) for x in hits]  # cell of each hit
     ends = np.zeros(len(v), index)  # terms in each cell, then where the next one goes
     for view, events, cells_of in zip(views, hits, at, strict=True):
-        count_terms(grid, view, events, 0, len(events), cells_of, ends)
+        count_terms(grid, bricks, view, events, 0, len(events), cells_of, ends)
     cells, starts, count, size = lay_out_cells(ends, index)
 
     pixels = np.zeros(size, np.uint32 if index == np.int32 else np.uint64)
@@ -129,8 +131,8 @@ def _terms(
     mixed, m = np.zeros(count, index), 0
     for (found, _, _), view, events, cells_of in zip(part, views, hits, at, strict=True):
         m = fill_hits(
-            v, grid, view, events, found.view * P, scene.reattach, cells_of, ends, pixels, table,
-            rates, mixed, m,
+            v, grid, bricks, view, events, found.view * P, scene.reattach, cells_of, ends, pixels,
+            table, rates, mixed, m,
         )  # fmt: skip
     repeat_pixels(cells, starts, ends, pixels)
     none, no_table = np.zeros(0, index), np.zeros((0, 8 + 3 + 1), v.dtype)
@@ -149,19 +151,20 @@ def _first_hits(events: Any) -> Any:
 
 @kernel
 def fill_hits(
-    v: Any, grid_numbers: Any, view_numbers: Any, events: Any, first_pixel: int, reattach: int,
-    at: Any, ends: Any, pixels: Any, table: Any, rates: Any, mixed: Any, m: int,
+    v: Any, grid_numbers: Any, bricks: Any, view_numbers: Any, events: Any, first_pixel: int,
+    reattach: int, at: Any, ends: Any, pixels: Any, table: Any, rates: Any, mixed: Any, m: int,
 ) -> int:  # fmt: skip
     """Write the terms of first hits, sixteen at a time.
 
     Args:
-        v: the padded lattice.
+        v: values of the lattice, in bricks.
         grid_numbers: its size and place, see `grid_of`.
+        bricks: where the bricks are, see `BrickGrid`.
         view_numbers: the camera, see `view_of`.
         events: first hits of the view, none on a face of the box.
         first_pixel: of the view among those of all views.
         reattach: IMPLICIT or ONE_STEP.
-        at: cells of the events.
+        at: cells of the events, flat indices.
         ends: where the next term of each cell goes.
         pixels: of the terms.
         table: `[3, S]` places, or `[3 + 4·3, S]` of the normals' surface terms.
@@ -172,7 +175,8 @@ def fill_hits(
     Returns:
         `m` afterwards.
     """
-    grid, view, of = grid_of(grid_numbers), view_of(view_numbers), v.dtype.type
+    grid, view = brick_grid_of(grid_numbers, bricks), view_of(view_numbers)
+    of = v.dtype.type
     w, g, slots = np.zeros(SIZE), np.zeros(SIZE_READ, v.dtype), np.zeros(LANES, np.int64)
     for begin in range(0, len(events), LANES):
         count = min(LANES, len(events) - begin)
@@ -183,8 +187,9 @@ def fill_hits(
             p = int64(at[begin + n])
             x, y, z = put_place(grid, int(w[CELL + n]), p, w[X + n], w[Y + n], w[Z + n])
             w[X + n], w[Y + n], w[Z + n] = x, y, z
-            slot = int64(ends[p])
-            ends[p] += 1
+            q, sx, sy = stored(grid, p)
+            slot = int64(ends[q])
+            ends[q] += 1
             slots[n] = slot
             pixels[slot] = first_pixel + int64(w[PIXEL + n])
             table[0, slot], table[1, slot], table[2, slot] = of(x), of(y), of(z)
@@ -193,7 +198,7 @@ def fill_hits(
                 rate = depth_rate(v, grid, Place(p, x, y, z), d, w[COSINE + n], reattach)
                 rates[slot] = of(rate)
             if len(table) > PLACE:
-                read_cell(v, grid.sx, grid.sy, p, g, n)
+                read_cell(v, sx, sy, q, g, n)
             if at_border(grid, p):
                 mixed[m] = slot
                 m += 1

@@ -56,7 +56,7 @@ def push_surface(
         starts: where the terms of each cell begin.
         pixels: of the terms.
         table: of the terms.
-        v: tangent of the padded lattice.
+        v: tangent of the lattice, in bricks.
         sx: its step from one x to the next.
         sy: its step from one y to the next.
         images: `[N H W, C]` added to.
@@ -96,7 +96,7 @@ def push_surface(
 def pull_surface(
     cells: Any, starts: Any, pixels: Any, table: Any, images: Any, sx: int, sy: int, g: Any
 ) -> None:
-    """The transpose of `push_surface`: from `images` into `g`, the padded lattice."""
+    """The transpose of `push_surface`: from `images` into `g`, laid out as `v`."""
     one, zero = g.dtype.type(1), g.dtype.type(0)
     u = np.zeros(LANES, g.dtype)
     f, fx = np.zeros(CHUNK, g.dtype), np.zeros(CHUNK, g.dtype)
@@ -158,7 +158,7 @@ def push_corners(
         cells: see `linear_terms.Terms`, as are the next two.
         pixels: of the terms.
         table: of the terms.
-        v: tangent of the padded lattice.
+        v: tangent of the lattice, in bricks.
         sx: its step from one x to the next.
         sy: its step from one y to the next.
         images: added to.

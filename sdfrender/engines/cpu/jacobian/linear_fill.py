@@ -12,6 +12,7 @@ import numpy as np
 from numba import boolean, int64
 
 from sdfrender.kernels.adjoint import albedo_adjoint
+from sdfrender.kernels.bricks import brick_grid_of, place_in_bricks, stored
 from sdfrender.kernels.compiled import kernel, scalar
 from sdfrender.kernels.lane_steps import (
     CELL,
@@ -49,26 +50,28 @@ from sdfrender.kernels.pixel.terms import at_border, fill_pixel, put_place
 from sdfrender.kernels.ray_walk import ALONE, CAP, MOST_EVENTS, OPAQUE
 from sdfrender.kernels.reattach import is_graze
 from sdfrender.kernels.surface_point import albedo_at
-from sdfrender.kernels.trilinear_cell import Grid, grid_of
+from sdfrender.kernels.trilinear_cell import Grid
 from sdfrender.kernels.view import View, view_of
 
 
 @kernel
 def count_terms(
-    grid_numbers: Any, view_numbers: Any, events: Any, begin: int, end: int, at: Any, counts: Any
-) -> int:
+    grid_numbers: Any, table: Any, view_numbers: Any, events: Any, begin: int, end: int,
+    at: Any, counts: Any,
+) -> int:  # fmt: skip
     """Count the surface terms of each cell; returns an upper bound of the corner terms.
 
     Args:
         grid_numbers: size and place of the lattice, see `grid_of`.
+        table: where its bricks are, see `BrickGrid`.
         view_numbers: the camera, see `view_of`.
         events: of the view.
         begin: the first event.
         end: one past the last.
-        at: `[end − begin, …]` filled with the events' cells.
-        counts: `[(X+2)(Y+2)(Z+2)]` added to.
+        at: `[end − begin, …]` filled with the events' cells, flat indices.
+        counts: `[n 11³]` added to: at the places of cells in the bricks.
     """
-    grid, view = grid_of(grid_numbers), view_of(view_numbers)
+    grid, view = brick_grid_of(grid_numbers, table), view_of(view_numbers)
     w, extra = np.zeros(SIZE), 0
     for first in range(begin, end, LANES):
         size = min(LANES, end - first)
@@ -80,7 +83,7 @@ def count_terms(
             p, flags = int(w[CELL + n]), events[first + n].bits
             at[first + n - begin] = p
             if flags & CAP == 0:
-                counts[p] += 1
+                counts[place_in_bricks(table, p)] += 1
             if flags & OPAQUE == 0:
                 extra += 1
             if is_graze(flags):
@@ -96,7 +99,7 @@ def lay_out(cells: Any, lanes: int, starts: Any, ends: Any) -> int:
         cells: those with terms.
         lanes: each cell gets a multiple of so many places.
         starts: `[len(cells) + 1]` filled.
-        ends: counts of terms in each cell of the lattice; where its first one goes, afterwards.
+        ends: counts of terms in each cell of the bricks; where its first one goes, afterwards.
     """
     size = 0
     for n in range(len(cells)):
@@ -119,16 +122,17 @@ def repeat_pixels(cells: Any, starts: Any, ends: Any, pixels: Any) -> None:
 
 @kernel
 def fill_terms(
-    v: Any, grid_numbers: Any, view_numbers: Any, lights: Any, albedo: Any, background: Any,
-    events: Any, begin: int, end: int, first_pixel: int, reattach: int, at: Any, ends: Any,
-    pixels: Any, table: Any, corner_cells: Any, corner_pixels: Any, corner_table: Any, k: int,
-    mixed: Any, m: int,
+    v: Any, grid_numbers: Any, bricks: Any, view_numbers: Any, lights: Any, albedo: Any,
+    background: Any, events: Any, begin: int, end: int, first_pixel: int, reattach: int, at: Any,
+    ends: Any, pixels: Any, table: Any, corner_cells: Any, corner_pixels: Any, corner_table: Any,
+    k: int, mixed: Any, m: int,
 ) -> tuple[int, int]:  # fmt: skip
     """Write the terms of the events from `begin` to `end`, whole pixels.
 
     Args:
-        v: the padded lattice.
+        v: values of the lattice, in bricks.
         grid_numbers: its size and place, see `grid_of`.
+        bricks: where the bricks are, see `BrickGrid`.
         view_numbers: the camera, see `view_of`.
         lights: `[K, 4 + C]`.
         albedo: the albedo lattice.
@@ -138,7 +142,7 @@ def fill_terms(
         end: one past the last event of its pixel.
         first_pixel: of the view among those of all views.
         reattach: IMPLICIT or ONE_STEP.
-        at: cells of the events from `begin` on.
+        at: cells of the events from `begin` on, flat indices.
         ends: where the next surface term of each cell goes.
         pixels: see `linear_terms.Terms`, as are the others.
         table: of surface terms.
@@ -152,7 +156,7 @@ def fill_terms(
     Returns:
         `k` and `m` afterwards.
     """
-    grid, view = grid_of(grid_numbers), view_of(view_numbers)
+    grid, view = brick_grid_of(grid_numbers, bricks), view_of(view_numbers)
     C = lights.shape[1] - INTENSITY
     light, reflected, unit_l, unit_r = np.zeros(C), np.ones(C), np.zeros(C), np.zeros(C)
     colors, behind, motion = np.zeros((MOST_EVENTS, C)), np.zeros(C), np.zeros(C)
@@ -199,9 +203,10 @@ def _fill_lanes(
         if int(w[CELL + n]) != p:  # rounded to the other side of a face
             x, y, z = put_place(grid, int(w[CELL + n]), p, w[X + n], w[Y + n], w[Z + n])
             w[X + n], w[Y + n], w[Z + n] = x, y, z
-        read_cell(v, grid.sx, grid.sy, p, g, n)
-        slot = ends[p]
-        ends[p] += 1
+        q, sx, sy = stored(grid, p)
+        read_cell(v, sx, sy, q, g, n)
+        slot = ends[q]
+        ends[q] += 1
         cells[n] = slot
         pixels[slot] = first_pixel + int(w[PIXEL + n])
         table[0, slot], table[1, slot], table[2, slot] = of(w[X + n]), of(w[Y + n]), of(w[Z + n])

@@ -49,7 +49,7 @@ class Share:
 
     @property
     def cells(self) -> Iterator[Any]:
-        """Flat padded indices of the cells that terms are in, an array for each kind of term."""
+        """Places in the bricks of the cells that terms are in, an array for each kind of term."""
         for terms in self.lists:
             yield terms.cells
             if isinstance(terms, Terms):

@@ -25,7 +25,7 @@ def square_surface(
     cells: Any, starts: Any, pixels: Any, table: Any, mixed: Any, images: Any,
     sx: int, sy: int, g: Any,
 ) -> None:  # fmt: skip
-    """Add the squares of the pixels that are not mixed to `g`, the padded lattice.
+    """Add the squares of the pixels that are not mixed to `g`, bricks.
 
     Args:
         cells: see `linear_terms.Terms`, as are the next four.
@@ -34,7 +34,7 @@ def square_surface(
         table: of the terms.
         mixed: terms to leave out.
         images: `[N H W, C]` weights.
-        sx: step of the padded lattice from one x to the next.
+        sx: step of `g` from one x to the next.
         sy: from one y to the next.
         g: added to.
     """
@@ -54,7 +54,7 @@ def square_surface(
 def square_corners(
     cells: Any, pixels: Any, table: Any, images: Any, silhouettes: Any, sx: int, sy: int, g: Any
 ) -> None:
-    """Add the square of each corner term by itself to `g`, the padded lattice.
+    """Add the square of each corner term by itself to `g`, bricks.
 
     Args:
         cells: `linear_terms.Terms.corner_cells`; then `corner_pixels` and `corner_table`.
@@ -62,7 +62,7 @@ def square_corners(
         table: of the terms.
         images: `[N H W, C]` weights.
         silhouettes: `[N H W]` weights.
-        sx: step of the padded lattice from one x to the next.
+        sx: step of `g` from one x to the next.
         sy: from one y to the next.
         g: added to.
     """
@@ -108,10 +108,13 @@ def square_mixed(
     corner_cells: Any, corner_pixels: Any, corner_table: Any, mixed: Any,
     images: Any, silhouettes: Any, grid_numbers: Any, row: Any, g: Any,
 ) -> None:  # fmt: skip
-    """Add the squares of the mixed pixels to `g`, the padded lattice.
+    """Add the squares of the mixed pixels to `g`, a flat lattice with a margin.
+
+    There a vertex has one place: what a row owes to it is added up before it is squared.
 
     Args:
-        cells: see `linear_terms.Terms`, as are all up to `mixed`.
+        cells: see `linear_terms.Terms`, as are all up to `mixed`, but for the places of cells,
+            which are those in `g`.
         starts: where the surface terms of each cell begin.
         pixels: of the surface terms.
         table: of the surface terms.
@@ -175,7 +178,7 @@ def cell_of(m: int, cells: Any, starts: Any) -> int:
 
 @scalar
 def _fold_block(row: Any, grid: Grid, p: int) -> None:
-    """Transpose of `padding.pad` in the 4×4×4 samples around a cell."""
+    """Transpose of `geometry.padding.pad` in the 4×4×4 samples around a cell."""
     i, rest = p // grid.sx, p % grid.sx
     at = (i, rest // grid.sy, rest % grid.sy)
     sizes, steps = (grid.X, grid.Y, grid.Z), (grid.sx, grid.sy, 1)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from sdfrender.engines.cpu.bricks import BrickMap
 from sdfrender.engines.cpu.engine import MOST_SUMS, Part, SceneArrays, Traced, split
 from sdfrender.engines.cpu.jacobian.linear_apply import (
     LANES,
@@ -35,6 +36,7 @@ from sdfrender.engines.cpu.jacobian.linear_squares import (
     square_mixed,
     square_surface,
 )
+from sdfrender.kernels.bricks import FLAT_X, FLAT_Y, STEP_X, STEP_Y
 from sdfrender.kernels.threads import run_all
 from sdfrender.kernels.trilinear_cell import Grid, numbers
 
@@ -47,7 +49,7 @@ class Terms:
 
     Args:
         lattice: which of the batch.
-        cells: `[K]` flat padded index of the cells with surface terms, in order.
+        cells: `[K]` places of the cells with surface terms in the lattice's bricks, in order.
         starts: `[K + 1]` where the terms of each cell begin, multiples of `linear_apply.LANES`;
             each cell is filled up with terms of zeros.
         pixels: `[S]` flat index over all views.
@@ -72,34 +74,44 @@ class Terms:
     mixed: Any
     count: int
 
-    def push(self, v: Any, grid: Grid, images: Any, silhouettes: Any) -> None:
-        """Add `J v` to `images` `[N H W, C]` and `silhouettes` `[N H W]`; v is padded."""
-        steps = (grid.sx, grid.sy)
-        push_surface(*self._surface, v, *steps, images)
-        push_corners(*self._corners, v, *steps, images, silhouettes)
+    def push(self, v: Any, images: Any, silhouettes: Any) -> None:
+        """Add `J v` to `images` `[N H W, C]` and `silhouettes` `[N H W]`; v is in bricks."""
+        push_surface(*self._surface, v, STEP_X, STEP_Y, images)
+        push_corners(*self._corners, v, STEP_X, STEP_Y, images, silhouettes)
 
-    def pull(self, images: Any, silhouettes: Any, grid: Grid, g: Any) -> None:
-        """Add the transpose of `push` to `g`, a padded lattice."""
-        steps = (grid.sx, grid.sy)
-        pull_surface(*self._surface, images, *steps, g)
-        pull_corners(*self._corners, images, silhouettes, *steps, g)
+    def pull(self, images: Any, silhouettes: Any, g: Any) -> None:
+        """Add the transpose of `push` to `g`, bricks."""
+        pull_surface(*self._surface, images, STEP_X, STEP_Y, g)
+        pull_corners(*self._corners, images, silhouettes, STEP_X, STEP_Y, g)
 
-    def square(self, images: Any, silhouettes: Any, exact: bool, grid: Grid, g: Any) -> None:
-        """Add the diagonal of `Jᵀ W J` to `g`, a padded lattice, for the weights W in the images.
+    def square(self, images: Any, silhouettes: Any, exact: bool, bricks: BrickMap, g: Any) -> None:
+        """Add the diagonal of `Jᵀ W J` to `g`, in bricks, for the weights W in the images.
 
-        Without `exact` as if each term had a row to itself.
+        Without `exact` as if each term had a row to itself, and nothing is added on the margin.
         """
-        steps, mixed = (grid.sx, grid.sy), self.mixed if exact else self.mixed[:0]
-        square_surface(*self._surface, mixed, images, *steps, g)
-        if not exact:
-            square_corners(*self._corners, images, silhouettes, *steps, g)
-            padded = g.reshape(grid.X + 2, grid.Y + 2, grid.Z + 2)
-            padded[[0, -1]] = padded[:, [0, -1]] = padded[:, :, [0, -1]] = 0
-            return
-        row = np.zeros(len(g), np.float64)
-        square_mixed(
-            *self._surface, *self._corners, mixed, images, silhouettes, numbers(grid), row, g
-        )
+        mixed = self.mixed if exact else self.mixed[:0]
+        square_surface(*self._surface, mixed, images, STEP_X, STEP_Y, g)
+        if exact:
+            bricks.move(self._mixed_squares(images, silhouettes, bricks), g)
+        else:
+            square_corners(*self._corners, images, silhouettes, STEP_X, STEP_Y, g)
+            bricks.clear_margin(g)
+
+    def _mixed_squares(self, images: Any, silhouettes: Any, bricks: BrickMap) -> Any:
+        """The part of the mixed pixels `[X, Y, Z]`.
+
+        In a lattice, where each vertex has one place: a row is added up before it is squared.
+        """
+        X, Y, Z = bricks.resolution
+        none = (0.0,) * 3
+        grid = numbers(Grid(X, Y, Z, (Y + 2) * (Z + 2), Z + 2, none, none, none, 0.0))
+        cells, corners = (_in_lattice(bricks, x) for x in (self.cells, self.corner_cells))
+        surface = cells, self.starts, self.pixels, self.table
+        around = corners, self.corner_pixels, self.corner_table
+        squares = np.zeros((X + 2, Y + 2, Z + 2), self.table.dtype)
+        row, flat = np.zeros(squares.size, np.float64), squares.reshape(-1)
+        square_mixed(*surface, *around, self.mixed, images, silhouettes, grid, row, flat)
+        return squares[1:-1, 1:-1, 1:-1]
 
     @property
     def _surface(self) -> tuple[Any, Any, Any, Any]:
@@ -124,8 +136,8 @@ def linear_terms(scene: SceneArrays, traced: Traced, background: Any) -> list[Te
 
 def shares(scene: SceneArrays, traced: Traced) -> list[tuple[int, Part]]:
     """Lattices and events, one share per lattice and thread."""
-    padded_bytes = traced.cells[0].padded.nbytes
-    parts = max(1, min(scene.threads, MOST_SUMS // padded_bytes))
+    most = max(1, *(near.values.nbytes for near in traced.cells))
+    parts = max(1, min(scene.threads, MOST_SUMS // most))
     return [
         (b, part)
         for b in range(len(scene.values))
@@ -133,8 +145,16 @@ def shares(scene: SceneArrays, traced: Traced) -> list[tuple[int, Part]]:
     ]
 
 
+def _in_lattice(bricks: BrickMap, places: Any) -> Any:
+    """Places `[…]` in bricks as places in the flat lattice with a margin."""
+    _, Y, Z = bricks.resolution
+    flat = bricks.flat(places)
+    i, j, k = flat // FLAT_X, flat % FLAT_X // FLAT_Y, flat % FLAT_Y
+    return (i * (Y + 2) + j) * (Z + 2) + k
+
+
 def index_type(scene: SceneArrays, v: Any) -> Any:
-    """What indices of terms, pixels and cells of the padded lattice v are kept in."""
+    """What indices of terms, pixels and places in the bricks v are kept in."""
     terms = 2 * len(scene.views) * scene.width * scene.height * scene.most
     return np.int32 if terms < 1 << 31 > len(v) else np.int64
 
@@ -152,17 +172,25 @@ def lay_out_cells(ends: Any, index: Any) -> tuple[Any, Any, int, int]:
 
 
 def _terms(scene: SceneArrays, traced: Traced, background: Any, lattice: int, part: Part) -> Terms:
-    grid, v = numbers(scene.grid), traced.cells[lattice].padded
+    grid, near = numbers(scene.grid), traced.cells[lattice]
+    v, bricks = near.values, near.bricks.table
     C, P = background.shape[1], scene.width * scene.height
     index = index_type(scene, v)
     total = sum(end - begin for _, begin, end in part)
 
-    at = np.zeros(total, index)  # cell of each event
+    at = np.zeros(total, np.int64)  # cell of each event
     ends = np.zeros(len(v), index)  # terms in each cell, then where the next one goes
     events, corners = 0, 0
     for found, begin, end in part:
         corners += count_terms(
-            grid, scene.view_numbers(found.view), found.events, begin, end, at[events:], ends
+            grid,
+            bricks,
+            scene.view_numbers(found.view),
+            found.events,
+            begin,
+            end,
+            at[events:],
+            ends,
         )
         events += end - begin
     cells, starts, count, size = lay_out_cells(ends, index)
@@ -175,9 +203,10 @@ def _terms(scene: SceneArrays, traced: Traced, background: Any, lattice: int, pa
     events, k, m = 0, 0, 0
     for found, begin, end in part:
         k, m = fill_terms(
-            v, grid, scene.view_numbers(found.view), scene.lights_of(found.view), scene.albedo,
-            background, found.events, begin, end, found.view * P, scene.reattach, at[events:], ends,
-            pixels, table, corner_cells, corner_pixels, corner_table, k, mixed, m,
+            v, grid, bricks, scene.view_numbers(found.view), scene.lights_of(found.view),
+            scene.albedo, background, found.events, begin, end, found.view * P, scene.reattach,
+            at[events:], ends, pixels, table, corner_cells, corner_pixels, corner_table, k, mixed,
+            m,
         )  # fmt: skip
         events += end - begin
     repeat_pixels(cells, starts, ends, pixels)

@@ -15,20 +15,70 @@ from numba import uint64
 
 from sdfrender.engines.cpu.jacobian.linear_apply import CHUNK
 from sdfrender.engines.cpu.jacobian.linear_squares import cell_of, pixel_of
+from sdfrender.kernels.bricks import STEP_X, STEP_Y
 from sdfrender.kernels.compiled import inlined_lanes, kernel, lane_kernel
 from sdfrender.kernels.trilinear_cell import Corners, dot, lane_weights, plus
 
-NEIGHBOURS = 7  # of a vertex: itself, then those behind it and before it along x, y and z
+
+@kernel
+def name_vertices(cells: Any, numbers: Any, M: int, rows: Any) -> int:
+    """Begin a list of the vertices of some cells: each of the M that products are with once.
+
+    A cell has four edges along z. The two vertices of an edge are to be neighbours in the list, as
+    they are among the M; an edge that is not among them is put at the end, whatever else is there.
+
+    Args:
+        cells: places in the bricks.
+        numbers: which of the values of products each place has, see `BrickVertices`.
+        M: see there.
+        rows: `[M]` −1 at first; filled with a place of each vertex that is there.
+
+    Returns:
+        How many edges are to be put at the end.
+    """
+    others = 0
+    for n in range(len(cells)):
+        for e in range(4):
+            p = int(cells[n]) + (e >> 1) * STEP_X + (e & 1) * STEP_Y
+            a = numbers[p]
+            if a + 1 < M and numbers[p + 1] == a + 1:
+                rows[a], rows[a + 1] = p, p + 1
+            else:
+                others += 1
+    return others
 
 
 @kernel
-def positions(queries: Any, among: Any, out: Any) -> None:
-    """Where each of some ascending numbers is among others, ascending too; their number if not."""
-    k = 0
-    for n in range(len(queries)):
-        while k < len(among) and among[k] < queries[n]:
-            k += 1
-        out[n] = k if k < len(among) and among[k] == queries[n] else len(among)
+def list_vertices(rows: Any, places: Any) -> int:
+    """From what `name_vertices` leaves to `places` of the list; `rows`: where each vertex is in it.
+
+    Returns how many there are.
+    """
+    count = 0
+    for n in range(len(rows)):
+        if rows[n] >= 0:
+            places[count], rows[n] = rows[n], count
+            count += 1
+    return count
+
+
+@kernel
+def list_edges(cells: Any, numbers: Any, rows: Any, places: Any, count: int, edges: Any) -> int:
+    """Fill `edges` `[K, 4]`: where the first vertex of each edge is in the list, see above.
+
+    Edges that are not among the M vertices are put at the end; returns how long the list is then.
+    """
+    M = len(rows)
+    for n in range(len(cells)):
+        for e in range(4):
+            p = int(cells[n]) + (e >> 1) * STEP_X + (e & 1) * STEP_Y
+            a = numbers[p]
+            if a + 1 < M and numbers[p + 1] == a + 1:
+                edges[n, e] = rows[a]
+            else:
+                edges[n, e], places[count], places[count + 1] = count, p, p + 1
+                count += 2
+    return count
 
 
 @kernel

@@ -11,20 +11,21 @@ from typing import Any
 
 import numpy as np
 
+from sdfrender.engines.cpu.jacobian.brick_vertices import BrickVertices
 from sdfrender.engines.cpu.jacobian.linear_terms import Terms
 from sdfrender.engines.cpu.jacobian.normal_apply import (
-    NEIGHBOURS,
     gather_mixed,
+    list_edges,
+    list_vertices,
+    name_vertices,
     normal_mixed,
     normal_surface,
-    positions,
     pull_vertices,
     push_vertices,
     weigh_terms,
 )
-from sdfrender.engines.cpu.jacobian.padded_vertices import PaddedVertices
 from sdfrender.kernels.arrays import Floats
-from sdfrender.kernels.trilinear_cell import Grid
+from sdfrender.kernels.bricks import STEP_X, STEP_Y
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class NormalTerms:
 
     Args:
         neighbours: `[V, 7]` of each of the V corners of the terms' cells: where its value and those
-            around it are among the values of products, see `normal_apply.NEIGHBOURS`.
+            around it are among the values of products, see `vertices_of`.
         edges: `[K, 4]` of each cell with surface terms, as in `normal_apply.normal_surface`.
         starts: `[K + 1]` where its terms begin.
         table: `[3 …, S]` the surface terms' places.
@@ -50,7 +51,7 @@ class NormalTerms:
 
     @classmethod
     def of(
-        cls, terms: Terms, images: Any, silhouettes: Any, grid: Grid, vertices: PaddedVertices
+        cls, terms: Terms, images: Any, silhouettes: Any, vertices: BrickVertices
     ) -> NormalTerms:
         """Weight terms and find their vertices.
 
@@ -58,7 +59,6 @@ class NormalTerms:
             terms: of images and silhouettes.
             images: `[N H W, C]` weights W.
             silhouettes: `[N H W]` weights.
-            grid: of the lattice.
             vertices: those that products are on.
         """
         x = terms
@@ -72,14 +72,10 @@ class NormalTerms:
             x.cells, x.starts, x.pixels, x.table, x.corner_cells, x.corner_pixels, x.corner_table,
             x.mixed, images, silhouettes, at, corners, of_mixed, firsts, weights,
         )  # fmt: skip
-        cells = ascending(x.cells, np.sort(at))
-        edges = tuple(cells + step for step in (0, grid.sy, grid.sx, grid.sx + grid.sy))
-        places = ascending(*edges, *(edge + 1 for edge in edges))
-        of_cells = np.stack([found(edge, places) for edge in edges], 1)
-        of_mixed_cells = of_cells[np.searchsorted(cells, at)]
+        neighbours, edges, of_mixed_cells = vertices_of(x.cells, at, vertices)
         return cls(
-            neighbours_of(places, grid, vertices),
-            of_cells[found(x.cells, cells)],
+            neighbours,
+            edges,
             x.starts,
             x.table,
             q,
@@ -87,7 +83,7 @@ class NormalTerms:
         )
 
     def add(self, x: Floats, out: Floats) -> None:
-        """Add `JᵀWJ x` to `out`, both as `PaddedVertices.extended` has values."""
+        """Add `JᵀWJ x` to `out`, both as `BrickVertices.extended` has values."""
         F = np.zeros((len(self.neighbours), 4), x.dtype)
         pulled = np.zeros_like(F)
         push_vertices(x, self.neighbours, F)
@@ -97,29 +93,25 @@ class NormalTerms:
         pull_vertices(pulled, self.neighbours, out)
 
 
-def neighbours_of(places: Any, grid: Grid, vertices: PaddedVertices) -> Any:
-    """`[V, 7]` where the values around places `[V]` of a padded lattice are in `extended` ones."""
-    M, Q = len(vertices.places), len(vertices.margin)
-    out = np.zeros((len(places), NEIGHBOURS), np.int32)
-    steps = (0, -grid.sx, grid.sx, -grid.sy, grid.sy, -1, 1)
-    for n, step in enumerate(steps):
-        inside = found(places + step, vertices.places)
-        if Q:  # a place is either a vertex of the lattice or of its margin
-            outside = found(places + step, vertices.margin)
-            inside = np.where(inside < M, inside, M + outside)
-        out[:, n] = inside  # M + Q: none, where values are zero
-    return out
+def vertices_of(cells: Any, others: Any, vertices: BrickVertices) -> tuple[Any, Any, Any]:
+    """List the vertices of two lots of cells.
 
+    Args:
+        cells: `[K]` places in the bricks.
+        others: `[E]` likewise.
+        vertices: those that products are on.
 
-def found(queries: Any, among: Any) -> Any:
-    """Where each of some ascending numbers is among others, ascending too; their number if not."""
-    out = np.zeros(len(queries), np.int32)
-    positions(queries, among, out)
-    return out
-
-
-def ascending(*runs: Any) -> Any:
-    """All numbers of some ascending arrays, each once, ascending."""
-    whole = np.concatenate(runs)
-    whole.sort(kind="stable")  # which merges what is in order
-    return whole[np.append(True, whole[1:] != whole[:-1])[: len(whole)]]
+    Returns:
+        `[V, 7]` which of the `extended` values each vertex has, and those around it: behind and
+        before along x, along y, along z; `[K, 4]` and `[E, 4]` as in `normal_surface`.
+    """
+    numbers, rows = vertices.numbers, np.full(len(vertices), -1, np.int64)
+    loose = sum(name_vertices(some, numbers, len(rows), rows) for some in (cells, others))
+    places = np.zeros(int((rows >= 0).sum()) + 2 * loose, np.int64)
+    count, edges = list_vertices(rows, places), []
+    for some in (cells, others):
+        of_some = np.zeros((len(some), 4), np.int32)
+        count = list_edges(some, numbers, rows, places, count, of_some)
+        edges.append(of_some)
+    steps = np.array((0, -STEP_X, STEP_X, -STEP_Y, STEP_Y, -1, 1))
+    return numbers[places[:, None] + steps], *edges

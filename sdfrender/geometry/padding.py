@@ -7,13 +7,12 @@ the box is the one-sided difference there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 
 from sdfrender.kernels.arrays import Floats
 from sdfrender.kernels.compiled import lane_kernel
-from sdfrender.kernels.threads import run_all
+from sdfrender.kernels.threads import run_all, slabs
 
 
 def pad(values: Floats, threads: int) -> Floats:
@@ -66,9 +65,3 @@ def add_layers(p: Floats, out: Floats, begin: int, end: int) -> None:
                 for j in range(Y):
                     for k in range(Z):
                         out[i, j, k] += times * p[margin, j + 1, k + 1]
-
-
-def slabs(count: int, parts: int) -> list[slice]:
-    """`range(count)` in `parts` slices of about one size."""
-    ends = [count * i // parts for i in range(parts + 1)]
-    return [slice(a, b) for a, b in pairwise(ends) if b > a]
