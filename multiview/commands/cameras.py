@@ -19,8 +19,8 @@ def command(
 
     OUT gets images/ (upright), sparse/0 (a COLMAP model), masks/ if any are given, cameras.json and
     cameras.html, which shows cameras, points and photographs. A model that is not to be believed is
-    refused, with what to do. The size of the world is arbitrary without --scale-bar. A result that
-    is there already is kept. Needs the extra `photos`.
+    refused, with what to do. In the world y is up, as the cameras were held. Its size is arbitrary
+    without --scale-bar. A result that is there already is kept. Needs the extra `photos`.
 
     Example: multiview cameras photos/mug --out scenes/mug
 
@@ -42,5 +42,6 @@ def command(
         f"{len(told['placed'])} of {told['pictures']} pictures placed, {told['points']} points, ",
         end="",
     )
-    print(f"{told['reprojection_px']:.2f} pixels reprojection error, {size}")
+    up = f"{told['up']} is up" if told.get("up") else "which way is up is not known"
+    print(f"{told['reprojection_px']:.2f} pixels reprojection error, {size}, {up}")
     print(f"look at {settings.out / PAGE}")

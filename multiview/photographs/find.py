@@ -16,10 +16,10 @@ from multiview.photographs.extra import load_pycolmap
 from multiview.photographs.intake import Picture, find_photographs, take_pictures
 from multiview.photographs.mapping import Work
 from multiview.photographs.page import Thumbnails, write_page
-from multiview.photographs.scale import scale_model
 from multiview.photographs.settings import CameraSettings
 from multiview.photographs.solve import solve
 from multiview.photographs.staging import stage_masks, stage_pictures
+from multiview.photographs.world import scale_model, turn_upright
 from multiview.scenes.selection import natural_key
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import write_json
@@ -41,8 +41,9 @@ def find_cameras(settings: CameraSettings, quiet: bool = False) -> dict[str, Any
     model), `cameras.json` and `cameras.html`. A result that is there, of the same photographs and
     settings, is taken as it is; only its scale is set anew if that is asked for.
 
-    The camera frame is COLMAP's: OpenCV axes, pixel centres at +0.5. The world's place, turn and
-    size are arbitrary; `--scale-bar` sets the size.
+    The camera frame is COLMAP's: OpenCV axes, pixel centres at +0.5. Of the world, +y is up, as the
+    cameras were held, and the first camera looks from +z; its place and size are arbitrary
+    (`--scale-bar` sets the size).
 
     Args:
         settings: what the user chose.
@@ -50,7 +51,8 @@ def find_cameras(settings: CameraSettings, quiet: bool = False) -> dict[str, Any
 
     Returns:
         What `cameras.json` holds: `pictures`, `placed` and `unplaced` names, `cameras`, `points`,
-        `reprojection_px`, `unit`, `warnings`, `refused` (null), `made_from`.
+        `reprojection_px`, `unit`, `up` ("y", null if not known), `warnings`, `refused` (null),
+        `made_from`.
 
     Raises:
         InputError: no photographs, or cameras that are not to be believed; then `cameras.json`
@@ -79,6 +81,7 @@ def find_cameras(settings: CameraSettings, quiet: bool = False) -> dict[str, Any
     verdict.warnings[:0] = doubts
     model = models[0] if models else None
     told = _told(pictures, model, links, verdict, made_from)
+    told["up"] = turn_upright(model) if model is not None else None
     _write(out, model, told)
     for warning in told["warnings"]:
         log.warning("%s", warning)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image as Pillow
@@ -17,6 +18,7 @@ from PIL import ImageOps
 
 from sdfrender.files.atomic import write_bytes
 from sdfrender.report.page import fill
+from sdfrender.view.upright import upright_frame
 
 SIDE = 256  # pixels, the longer side of a small picture
 MOST_POINTS = 20_000  # on the page
@@ -104,7 +106,7 @@ def _drawn(model: Any) -> dict[str, Any]:
     shown = ids[:: max(1, -(-len(ids) // MOST_POINTS))]
     points = np.array([model.points3D[i].xyz for i in shown]).reshape(-1, 3)
     colors = np.array([model.points3D[i].color for i in shown]).reshape(-1, 3)
-    turn = _upright(rotations)
+    turn = upright_frame(torch.from_numpy(rotations).mT).numpy()
     cloud = points if len(points) else centres
     middle = (np.median(cloud, 0) + centres.mean(0)) / 2
     away = [np.linalg.norm(some - middle, axis=1) for some in (cloud, centres)]
@@ -133,15 +135,3 @@ def _drawn(model: Any) -> dict[str, Any]:
         "ids": shown.tolist(),
         "cameras": cameras,
     }
-
-
-def _upright(rotations: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`[3, 3]` from the world to right, up and towards the viewer; up is up in most pictures."""
-    up = -rotations[:, 1].mean(0)
-    up = up / (np.linalg.norm(up) or 1)
-    front = -rotations[0, 2] + (rotations[0, 2] @ up) * up
-    if np.linalg.norm(front) < 1e-3:  # it looks along up
-        front = rotations[0, 1] - (rotations[0, 1] @ up) * up
-    front = front / np.linalg.norm(front)
-    turn: NDArray[np.float64] = np.stack((np.cross(up, front), up, front))
-    return turn

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sdfrender import Cameras, Headlight, Lattice, Lighting, render
 from sdfrender.report.pictures import for_display
+from sdfrender.view.upright import upright_frame
 
 FOV = math.radians(32)
 DISTANCE = 3.2  # of the eye from the middle, in half diagonals of the box
@@ -20,26 +21,14 @@ CLAY = (0.96, 0.93, 0.88)  # red, green, blue, of full scale
 AMBIENT, HEADLIGHT = 0.12, 0.85
 CLAY_LIGHT = Lighting(ambient=AMBIENT, headlight=Headlight(HEADLIGHT))
 TOGETHER = 16  # views rendered at once
-LEAST_AGREEMENT = 0.2  # length of the mean of the cameras' upward directions
 
 
 def display_frame(cameras: Cameras) -> Tensor:
     """Rotation `[3, 3]` from the world to right, up and towards the viewer.
 
-    Up is what is up in most photographs, y if they do not agree; the first camera looks from the
-    front.
+    Up is what the cameras agree on, y if they do not; the first camera looks from the front.
     """
-    up = -cameras.c2w[:, :3, 1].double().mean(0)
-    if float(up.norm()) < LEAST_AGREEMENT:
-        up = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
-    up = torch.nn.functional.normalize(up, dim=0)
-    front = -cameras.c2w[0, :3, 2].double()
-    front = front - (front @ up) * up
-    if float(front.norm()) < 0.1:  # it looks along up
-        front = cameras.c2w[0, :3, 1].double()
-        front = front - (front @ up) * up
-    front = torch.nn.functional.normalize(front, dim=0)
-    return torch.stack((torch.linalg.cross(up, front), up, front))
+    return upright_frame(cameras.c2w)
 
 
 def around(lattice: Lattice, frame: Tensor, azimuths: Tensor, size: int) -> Cameras:

@@ -21,6 +21,7 @@ from multiview.photographs import mapping, pairs, trust
 from multiview.photographs.find import find_cameras
 from multiview.photographs.mapping import Group, Work
 from multiview.photographs.settings import CameraSettings
+from multiview.photographs.world import turn_upright
 from multiview.scenes import load_scene
 from sdfrender.errors import InputError
 
@@ -79,6 +80,32 @@ def test_cameras_are_where_they_were(
     colors = np.array([point.color for point in model.points3D.values()])
     assert np.ptp(colors.mean(0)) < 40  # a grey stone
     assert colors.std(0).min() > 10
+
+
+def test_the_world_stands_upright(found: tuple[Path, dict[str, Any]]) -> None:
+    out, told = found
+    assert told["up"] == "y"
+    model = pycolmap.Reconstruction(out / "sparse" / "0")
+    here, there = trust.poses(model), truth()
+    names = sorted(there)
+    turns = [here[name][:, :3] @ there[name][:, :3].T for name in names]  # from the true world
+    for turn in turns:
+        assert turn[1, 1] > np.cos(np.radians(2))  # the true +y
+    first = here[names[0]]
+    assert abs(first[0, 2]) < 1e-9
+    assert first[2, 2] < 0  # it looks from +z
+
+
+def test_a_world_whose_up_is_not_known_is_left_alone() -> None:
+    c2w = photographed.cameras(40).c2w.double().numpy()  # all around
+    aside = c2w.copy()
+    aside[:, :3, :2] = c2w[:, :3, [1, 0]] * [1, -1]
+    model = photographed.placed_model(aside)
+    before = trust.poses(model)
+    assert turn_upright(model) is None
+    after = trust.poses(model)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert turn_upright(pycolmap.Reconstruction()) is None
 
 
 def test_our_reader_takes_the_scene_and_its_cameras_see_the_stone(

@@ -21,15 +21,7 @@ WAIT = 20_000  # milliseconds, for a busy machine
 
 def made_up_model() -> Any:
     """The true cameras of photographs, and points on a ball."""
-    model = pycolmap.Reconstruction()
-    width, height, focal = photographed.WIDTH, photographed.HEIGHT, photographed.FOCAL
-    camera = pycolmap.Camera.create_from_model_name(1, "SIMPLE_RADIAL", focal, width, height)
-    model.add_camera_with_trivial_rig(camera)
-    for n, c2w in enumerate(photographed.cameras(COUNT).c2w.double().numpy()):
-        w2c = np.linalg.inv(c2w)
-        pose = pycolmap.Rigid3d(pycolmap.Rotation3d(w2c[:3, :3]), w2c[:3, 3])
-        image = pycolmap.Image(name=photographed.NAMES.format(n), camera_id=1, image_id=n + 1)
-        model.add_image_with_trivial_frame(image, pose)
+    model = photographed.placed_model(photographed.cameras(COUNT).c2w.double().numpy())
     random = np.random.default_rng(0)
     for direction in random.normal(size=(500, 3)):
         place = 0.5 * direction / np.linalg.norm(direction)

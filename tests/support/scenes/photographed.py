@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,21 @@ def cameras(count: int) -> sr.Cameras:
     seen = sr.Cameras.look_at(2.1 * eyes, width=WIDTH, height=HEIGHT)
     K = torch.tensor([[FOCAL, 0, WIDTH / 2], [0, FOCAL, HEIGHT / 2], [0, 0, 1]])
     return sr.Cameras(seen.c2w, K.expand(count, 3, 3).clone(), WIDTH, HEIGHT)
+
+
+def placed_model(c2ws: np.ndarray) -> Any:
+    """A `pycolmap.Reconstruction` of N pictures with these cameras `[N, 4, 4]`, and no points."""
+    import pycolmap
+
+    model = pycolmap.Reconstruction()
+    camera = pycolmap.Camera.create_from_model_name(1, "SIMPLE_RADIAL", FOCAL, WIDTH, HEIGHT)
+    model.add_camera_with_trivial_rig(camera)
+    for n, c2w in enumerate(c2ws):
+        w2c = np.linalg.inv(c2w)
+        pose = pycolmap.Rigid3d(pycolmap.Rotation3d(w2c[:3, :3]), w2c[:3, 3])
+        image = pycolmap.Image(name=NAMES.format(n), camera_id=1, image_id=n + 1)
+        model.add_image_with_trivial_frame(image, pose)
+    return model
 
 
 def write_photographs(folder: Path, count: int) -> sr.Cameras:

@@ -1,4 +1,7 @@
-"""True size: a model scaled so that two things are as far apart as they are."""
+"""The world that a model is in: which way is up, and how long a unit is.
+
+Mapping leaves both as they fall.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,40 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from multiview.photographs.extra import load_extra, load_pycolmap
+from multiview.photographs.trust import poses
+from multiview.scenes.selection import natural_key
 from sdfrender.errors import InputError
+from sdfrender.view.upright import up_direction, upright_frame
 
 Array = NDArray[np.float64]
 
 FEWEST = 2  # pictures that a place must be seen in
 OFF = 0.01  # of the longer side: rays of one place that miss it by more are of several
 SIDES_DIFFER = 0.05  # of a tag's side, that its four may differ by
+
+
+def turn_upright(model: Any) -> str | None:
+    """Turn a model so that +y is up and the first of its cameras looks from +z, in place.
+
+    Returns:
+        The axis that is up, "y"; None where the cameras do not tell, as when pictures lie on their
+        sides. The model is left alone then.
+    """
+    placed = poses(model)
+    if not placed:
+        return None
+    c2w = torch.from_numpy(np.stack([placed[name] for name in sorted(placed, key=natural_key)]))
+    if up_direction(c2w) is None:
+        return None
+    pycolmap = load_pycolmap()
+    turn = pycolmap.Rotation3d(upright_frame(c2w).numpy())
+    model.transform(pycolmap.Sim3d(1.0, turn, np.zeros(3)))
+    return "y"
 
 
 def scale_model(model: Any, images: Path, bar: tuple[str, str, float]) -> dict[str, Any]:
