@@ -325,12 +325,6 @@ def _check_names(scene: Description) -> None:
 def _cameras(scene: Description, views: list[View]) -> Cameras:
     """The cameras of `views`, float32, each checked under its own name."""
     for view in views:
-        if view.frame is not None and (view.depth or view.normal):
-            sizes = [f"{v.name} {v.size[0]}×{v.size[1]}" for v in _of_two_sizes(views)]
-            raise InputError(
-                f"{scene.file}: need images of one size where there are depth or normal maps, got "
-                f"{' and '.join(sizes)}"
-            )
         try:
             Cameras(torch.tensor(view.c2w)[None], torch.tensor(view.K)[None], *view.size)
         except ValueError as error:
@@ -339,8 +333,3 @@ def _cameras(scene: Description, views: list[View]) -> Cameras:
     c2w = torch.tensor(np.stack([view.c2w for view in views]), dtype=torch.float32)
     Ks, size = in_common(views)
     return Cameras(c2w, torch.tensor(np.stack(Ks), dtype=torch.float32), *size)
-
-
-def _of_two_sizes(views: list[View]) -> tuple[View, View]:
-    """The first view, and the first of another size."""
-    return views[0], next(view for view in views if view.size != views[0].size)

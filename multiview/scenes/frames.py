@@ -1,7 +1,7 @@
 """Pictures of several sizes in one frame: each is padded on the right and below.
 
 All are brought to the same longer side, and the frame is as wide as the widest and as high as the
-highest is then. Padding there leaves the principal point where it is.
+highest is then. Padding there leaves the principal point where it is. Maps go the same way.
 """
 
 from __future__ import annotations
@@ -42,13 +42,19 @@ def in_common(views: Sequence[View]) -> tuple[list[Array], tuple[int, int]]:
     return Ks, size
 
 
-def padded(planes: Image, view: View) -> Image:
-    """`[H, W, C]` of a view's picture in its frame; 0 in all planes where there is no picture."""
-    width, height = framed_size(view)
-    H, W = planes.shape[:2]
-    if view.frame is None or (width, height) == (W, H):
-        return planes
-    framed: Image = np.pad(planes, ((0, height - H), (0, width - W), (0, 0)))
+def in_frame(plane: Image, view: View) -> Image:
+    """`[H, W, …]` of a view's picture, or of a map of it, in its frame; 0 beyond the picture.
+
+    A map may have more or fewer pixels than the picture; its frame has as many for one of its own.
+    """
+    if view.frame is None:
+        return plane
+    more = [
+        max(0, round(has * framed / own) - has)
+        for has, own, framed in zip(plane.shape[1::-1], view.size, view.frame, strict=True)
+    ]
+    pads = [(0, more[1]), (0, more[0]), *[(0, 0)] * (plane.ndim - 2)]
+    framed: Image = np.pad(plane, pads)
     return framed
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from multiview.scenes.distortion import undistort
-from multiview.scenes.frames import padded
+from multiview.scenes.frames import in_frame
 from multiview.scenes.masks.matte import soften
 from multiview.scenes.scene import Description, View
 from sdfrender.errors import InputError
@@ -161,14 +161,14 @@ def undistorted(planes: Image, view: View, size: tuple[int, int]) -> Image:
     long. Where pictures have several sizes they come in their frame, none made smaller.
     """
     if view.lens is None:
-        return padded(planes, view)
+        return in_frame(planes, view)
     K = view.K.copy()
     width, height = view.size
     if view.frame is None:
         own = planes.shape[1::-1]
         width, height = (min(has, 2 * wanted) for has, wanted in zip(own, size, strict=True))
     K[:2] *= np.array([[width / view.size[0]], [height / view.size[1]]])
-    return padded(undistort(area_average(planes, width, height), view.lens, K)[0], view)
+    return in_frame(undistort(area_average(planes, width, height), view.lens, K)[0], view)
 
 
 def _silhouette(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from multiview.map_settings import FRAMES, MILLIMETRE, Frame, MapSettings
 from multiview.scenes.distortion import undistort
+from multiview.scenes.frames import in_frame
 from multiview.scenes.maps.files import DEPTHS, NORMALS, read_depths, read_normals
 from multiview.scenes.maps.maps import Maps, mean_of_known, median_of_known, scattered
 from multiview.scenes.scene import Description, View
@@ -105,7 +106,8 @@ def _normal(view: View, size: tuple[int, int]) -> Plane | None:
 def _at_size(view: View, path: Path, values: Image, weights: Image, size: tuple[int, int]) -> Plane:
     """Without the lens's distortion, at `(width, height)`; a smaller map only where its pixels are.
 
-    A map may have another number of pixels than its picture, as those of phones do.
+    A map may have another number of pixels than its picture, as those of phones do. It is padded
+    like its picture where those of the scene have several sizes; nothing is known there.
     """
     H, W = weights.shape
     ratio = (W / H) / (view.size[0] / view.size[1])
@@ -120,6 +122,8 @@ def _at_size(view: View, path: Path, values: Image, weights: Image, size: tuple[
         planes = np.dstack((values, weights))
         planes = undistort(planes, view.lens, K, nearest=True)[0]
         values, weights = planes[..., :-1].reshape(values.shape), planes[..., -1]
+    values, weights = (in_frame(x, view) for x in (values, weights))
+    H, W = weights.shape
     plane = torch.from_numpy(values), torch.from_numpy(weights)
     if size == (W, H):
         return plane

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
 from scene_folders import edit_frame, refused, write_transforms
 
 import sdfrender as sr
+from multiview.map_settings import MapSettings
 from multiview.scenes import load_scene
+from multiview.scenes.frames import in_frame
+from multiview.scenes.scene import View
 from sdfrender.files.formats.pngs import write_png
 
 SIZES = [(48, 32), (30, 44), (24, 16)]  # landscape, portrait, a smaller landscape
@@ -78,9 +81,48 @@ def test_a_camera_of_another_size_than_its_picture_is_still_an_error(tmp_path: P
     refused(tmp_path, "'w' is 25", "24")
 
 
-@pytest.mark.parametrize("kind", ["depth", "normal"])
-def test_maps_need_one_size(tmp_path: Path, kind: str) -> None:
-    folder, _, _ = write_scene(tmp_path / "scene")
-    (folder / kind).mkdir()
-    iio.imwrite(folder / kind / "v_0.png", np.full((32, 48), 900, np.uint16))
-    refused(folder, "one size", "v_0 48×32 and v_1 30×44")
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("k1", [0.0, 1e-9])
+def test_maps_are_where_their_pictures_are(tmp_path: Path, step: int, k1: float) -> None:
+    """As large as the pictures and half as large; of a lens, without one."""
+    folder, cameras, ball = write_scene(tmp_path / "scene", k1)
+    for n, camera in enumerate(cameras):
+        small = camera.resized(camera.width // step, camera.height // step)
+        out = sr.render(ball, small)
+        known = out.hit_mask[0].numpy()
+        for kind in ("depth", "normal"):
+            (folder / kind).mkdir(exist_ok=True)
+        np.savez(folder / "depth" / f"v_{n}.npz", depths=np.where(known, out.depths[0], 0))
+        np.savez(folder / "normal" / f"v_{n}.npz", normals=out.normals[0].numpy())
+    scene = load_scene(folder, maps=MapSettings(normal_frame="world"))
+    seen = sr.render(ball, scene.cameras)
+    assert scene.maps is not None
+    depths, sure = scene.maps.depths, scene.maps.depth_weights
+    normals, trusted = scene.maps.normals, scene.maps.normal_weights
+    for each in (depths, sure, normals, trusted):
+        assert each is not None
+    for n, (width, height) in enumerate(SIZES):
+        scale = 48 / max(width, height)
+        both = (sure[n] > 0) & seen.hit_mask[n]
+        # all of the ball, or one pixel of each that the map has fewer of
+        expected = float(seen.hit_mask[n].sum()) / (step * scale) ** 2
+        assert float(both.sum()) == pytest.approx(expected, rel=0.1)
+        pixel = 3 / (1.1 * 48) * step * scale  # world units, at the ball
+        # half a pixel of the map aside changes a depth by as much where the ball is steep
+        inner = both & (seen.normals[n] @ -scene.cameras.c2w[n, :3, 2] > 0.7)
+        assert float((depths[n] - seen.depths[n])[inner].abs().max()) < pixel
+        assert float((normals[n] * seen.normals[n]).sum(-1)[inner].min()) > 1 - (1.5 * pixel) ** 2
+        bottom, right = int(np.ceil(height * scale)), int(np.ceil(width * scale))
+        for weights in (sure, trusted):
+            assert float(weights[n, bottom:].sum()) == 0
+            assert float(weights[n, :, right:].sum()) == 0
+
+
+def test_a_map_of_another_number_of_pixels_is_padded_in_proportion() -> None:
+    view = View("v", Path("v.png"), np.eye(4), np.eye(3), (30, 44), frame=(44, 44))
+    assert in_frame(np.ones((44, 30, 2), np.float32), view).shape == (44, 44, 2)
+    small = in_frame(np.ones((11, 8), np.float32), view)
+    assert small.shape == (11, 12)  # 8 · 44 / 30 = 11.7
+    assert small[:, :8].all()
+    assert not small[:, 8:].any()
+    assert in_frame(np.ones((5, 7), np.float32), replace(view, frame=None)).shape == (5, 7)
