@@ -133,15 +133,16 @@ def test_memory_is_in_bytes() -> None:
 
 # ---------------------------------------------------------------------- how threads wait
 
-# Notes the policy at the moment that torch is first looked for.
+# Tells the policy at the moment that torch is first looked for, and is done.
 POLICY = """
 import json, os, runpy, sys
 sys.path.insert(0, os.getcwd())
-seen = []
 class Watch:
     def find_spec(self, name, path=None, target=None):
         if name == "torch":
-            seen.append({k: os.environ.get(k) for k in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")})
+            names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+            print(json.dumps({k: os.environ.get(k) for k in names}), flush=True)
+            os._exit(0)
 sys.meta_path.insert(0, Watch())
 name = sys.argv[1]
 sys.argv[1:] = []
@@ -154,7 +155,6 @@ if name.startswith("-m "):
 else:
     __import__(name)
 import torch
-print(json.dumps(seen[0]))
 """
 
 
