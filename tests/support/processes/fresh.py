@@ -1,4 +1,4 @@
-"""A process that has the libraries and nothing of the project yet."""
+"""A process that has the libraries and nothing of the project yet.
 
 One process imports the libraries, which takes seconds; a fork of it answers each question.
 """
