@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import runpy
 import subprocess
 import sys
 from importlib.metadata import version
@@ -12,6 +13,7 @@ import pytest
 import torch
 import trimesh
 from places import REFERENCE
+from processes.forked import in_a_fork, needs_fork
 
 import sdfrender
 from sdfrender import cli
@@ -232,14 +234,16 @@ def test_another_programs_broken_pipe_is_an_error(capsys: pytest.CaptureFixture[
     assert "encoder" in capsys.readouterr().err
 
 
+@needs_fork
 @pytest.mark.parametrize("program", ["sdfrender", "multiview", "singleview"])
-def test_the_version_tells_what_a_bug_report_needs(program: str) -> None:
-    environment = {**os.environ, "SDFRENDER_COMPILE_ALONE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", program, "--version"],
-        env=environment, check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    told = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+def test_the_version_tells_what_a_bug_report_needs(
+    program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SDFRENDER_COMPILE_ALONE", "1")
+    monkeypatch.setattr(sys, "argv", [program, "--version"])
+    done = in_a_fork(lambda: runpy.run_module(program, run_name="__main__"))
+    assert done.code == 0, done.err
+    told = dict(line.split(": ", 1) for line in done.out.splitlines())
     assert told["sdfrender"] == sdfrender.__version__
     for name in ("numpy", "torch", "numba"):
         assert told[name] == version(name)

@@ -27,7 +27,7 @@ from odd_scenes import off_centre, rough
 from torch import Tensor
 
 import sdfrender as sr
-from sdfrender import engines, kernels
+from sdfrender import engines, geometry, kernels
 from sdfrender import primitives as sdf
 from sdfrender.engines.cpu.forward.near_cells import find_near_cells
 from sdfrender.engines.reference import cell_root as cubic
@@ -785,7 +785,7 @@ def test_the_walk_runs_as_plain_python(coverage: bool) -> None:
 def test_importing_compiles_nothing() -> None:
     names = [
         module.name
-        for room in (engines, kernels)
+        for room in (engines, kernels, geometry)
         for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}.")
     ]
     script = f"""

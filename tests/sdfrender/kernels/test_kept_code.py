@@ -1,10 +1,16 @@
 """numba's cache on disk when it is damaged, full, or nowhere: code is compiled, and it is said."""
 
-import subprocess
-import sys
+import errno
+import importlib
 from pathlib import Path
 
 import pytest
+from numba.core import caching
+from processes.forked import in_a_fork, needs_fork
+
+from sdfrender.commands.messages import messages_on_stderr
+
+pytestmark = needs_fork
 
 KERNEL = """
 from sdfrender.kernels.compiled import kernel, scalar
@@ -17,36 +23,33 @@ def double(x):
 def times_six(x):
     return 3 * double(x)
 """
-RUN = """
-import errno, sys
-from unittest.mock import patch
-sys.path.insert(0, sys.argv[1])
-from sdfrender.commands.messages import messages_on_stderr
-from numba.core import caching
 
-def full(*args):
+
+def full(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
-with messages_on_stderr():
-    if sys.argv[2] == "full":
-        caching.IndexDataCacheFile._save_data = full
-    if sys.argv[2] == "full, and to begin with":
-        caching.IndexDataCacheFile._save_index = full
-    if sys.argv[2] == "nowhere":
-        caching.CacheImpl._locator_classes = []
-    from kernels_to_try import times_six
-    assert times_six(7.0) == 42.0
-    assert times_six(7) == 42
-print(sum(times_six.stats.cache_hits.values()))
-"""
+
+def use(folder: Path, how: str) -> None:
+    """Call a kernel of a folder, as a process does that has not seen it before."""
+    with pytest.MonkeyPatch.context() as patch, messages_on_stderr():
+        patch.syspath_prepend(folder)
+        if how == "full":
+            patch.setattr(caching.IndexDataCacheFile, "_save_data", full)
+        if how == "full, and to begin with":
+            patch.setattr(caching.IndexDataCacheFile, "_save_index", full)
+        if how == "nowhere":
+            patch.setattr(caching.CacheImpl, "_locator_classes", [])
+        times_six = importlib.import_module("kernels_to_try").times_six
+        assert times_six(7.0) == 42.0
+        assert times_six(7) == 42
+    print(sum(times_six.stats.cache_hits.values()))
 
 
 def run(folder: Path, how: str = "") -> tuple[int, str]:
     """Cache hits of a process, and what it tells."""
-    command = [sys.executable, "-c", RUN, str(folder), how]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout), done.stderr
+    done = in_a_fork(lambda: use(folder, how))
+    assert done.code == 0, done.err
+    return int(done.out), done.err
 
 
 @pytest.fixture
@@ -57,7 +60,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "damage"), [("nbi", "cut"), ("nbi", "noise"), ("nbc", "empty"), ("nbc", "zeros")]
 )
