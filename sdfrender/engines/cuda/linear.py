@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sdfrender.engines.cuda.arrays import array, current_stream, records
+from sdfrender.engines.cuda.mixed import MixedPixels, TermTables
 from sdfrender.engines.cuda.products import (
     pull_corners_for,
     pull_depths_for,
@@ -70,7 +72,8 @@ class CardTerms:
         hits: of depths and normals, their surface terms in the same table.
         depths: there are depth terms in `hits`.
         normals: there are surface terms in `hits`.
-        steps: of the padded lattice, from one x and one y to the next.
+        size: `(X, Y, Z)` of the lattice.
+        pixels: N H W.
     """
 
     shown: SortedTerms | None
@@ -80,7 +83,14 @@ class CardTerms:
     hits: SortedTerms | None
     depths: bool
     normals: bool
-    steps: tuple[int, int]
+    size: tuple[int, int, int]
+    pixels: int
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Of the padded lattice, from one x and one y to the next."""
+        _, Y, Z = self.size
+        return (Y + 2) * (Z + 2), Z + 2
 
     @property
     def count(self) -> int:
@@ -143,6 +153,49 @@ class CardTerms:
                     *map(array, (*_depths(self.hits), depths)), *out,
                 )  # fmt: skip
 
+    def square(self, rows: Sequence[Tensor | None], out: Tensor) -> None:
+        """Add the diagonal of `Jᵀ W J` to `out` `[X, Y, Z]`, for the weights W in `rows`.
+
+        What a channel of a pixel owes to a vertex through several terms is added up first. In torch
+        but for the pixels with one term, which are most: for more than preconditioners.
+        """
+        images, silhouettes, depths, normals = rows
+        X, Y, Z = self.size
+        g = out.new_zeros((X + 2) * (Y + 2) * (Z + 2))
+        none = torch.zeros(0, dtype=torch.int64, device=out.device)
+        lists = (
+            (self.shown, images, silhouettes, self._corners),
+            (self.hits, normals, normals, (none, none, out.new_zeros(0, 8 + 3 + 1))),
+        )
+        for terms, shown, masks, corners in lists:
+            if terms is None or shown is None or masks is None:
+                continue
+            tables = TermTables(terms.owners, terms.table, corners[0], corners[2], self.size)
+            others = terms.pixels[tables.at_faces]
+            mixed = MixedPixels.of(terms.pixels, corners[1], others, self.pixels)
+            self._square_alone(terms, shown * ~mixed.theirs[:, None], g)
+            given = torch.cat((shown, masks.reshape(len(shown), -1)[:, :1]), 1)[mixed.pixels]
+            tables.add_squares(mixed, given, out.view(-1))
+        if depths is not None:
+            self.pull((None, None, depths, None), g, squared=True)
+        out += g.reshape(X + 2, Y + 2, Z + 2)[1:-1, 1:-1, 1:-1]
+
+    @cached_property
+    def mixed(self) -> MixedPixels:
+        """The pixels with several terms of images and silhouettes."""
+        assert self.shown is not None
+        pixels = self.shown.pixels
+        return MixedPixels.of(pixels, self.corner_pixels, pixels[:0], self.pixels)
+
+    def _square_alone(self, terms: SortedTerms, weights: Tensor, g: Tensor) -> None:
+        """Add each surface term's squares to the padded lattice."""
+        listed = (terms.cells, terms.starts, terms.pixels, terms.table, weights)
+        with current_stream(g.device) as stream:
+            launch(
+                pull_surface_for(True), len(terms.cells), stream,
+                *map(array, listed), *self.steps, array(g),
+            )  # fmt: skip
+
     @property
     def _corners(self) -> tuple[Tensor, Tensor, Tensor]:
         return self.corner_cells, self.corner_pixels, self.corner_table
@@ -165,11 +218,12 @@ def card_terms(
         depths: likewise.
         normals: likewise.
     """
-    _, _, Y, Z = scene.values.shape
+    _, X, Y, Z = scene.values.shape
     with current_stream(scene.values.device) as stream:
         lists = _shown(scene, met, background, stream) if shown else _nothing(scene)
         hits = _hits(scene, met, depths, normals, stream) if depths or normals else None
-    return CardTerms(*lists, hits, depths, normals, ((Y + 2) * (Z + 2), Z + 2))
+    count = len(scene.views) * scene.pixels
+    return CardTerms(*lists, hits, depths, normals, (X, Y, Z), count)
 
 
 Shown = tuple[SortedTerms | None, Tensor, Tensor, Tensor]  # surface terms, and the corner terms

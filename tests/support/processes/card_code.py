@@ -23,7 +23,7 @@ import nvidia
 from numba import cuda, typeof, types
 from numba.cuda import dispatcher
 
-from sdfrender.engines.cuda import backward, forward, products, terms
+from sdfrender.engines.cuda import backward, forward, normal, products, terms
 from sdfrender.kernels.ray_walk import EVENT
 from sdfrender.kernels.reattach import IMPLICIT
 
@@ -91,6 +91,10 @@ def linear_kernels(
     yield "push surface", products.push_surface, (*listed, v, *steps, images)
     yield "push corners", products.push_corners, (*listed, v, *steps, images, v)
     yield "push depths", products.push_depths, (*listed, v, v, *steps, v)
+    some = (wholes, wholes, lattice(2))
+    given = (wholes, wholes, lattice(2), wholes, lattice(2), wholes, lattice(2))
+    yield "normal surface", normal.normal_surface_for(C), (*some, lattice(2), v, *steps, v)
+    yield "normal mixed", normal.normal_mixed_for(C), (*given, v, *steps, v)
     for squared in (False, True):
         name = "pull squares of" if squared else "pull"
         pull = products.pull_surface_for(squared)

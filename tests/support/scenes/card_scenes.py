@@ -89,7 +89,34 @@ class CardScene:
         found["vjp"] = J.vjp(**given)
         found["vjp of images"] = J.vjp(given["images"])
         found["squares"] = J.squared_vjp(**weights, exact=False)
+        found["exact squares"] = J.squared_vjp(**weights)
+        if self.values.ndim == 3:
+            found |= self.products_on_some(engine, lattice, cameras, options)
         return {name: x.cpu() for name, x in found.items()}
+
+    def products_on_some(
+        self, engine: str, lattice: sr.Lattice, cameras: sr.Cameras, options: dict[str, Any]
+    ) -> dict[str, Tensor]:
+        """Products on every vertex near the surface alone, faces of the box among them."""
+        J = sr.linearize(lattice, cameras, engine=engine, **options)
+        near = (lattice.values.abs() < 0.3).flatten().nonzero()[:, 0]
+        of_engine = near if engine == "cuda" else near.cpu().numpy()
+        some = J.on(of_engine)
+        x = noise((len(near),), 40).to(lattice.values)
+        image, mask = (
+            noise(tuple(y.shape), n).abs()
+            for n, y in ((41, J.rendering.images), (42, J.rendering.silhouettes))
+        )
+        image, mask = image.to(x), mask.to(x)
+        given = x if engine == "cuda" else x.cpu().numpy()
+        found = {
+            "on/normal": some.normal(image, mask)(given),
+            "on/normal of silhouettes": some.normal(silhouettes=mask)(given),
+            "on/vjp": some.vjp(image, mask),
+            "on/squares": some.squared_vjp(image, mask),
+            "on/jvp": torch.cat([y.flatten() for y in some.jvp(given)]),
+        }
+        return {name: torch.as_tensor(y) for name, y in found.items()}
 
 
 def camera_tensors() -> tuple[Tensor, Tensor]:
