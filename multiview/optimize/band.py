@@ -6,6 +6,7 @@ are in units of `h`, so that a step of 1 moves the surface by about one cell.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,31 @@ class Band:
         vertices = (first[:, None] + offsets).numpy()
         weights = corner_weights((index - cell).clamp(0, 1)).numpy()
         return self.rows(vertices, weights), (weights * self.at(vertices)).sum(1)
+
+    @staticmethod
+    def stack(rows: Sequence[Any]) -> Any:
+        """Matrices one below the other."""
+        return sparse.vstack(rows, format="csr")
+
+    @staticmethod
+    def joined(residuals: Sequence[Floats]) -> Floats:
+        """Residuals one after the other."""
+        return np.concatenate(residuals).astype(np.float32)
+
+    @staticmethod
+    def weighted(rows: Any, weights: Floats) -> Any:
+        """Each row times its own weight of `[R]`."""
+        return sparse.diags(weights) @ rows
+
+    @staticmethod
+    def by_view(views: Any, x: Floats, count: int) -> Tensor:
+        """Sums of `x` `[P]` over the points of each view: `[count]`."""
+        return torch.from_numpy(np.bincount(views, x, minlength=count))
+
+    @staticmethod
+    def own(x: Tensor) -> Any:
+        """A tensor as this band computes with it."""
+        return x.numpy()
 
     def _neighbours(self) -> tuple[Ints, Ints, Ints]:
         """Neighbours of the smoothed vertices to the left and right, and cells between: `[R, 3]`.

@@ -40,6 +40,10 @@ class EnergyTerms:
     hold: Tensor = field(default_factory=lambda: torch.zeros(()))
     """To a likely shape (`optimize.hold`), where there is one."""
 
+    def on_host(self) -> EnergyTerms:
+        """The same on the CPU."""
+        return EnergyTerms(**{name: x.cpu() for name, x in vars(self).items()})
+
     @property
     def per_view(self) -> Tensor:
         """What the greedy schedule compares: the data terms of each view, `[n]`."""
@@ -116,7 +120,7 @@ def robust_weights(r: Tensor, k: float) -> Tensor:
 
     Not differentiable. `r` `[...]` are residuals, `k` is in their unit.
     """
-    return k / r.detach().abs().clamp(min=k) if math.isfinite(k) else torch.ones(()).expand_as(r)
+    return k / r.detach().abs().clamp(min=k) if math.isfinite(k) else r.new_ones(()).expand_as(r)
 
 
 def robust(r: Tensor, k: float) -> Tensor:

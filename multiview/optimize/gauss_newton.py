@@ -16,6 +16,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from multiview.optimize.card.normal_equations import CardLeastSquares
 from multiview.optimize.energy import EnergyTerms
 from multiview.optimize.hold import Hold
 from multiview.optimize.noise import smoothness_under_noise
@@ -37,8 +38,14 @@ SETTLED = 0.99  # of the step before: steps of stereo that hardly get smaller en
 WORSE = 1.3  # a step did not succeed when the data terms grew by more than this
 
 
+CPU = torch.device("cpu")
+
+
 class GaussNewton:
     """A lattice being fitted at one level of the pyramid.
+
+    Lattice, targets and appearance are given, and found again, on the CPU. With another device,
+    steps are computed on copies there (`optimize.card`).
 
     Args:
         lattice: where to start.
@@ -49,6 +56,7 @@ class GaussNewton:
         hold: a likely shape to stay near, if there is one.
         groups: the views of each turn; default: shared out by `take_turns`.
         stereo: how photographs are compared with each other, if they are.
+        device: where steps are computed: the CPU, or a card.
     """
 
     def __init__(
@@ -61,9 +69,10 @@ class GaussNewton:
         hold: Hold | None = None,
         groups: list[list[int]] | None = None,
         stereo: StereoTerm | None = None,
+        device: torch.device = CPU,
     ) -> None:
-        self.lattice, self.hold, self.stereo = lattice, hold, stereo
-        self.targets, self.appearance, self.level = targets, appearance, level
+        self.device, self.hold, self.stereo = device, hold, stereo
+        self.lattice, self.targets, self.level = lattice, targets, level
         if appearance.albedo.ndim == 4:
             appearance.albedo = appearance.albedo_on(lattice)
         smoothness = level.laplacian * smoothness_under_noise(targets, lattice)
@@ -76,14 +85,39 @@ class GaussNewton:
         self.settled, self.turn, self.shown = False, 0, False
         self.length = float("inf")  # of the last step, mean over the unknowns, cells
         appearance.remembered = len(self.groups) - 1
+        self._given, self.appearance = appearance, appearance.on(device)
         spacing = lattice.spacing
         self.reach = REACH * float(spacing.max() / spacing.min())  # of the smallest spacing
+
+    @property
+    def on_card(self) -> bool:
+        """Whether steps are computed on a card."""
+        return self.device.type != "cpu"
+
+    @property
+    def lattice(self) -> Lattice:
+        """As it stands, on the CPU."""
+        return self._lattice.to(CPU) if self.on_card else self._lattice
+
+    @lattice.setter
+    def lattice(self, lattice: Lattice) -> None:
+        self._lattice = lattice.to(self.device) if self.on_card else lattice
+
+    @property
+    def targets(self) -> Targets:
+        """All training views at this level, where steps are computed."""
+        return self._all
+
+    @targets.setter
+    def targets(self, targets: Targets) -> None:
+        self._all = targets.to(self.device) if self.on_card else targets
 
     def iterate(self, turn: int = 0) -> EnergyTerms:
         """One step on the views whose turn it is; they stand for all. Returns the terms before."""
         targets = self._targets(turn)
-        problem = LeastSquares(
-            self.lattice,
+        kind = CardLeastSquares if self.on_card else LeastSquares
+        problem = kind(
+            self._lattice,
             targets,
             self.appearance,
             self.weights,
@@ -109,9 +143,9 @@ class GaussNewton:
         before, self.length = self.length, float(abs(step).mean()) if len(step) else 0.0
         if not self.level.colors:
             self.settled = self.length > SETTLED * before
-        moved = self.lattice.with_values(problem.band.moved(step))
-        self.lattice = moved.redistance(reach=self.reach)
-        return problem.terms
+        moved = self._lattice.with_values(problem.band.moved(step))
+        self._lattice = moved.redistance(reach=self.reach)
+        return problem.terms.on_host() if self.on_card else problem.terms
 
     def run_pass(self, index: int) -> Iterator[tuple[list[int], EnergyTerms]]:
         """One step on the views whose turn it is; colour and light remember the others."""
@@ -128,6 +162,8 @@ class GaussNewton:
         """Go on with the turns, and with what is remembered, of a level with the same images."""
         if before.targets.size == self.targets.size:
             self.turn, self.shown = before.turn, before.shown
+            if self.appearance is not self._given:
+                self.appearance.remember(before.appearance)
 
     def compare(self, stereo: StereoTerm) -> None:
         """Compare photographs with each other too from now on: another energy than before."""
@@ -138,7 +174,13 @@ class GaussNewton:
         self.appearance.forget()
         for turn in range(len(self.groups)):
             self._show(turn)
+        self.solve_appearance(smoothness)
+
+    def solve_appearance(self, smoothness: float = SMOOTHNESS) -> None:
+        """Solve for colour and light from what was seen; those that were given have them, too."""
         self.appearance.solve(smoothness)
+        if self.appearance is not self._given:
+            self._given.take(self.appearance)
 
     def _targets(self, turn: int) -> Targets:
         """The views whose turn it is."""
@@ -148,8 +190,8 @@ class GaussNewton:
         """Let colour and light see the shape as it stands."""
         targets, look = self._targets(turn), self.appearance
         with torch.no_grad():
-            out = look.render(self.lattice, targets)
-        look.observe(out, targets, self.lattice)
+            out = look.render(self._lattice, targets)
+        look.observe(out, targets, self._lattice)
 
     def state(self) -> dict[str, Tensor]:
         """Tensors that `restore` needs to go on exactly here."""

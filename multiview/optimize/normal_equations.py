@@ -41,7 +41,7 @@ from multiview.optimize.stereo_term import StereoTerm
 from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from multiview.recipes import Weights
-from sdfrender import Lattice, linearize
+from sdfrender import Lattice, Rendering, linearize
 from sdfrender.rendering.linear.normal_products import NormalProducts
 
 Floats = NDArray[np.float32]
@@ -76,7 +76,7 @@ class LeastSquares:
         count: float = 1.0,
         stereo: StereoTerm | None = None,
     ) -> None:
-        self.band = band = Band(lattice, width, weights.band)
+        self.band = band = self._band(lattice, width, weights.band)
         self.part = part = targets.part
         self.once = float(part is None or part.ranks.first)  # for what no view has
         shown = ("images",) if weights.color > 0 else ()
@@ -106,22 +106,22 @@ class LeastSquares:
         self.laplacian, smooth = band.laplacian()
         eikonal, slope = band.eikonal()
         carving, wrong, views = self._carving(lattice, targets, math.sqrt(count))
-        per_view = torch.from_numpy(np.bincount(views, wrong**2, minlength=len(targets.cameras)))
+        per_view = band.by_view(views, wrong**2, len(targets.cameras))
         stiff = weights.eikonal + weights.stiffness
         rows = [_scaled(self.once * stiff, eikonal), _scaled(weights.carve, carving)]
         slope_residual = weights.eikonal / math.sqrt(stiff) * slope if stiff else slope
         residual = [slope_residual, math.sqrt(weights.carve) * wrong]
         held = 0.0
         if hold is not None:
-            holding, off, held = hold.rows(band)
-            rows.append(np.float32(self.once) * holding)
+            holding, off, held = self._hold(hold)
+            rows.append(holding * np.float32(self.once))
             residual.append(off)
         disagreement = torch.zeros(())
         if stereo is not None:
-            depths, off, disagreement = stereo.rows(band, *targets.together(out), count)
-            rows.append(np.float32(self.once) * depths)
+            depths, off, disagreement = self._stereo(stereo, targets, out, count)
+            rows.append(depths * np.float32(self.once))
             residual.append(off)
-        self.rows = sparse.vstack(rows, format="csr")
+        self.rows = band.stack(rows)
         self.smoothness = weights.laplacian
         spread = (lambda x: x) if part is None else part.spread
         self.terms = EnergyTerms(
@@ -144,14 +144,14 @@ class LeastSquares:
         pixels = self.near.vjp(**pulls) * band.h
         self.colors = None
         if appearance.albedo.ndim == 4 and weights.color > 0:
-            self.colors = Recoloring(lattice, out, targets, appearance, self.w_color, sharp)
-        self.gradient: Floats = self._summed(
+            self.colors = self._recoloring(lattice, out, targets, appearance, sharp)
+        self.gradient = self._summed(
             pixels
-            + self.rows.T @ np.concatenate(residual).astype(np.float32)
-            + np.float32(self.once * weights.laplacian) * (self.laplacian.T @ smooth)
+            + self.rows.T @ band.joined(residual)
+            + (self.laplacian.T @ smooth) * np.float32(self.once * weights.laplacian)
         )
 
-    def step(self, smoothing: float, damping: float, iterations: int, tolerance: float) -> Floats:
+    def step(self, smoothing: float, damping: float, iterations: int, tolerance: float) -> Any:
         """Solve `(JᵀWJ + SᵀS + κ LᵀL + ε) x = −(JᵀW r + Sᵀ s)` for the step x `[M]`, in cells.
 
         By conjugate gradients with Jacobi's preconditioner; no matrix is formed but the sparse S.
@@ -195,9 +195,10 @@ class LeastSquares:
 
     def pixels(self, x: Floats) -> Floats:
         """`JᵀWJ x` `[M]`: what the images alone have to do with a step x `[M]`, colours fixed."""
-        return self.products(x, np.zeros(0, np.float32))[0]
+        found: Floats = self.products(x, np.zeros(0, np.float32))[0]
+        return found
 
-    def products(self, x: Floats, colors: Floats) -> tuple[Floats, Floats]:
+    def products(self, x: Any, colors: Any) -> tuple[Any, Any]:
         """The same for a step x `[M]` and colours `[K C]` or none, and what holds the colours.
 
         In one pass where nothing lies between a change of the images and its weight: no lens, no
@@ -229,7 +230,7 @@ class LeastSquares:
             return pulled, colors
         return pulled, recolored.pull(changes["images"]) + recolored.hold(colors)
 
-    def _summed(self, x: Floats) -> Floats:
+    def _summed(self, x: Any) -> Any:
         """The sum over all processes, where views are shared out over them."""
         return x if self.part is None else self.part.sum(x)
 
@@ -252,14 +253,37 @@ class LeastSquares:
         """Outputs that products write to: new ones would cost as much as a blur."""
         return tuple(torch.zeros_like(getattr(self.J.rendering, x)) for x in self.J.outputs)
 
-    def _carving(
-        self, lattice: Lattice, targets: Targets, weight: float
-    ) -> tuple[Any, Floats, Any]:
+    def _carving(self, lattice: Lattice, targets: Targets, weight: float) -> tuple[Any, Any, Any]:
         """Rows, residuals `(φ(x)/h − 1) p/h` and views of the points that must be empty."""
         points, views = carve_points(targets, self.J.rendering)
-        weights = (weight * pixels_in_cells(lattice, targets))[views].numpy()
+        weights = self.band.own((weight * pixels_in_cells(lattice, targets))[views])
         rows, phi = self.band.samples(points)
-        return sparse.diags(weights) @ rows, (phi - 1) * weights, views.numpy()
+        return self.band.weighted(rows, weights), (phi - 1) * weights, self.band.own(views)
+
+    def _band(self, lattice: Lattice, width: float, smooth_width: float) -> Any:
+        """The unknowns."""
+        return Band(lattice, width, smooth_width)
+
+    def _hold(self, hold: Hold) -> tuple[Any, Any, float]:
+        """What `Hold.rows` returns."""
+        return hold.rows(self.band)
+
+    def _stereo(
+        self, stereo: StereoTerm, targets: Targets, out: Rendering, count: float
+    ) -> tuple[Any, Any, Tensor]:
+        """What `StereoTerm.rows` returns."""
+        return stereo.rows(self.band, *targets.together(out), count)
+
+    def _recoloring(
+        self,
+        lattice: Lattice,
+        out: Rendering,
+        targets: Targets,
+        appearance: Appearance,
+        pulled: Tensor,
+    ) -> Any:
+        """The colours as unknowns beside the lattice."""
+        return Recoloring(lattice, out, targets, appearance, self.w_color, pulled)
 
 
 def _scaled(weight: float, rows: Any) -> Any:

@@ -17,7 +17,10 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg
 from torch import Tensor
 
+from multiview.algebra.rows import SparseRows, edges
+from multiview.algebra.solve import conjugate_gradients
 from sdfrender import Lattice
+from sdfrender.geometry.trilinear import corner_offsets, corner_weights
 from sdfrender.kernels.compiled import kernel
 from sdfrender.kernels.threads import run_all, slabs
 from sdfrender.kernels.trilinear_cell import weights
@@ -42,7 +45,7 @@ def solve_albedo(
 ) -> Tensor:
     """The albedo that fits best to colours seen at points of the surface.
 
-    Not differentiable.
+    Not differentiable. All tensors are on one device.
 
     Args:
         lattice: the shape; the albedo gets its resolution.
@@ -57,6 +60,8 @@ def solve_albedo(
     Returns:
         `[X, Y, Z, C]`.
     """
+    if points.device.type != "cpu":
+        return solve_in_torch(lattice, points, light, colors, smoothness, start, rest)
     distance = (lattice.values / lattice.spacing.max()).abs().numpy()
     near = (distance < WIDTH).ravel()
     ids = np.flatnonzero(near)
@@ -89,6 +94,50 @@ def solve_albedo(
     x0 = start.reshape(-1, C).numpy()[ids].ravel()
     x, _ = cg(operator, b.ravel(), x0, rtol=TOLERANCE, maxiter=ITERATIONS, M=jacobi)
     out[torch.from_numpy(ids)] = torch.from_numpy(x.reshape(M, C).astype(np.float32))
+    return out.reshape(*lattice.values.shape, C)
+
+
+def solve_in_torch(
+    lattice: Lattice,
+    points: Tensor,
+    light: Tensor,
+    colors: Tensor,
+    smoothness: float,
+    start: Tensor,
+    rest: Tensor,
+) -> Tensor:
+    """The twin of `solve_albedo` for any device; no matrix is formed."""
+    X, Y, Z = lattice.resolution
+    near = (lattice.values / lattice.spacing.max()).abs().reshape(-1) < WIDTH
+    ids = near.nonzero()[:, 0]
+    M, C = len(ids), len(rest)
+    out = rest.repeat(len(near), 1)
+    lit = lit_channels(light) if len(points) else light.new_zeros(C, dtype=torch.bool)
+    if not M or not bool(lit.any()):
+        return out.reshape(start.shape)
+    unknown = torch.full_like(near, -1, dtype=torch.int64)
+    unknown[ids] = torch.arange(M, device=ids.device)
+
+    brightness = light[:, lit].mean(-1)
+    seen = (brightness > DARK) & (light[:, lit] > DARK / 2).all(-1)
+    s, ratio = brightness[seen], torch.where(lit, colors[seen] / light[seen], rest)
+    index = lattice.to_index(points[seen])
+    last = torch.tensor((X, Y, Z), device=index.device) - 2
+    cell = torch.minimum(index.floor().clamp(min=0), last)
+    i, j, k = cell.long().unbind(-1)
+    columns = unknown[((i * Y + j) * Z + k)[:, None] + corner_offsets(Y, Z, index.device)]
+    parts = s[:, None] * corner_weights(index - cell)
+    pixels = SparseRows(columns.clamp(min=0), torch.where(columns >= 0, parts, 0.0), M)
+    rough = edges(unknown.reshape(X, Y, Z), M, rest.dtype)
+
+    def normal(a: Tensor) -> Tensor:
+        held = smoothness * (rough.T @ (rough @ a)) + PULL * a
+        return pixels.T @ (pixels @ a) + held
+
+    b = pixels.T @ (s[:, None] * ratio) + PULL * rest
+    diagonal = (pixels.squares + smoothness * rough.squares + PULL)[:, None]
+    x0 = start.reshape(-1, C)[ids]
+    out[ids] = conjugate_gradients(normal, b, TOLERANCE, ITERATIONS, x0, diagonal)
     return out.reshape(*lattice.values.shape, C)
 
 

@@ -147,6 +147,27 @@ class Appearance:
         self._lattice: Lattice | None = None
         self._lens = LensEstimate(self.blur)
 
+    def on(self, device: torch.device) -> Appearance:
+        """The same on a device, without what was observed; this itself if it is there."""
+        if self.rest.device.type == device.type:
+            return self
+        other = self.plain()
+        other.albedo, other.rest = self.albedo.to(device), self.rest.to(device)
+        other.light = replace(self.light, sh=self.light.sh.to(device))
+        other.forget()
+        return other
+
+    def take(self, other: Appearance) -> None:
+        """Take up what another one has learnt, wherever that is; not what lies beyond it."""
+        place = self.rest.device
+        self.albedo, self.rest = other.albedo.to(place), other.rest.to(place)
+        self.light = replace(other.light, sh=other.light.sh.to(place))
+        self.blur, self._solved = other.blur, other._solved
+
+    def remember(self, before: Appearance) -> None:
+        """Take up what another one on the same device has observed."""
+        self._hits = list(before._hits)
+
     def begin_as(self, model: Model, fixed_to: FixedTo) -> None:
         """Take up another model, and what a light that is not known is fixed to; learn anew."""
         self.model = model
@@ -276,7 +297,7 @@ class Appearance:
         points = targets.cameras.unproject(out.depths.detach(), inside)
         normals, shown_by = out.normals.detach()[inside], inside.nonzero()[:, 0]
         if self.model == "radiance":
-            light = torch.ones(len(points), 1)
+            light = points.new_ones(len(points), 1)
         elif self.known is None:
             basis = self.light.basis(normals, targets, shown_by)
             light = self.light.at(basis, targets.views[shown_by])
@@ -309,7 +330,7 @@ class Appearance:
         if self.lens:
             self.blur = self._lens.best()
         if self.model == "constant":
-            self.albedo = torch.ones(self.channels)
+            self.albedo = torch.ones_like(self.rest)
         if self.known is None and self.model != "radiance":
             hits = Hits.some(observed, LIGHT_PIXELS)
             self.light = self.light.fitted(*self._light_pixels(hits))
@@ -366,7 +387,7 @@ class Appearance:
 
     def _best_color(self, observed: list[Hits]) -> Tensor:
         """The one albedo `[C]` that fits best under a known light."""
-        strength = shown = torch.zeros(self.channels, dtype=torch.float64)
+        strength = shown = torch.zeros_like(self.rest, dtype=torch.float64)
         for hits in observed:
             light, weights = hits.light.double(), self._robust_weights(hits)
             strength = strength + (weights * light**2).sum(0)

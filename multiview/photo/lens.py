@@ -32,7 +32,7 @@ def blur(images: Tensor, sigma: float) -> Tensor:
     operation its own adjoint.
 
     Args:
-        images: `[N, H, W, C]` float32 or float64, on the CPU.
+        images: `[N, H, W, C]` float32 or float64, on any device.
         sigma: standard deviation, pixels.
     """
     if sigma < LEAST:
@@ -45,32 +45,60 @@ class _Blur(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, sigma: float) -> Tensor:
         ctx.sigma = sigma
-        return torch.from_numpy(_convolved(images.detach().numpy(), sigma))
+        return _convolved(images.detach(), sigma)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, v: Tensor) -> tuple[Tensor, None]:
-        return torch.from_numpy(_convolved(v.numpy(), ctx.sigma)), None
+        return _convolved(v, ctx.sigma), None
 
 
 def blur_(images: Tensor, sigma: float) -> Tensor:
     """`blur` in place, without derivatives: images `[N, H, W, C]`, contiguous."""
-    if sigma >= LEAST:
-        _convolve(images.numpy(), sigma)
+    if sigma < LEAST:
+        return images
+    if images.device.type != "cpu":
+        return images.copy_(convolved(images, sigma))
+    _convolve(images.numpy(), sigma)
     return images
 
 
-def _convolved(images: Any, sigma: float) -> Any:
-    out = np.array(images, order="C")
+def _convolved(images: Tensor, sigma: float) -> Tensor:
+    if images.device.type != "cpu":
+        return convolved(images, sigma)
+    out = np.array(images.numpy(), order="C")
     _convolve(out, sigma)
-    return out
+    return torch.from_numpy(out)
+
+
+def convolved(images: Tensor, sigma: float) -> Tensor:
+    """Images `[N, H, W, C]` with a Gaussian, in torch: the twin of what the CPU has compiled."""
+    taps = _taps(sigma).tolist()
+    radius = len(taps) - 1
+    for axis in (2, 1):
+        n = images.shape[axis]
+        at = torch.arange(-radius, n + radius, device=images.device)
+        inside = torch.where(at < 0, (-1 - at).clamp(max=n - 1), at)
+        inside = torch.where(at >= n, (2 * n - 1 - at).clamp(min=0), inside)
+        wide = images.index_select(axis, inside)
+        out = taps[0] * wide.narrow(axis, radius, n)
+        for r in range(1, radius + 1):
+            out += taps[r] * (wide.narrow(axis, radius - r, n) + wide.narrow(axis, radius + r, n))
+        images = out
+    return images
+
+
+def _taps(sigma: float) -> Any:
+    """Weights of the middle and of so many pixels away on either side."""
+    radius = math.ceil(REACH * sigma)
+    taps = np.exp(-0.5 * (np.arange(radius + 1) / sigma) ** 2)
+    return taps / (2 * taps.sum() - taps[0])
 
 
 def _convolve(images: Any, sigma: float) -> None:
     """In place."""
-    radius = math.ceil(REACH * sigma)
-    taps = np.exp(-0.5 * (np.arange(radius + 1) / sigma) ** 2)
-    taps = (taps / (2 * taps.sum() - taps[0])).astype(images.dtype)
+    taps = _taps(sigma).astype(images.dtype)
+    radius = len(taps) - 1
     _, H, W, C = images.shape
     inside = slice(radius, radius + H)
 

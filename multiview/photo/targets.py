@@ -140,6 +140,22 @@ class Targets:
         """Of all views."""
         return len(self.cameras) * self.cameras.width * self.cameras.height
 
+    def to(self, device: torch.device) -> Targets:
+        """The same views on a device; these themselves if they are there."""
+        if self.images.device.type == device.type:
+            return self
+        c2w, Ks = self.cameras.c2w.to(device), self.cameras.Ks.to(device)
+        return Targets(
+            Cameras(c2w, Ks, self.cameras.width, self.cameras.height),
+            self.images.to(device),
+            self.silhouettes.to(device),
+            self.silhouette_weights.to(device),
+            self.image_weights.to(device),
+            self.views.to(device),
+            None if self.gains is None else self.gains.to(device),
+            None if self.maps is None else self.maps.to(device),
+        )
+
     def with_cameras(self, cameras: Cameras) -> Targets:
         """The same pictures with other cameras."""
         return replace(self, cameras=cameras)

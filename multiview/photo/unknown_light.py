@@ -145,7 +145,7 @@ def _normal_equations(
 def _curvature(A: Tensor) -> Tensor:
     """The mean of the diagonals of `[C, 9, 9]`, on a diagonal; hardly any of a black channel."""
     scale = A.diagonal(dim1=-2, dim2=-1).mean(-1).clamp(min=TINY)[..., None, None]
-    return scale * torch.eye(9, dtype=A.dtype)
+    return scale * torch.eye(9, dtype=A.dtype, device=A.device)
 
 
 def _solved(A: Tensor, b: Tensor) -> Tensor:

@@ -58,8 +58,9 @@ class MapTerm:
         assert maps is not None
         self.weights: dict[str, Tensor] = {}
         self.pulls: dict[str, Tensor] = {}
-        self.energy = torch.zeros(len(targets.cameras))
-        self.scales = torch.tensor((1.0, 0.0)).repeat(len(targets.cameras), 1)
+        device = targets.images.device
+        self.energy = torch.zeros(len(targets.cameras), device=device)
+        self.scales = torch.tensor((1.0, 0.0), device=device).repeat(len(targets.cameras), 1)
         self._projected: Tensor | None = None
         cells = count * (pixels_in_cells(lattice, targets) ** 2)[:, None, None]
         object_ = torch.where(targets.silhouette_weights > 0.5, targets.silhouettes, 1.0) > INSIDE

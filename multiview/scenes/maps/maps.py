@@ -39,6 +39,15 @@ class Maps:
         depths, sure, normals, trusted = (None if x is None else x[ids] for x in planes)
         return Maps(depths, sure, normals, trusted, self.scaled)
 
+    def to(self, device: torch.device) -> Maps:
+        """The same on a device."""
+
+        def there(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x.to(device)
+
+        depths, sure = there(self.depths), there(self.depth_weights)
+        return Maps(depths, sure, there(self.normals), there(self.normal_weights), self.scaled)
+
     def resized(self, width: int, height: int) -> Maps:
         """At a smaller size: depths by their median, normals by their mean, of what is known.
 
