@@ -16,12 +16,11 @@ from scipy import sparse
 from torch import Tensor
 
 from sdfrender import Lattice
+from sdfrender.geometry.blocks import within
 from sdfrender.geometry.trilinear import corner_offsets, corner_weights
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
-
-PIECE = 1 << 20  # vertices that are looked at together
 
 
 class Band:
@@ -42,7 +41,8 @@ class Band:
         self.lattice = lattice
         self.h = float(lattice.spacing.max())
         self._values: Floats = lattice.values.float().numpy().ravel()  # world units, no copy
-        near = self._within(1.001 * max(width, smooth_width) * self.h)  # and what rounding may add
+        # and what rounding may add
+        near = within(self._values, 1.001 * max(width, smooth_width) * self.h)
         distance = np.abs(self.at(near))
         self.ids = near[distance < width].astype(np.int32)
         self.smooth = near[distance < smooth_width].astype(np.int32)
@@ -60,14 +60,6 @@ class Band:
         """The lattice's values at some vertices `[…]`, flat indices, in cells."""
         found: Floats = self._values[vertices] / np.float32(self.h)
         return found
-
-    def _within(self, distance: float) -> NDArray[np.intp]:
-        """Flat indices of values below a distance, world units; piece by piece, to save memory."""
-        pieces = [
-            first + np.flatnonzero(np.abs(self._values[first : first + PIECE]) < distance)
-            for first in range(0, self._values.size, PIECE)
-        ]
-        return np.concatenate(pieces)
 
     def moved(self, x: Floats) -> Tensor:
         """The lattice's values, moved by unknowns `[M]`, world units."""

@@ -27,6 +27,7 @@ from multiview.photo.targets import Targets
 from multiview.photo.turns import take_turns
 from multiview.recipes import NewtonLevel, NewtonRecipe
 from sdfrender import Lattice
+from sdfrender.geometry.redistance import redistanced
 
 BAND = 3.2  # half width of the band of unknowns, cells
 REACH = 4.5  # how far distances are kept up, cells: from the band a step moves up to one
@@ -144,7 +145,8 @@ class GaussNewton:
         if not self.level.colors:
             self.settled = self.length > SETTLED * before
         moved = self._lattice.with_values(problem.band.moved(step))
-        self._lattice = moved.redistance(reach=self.reach)
+        distances = redistanced(moved.values, moved.spacing, reach=self.reach, reuse=True)
+        self._lattice = moved.with_values(distances)
         return problem.terms.on_host() if self.on_card else problem.terms
 
     def run_pass(self, index: int) -> Iterator[tuple[list[int], EnergyTerms]]:

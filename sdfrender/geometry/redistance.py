@@ -2,6 +2,9 @@
 
 Notation: a cell *holds surface* when its 8 corners have `min ≤ 0 ≤ max`, which is exactly when the
 trilinear interpolant vanishes somewhere in it. `d` is the unsigned distance, `h` the spacing.
+
+One pass finds the blocks that hold surface, and one writes `± reach` to what is far from it. All
+else is done where distances reach.
 """
 
 from __future__ import annotations
@@ -15,20 +18,26 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sdfrender.geometry.blocks import SIDE, extremes, holding
 from sdfrender.geometry.redistance_rounds import redistanced_in_rounds
 from sdfrender.kernels.compiled import kept
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Bools: TypeAlias = NDArray[np.bool_]
+Bytes: TypeAlias = NDArray[np.uint8]
 
 # Rounds of eight sweeps. Two suffice on every lattice tried; the loop stops when nothing changes.
 MAX_ROUNDS = 16
-BLOCK = 16  # vertices along z that are passed over together
 FROZEN, ACTIVE, JOINED = 1, 2, 3  # states of a vertex; JOINED: frozen when all are looked at
+BITS = 8  # blocks along z that share a byte of `busy`
 
 
 def redistanced(
-    values: Tensor, spacing: Tensor, frozen_band: float = 1.2, reach: float = math.inf
+    values: Tensor,
+    spacing: Tensor,
+    frozen_band: float = 1.2,
+    reach: float = math.inf,
+    reuse: bool = False,
 ) -> Tensor:
     """Signed distances again; what `Lattice.redistance` does, on values alone.
 
@@ -39,6 +48,8 @@ def redistanced(
         spacing: `[3]` world units.
         frozen_band: as in `Lattice.redistance`.
         reach: as in `Lattice.redistance`.
+        reuse: nobody needs `values` any more: the result may take their place, which saves its
+            memory.
 
     Returns:
         Values of the same shape, type and device.
@@ -58,126 +69,164 @@ def redistanced(
         steps_of = (x, y, z)
         new = [redistanced_in_rounds(phi, steps_of, frozen_band, reach) for phi in fields.to(wide)]
         return torch.stack(new).to(values).reshape(values.shape)
+    arrays = fields.to("cpu", wide).contiguous()
+    ours = reuse or arrays.data_ptr() != values.data_ptr()
+    swept = arrays if ours else torch.empty_like(arrays)
     steps = spacing.double().cpu().numpy()
-    arrays = fields.to("cpu", wide).numpy()
-    each = [_redistance(phi, steps, frozen_band, reach) for phi in arrays]
-    swept = each[0] if len(each) == 1 else np.stack(each)  # which copies
-    return torch.from_numpy(swept).to(values).reshape(values.shape)
+    for phi, out in zip(arrays.numpy(), swept.numpy(), strict=True):
+        _redistance(phi, out, steps, frozen_band, reach)
+    return swept.to(values).reshape(values.shape)
 
 
-def _redistance(phi: Floats, spacing: Floats, frozen_band: float, reach: float) -> Floats:
-    """One lattice `[X, Y, Z]`; `spacing` is `[3]`."""
-    state = np.zeros(phi.shape, np.uint8)
-    if not _freeze_corners(phi, state):
-        return phi.copy()
+def _redistance(
+    phi: Floats, out: Floats, spacing: Floats, frozen_band: float, reach: float
+) -> None:
+    """One lattice `[X, Y, Z]`; `spacing` is `[3]`. The result is written to `out`, maybe `phi`."""
+    low, high = extremes(phi)
+    # Of zeros only what is written takes memory.
+    state, blocks = np.zeros(phi.shape, np.uint8), np.zeros(low.shape, np.bool_)
+    _freeze_corners(phi, holding(low, high), state, blocks)
+    if not blocks.any():
+        np.copyto(out, phi)
+        return
     h = float(spacing.min())
-    _freeze_near(phi, state, math.ceil(frozen_band), frozen_band * h)
-    d, busy = np.full(phi.shape, reach * h, phi.dtype), _blocks(state)
-    _start(phi, d, state, busy)
-    _sweep(d, state, busy, spacing)
-    _sign(phi, d, state)
-    return d
-
-
-def _blocks(state: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Whether any vertex is active in runs of `BLOCK` along z: at first, none."""
-    X, Y, Z = state.shape
-    return np.zeros((X, Y, (Z + BLOCK - 1) // BLOCK), np.uint8)
+    width = frozen_band * h
+    close = (low < width) & (high > -width)
+    _freeze_near(phi, close, state, blocks, math.ceil(frozen_band), width)
+    limit = float(phi.dtype.type(reach * h))
+    _write(phi, out, limit, low, high, state, blocks)
+    busy = np.zeros((*phi.shape[:2], -(-low.shape[2] // BITS)), np.uint8)
+    _start(out, state, blocks, busy)
+    _sweep(out, state, busy, spacing)
 
 
 @kept
 @njit()
-def _freeze_corners(phi: Floats, state: NDArray[np.uint8]) -> bool:
-    """Freeze the corners of all cells that hold surface; whether there are any."""
+def _freeze_corners(phi: Floats, held: Bools, state: Bytes, blocks: Bools) -> None:
+    """Freeze the corners of all cells that hold surface, and mark their blocks.
+
+    Args:
+        phi: `[X, Y, Z]`.
+        held: blocks that may hold surface.
+        state: `[X, Y, Z]`, written to.
+        blocks: those with a frozen vertex, written to.
+    """
     X, Y, Z = phi.shape
-    some = False
-    for i in range(X - 1):
-        for j in range(Y - 1):
-            a, b, c, d = phi[i, j, 0], phi[i, j + 1, 0], phi[i + 1, j, 0], phi[i + 1, j + 1, 0]
-            low, high = min(min(a, b), min(c, d)), max(max(a, b), max(c, d))
-            for k in range(1, Z):
-                a, b, c, d = phi[i, j, k], phi[i, j + 1, k], phi[i + 1, j, k], phi[i + 1, j + 1, k]
-                lower, higher = min(min(a, b), min(c, d)), max(max(a, b), max(c, d))
-                if min(low, lower) <= 0 <= max(high, higher):
-                    some = True
+    for a, b, c in np.argwhere(held):
+        for i in range(a * SIDE, min((a + 1) * SIDE, X - 1)):
+            for j in range(b * SIDE, min((b + 1) * SIDE, Y - 1)):
+                for k in range(c * SIDE, min((c + 1) * SIDE, Z - 1)):
+                    low = high = phi[i, j, k]
                     for x in range(i, i + 2):
                         for y in range(j, j + 2):
-                            state[x, y, k - 1] = state[x, y, k] = FROZEN
-                low, high = lower, higher
-    return some
+                            for z in range(k, k + 2):
+                                low, high = min(low, phi[x, y, z]), max(high, phi[x, y, z])
+                    if low <= 0 <= high:
+                        for x in range(i, i + 2):
+                            for y in range(j, j + 2):
+                                for z in range(k, k + 2):
+                                    state[x, y, z] = FROZEN
+                                    blocks[x // SIDE, y // SIDE, z // SIDE] = True
 
 
 @kept
 @njit()
-def _freeze_near(phi: Floats, state: NDArray[np.uint8], steps: int, width: float) -> None:
-    """Freeze the vertices of `|φ| < width` that a corner frozen before is at most `steps` from."""
+def _freeze_near(
+    phi: Floats, close: Bools, state: Bytes, blocks: Bools, steps: int, width: float
+) -> None:
+    """Freeze the vertices of `|φ| < width` that a corner frozen before is at most `steps` from.
+
+    `close` are the blocks that may have such; the others are as in `_freeze_corners`.
+    """
     X, Y, Z = phi.shape
-    for i in range(X):
-        for j in range(Y):
-            for k in range(Z):
-                close = state[i, j, k] != FROZEN and abs(phi[i, j, k]) < width
-                if close and _is_near(state, i, j, k, steps):
-                    state[i, j, k] = JOINED
-    for i in range(X):
-        for j in range(Y):
-            for k in range(Z):
-                if state[i, j, k] == JOINED:
-                    state[i, j, k] = FROZEN
+    reach = (steps + SIDE - 1) // SIDE
+    looked_at = np.argwhere(close)
+    beside = np.array([_is_near(blocks, True, a, b, c, reach) for a, b, c in looked_at], np.bool_)
+    for a, b, c in looked_at[beside]:
+        for i in range(a * SIDE, min((a + 1) * SIDE, X)):
+            for j in range(b * SIDE, min((b + 1) * SIDE, Y)):
+                for k in range(c * SIDE, min((c + 1) * SIDE, Z)):
+                    joins = state[i, j, k] != FROZEN and abs(phi[i, j, k]) < width
+                    if joins and _is_near(state, FROZEN, i, j, k, steps):
+                        state[i, j, k] = JOINED
+                        blocks[a, b, c] = True
+    for a, b, c in looked_at[beside]:
+        for i in range(a * SIDE, min((a + 1) * SIDE, X)):
+            for j in range(b * SIDE, min((b + 1) * SIDE, Y)):
+                for k in range(c * SIDE, min((c + 1) * SIDE, Z)):
+                    if state[i, j, k] == JOINED:
+                        state[i, j, k] = FROZEN
 
 
 @kept
 @njit()
-def _is_near(state: NDArray[np.uint8], i: int, j: int, k: int, steps: int) -> bool:
-    """Whether a frozen vertex is at most `steps` away along every axis."""
+def _is_near(state: Bytes | Bools, wanted: int, i: int, j: int, k: int, steps: int) -> bool:
+    """Whether a vertex, or a block, of a state is at most `steps` away along every axis."""
     X, Y, Z = state.shape
     for x in range(max(i - steps, 0), min(i + steps + 1, X)):
         for y in range(max(j - steps, 0), min(j + steps + 1, Y)):
             for z in range(max(k - steps, 0), min(k + steps + 1, Z)):
-                if state[x, y, z] == FROZEN:
+                if state[x, y, z] == wanted:
                     return True
     return False
 
 
 @kept
 @njit()
-def _start(phi: Floats, d: Floats, state: NDArray[np.uint8], busy: NDArray[np.uint8]) -> None:
-    """Give frozen vertices their distance, and activate their neighbours."""
-    X, Y, Z = d.shape
+def _write(
+    phi: Floats, out: Floats, limit: float, low: Floats, high: Floats, state: Bytes, blocks: Bools
+) -> None:
+    """Write frozen values as they are and all others as ± the limit, unless that is there already.
+
+    `low` and `high` are of each block, `blocks` those with a frozen vertex.
+    """
+    X, Y, Z = phi.shape
+    same = phi.ctypes.data == out.ctypes.data
     for i in range(X):
         for j in range(Y):
-            for k in range(Z):
-                if state[i, j, k] == FROZEN:
-                    d[i, j, k] = abs(phi[i, j, k])
-                    _activate_around(d, state, busy, i, j, k)
+            for c in range(low.shape[2]):
+                block = i // SIDE, j // SIDE, c
+                begin, end = c * SIDE, min((c + 1) * SIDE, Z)
+                if blocks[block] or low[block] < 0 <= high[block]:
+                    for k in range(begin, end):
+                        far = -limit if phi[i, j, k] < 0 else limit
+                        out[i, j, k] = phi[i, j, k] if state[i, j, k] == FROZEN else far
+                    continue
+                far = -limit if low[block] < 0 else limit
+                if not (same and low[block] == high[block] == far):
+                    out[i, j, begin:end] = far
 
 
 @kept
 @njit()
-def _sign(phi: Floats, d: Floats, state: NDArray[np.uint8]) -> None:
-    """Turn distances `d` into signed ones, frozen ones into what they were."""
-    X, Y, Z = d.shape
-    for i in range(X):
-        for j in range(Y):
-            for k in range(Z):
-                if state[i, j, k] == FROZEN:
-                    d[i, j, k] = phi[i, j, k]
-                elif phi[i, j, k] < 0:
-                    d[i, j, k] = -d[i, j, k]
+def _start(out: Floats, state: Bytes, blocks: Bools, busy: Bytes) -> None:
+    """Activate the neighbours of frozen vertices, which are in `blocks`."""
+    X, Y, Z = out.shape
+    for a, b, c in np.argwhere(blocks):
+        for i in range(a * SIDE, min((a + 1) * SIDE, X)):
+            for j in range(b * SIDE, min((b + 1) * SIDE, Y)):
+                for k in range(c * SIDE, min((c + 1) * SIDE, Z)):
+                    if state[i, j, k] == FROZEN:
+                        _activate_around(out, state, busy, i, j, k)
 
 
 @kept
 @njit()
-def _sweep(d: Floats, state: NDArray[np.uint8], busy: NDArray[np.uint8], spacing: Floats) -> None:
-    """Gauss-Seidel sweeps of the upwind scheme over `d`, in place, until nothing changes.
+def _sweep(out: Floats, state: Bytes, busy: Bytes, spacing: Floats) -> None:
+    """Gauss-Seidel sweeps of the upwind scheme over `d = |out|`, in place, until nothing changes.
 
     A vertex is visited only while `ACTIVE`, at first next to one that is frozen: one of its
     neighbours has come down since its last visit (locking sweeping, Bak, McLaughlin and Renzi
     2010). Runs of vertices without an active one are passed over, so that a sweep costs little more
     than the vertices in reach of the surface.
+
+    Args:
+        out: `[X, Y, Z]`.
+        state: `[X, Y, Z]`.
+        busy: `[X, Y, ⌈Z/64⌉]`; bit n of byte m: whether run 8m + n, of 8 vertices, has active ones.
+        spacing: `[3]`.
     """
-    X, Y, Z = d.shape
-    hx, hy, hz = spacing
-    wx, wy, wz = 1 / (hx * hx), 1 / (hy * hy), 1 / (hz * hz)
+    X, Y, _ = out.shape
     for _ in range(MAX_ROUNDS):
         changed = False
         for order in range(8):
@@ -185,50 +234,78 @@ def _sweep(d: Floats, state: NDArray[np.uint8], busy: NDArray[np.uint8], spacing
                 i = ii if order & 1 else X - 1 - ii
                 for jj in range(Y):
                     j = jj if order & 2 else Y - 1 - jj
-                    blocks = busy.shape[2]
-                    for bb in range(blocks):
-                        block = bb if order & 4 else blocks - 1 - bb
-                        if not busy[i, j, block]:
-                            continue
-                        busy[i, j, block] = 0
-                        begin, end = block * BLOCK, min((block + 1) * BLOCK, Z)
-                        for kk in range(end - begin):
-                            k = begin + kk if order & 4 else end - 1 - kk
-                            if state[i, j, k] != ACTIVE:
-                                continue
-                            state[i, j, k] = 0
-                            a = min(d[max(i - 1, 0), j, k], d[min(i + 1, X - 1), j, k])
-                            b = min(d[i, max(j - 1, 0), k], d[i, min(j + 1, Y - 1), k])
-                            c = min(d[i, j, max(k - 1, 0)], d[i, j, min(k + 1, Z - 1)])
-                            new = d.dtype.type(_upwind(a, hx, wx, b, hy, wy, c, hz, wz))
-                            if new < d[i, j, k]:
-                                d[i, j, k] = new
-                                changed = True
-                                _activate_around(d, state, busy, i, j, k)
+                    for bb in range(busy.shape[2]):
+                        byte = bb if order & 4 else busy.shape[2] - 1 - bb
+                        for nn in range(BITS if busy[i, j, byte] else 0):
+                            n = nn if order & 4 else BITS - 1 - nn
+                            if busy[i, j, byte] >> n & 1:
+                                busy[i, j, byte] &= ~(1 << n)
+                                run = byte * BITS + n
+                                if _visit(out, state, busy, spacing, (i, j, run), order & 4):
+                                    changed = True
         if not changed:
             break
 
 
 @kept
+@njit()
+def _visit(
+    out: Floats,
+    state: Bytes,
+    busy: Bytes,
+    spacing: Floats,
+    where: tuple[int, int, int],
+    forward: int,
+) -> bool:
+    """Visit the active vertices of a run in order; whether any of them came down."""
+    X, Y, Z = out.shape
+    hx, hy, hz = spacing
+    wx, wy, wz = 1 / (hx * hx), 1 / (hy * hy), 1 / (hz * hz)
+    i, j, run = where
+    begin, end = run * SIDE, min((run + 1) * SIDE, Z)
+    changed = False
+    for kk in range(end - begin):
+        k = begin + kk if forward else end - 1 - kk
+        if state[i, j, k] != ACTIVE:
+            continue
+        state[i, j, k] = 0
+        a = min(abs(out[max(i - 1, 0), j, k]), abs(out[min(i + 1, X - 1), j, k]))
+        b = min(abs(out[i, max(j - 1, 0), k]), abs(out[i, min(j + 1, Y - 1), k]))
+        c = min(abs(out[i, j, max(k - 1, 0)]), abs(out[i, j, min(k + 1, Z - 1)]))
+        new = out.dtype.type(_upwind(a, hx, wx, b, hy, wy, c, hz, wz))
+        if new < abs(out[i, j, k]):
+            out[i, j, k] = -new if out[i, j, k] < 0 else new
+            changed = True
+            _activate_around(out, state, busy, i, j, k)
+    return changed
+
+
+@kept
 @njit(inline="always")
-def _activate_around(
-    d: Floats, state: NDArray[np.uint8], busy: NDArray[np.uint8], i: int, j: int, k: int
-) -> None:
+def _activate_around(out: Floats, state: Bytes, busy: Bytes, i: int, j: int, k: int) -> None:
     """Activate the neighbours that are farther than a vertex is now: only they can use it."""
-    X, Y, Z = d.shape
-    new = d[i, j, k]
-    if i > 0 and d[i - 1, j, k] > new and state[i - 1, j, k] != FROZEN:
-        state[i - 1, j, k], busy[i - 1, j, k // BLOCK] = ACTIVE, 1
-    if i < X - 1 and d[i + 1, j, k] > new and state[i + 1, j, k] != FROZEN:
-        state[i + 1, j, k], busy[i + 1, j, k // BLOCK] = ACTIVE, 1
-    if j > 0 and d[i, j - 1, k] > new and state[i, j - 1, k] != FROZEN:
-        state[i, j - 1, k], busy[i, j - 1, k // BLOCK] = ACTIVE, 1
-    if j < Y - 1 and d[i, j + 1, k] > new and state[i, j + 1, k] != FROZEN:
-        state[i, j + 1, k], busy[i, j + 1, k // BLOCK] = ACTIVE, 1
-    if k > 0 and d[i, j, k - 1] > new and state[i, j, k - 1] != FROZEN:
-        state[i, j, k - 1], busy[i, j, (k - 1) // BLOCK] = ACTIVE, 1
-    if k < Z - 1 and d[i, j, k + 1] > new and state[i, j, k + 1] != FROZEN:
-        state[i, j, k + 1], busy[i, j, (k + 1) // BLOCK] = ACTIVE, 1
+    X, Y, Z = out.shape
+    new = abs(out[i, j, k])
+    if i > 0 and abs(out[i - 1, j, k]) > new and state[i - 1, j, k] != FROZEN:
+        _activate(state, busy, i - 1, j, k)
+    if i < X - 1 and abs(out[i + 1, j, k]) > new and state[i + 1, j, k] != FROZEN:
+        _activate(state, busy, i + 1, j, k)
+    if j > 0 and abs(out[i, j - 1, k]) > new and state[i, j - 1, k] != FROZEN:
+        _activate(state, busy, i, j - 1, k)
+    if j < Y - 1 and abs(out[i, j + 1, k]) > new and state[i, j + 1, k] != FROZEN:
+        _activate(state, busy, i, j + 1, k)
+    if k > 0 and abs(out[i, j, k - 1]) > new and state[i, j, k - 1] != FROZEN:
+        _activate(state, busy, i, j, k - 1)
+    if k < Z - 1 and abs(out[i, j, k + 1]) > new and state[i, j, k + 1] != FROZEN:
+        _activate(state, busy, i, j, k + 1)
+
+
+@kept
+@njit(inline="always")
+def _activate(state: Bytes, busy: Bytes, i: int, j: int, k: int) -> None:
+    """Have a vertex visited."""
+    state[i, j, k] = ACTIVE
+    busy[i, j, k >> 6] |= 1 << (k >> 3 & 7)
 
 
 @kept

@@ -1,6 +1,8 @@
 """Redistancing: the surface does not move, and everything else becomes a distance."""
 
 import math
+from itertools import product
+from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
@@ -8,7 +10,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from numpy.typing import NDArray
+from scipy import ndimage
 
+from sdfrender.geometry import redistance
+from sdfrender.geometry.blocks import extremes, holding, within
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.primitives import SDF, box, sphere, torus, union
 from sdfrender.geometry.redistance_rounds import redistanced_in_rounds
@@ -212,3 +217,93 @@ def test_type_and_box_are_kept_and_the_result_is_detached(dtype: torch.dtype) ->
 def test_a_bad_band_is_refused(band: float) -> None:
     with pytest.raises(ValueError, match="frozen_band: need a finite number"):
         Lattice.sphere(0.5, resolution=4).redistance(band)
+
+
+def swept_plainly(
+    phi: NDArray[Any], spacing: NDArray[np.float64], band: float, reach: float
+) -> NDArray[Any]:
+    """The same scheme on all vertices in turn, without blocks, runs and what is kept of them."""
+    h, shape = float(spacing.min()), phi.shape
+    steps, width = math.ceil(band), band * h
+    corner, frozen = np.zeros(shape, bool), np.zeros(shape, bool)
+    for i, j, k in np.argwhere(holding_surface(torch.from_numpy(phi)).numpy()):
+        corner[i : i + 2, j : j + 2, k : k + 2] = True
+    if not corner.any():
+        return phi
+    for i, j, k in np.ndindex(shape):
+        around = tuple(slice(max(n - steps, 0), n + steps + 1) for n in (i, j, k))
+        near = abs(phi[i, j, k]) < width and corner[around].any()
+        frozen[i, j, k] = corner[i, j, k] or near
+    d = np.where(frozen, abs(phi), phi.dtype.type(reach * h))
+    active = np.zeros(shape, bool)
+
+    def activate_around(*vertex: int) -> None:
+        for axis, step in product(range(3), (-1, 1)):
+            other = tuple(n + step * (m == axis) for m, n in enumerate(vertex))
+            if 0 <= other[axis] < shape[axis] and d[other] > d[vertex] and not frozen[other]:
+                active[other] = True
+
+    for i, j, k in np.argwhere(frozen):
+        activate_around(i, j, k)
+    upwind = getattr(redistance._upwind, "py_func", redistance._upwind)
+    order, changed = 0, True
+    while changed or order % 8:
+        changed = changed and order % 8 > 0
+        ways = [slice(None, None, 1 if order & bit else -1) for bit in (1, 2, 4)]
+        for vertex in product(*(range(n)[way] for n, way in zip(shape, ways, strict=True))):
+            if not active[vertex]:
+                continue
+            active[vertex] = False
+            arguments: list[Any] = []
+            for axis, step in enumerate(spacing):
+                ends = (max(vertex[axis] - 1, 0), min(vertex[axis] + 1, shape[axis] - 1))
+                least = min(d[(*vertex[:axis], n, *vertex[axis + 1 :])] for n in ends)
+                arguments += [least, step, 1 / (step * step)]
+            new = d.dtype.type(upwind(*arguments))
+            if new < d[vertex]:
+                d[vertex], changed = new, True
+                activate_around(*vertex)
+        order += 1
+    return np.where(frozen, phi, np.where(phi < 0, -d, d))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("band", "reach"), [(1.2, 4.5), (0.0, 3.0), (9.0, 9.5), (1.2, math.inf)])
+def test_blocks_give_bit_for_bit_what_all_vertices_in_turn_do(
+    dtype: type[np.floating[Any]], band: float, reach: float
+) -> None:
+    rng = np.random.default_rng(0)
+    for shape in ((9, 17, 20), (8, 3, 33)):
+        smooth = ndimage.gaussian_filter(rng.standard_normal(shape), 1.5) - 0.1
+        smooth[rng.random(shape) < 0.02] = -0.0
+        phi, spacing = (4 * smooth).astype(dtype), rng.uniform(0.2, 0.5, 3)
+        expected = swept_plainly(phi, spacing, band, reach)
+        assert np.count_nonzero(abs(expected) == dtype(reach * spacing.min())) > 0 or reach > 9
+        given = torch.from_numpy(phi.copy()), torch.from_numpy(spacing)
+        result = redistance.redistanced(*given, band, reach)
+        assert result.numpy().tobytes() == expected.tobytes()
+        assert given[0].numpy().tobytes() == phi.tobytes()
+        again = redistance.redistanced(*given, band, reach, reuse=True)
+        assert again.data_ptr() == given[0].data_ptr()
+        assert again.numpy().tobytes() == expected.tobytes()
+        once_more = redistance.redistanced(*given, band, reach, reuse=True)  # already ± reach
+        assert (
+            once_more.numpy().tobytes() == swept_plainly(expected, spacing, band, reach).tobytes()
+        )
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 2), (8, 9, 16), (23, 8, 70)])
+def test_blocks_know_their_extremes_and_where_the_surface_is(shape: tuple[int, int, int]) -> None:
+    values = np.random.default_rng(1).standard_normal(shape)
+    values = ndimage.gaussian_filter(values, 2.0) + 0.05 * np.arange(shape[2])
+    values = values.astype(np.float32)
+    low, high = extremes(values)
+    held, cells = holding(low, high, 0.01), holding_surface(torch.from_numpy(values - 0.01))
+    for block in np.ndindex(low.shape):
+        part = tuple(slice(8 * n, 8 * n + 8) for n in block)
+        assert (low[block], high[block]) == (values[part].min(), values[part].max())
+        assert held[block] or not cells[part].any()
+    assert not held.all() or max(shape) < 20  # else it would say nothing
+    for distance in (0.0, 0.05, 10.0):
+        expected = np.flatnonzero(abs(values) < np.float32(distance))
+        assert np.array_equal(within(values, distance), expected)

@@ -1,0 +1,115 @@
+"""Blocks of 8³ vertices of a lattice: what is looked at instead of all of it.
+
+Block `[a, b, c]` has the vertices from `(8a, 8b, 8c)`; at the far faces of the box it is cut off.
+One pass over a lattice finds its blocks' least and largest values. What comes after is done in the
+few blocks that matter, so that it grows with the surface.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from sdfrender.kernels.compiled import kept, lane_kernel
+
+SIDE = 8  # vertices of a block along each axis
+PIECE = 4096  # vertices that are counted together
+
+Floats: TypeAlias = NDArray[np.floating[Any]]
+Bools: TypeAlias = NDArray[np.bool_]
+
+
+def extremes(values: Floats) -> tuple[Floats, Floats]:
+    """The least and the largest value of each block: `[⌈X/8⌉, ⌈Y/8⌉, ⌈Z/8⌉]` both.
+
+    Args:
+        values: `[X, Y, Z]`, contiguous, without NaN.
+    """
+    shape = tuple(-(-n // SIDE) for n in values.shape)
+    low, high = np.zeros(shape, values.dtype), np.zeros(shape, values.dtype)
+    _extremes(values, low, high)
+    return low, high
+
+
+def holding(low: Floats, high: Floats, level: float = 0.0) -> Bools:
+    """Blocks that may hold the surface `φ = level`, in the cells whose first vertex is in them.
+
+    Args:
+        low: as of `extremes`.
+        high: as of `extremes`.
+        level: in the units of the values.
+
+    Returns:
+        `[⌈X/8⌉, ⌈Y/8⌉, ⌈Z/8⌉]`; False only where no such cell has `min ≤ level ≤ max`.
+    """
+    lowest, highest = low.copy(), high.copy()
+    for axis in range(3):
+        a, b = np.moveaxis(lowest, axis, 0), np.moveaxis(highest, axis, 0)
+        np.minimum(a[:-1], a[1:], out=a[:-1])
+        np.maximum(b[:-1], b[1:], out=b[:-1])
+    found: Bools = (lowest <= level) & (highest >= level)
+    return found
+
+
+def within(values: Floats, distance: float) -> NDArray[np.intp]:
+    """Flat indices `[M]`, in order, of the vertices with `|φ| < distance`.
+
+    Args:
+        values: `[X, Y, Z]`, contiguous.
+        distance: in the units of the values.
+    """
+    flat = values.reshape(-1)
+    limit = float(values.dtype.type(distance))
+    counts = np.zeros(-(-flat.size // PIECE), np.intp)
+    _count_within(flat, limit, counts)
+    ids = np.zeros(counts.sum(), np.intp)
+    _list_within(flat, limit, counts, ids)
+    return ids
+
+
+@lane_kernel
+def _extremes(values: Floats, low: Floats, high: Floats) -> None:
+    """`extremes`, a column of blocks along z at a time, whose rows are compared lane by lane."""
+    X, Y, Z = values.shape
+    lows, highs = np.zeros(Z, values.dtype), np.zeros(Z, values.dtype)
+    for a in range(low.shape[0]):
+        for b in range(low.shape[1]):
+            lows[:], highs[:] = np.inf, -np.inf
+            for i in range(a * SIDE, min((a + 1) * SIDE, X)):
+                for j in range(b * SIDE, min((b + 1) * SIDE, Y)):
+                    for k in range(Z):
+                        lows[k] = min(lows[k], values[i, j, k])
+                        highs[k] = max(highs[k], values[i, j, k])
+            for c in range(low.shape[2]):
+                least, most = lows[c * SIDE], highs[c * SIDE]
+                for k in range(c * SIDE + 1, min((c + 1) * SIDE, Z)):
+                    least, most = min(least, lows[k]), max(most, highs[k])
+                low[a, b, c], high[a, b, c] = least, most
+
+
+@lane_kernel
+def _count_within(flat: Floats, distance: float, counts: NDArray[np.intp]) -> None:
+    """How many values of each `PIECE` are within a distance."""
+    for piece in range(len(counts)):
+        count = 0
+        for n in range(piece * PIECE, min((piece + 1) * PIECE, len(flat))):
+            count += abs(flat[n]) < distance
+        counts[piece] = count
+
+
+@kept
+@njit(nogil=True)
+def _list_within(
+    flat: Floats, distance: float, counts: NDArray[np.intp], ids: NDArray[np.intp]
+) -> None:
+    """Their indices, from the pieces that have some."""
+    found = 0
+    for piece in range(len(counts)):
+        if counts[piece]:
+            for n in range(piece * PIECE, min((piece + 1) * PIECE, len(flat))):
+                if abs(flat[n]) < distance:
+                    ids[found] = n
+                    found += 1
