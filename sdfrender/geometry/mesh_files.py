@@ -189,11 +189,18 @@ def merge_exact(verts: Doubles, faces: Indices) -> tuple[Doubles, Indices]:
     """Join vertices `[V, 3]` at equal positions; drop triangles `[F, 3]` that this degenerates."""
     unique, ids = np.unique(verts + 0.0, axis=0, return_inverse=True)  # + 0.0: -0.0 is 0.0
     faces = ids.reshape(-1)[faces]
+    return drop_unused(unique, without_slivers(faces))
+
+
+def without_slivers(faces: Indices) -> Indices:
+    """Triangles `[F, 3]` but for those that name a vertex twice."""
     a, b, c = faces.T
-    return drop_unused(unique, faces[(a != b) & (b != c) & (c != a)])
+    kept: Indices = faces[(a != b) & (b != c) & (c != a)]
+    return kept
 
 
 def drop_unused(verts: Doubles, faces: Indices) -> tuple[Doubles, Indices]:
     """Those of vertices `[V, 3]` that some triangle uses, in order, and `[F, 3]` renumbered."""
-    used, ids = np.unique(faces, return_inverse=True)
-    return verts[used], ids.reshape(-1, 3)
+    used = np.zeros(len(verts), bool)
+    used[faces] = True
+    return verts[used], (np.cumsum(used) - 1)[faces]

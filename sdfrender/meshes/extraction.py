@@ -9,24 +9,24 @@ from __future__ import annotations
 import io
 import math
 from contextlib import redirect_stdout
-from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 import trimesh
-from numpy.typing import NDArray
 
 from sdfrender.errors import InputError
+from sdfrender.geometry.blocks import SIDE
 from sdfrender.geometry.lattice import Lattice
-from sdfrender.geometry.mesh_files import Doubles, drop_unused, merge_exact, mesh_arrays
+from sdfrender.geometry.mesh_files import (
+    Doubles,
+    Indices,
+    drop_unused,
+    mesh_arrays,
+    without_slivers,
+)
+from sdfrender.meshes.tiles import CORNERS, Tiles, tiles_around
 
-# A mesh vertex keeps this far from the lattice vertices on its edge, as a fraction of the edge, so
-# that no two mesh vertices meet where the lattice is zero.
-SEPARATION = 1e-3
-FLOOR = SEPARATION**3  # of values, as a fraction of the largest
-LAYERS = 16  # of a lattice that are worked on together
-
-Floats: TypeAlias = NDArray[np.floating[Any]]
-Singles: TypeAlias = NDArray[np.float32]
+TOGETHER = 16**3  # tiles that are meshed in one volume
 
 
 def extract_mesh(lattice: Lattice, level: float = 0.0) -> trimesh.Trimesh:
@@ -60,84 +60,81 @@ def extract_mesh(lattice: Lattice, level: float = 0.0) -> trimesh.Trimesh:
     """
     if lattice.values.ndim != 3:
         raise ValueError(f"lattice: need a single one, got a batch of {lattice.batch}")
-    values = lattice.values.detach().cpu().numpy()
-    if not float(values.min()) < level:
+    wide = torch.float64 if lattice.values.dtype == torch.float64 else torch.float32
+    values = lattice.values.detach().to("cpu", wide).contiguous().numpy()
+    tiles = tiles_around(values, level)
+    if tiles is None:
         raise InputError(f"lattice: no surface, the smallest value {values.min():.4g} is not "
                          f"below the level {level:.4g}")  # fmt: skip
     bounds = lattice.bounds.double().cpu().numpy()
-    closed = _closed(values, level)
-    mesh = _marching_cubes(closed, bounds, "lewiner")
+    mesh = _marching_cubes(tiles, values.shape, bounds, "lewiner")
     if not mesh.is_watertight:
         # Lewiner's tables have a case that shares an edge between four triangles (once in three
         # million cells of noise); the classic tables have none, but follow φ less closely.
-        mesh = _marching_cubes(closed, bounds, "lorensen")
+        mesh = _marching_cubes(tiles, values.shape, bounds, "lorensen")
     return mesh
 
 
-def _closed(values: Floats, level: float) -> Singles:
-    """`φ − level` without its scale, and a layer outside of it for the caps: `[X+2, Y+2, Z+2]`.
-
-    Signs are kept, and no value is negligible beside those across the surface from it: see
-    `_separated`. Work in double precision goes a few layers at a time, and where the surface is.
-    """
-    inside = np.zeros(values.shape, bool)
-    closed = np.ones(np.add(values.shape, 2), np.float32)
-    inner = closed[1:-1, 1:-1, 1:-1]
-    scale = max(abs(float(values.min()) - level), abs(float(values.max()) - level))
-    for layers in range(0, len(values), LAYERS):
-        part = slice(layers, layers + LAYERS)
-        phi = values[part].astype(np.float64) - level
-        inside[part] = phi < 0
-        size = np.maximum(np.abs(phi) / scale, FLOOR)
-        inner[part] = np.where(inside[part], -size, size)
-    ends = [_across(inside, axis) for axis in range(3)]
-    here, there = (np.concatenate(x) for x in zip(*ends, strict=True))
-    vertices, at = np.unique(np.concatenate((here, there)), return_inverse=True)
-    places = np.unravel_index(vertices, values.shape)
-    size = np.maximum(np.abs(values[places].astype(np.float64) - level) / scale, FLOOR)
-    size = _separated(size, *np.split(at, 2))
-    inner[places] = np.where(inside[places], -size, size)
-    return closed
-
-
-def _across(inside: NDArray[np.bool_], axis: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Flat indices of both ends of the edges along an axis that cross the surface: `[E]` each."""
-    moved = np.moveaxis(inside, axis, 0)
-    before = np.zeros(inside.shape, bool)
-    np.not_equal(moved[1:], moved[:-1], out=np.moveaxis(before, axis, 0)[:-1])
-    here = np.flatnonzero(before)
-    return here, here + math.prod(inside.shape[axis + 1 :])
-
-
-def _separated(size: Doubles, here: NDArray[np.intp], there: NDArray[np.intp]) -> Doubles:
-    """Sizes `[V]` of φ of which none is negligible beside those across an edge from it.
-
-    A vertex is compared with its neighbours of the other sign only, so that what is far from the
-    surface has no say in where it runs. `here` and `there` `[E]` are the ends of such edges.
-    """
-    # A value that is raised raises its neighbours in turn, by the floor above three times at most.
-    for _ in range(3):
-        largest = size.copy()  # of a vertex and its neighbours across the surface
-        np.maximum.at(largest, here, size[there])
-        np.maximum.at(largest, there, size[here])
-        size = np.maximum(size, SEPARATION * largest)
-    return size
-
-
-def _marching_cubes(closed: Singles, bounds: Doubles, method: str) -> trimesh.Trimesh:
-    """Mesh the padded lattice, and put the caps onto the faces of the box."""
-    from skimage.measure import marching_cubes
-
-    with redirect_stdout(io.StringIO()):  # it prints when rounding defeats its test of a case
-        index, faces, _, _ = marching_cubes(  # type: ignore[no-untyped-call]
-            closed, 0.0, method=method
-        )
-    last = np.array(closed.shape) - 3  # of the lattice without its padding
-    f = np.clip(index.astype(np.float64) - 1, 0, last) / last
+def _marching_cubes(
+    tiles: Tiles, shape: tuple[int, ...], bounds: Doubles, method: str
+) -> trimesh.Trimesh:
+    """Mesh the tiles of a lattice, join the meshes, and put the caps onto the faces of the box."""
+    index, faces = _joined(*_meshed(tiles, method), shape)
+    last = np.array(shape) - 1
+    f = np.clip(index - 1, 0, last) / last
     verts = bounds[0] * (1 - f) + bounds[1] * f  # exact at both ends
     # Caps that meet along an edge of the box now have their vertices there twice.
-    verts, faces = merge_exact(verts, faces)
+    on_box = np.flatnonzero(((f == 0) | (f == 1)).any(1))
+    if len(on_box):
+        _, first, ids = np.unique(verts[on_box], axis=0, return_index=True, return_inverse=True)
+        same = np.arange(len(verts))
+        same[on_box] = on_box[first[ids.reshape(-1)]]
+        verts, faces = drop_unused(verts, without_slivers(same[faces]))
     return trimesh.Trimesh(verts, faces, process=False)
+
+
+def _meshed(tiles: Tiles, method: str) -> tuple[Doubles, Indices]:
+    """Marching cubes on each tile: many side by side in one volume, with a cell between them.
+
+    Returns:
+        Vertices `[V, 3]` in padded indices, of which those on the sides of tiles come twice or
+        more, and triangles `[F, 3]`.
+    """
+    from skimage.measure import marching_cubes
+
+    parts: list[tuple[Doubles, Indices]] = []
+    count = 0
+    for start in range(0, len(tiles.places), TOGETHER):
+        some = tiles.values[start : start + TOGETHER]
+        side = math.ceil(round(len(some) ** (1 / 3), 9))
+        wide = np.ones((side**3, *some.shape[1:]), np.float32)
+        wide[: len(some)] = some
+        inner = np.zeros((side, CORNERS) * 3, bool)
+        inner[:, 1:, :, 1:, :, 1:] = True  # cells by their last vertex
+        volume = wide.reshape(side, side, side, CORNERS, CORNERS, CORNERS)
+        volume = volume.transpose(0, 3, 1, 4, 2, 5).reshape([side * CORNERS] * 3)
+        with redirect_stdout(io.StringIO()):  # it prints when rounding defeats its test of a case
+            verts, faces, _, _ = marching_cubes(  # type: ignore[no-untyped-call]
+                volume, 0.0, method=method, mask=inner.reshape(volume.shape)
+            )
+        tile = verts.astype(np.int64) // CORNERS
+        first = SIDE * tiles.places[start + np.ravel_multi_index(tuple(tile.T), (side,) * 3)]
+        parts.append((first + (verts - CORNERS * tile.astype(np.float64)), faces + count))
+        count += len(verts)
+    verts, faces = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return verts, faces
+
+
+def _joined(verts: Doubles, faces: Indices, shape: tuple[int, ...]) -> tuple[Doubles, Indices]:
+    """Join vertices `[V, 3]`, in padded indices, of the same edge, or in the middle of one cell."""
+    lower = np.floor(verts)
+    between = verts != lower
+    # 0 to 2: on an edge along that axis; 3: in the middle; 4: at a vertex, of a cap
+    kind = np.array([4, 0, 3, 3])[between.sum(1)]
+    kind[kind == 0] = between.argmax(1)[kind == 0]
+    place = np.ravel_multi_index(tuple(lower.astype(np.int64).T), tuple(n + 2 for n in shape))
+    _, first, ids = np.unique(5 * place + kind, return_index=True, return_inverse=True)
+    return verts[first], ids[faces]
 
 
 def keep_bodies(mesh: trimesh.Trimesh, fraction: float = 0.01) -> trimesh.Trimesh:

@@ -15,7 +15,8 @@ from sdfrender.files.extensions import MESHES
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.mesh_files import load_mesh, merge_exact, save_mesh
 from sdfrender.geometry.primitives import box, difference, sphere, torus, union
-from sdfrender.meshes.extraction import SEPARATION, extract_mesh, keep_bodies
+from sdfrender.meshes.extraction import extract_mesh, keep_bodies
+from sdfrender.meshes.tiles import SEPARATION
 
 BOUNDS = ((-1.0, -0.8, -1.2), (1.1, 1.0, 0.9))
 
