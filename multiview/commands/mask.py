@@ -17,8 +17,9 @@ def command(
 ) -> None:
     """Find where the object is in photographs with cameras, and write masks to fit by.
 
-    It is what the cameras look at: what rises from the surface that it stands on. SCENE needs the
-    points of a COLMAP model (sparse/0, as `multiview cameras` writes it). It gets masks/NAME.png
+    It is what the cameras look at: what rises from the surface that it stands on. It is looked
+    for among the points of a COLMAP model (sparse/0, as `multiview cameras` writes it); in a scene
+    without points, among those that neighbouring photographs agree on. SCENE gets masks/NAME.png
     (white = object), mask_weights/NAME.png (black = not known), box.json and masks.html, which
     shows all masks over their photographs. Correct masks as you like: those that you gave or
     changed are never overwritten, and with --again they help to find the others.

@@ -4,5 +4,6 @@ For each view `sources` chooses others to compare it with; `sweep` moves planes 
 scores each pixel on each plane by ZNCC; `aggregation` makes one depth map of it (semi-global
 matching); `consistency` keeps depths that other views confirm; `fusion` merges them into a lattice;
 `start` is all of that. `depth_steps` refines it where photographs agree, in the steps of
-`schedule`. It imports `photo`, `stereo`, `optimize` and `sdfrender`; fits and results import it.
+`schedule`. It imports `photo`, `stereo`, `optimize` and `sdfrender`; fits, results and
+`segmentation` import it.
 """

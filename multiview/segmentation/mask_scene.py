@@ -1,22 +1,22 @@
-"""From a scene with cameras and points to a scene with masks: the whole way."""
+"""From a scene with cameras to a scene with masks: the whole way."""
 
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 from multiview.scenes import describe_scene
 from multiview.scenes.masks.found import FoundRecord
-from multiview.scenes.readers.points import points_file, read_sparse_points
+from multiview.scenes.readers.points import SparsePoints, points_file, read_sparse_points
 from multiview.scenes.scene import Description
 from multiview.scenes.selection import natural_key
 from multiview.segmentation.contact_sheet import write_sheet
 from multiview.segmentation.find_masks import find_masks
 from multiview.segmentation.mask_files import given_masks, write_masks
-from multiview.segmentation.photograph import read_photographs
+from multiview.segmentation.object_box import find_fixation
+from multiview.segmentation.photograph import Photograph, read_photographs
 from multiview.segmentation.settings import MaskSettings
-from sdfrender.errors import InputError
+from multiview.segmentation.stereo_points import stereo_points
 
 log = logging.getLogger("multiview")
 
@@ -38,7 +38,7 @@ def mask_scene(settings: MaskSettings, quiet: bool = True) -> dict[str, Any]:
         What `masks.json` tells, without its files.
 
     Raises:
-        InputError: no model with points, or no object is found; nothing is written then.
+        InputError: no object is found; nothing is written then.
     """
     scene = describe_scene(settings.scene)
     views = sorted(scene.views, key=lambda view: natural_key(view.name))
@@ -47,9 +47,9 @@ def mask_scene(settings: MaskSettings, quiet: bool = True) -> dict[str, Any]:
         record = FoundRecord.read(scene.folder)
         ours = sum(record.wrote(view.mask) for view in views if view.mask is not None)
         return {"views": len(views), "written": 0, "found_before": ours}
-    sparse = read_sparse_points(_points(scene))
     given = given_masks(scene, views, settings.image_size)
     photographs = read_photographs(views, settings.image_size)
+    sparse = _points(scene, photographs, settings)
     found = find_masks(photographs, sparse, given, quiet)
     unknown = sum(float((~k).sum()) for k in found.known) / max(
         1.0, sum(float(m.sum()) for m in found.masks)
@@ -76,17 +76,17 @@ def mask_scene(settings: MaskSettings, quiet: bool = True) -> dict[str, Any]:
     return {**told, "written": len(written)}
 
 
-def _points(scene: Description) -> Path:
-    """The file of points beside the cameras.
+def _points(
+    scene: Description, photographs: list[Photograph], settings: MaskSettings
+) -> SparsePoints:
+    """The points beside the cameras; where there are none, those that photographs agree on.
 
     Raises:
-        InputError: there is none.
+        InputError: there are none.
     """
     file = points_file(scene.file)
-    if file is None:
-        raise InputError(
-            f"{scene.file}: need points of a COLMAP model (points3D.bin or .txt beside cameras and "
-            "images) to find the object by: run `multiview cameras` on the photographs, or give "
-            "masks/NAME.png (white = object)"
-        )
-    return file
+    if file is not None:
+        sparse = read_sparse_points(file)
+        if len(sparse.positions):
+            return sparse
+    return stereo_points(settings.scene, find_fixation(photographs), settings.image_size)

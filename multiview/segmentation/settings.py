@@ -16,7 +16,7 @@ class MaskSettings:
     """All settings of a search for masks; its fields are the options of `multiview mask`.
 
     Args:
-        scene: The scene's folder, with sparse/0 of COLMAP or of `multiview cameras`.
+        scene: The scene's folder, in any format that has cameras.
         image_size: Longest side, in pixels, of the pictures that are looked at. The masks are as
             large as the photographs.
         again: Find masks anew even if there are some for all photographs. Masks that you gave or

@@ -21,6 +21,7 @@ from multiview.segmentation.mask_scene import mask_scene
 from multiview.segmentation.object_box import find_box, find_fixation, find_plane
 from multiview.segmentation.photograph import Photograph, read_photographs
 from multiview.segmentation.settings import MaskSettings
+from multiview.segmentation.stereo_points import stereo_points
 from multiview.segmentation.support import look_of
 from sdfrender.errors import InputError
 
@@ -143,10 +144,50 @@ def test_nothing_that_rises_is_told(table: TableScene) -> None:
         find_masks(views, ground)
 
 
-def test_no_points_are_told(table: TableScene, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def without_points(tmp_path_factory: pytest.TempPathFactory) -> TableScene:
+    """Neighbours are nearer to each other there, so that depths can be found."""
+    scene = write_table_scene(tmp_path_factory.mktemp("without") / "ball", views=20)
+    (scene.folder / "sparse" / "0" / "points3D.txt").unlink()
+    return scene
+
+
+def test_points_are_found_where_photographs_agree(
+    without_points: TableScene, tmp_path: Path
+) -> None:
+    views = read_photographs(describe_scene(without_points.folder).views, WIDTH)
+    found = stereo_points(without_points.folder, find_fixation(views), WIDTH)
+    ball = np.abs(np.linalg.norm(found.positions - CENTER, axis=-1) - RADIUS)
+    table = np.abs(found.positions[:, 2])
+    away = np.minimum(ball, table)
+    assert len(away) > 2000
+    assert (ball < 0.05).sum() > 500
+    assert (table < 0.05).sum() > 500
+    assert np.median(away) < 0.02
+    assert np.quantile(away, 0.98) < 0.05
+    assert (found.views >= 3).all()
+    again = stereo_points(without_points.folder, find_fixation(views), WIDTH)
+    assert np.array_equal(found.positions, again.positions)
+
+
+@pytest.mark.slow
+def test_masks_without_points(without_points: TableScene) -> None:
+    told = mask_scene(MaskSettings(without_points.folder))
+    assert told["stands_on_a_plane"]
+    masks, known = (written(without_points.folder, kind) for kind in ("masks", "mask_weights"))
+    truth = without_points.silhouettes
+    both, either = (masks & truth & known).sum((1, 2)), ((masks | truth) & known).sum((1, 2))
+    assert (both / either).mean() > 0.95
+    assert (known & truth).sum() > 0.6 * truth.sum()
+
+
+def test_photographs_that_agree_on_nothing_are_told(table: TableScene, tmp_path: Path) -> None:
     shutil.copytree(table.folder, tmp_path / "ball")
     (tmp_path / "ball" / "sparse" / "0" / "points3D.txt").unlink()
-    with pytest.raises(InputError, match=r"need points of a COLMAP model .*multiview cameras"):
+    random = np.random.default_rng(3)
+    for file in (tmp_path / "ball" / "images").iterdir():
+        iio.imwrite(file, random.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8))
+    with pytest.raises(InputError, match=r"need points .* neighbouring views agree on "):
         mask_scene(MaskSettings(tmp_path / "ball"))
     assert not (tmp_path / "ball" / "masks").exists()
 
