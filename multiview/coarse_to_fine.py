@@ -57,7 +57,7 @@ from multiview.recipes import (
     for_views,
     from_maps,
 )
-from multiview.run_folder import RunFolder
+from multiview.run_folder import CHECKPOINT, RunFolder
 from multiview.scenes import Scene
 from multiview.scenes.corrections import Corrections
 from multiview.stereo.outline import Outline
@@ -67,6 +67,7 @@ from multiview.surgery.concavities import open_concavities
 from multiview.surgery.floaters import Removed, remove_floaters
 from multiview.surgery.handles import remove_thin_handles
 from sdfrender import Lattice
+from sdfrender.files.tensors import expect, need_tensor
 
 Bar = Any  # tqdm has no types
 
@@ -548,12 +549,27 @@ def restore(
     if found is None:
         run.truncate_log(0)
         return None
-    tensors, progress = found
-    values, bounds = tensors["values"], tensors["bounds"]
-    state.lattice = Lattice(values * tensors["cell"], bounds)
+    with expect(run.checkpoint, CHECKPOINT):
+        position = _restored(state, generator, losses, *found)
+    run.truncate_log(state.updates)
+    return position
+
+
+def _restored(
+    state: Fit,
+    generator: torch.Generator,
+    losses: Tensor,
+    tensors: dict[str, Tensor],
+    progress: dict[str, Any],
+) -> Position:
+    """Take up what a checkpoint holds."""
+    values = need_tensor(tensors, "values", ("X", "Y", "Z"))
+    state.lattice = Lattice(values * need_tensor(tensors, "cell", ()), tensors["bounds"])
+    if tensors["losses"].shape != losses.shape:
+        raise ValueError(f"losses of {len(tensors['losses'])} views and not of {len(losses)}")
     losses.copy_(tensors["losses"])
     generator.set_state(tensors["generator"])
-    state.appearance.restore(tensors)
+    state.appearance.restore(tensors, values.numel())
     if state.corrections is not None:
         moved = tensors["rotations"], tensors["translations"]
         state.corrections = Corrections(*moved, state.corrections.center, tensors["intrinsics"])
@@ -563,6 +579,5 @@ def restore(
     state.updates, state.seconds = progress["updates"], progress["seconds"]
     state.removed = [Removed(**body) for body in progress.get("removed", ())]
     state.choices = [Choice.unpacked(stored) for stored in progress["choices"]]
-    run.truncate_log(state.updates)
     level, passes = progress["position"]
     return Position(level, passes, tensors)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from sdfrender.files.run_files import (
     resume_table,
 )
 from sdfrender.files.scalars import Scalars
-from sdfrender.files.tensors import expect, load_tensors, need_file, save_tensors
+from sdfrender.files.tensors import expect, load_tensors, need_file, need_tensor, save_tensors
 
 COLUMNS = (
     "update",
@@ -92,7 +93,7 @@ class RunFolder:
         """Check that the run to resume had the same settings."""
         need_file(file, "a run to resume")
         with expect(file, "the settings of a run"):
-            stored = dict(json.loads(file.read_text()))
+            stored = dict(json.loads(read_bytes(file)))
             settings, self._recipe = dict(stored["settings"]), dict(stored.get("recipe", {}))
         need_same(file, settings, _settings(self.config), NOT_COMPARED)
 
@@ -140,28 +141,47 @@ class RunFolder:
         resume_table(self.path / "losses.csv", COLUMNS, updates)
 
     def read_log(self) -> list[dict[str, str]]:
-        """The rows of `losses.csv`."""
-        head, *rows = complete_rows(self.path / "losses.csv") or [[]]
-        return [dict(zip(head, row, strict=False)) for row in rows]
+        """The rows of `losses.csv`.
+
+        Raises:
+            InputError: rows without the columns of a run, or that are no numbers.
+        """
+        file = self.path / "losses.csv"
+        head, *rows = complete_rows(file) or [[]]
+        found = [dict(zip(head, row, strict=False)) for row in rows]
+        with expect(file, "the log of a run"):
+            for row in found:
+                words = {row[key] for key in ("views", "resolution", "seconds")}
+                if not all(words) or not shlex.split(row["views"]):
+                    raise ValueError(f"a row without views or resolution: {[*row.values()]}")
+                for key in ("update", "level", "pass", "width", "height"):
+                    int(row[key])
+                for key in {*row} - {"views", "resolution"}:
+                    float(row[key])
+        return found
 
     # ------------------------------------------------------------------ checkpoints
 
+    @property
+    def checkpoint(self) -> Path:
+        """The file of the last checkpoint."""
+        return self.path / "checkpoints" / "latest.safetensors"
+
     def save_checkpoint(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Write the state of the optimisation; replaces the previous one when complete."""
-        save_tensors(self.path / "checkpoints" / "latest.safetensors", tensors, state)
+        save_tensors(self.checkpoint, tensors, state)
 
     def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The last checkpoint, or None when the run has none yet."""
-        file = self.path / "checkpoints" / "latest.safetensors"
-        if not file.exists():
+        if not self.has_checkpoint:
             log.info("%s: has no checkpoint yet, the run begins again", self.path)
             return None
-        return load_tensors(file, CHECKPOINT)
+        return load_tensors(self.checkpoint, CHECKPOINT)
 
     @property
     def has_checkpoint(self) -> bool:
         """Whether there is a state to go on from."""
-        return (self.path / "checkpoints" / "latest.safetensors").exists()
+        return self.checkpoint.exists()
 
     # ------------------------------------------------------------------ what was seen
 
@@ -181,8 +201,9 @@ class RunFolder:
             InputError: not that file.
         """
         file = self.path / OBSERVED
+        tensors, _ = load_tensors(file, "what a run observed")
         with expect(file, "what a run observed"):
-            return load_tensors(file, "what a run observed")[0]["observed"].float()
+            return need_tensor(tensors, "observed", ("X", "Y", "Z")).float()
 
     # ------------------------------------------------------------------ snapshots
 
@@ -209,7 +230,8 @@ class RunFolder:
         for file in self._snapshot_files():
             tensors, _ = load_tensors(file, "a snapshot of a run")
             with expect(file, "a snapshot of a run"):
-                values = tensors["values"].float() * tensors["cell"]
+                values = need_tensor(tensors, "values", ("X", "Y", "Z")).float()
+                values = values * need_tensor(tensors, "cell", ())
                 found.append((int(file.stem), Lattice(values, tensors["bounds"])))
         return found
 
@@ -252,7 +274,8 @@ def finished_metrics(folder: Path) -> dict[str, Any] | None:
     film = any((folder / name).is_file() for name in FILMS)  # written after all else
     if not film or not all(file.is_file() for file in files):
         return None
-    found = dict(json.loads(read_bytes(files[0])))
+    with expect(files[0], "the metrics of a run"):
+        found = dict(json.loads(read_bytes(files[0])))
     return None if found.get("interrupted") else found
 
 

@@ -29,6 +29,7 @@ from sdfrender.cluster.settings import SchedulerSettings
 from sdfrender.cluster.work import Stop, Stopped, on_workers
 from sdfrender.commands.messages import message_level, tell_from_now_on, told_on_stderr
 from sdfrender.files.atomic import one_line, read_bytes, write_bytes, write_json
+from sdfrender.files.expect import expect
 from sdfrender.files.locks import locked
 from sdfrender.hull.visual_hull import visual_hull
 from sdfrender.materials.surface import FILE, MaterialMesh
@@ -208,7 +209,8 @@ def hull_chamfer(scene: Path, config: BenchmarkConfig, file: Path) -> float:
         truth = load_mesh(loaded.mesh)
         distance = metrics.chamfer(extract_mesh(hull), truth) / float(truth.extents.max())
         write_json(file, {"chamfer_l1": distance, "resolution": HULL_RESOLUTION})
-    return float(json.loads(read_bytes(file))["chamfer_l1"])
+    with expect(file, "the distance of a hull (delete the file to measure it again)"):
+        return float(json.loads(read_bytes(file))["chamfer_l1"])
 
 
 # ---------------------------------------------------------------------- one fit

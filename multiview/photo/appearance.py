@@ -423,12 +423,22 @@ class Appearance:
         colors = packed(self.albedo, self.rest)
         return {"sh": self.light.sh, "blur": blur, **numbers, **colors, **beyond}
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take up the state that an earlier run saved."""
-        self.albedo, self.rest = unpacked(tensors)
+    def restore(self, tensors: dict[str, Tensor], vertices: int) -> None:
+        """Take up the state that an earlier run saved.
+
+        Args:
+            tensors: of its file.
+            vertices: of the lattice that they belong to.
+
+        Raises:
+            ValueError: tensors of something else.
+        """
+        self.albedo, self.rest = unpacked(tensors, vertices)
+        if len(self.rest) != self.channels:
+            raise ValueError(f"{len(self.rest)} colours, of photographs with {self.channels}")
         self.light = UnknownLight(FIXED_TO[int(tensors["fixed_to"])], tensors["sh"])
         self.blur, self.model = float(tensors["blur"]), MODELS[int(tensors["model"])]
-        self.beyond = ViewDependence.unpacked(tensors)
+        self.beyond = ViewDependence.unpacked(tensors, vertices)
         self._solved = True
         self.forget()
 

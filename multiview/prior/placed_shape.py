@@ -18,6 +18,7 @@ from multiview.scenes.corrections import rotation_matrices
 from sdfrender import Lattice
 from sdfrender.geometry.grid import grid_points
 from sdfrender.latent.field import CHUNK, LatentField
+from sdfrender.magnitude import LARGEST
 
 PLACEMENT = 7  # unknowns of a placement
 
@@ -68,8 +69,20 @@ class Placement:
 
     @classmethod
     def from_description(cls, found: dict[str, Any]) -> Placement:
-        """What `description` was made of."""
-        return cls(*(torch.tensor(found[k]) for k in ("rotation", "scale", "center")))
+        """What `description` was made of.
+
+        Raises:
+            ValueError: numbers that are those of no place.
+        """
+        shapes = {"rotation": (3, 3), "scale": (), "center": (3,)}
+        placed = {k: torch.tensor(found[k], dtype=torch.float32) for k in shapes}
+        for name, x in placed.items():
+            if x.shape != shapes[name] or not bool((x.abs() <= LARGEST).all()):
+                raise ValueError(f"{name}: {found[name]}")
+        R = placed["rotation"]
+        if not torch.allclose(R @ R.T, torch.eye(3), atol=1e-4) or not placed["scale"] > 0:
+            raise ValueError(f"no rotation and scale: {R.tolist()}, {found['scale']}")
+        return cls(**placed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,7 @@ def start_from_prior(
     config, bounds, offset = run.config, state.lattice.bounds, state.scene.offset
     file = run.path / "prior.json"
     if config.resume and file.exists():
-        with expect(file, "the prior's shape of a run"):
-            shape = from_description(json.loads(read_bytes(file)), family, offset)
+        shape = read_shape(file, family, offset)
     else:
         found = search(family, targets, state.appearance, bounds, config.prior_up, quiet=quiet)
         shape = found.shape
@@ -65,11 +65,21 @@ def description(found: SearchResult, offset: Doubles) -> dict[str, Any]:
     }
 
 
+def read_shape(file: Path, family: LatentField, offset: Doubles) -> PlacedShape:
+    """The shape that a run's `prior.json` tells, about `offset`.
+
+    Raises:
+        InputError: not such a file, or of another family.
+    """
+    with expect(file, "the prior's shape of a run"):
+        return from_description(json.loads(read_bytes(file)), family, offset)
+
+
 def from_description(found: dict[str, Any], family: LatentField, offset: Doubles) -> PlacedShape:
     """The shape that `description` was made of, about `offset`."""
     code = torch.tensor(found["code"])
-    if code.shape != (family.shape.code,):
-        raise ValueError(f"a code of {len(code)} numbers for a family of {family.shape.code}")
+    if code.shape != (family.shape.code,) or not bool(code.isfinite().all()):
+        raise ValueError(f"need a code of {family.shape.code} numbers, got {found['code']}")
     placement = dict(found["placement"])
     placement["center"] = (np.array(placement["center"], np.float64) - offset).tolist()
     return PlacedShape(family, code, Placement.from_description(placement))

@@ -56,7 +56,7 @@ def evaluate_run(folder: Path, mesh: Path | None) -> dict[str, Any]:
         scene = scene_of_part(replace(scene, maps=None), lattice, observed)
     appearance = Appearance(scene.images.shape[-1], choose_light(config.light, scene))
     with expect(folder / "appearance.safetensors", "the appearance of a run"):
-        appearance.restore(colors)
+        appearance.restore(colors, stored.values.numel())
     before = read_metrics(folder / "metrics.json")
     kept = {key: before[key] for key in KEPT[1:] if key in before}
     if mesh is not None:

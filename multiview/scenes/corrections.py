@@ -15,6 +15,7 @@ from torch import Tensor
 from multiview.scenes.scene import Scene
 from sdfrender import Cameras, Lattice
 from sdfrender.far import Doubles
+from sdfrender.magnitude import LARGEST
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +67,14 @@ class Corrections:
 
 
 def on_scene(corrections: Corrections, scene: Scene) -> Scene:
-    """The scene with its training views' cameras where they were moved to, and its lens."""
+    """The scene with its training views' cameras where they were moved to, and its lens.
+
+    Raises:
+        ValueError: corrections of another number of views.
+    """
     train = list(scene.train)
+    if len(corrections.rotations) != len(train):
+        raise ValueError(f"{len(corrections.rotations)} cameras, of {len(train)} training views")
     c2w = scene.cameras.c2w.clone()
     c2w[train] = corrections.apply(scene.cameras[train]).c2w
     lens = corrections.lens(scene.cameras)
@@ -100,14 +107,28 @@ def description(corrections: Corrections, scene: Scene) -> dict[str, Any]:
 
 
 def from_description(found: dict[str, Any], offset: Doubles) -> Corrections:
-    """What `description` was made of, about the scene's `offset` `[3]`."""
-    views = found["views"].values()
-    return Corrections(
-        torch.tensor([view["rotation"] for view in views]),
-        torch.tensor([view["translation"] for view in views]),
-        (torch.tensor(found["center"], dtype=torch.float64) - torch.from_numpy(offset)).float(),
-        torch.tensor([found["lens"]["log_focal"], *found["lens"]["principal_point"]]),
+    """What `description` was made of, about the scene's `offset` `[3]`.
+
+    Raises:
+        ValueError: numbers that are not finite, or not as many as there should be.
+    """
+    views = list(found["views"].values())
+    center = torch.tensor(found["center"], dtype=torch.float64) - torch.from_numpy(offset)
+    lens = [found["lens"]["log_focal"], *found["lens"]["principal_point"]]
+    rotations, translations, intrinsics = (
+        torch.tensor(x, dtype=torch.float32)
+        for x in ([v["rotation"] for v in views], [v["translation"] for v in views], lens)
     )
+    each = (len(views), 3)
+    for name, x, shape in (
+        ("rotation", rotations, each),
+        ("translation", translations, each),
+        ("center", center, (3,)),
+        ("lens", intrinsics, (3,)),
+    ):
+        if x.shape != shape or not bool((x.abs() <= LARGEST).all()):
+            raise ValueError(f"{name}: need finite numbers {list(shape)}, got {list(x.shape)}")
+    return Corrections(rotations, translations, center.float(), intrinsics)
 
 
 def rotation_matrices(rotations: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from multiview.scenes.scene import Scene
+from sdfrender.magnitude import LARGEST
 
 
 def on_scene(gains: Tensor, scene: Scene) -> Scene:
@@ -29,5 +30,10 @@ def from_description(found: dict[str, Any], scene: Scene) -> Tensor:
 
     Raises:
         KeyError: a view of the scene is missing.
+        ValueError: gains that are not positive, or of another number of channels.
     """
-    return torch.tensor([found["gains"][name] for name in scene.names])
+    gains = torch.tensor([found["gains"][name] for name in scene.names], dtype=torch.float32)
+    need = (len(scene.names), scene.images.shape[-1])
+    if gains.shape != need or not bool(((gains > 0) & (gains <= LARGEST)).all()):
+        raise ValueError(f"need positive gains {list(need)}, got {found['gains']}")
+    return gains

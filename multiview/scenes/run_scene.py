@@ -30,7 +30,15 @@ def load_run_scene(config: FitConfig, ranks: Ranks = ALONE) -> Scene:
 
 def scene_of(config: FitConfig) -> Scene:
     """The scene of a finished run, its cameras and exposures as the run refined them."""
-    scene = load_run_scene(config)
+    return refined(config, load_run_scene(config))
+
+
+def refined(config: FitConfig, scene: Scene) -> Scene:
+    """A run's scene with the cameras and exposures that the run wrote.
+
+    Raises:
+        InputError: files of another scene, or damaged.
+    """
     if config.refine_cameras:
         file = config.folder / "cameras.json"
         with expect(file, "the cameras of a run"):

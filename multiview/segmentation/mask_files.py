@@ -18,6 +18,7 @@ from multiview.scenes.pixels import undistorted
 from multiview.scenes.scene import Description, View
 from multiview.segmentation.find_masks import FoundMasks
 from multiview.segmentation.photograph import Mask
+from sdfrender.errors import InputError
 from sdfrender.files.atomic import atomic_write, write_json
 from sdfrender.files.images import area_average
 from sdfrender.masks.silhouettes import read_mask
@@ -72,13 +73,22 @@ def write_masks(
 
 
 def mask_name(scene: Description, view: View) -> Path:
-    """`NAME.png` of a view's mask, as the readers look for it: by the picture's name."""
+    """`NAME.png` of a view's mask, as the readers look for it: by the picture's name.
+
+    Raises:
+        InputError: a name that leads out of the folder of masks.
+    """
     if view.mask is not None:
         return view.mask.relative_to(scene.folder / MASKS)
     try:
         name = PurePosixPath(view.image.relative_to(scene.folder / "images").as_posix())
     except ValueError:
         name = PurePosixPath(view.name + ".x")
+    if name.is_absolute() or ".." in name.parts:
+        raise InputError(
+            f"{view.image}: need pictures in the scene's folder, beside which masks are written; "
+            f"this one's would be {scene.folder / MASKS / name.with_suffix('.png')}"
+        )
     return Path(name.with_suffix(".png"))
 
 

@@ -12,7 +12,7 @@ from multiview.scenes.scene import Description
 from multiview.scenes.selection import natural_key
 from multiview.segmentation.contact_sheet import write_sheet
 from multiview.segmentation.find_masks import find_masks
-from multiview.segmentation.mask_files import given_masks, write_masks
+from multiview.segmentation.mask_files import given_masks, mask_name, write_masks
 from multiview.segmentation.object_box import find_fixation
 from multiview.segmentation.photograph import Photograph, read_photographs
 from multiview.segmentation.settings import MaskSettings
@@ -47,6 +47,9 @@ def mask_scene(settings: MaskSettings, quiet: bool = True) -> dict[str, Any]:
         record = FoundRecord.read(scene.folder)
         ours = sum(record.wrote(view.mask) for view in views if view.mask is not None)
         return {"views": len(views), "written": 0, "found_before": ours}
+    for view in views:
+        if view.mask is None:
+            mask_name(scene, view)  # for its errors
     given = given_masks(scene, views, settings.image_size)
     photographs = read_photographs(views, settings.image_size)
     sparse = _points(scene, photographs, settings)

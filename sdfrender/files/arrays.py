@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def need_numbers(
         InputError: another shape or kind, or numbers that are not finite or beyond 1e30.
     """
     need = " or ".join(f"[{', '.join(map(str, shape))}]" for shape in shapes)
-    if array.dtype.kind not in kinds or not any(_fits(array.shape, shape) for shape in shapes):
+    if array.dtype.kind not in kinds or not any(fits(array.shape, shape) for shape in shapes):
         got = f"{array.dtype} {list(array.shape)}"
         raise InputError(f"{path}: '{name}' needs numbers {need}, got {got}")
     with np.errstate(over="ignore"):
@@ -43,7 +44,8 @@ def need_numbers(
     return doubles
 
 
-def _fits(shape: tuple[int, ...], wanted: tuple[int | str, ...]) -> bool:
+def fits(shape: Sequence[int], wanted: Sequence[int | str]) -> bool:
+    """Whether a shape is a wanted one; its letters are those of `need_numbers`."""
     if len(shape) != len(wanted):
         return False
     lengths: dict[int | str, int] = {}

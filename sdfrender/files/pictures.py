@@ -6,8 +6,9 @@ and HEIC need the libraries of the extras `exr` and `photos`.
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from PIL import UnidentifiedImageError
 
 from sdfrender.errors import InputError
 from sdfrender.files.expect import expect
-from sdfrender.files.formats.exr import read_exr
+from sdfrender.files.formats.exr import exr_header, read_exr
 from sdfrender.files.formats.pngs import read_png
 
 # What Pillow's modes are read as; others are as they are.
@@ -31,6 +32,9 @@ DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # more than 8 bits a chann
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 ORIENTATION = 0x0112  # the EXIF tag
 HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+PNG = b"\x89PNG"
+PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by kind of colour
+DEFLATED = 1032  # bytes that one byte of a zlib stream can stand for, at most
 NOT_PICTURES = {
     b"\x00\x05\x16\x07": "it is the AppleDouble file that macOS puts beside another: delete it",
     b"\x00\x05\x16\x00": "it is an AppleSingle file, not a picture",
@@ -79,12 +83,15 @@ def read_header(path: Path) -> Header:
     if not head:
         raise InputError(f"{path}: need an image, the file is empty (0 bytes)")
     if head.startswith(b"\x76\x2f\x31\x01"):
-        channels = exr_channels(path)
-        H, W, C = channels.shape
-        return Header("exr", {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[C], (W, H))
+        channels, size = exr_header(path)
+        names, alpha = _exr_names(path, channels)
+        C = len(names) + alpha
+        return Header("exr", {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[C], size)
     for start, what in NOT_PICTURES.items():
         if head.startswith(start):
             raise InputError(f"{path}: need an image, {what}")
+    if head.startswith(PNG):
+        _need_held(path, head)
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         found = _tiff_header(path)
         if found is not None:
@@ -94,7 +101,7 @@ def read_header(path: Path) -> Header:
         if "transparency" in image.info or image.has_transparency_data:
             mode = _WITH_TRANSPARENCY.get(mode, mode)
         width, height = image.size
-        deep = head.startswith(b"\x89PNG") and len(head) > 24 and head[24] == 16
+        deep = head.startswith(PNG) and len(head) > 24 and head[24] == 16
         frames = int(getattr(image, "n_frames", 1))
         return Header("pillow", mode, (width, height), _orientation(image), frames, deep)
 
@@ -136,20 +143,46 @@ def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     return pixels[:: -1 if down else 1, :: -1 if across else 1]
 
 
+def _need_held(path: Path, head: bytes) -> None:
+    """Refuse a PNG that is too small for the pixels that it says it has, before they are made room.
+
+    Raises:
+        InputError: it is.
+    """
+    width, height = (int.from_bytes(head[at : at + 4], "big") for at in (16, 20))
+    bits = head[24] * PNG_CHANNELS.get(head[25], 1) if len(head) > 25 else 1
+    rows, size = height * (width * bits // 8), path.stat().st_size
+    if rows > DEFLATED * size:
+        raise InputError(
+            f"{path}: need a complete image, its {size:,} bytes cannot hold {width}×{height} pixels"
+        )
+
+
 def exr_channels(path: Path) -> NDArray[np.float32]:
     """`[H, W, C]` of an OpenEXR picture, straight colour, cut to [0, 1]; C = 1 to 4."""
     channels = read_exr(path)
-    short = {name.rpartition(".")[2].upper(): x for name, x in channels.items()}
-    names = "RGB" if set("RGB") <= set(short) else "Y" if "Y" in short else ""
-    if not names:
-        raise InputError(f"{path}: need channels R, G, B or Y, it has {', '.join(channels)}")
+    short = {_short(name): x for name, x in channels.items()}
+    names, has_alpha = _exr_names(path, channels)
     color = np.nan_to_num(np.stack([short[name] for name in names], -1), posinf=1, neginf=0)
-    if "A" in short:
+    if has_alpha:
         alpha = np.nan_to_num(short["A"])[..., None].clip(0, 1)
         color = np.where(alpha > 0, color / np.maximum(alpha, 1e-6), 0)
         color = np.concatenate((color, alpha), -1)
     cut: NDArray[np.float32] = color.clip(0, 1).astype(np.float32)
     return cut
+
+
+def _exr_names(path: Path, channels: Iterable[str]) -> tuple[str, bool]:
+    """The channels that are a picture's colour, without their layer, and whether it has alpha."""
+    short = {_short(name) for name in channels}
+    names = "RGB" if set("RGB") <= short else "Y" if "Y" in short else ""
+    if not names:
+        raise InputError(f"{path}: need channels R, G, B or Y, it has {', '.join(channels)}")
+    return names, "A" in short
+
+
+def _short(channel: str) -> str:
+    return channel.rpartition(".")[2].upper()
 
 
 # ---------------------------------------------------------------------- Pillow
@@ -211,7 +244,7 @@ def _brand(path: Path) -> bytes:
 
 def _tiff_header(path: Path) -> Header | None:
     """Of a TIFF with more than 8 bits a channel; Pillow reads the others."""
-    import tifffile
+    tifffile = _tifffile()
 
     with expect(path, "a complete image"), tifffile.TiffFile(path) as file:
         page = file.pages.first
@@ -228,8 +261,16 @@ def _tiff_header(path: Path) -> Header | None:
         return Header("tiff", mode, size, orientation if orientation in range(1, 9) else 1)
 
 
-def _tiff_pixels(path: Path) -> NDArray[Any]:
+def _tifffile() -> Any:
+    """The library, without what it logs of each damaged tag: what is wrong is told once."""
     import tifffile
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    return tifffile
+
+
+def _tiff_pixels(path: Path) -> NDArray[Any]:
+    tifffile = _tifffile()
 
     with expect(path, "a complete image"), tifffile.TiffFile(path) as file:
         page = file.pages.first

@@ -10,6 +10,7 @@ import csv
 import io
 import os
 import platform
+import re
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -111,7 +112,7 @@ def resume_table(file: Path, columns: Sequence[str], last: int) -> None:
     kept: list[list[str]] = []
     whole = bool(rows) and rows[0] == list(columns)
     for row in rows[1:] if whole else ():
-        step = int(row[0]) if row and row[0].isascii() and row[0].isdigit() else -1
+        step = int(row[0]) if row and re.fullmatch("[0-9]{1,18}", row[0]) else -1
         before = int(kept[-1][0]) if kept else -1
         if len(row) == len(columns) and before < step <= last:
             kept.append(row)

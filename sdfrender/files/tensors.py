@@ -12,8 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from sdfrender.errors import InputError
+from sdfrender.files.arrays import fits
 from sdfrender.files.atomic import write_bytes
 from sdfrender.files.expect import expect
+
+LARGEST = 1e18  # of a number that is computed with, as in `sdfrender.magnitude`
 
 __all__ = ["expect", "load_tensors", "need_file", "save_tensors"]
 
@@ -33,6 +36,48 @@ def load_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], Any]:
     with expect(path, what), safetensors.safe_open(path, "pt") as opened:
         state = json.loads((opened.metadata() or {})["state"])
         return {name: opened.get_tensor(name) for name in opened.keys()}, state  # noqa: SIM118
+
+
+def stored_shape(path: Path, name: str, what: str) -> tuple[int, ...]:
+    """The shape of a tensor of a safetensors file, which is not read.
+
+    Raises:
+        InputError: missing, damaged, or without that tensor; names the file and `what` it should
+            be.
+    """
+    with expect(path, what), safetensors.safe_open(path, "pt") as opened:
+        return tuple(opened.get_slice(name).get_shape())
+
+
+def need_tensor(
+    tensors: Mapping[str, Tensor], name: str, *shapes: tuple[int | str, ...], whole: bool = False
+) -> Tensor:
+    """A tensor of a file, if it is what its reader expects.
+
+    Args:
+        tensors: of the file.
+        name: of the one.
+        shapes: that it may have; letters as in `arrays.need_numbers`.
+        whole: whether it holds whole numbers.
+
+    Raises:
+        ValueError: missing, of another shape or kind, or numbers that are not finite or beyond
+            1e18; names the tensor.
+    """
+    if name not in tensors:
+        raise ValueError(f"no tensor '{name}'")
+    x = tensors[name]
+    kind = not (x.is_floating_point() or x.is_complex()) if whole else x.is_floating_point()
+    if not kind or not any(fits(x.shape, shape) for shape in shapes):
+        need = " or ".join(f"[{', '.join(map(str, shape))}]" for shape in shapes)
+        dtype = str(x.dtype).removeprefix("torch.")
+        raise ValueError(
+            f"'{name}' as {dtype} {list(x.shape)} and not as "
+            f"{'whole numbers' if whole else 'numbers'} {need}"
+        )
+    if not whole and not bool((x.abs() <= LARGEST).all()):
+        raise ValueError(f"'{name}' with numbers that are not finite or beyond {LARGEST:g}")
+    return x
 
 
 def need_file(path: Path, what: str) -> None:

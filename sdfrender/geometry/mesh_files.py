@@ -24,7 +24,7 @@ from sdfrender.files.extensions import MESHES, check_extension
 from sdfrender.geometry.formats.glb import read_glb
 from sdfrender.geometry.formats.obj import read_obj
 from sdfrender.geometry.formats.off import read_off
-from sdfrender.geometry.formats.ply import read_ply
+from sdfrender.geometry.formats.ply import read_ply, read_ply_points
 from sdfrender.geometry.formats.polygons import Doubles as Doubles
 from sdfrender.geometry.formats.polygons import Indices as Indices
 from sdfrender.geometry.formats.polygons import Polygons
@@ -77,6 +77,22 @@ def load_mesh(path: StrPath) -> trimesh.Trimesh:
     if not len(mesh.faces):
         raise InputError(f"{path}: mesh: need a surface, all its triangles are without area")
     return mesh
+
+
+def load_points(path: Path) -> Doubles | None:
+    """The points `[N, 3]` of a `.ply` file without polygons; None of a mesh.
+
+    Raises:
+        InputError: no such file, unreadable, or coordinates that are not finite.
+    """
+    if _extension(path) != ".ply":
+        return None
+    data = read_bytes(path)
+    with readable(path, ".ply file"):
+        points = read_ply_points(data)
+        if points is not None and not usable_array(points):
+            raise ValueError(f"need finite coordinates of at most {LARGEST:g}")
+    return points
 
 
 def save_mesh(path: StrPath, mesh: trimesh.Trimesh) -> None:

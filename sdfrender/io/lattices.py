@@ -143,7 +143,8 @@ def _decode_sdf(path: Path, data: bytes) -> tuple[Tensor, Tensor]:
             f"got {len(words) - 7} values"
         )
     try:
-        numbers = np.array(words[3:], dtype="S").astype(np.float64)
+        with np.errstate(over="ignore"):  # infinite: refused by the lattice
+            numbers = np.array(words[3:], dtype="S").astype(np.float64)
     except ValueError as error:
         raise InputError(f"{path}: .sdf holds numbers only: {one_line(error)}") from None
     low, h, values = numbers[:3], numbers[3], numbers[4:]

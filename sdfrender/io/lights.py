@@ -34,13 +34,7 @@ def lighting_from_table(stated: object, where: str) -> Lighting:
         InputError: an unknown key or a value of the wrong kind.
     """
     light = only_keys(stated, ("ambient", "headlight", "directional", "sh"), where)
-    headlight = None
-    if light.get("headlight") is not None:
-        head = only_keys(light["headlight"], ("intensity", "falloff"), f"{where}: 'headlight'")
-        falloff = head.get("falloff", False)
-        if not isinstance(falloff, bool):
-            raise InputError(f"{where}: 'falloff' needs true or false, got {shown(falloff)}")
-        headlight = Headlight(_intensity(head, "intensity", 1.0, where), falloff)
+    headlight = _headlight(light["headlight"], where) if light.get("headlight") else None
     directional = light.get("directional", [])
     if not isinstance(directional, list):
         raise InputError(f"{where}: 'directional' needs a list, got {shown(directional)}")
@@ -52,6 +46,18 @@ def lighting_from_table(stated: object, where: str) -> Lighting:
         raise InputError(
             str(error) if str(error).startswith(where) else f"{where}: {error}"
         ) from None
+
+
+def _headlight(stated: object, where: str) -> Headlight:
+    head = only_keys(stated, ("intensity", "falloff"), f"{where}: 'headlight'")
+    falloff = head.get("falloff", False)
+    if not isinstance(falloff, bool):
+        raise InputError(f"{where}: 'falloff' needs true or false, got {shown(falloff)}")
+    intensity = _intensity(head, "intensity", 1.0, f"{where}: 'headlight'")
+    try:
+        return Headlight(intensity, falloff)
+    except ValueError as error:
+        raise InputError(f"{where}: 'headlight': {error}") from None
 
 
 def _directional(stated: object, where: str) -> Directional:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import read_bytes
-from sdfrender.files.tensors import expect, load_tensors, need_file
+from sdfrender.files.tensors import expect, load_tensors, need_file, need_tensor, stored_shape
 from sdfrender.geometry.lattice import Lattice
-from sdfrender.looks.view_dependence import ViewDependence
+from sdfrender.looks.view_dependence import ViewDependence, need_few
 from sdfrender.rendering.render import Rendering, render
 from sdfrender.view.cameras import Cameras
 from sdfrender.view.lighting import Lighting, turned_sh
@@ -52,14 +53,21 @@ class RunLook:
         what = "the appearance of a run"
         with expect(run / TOLD, what):
             told = dict(json.loads(read_bytes(run / TOLD)))
-            model, lighting = str(told["model"]), told.get("lighting")
+            model, lighting = str(told["model"]), dict(told.get("lighting") or {})
+        vertices = math.prod(stored_shape(run / LATTICE, "values", "the lattice of a run"))
         tensors, _ = load_tensors(run / TENSORS, what)
         with expect(run / TENSORS, what):
-            albedo, _ = unpacked(tensors)
-            sh, beyond = tensors["sh"], ViewDependence.unpacked(tensors)
+            albedo, rest = unpacked(tensors, vertices)
+            C = len(rest)
+            if C not in (1, 3):
+                raise ValueError(f"colours of {C} channels")
+            sh = need_tensor(tensors, "sh", (9, C), ("N", 9, C))
+            beyond = ViewDependence.unpacked(tensors, vertices)
+            if beyond is not None and beyond.layers[0].values.shape[2] != C:
+                raise ValueError(f"layers of other channels than the {C} of its colours")
         if model == "radiance":
             return cls(albedo, None, False, beyond)
-        if lighting is None:
+        if not lighting:
             raise InputError(
                 f"{run}: its light was stated, not found; render {run / LATTICE} with --light"
             )
@@ -96,11 +104,25 @@ def packed(albedo: Tensor, rest: Tensor) -> dict[str, Tensor]:
     return {"albedo": rest, "shape": shape, "ids": ids, "colors": flat[ids]}
 
 
-def unpacked(tensors: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    """What `packed` was given: the albedo, `[C]` or `[X, Y, Z, C]`, and the rest, `[C]`."""
-    rest = tensors["albedo"]
+def unpacked(tensors: Mapping[str, Tensor], vertices: int) -> tuple[Tensor, Tensor]:
+    """What `packed` was given: the albedo, `[C]` or `[X, Y, Z, C]`, and the rest, `[C]`.
+
+    Args:
+        tensors: of a file.
+        vertices: of the shape's lattice.
+
+    Raises:
+        ValueError: tensors that are not those of colours on such a shape.
+    """
+    rest = need_tensor(tensors, "albedo", ("C",))
     if "shape" not in tensors:
         return rest, rest
-    albedo = rest.expand(*tensors["shape"].tolist()).clone()
-    albedo.view(-1, len(rest))[tensors["ids"].long()] = tensors["colors"]
+    *size, C = need_tensor(tensors, "shape", (4,), whole=True).tolist()
+    need_few(size, vertices)
+    colors = need_tensor(tensors, "colors", ("M", len(rest)), (0, len(rest)))
+    ids = need_tensor(tensors, "ids", (len(colors),), whole=True).long()
+    if len(rest) != C or (len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < math.prod(size)):
+        raise ValueError("'shape' or 'ids' that do not fit its colours")
+    albedo = rest.expand(*size, C).clone()
+    albedo.view(-1, C)[ids] = colors.to(albedo)
     return albedo, rest

@@ -11,6 +11,7 @@ the other degrees.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdfrender.files.tensors import need_tensor
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.trilinear import corner_offsets
 from sdfrender.kernels.arrays import Ints, Singles
@@ -33,6 +35,7 @@ Degrees = tuple[int, int]
 
 MOST_DEGREE = 3  # of harmonics
 MOST_VERTICES = 2**31  # of a lattice that int32 can number
+MOST_TIMES = 8  # vertices of a lattice of colours for each of the shape's: twice as fine
 
 
 def harmonics(directions: Tensor, degrees: Degrees) -> Tensor:
@@ -221,17 +224,42 @@ class ViewDependence:
         return tensors
 
     @classmethod
-    def unpacked(cls, tensors: dict[str, Tensor]) -> ViewDependence | None:
-        """What `packed` was made of; None if there was nothing."""
+    def unpacked(cls, tensors: Mapping[str, Tensor], vertices: int) -> ViewDependence | None:
+        """What `packed` was made of; None if there was nothing.
+
+        Args:
+            tensors: of a file.
+            vertices: of the shape's lattice.
+
+        Raises:
+            ValueError: tensors that are not those of layers over such a shape.
+        """
         layers: list[Layer] = []
-        while f"view.{len(layers)}.ids" in tensors:
-            shape, degrees, ids, values = (
-                tensors[f"view.{len(layers)}.{name}"]
-                for name in ("shape", "degrees", "ids", "values")
-            )
-            (X, Y, Z), (first, last) = shape.tolist(), degrees.tolist()
+        while (name := f"view.{len(layers)}") + ".ids" in tensors:
+            X, Y, Z = need_tensor(tensors, f"{name}.shape", (3,), whole=True).tolist()
+            first, last = need_tensor(tensors, f"{name}.degrees", (2,), whole=True).tolist()
+            need_few((X, Y, Z), vertices)
+            values = need_tensor(tensors, f"{name}.values", ("M", "K", "C"), (0, "K", "C"))
+            ids = need_tensor(tensors, f"{name}.ids", (len(values),), whole=True).int()
+            if layers and values.shape[2] != layers[0].values.shape[2]:
+                raise ValueError(f"'{name}.values' with another number of channels")
             layers.append(Layer((X, Y, Z), (first, last), ids, values.float()))
         return cls(tuple(layers)) if layers else None
+
+
+def need_few(shape: Sequence[int], vertices: int) -> None:
+    """Check that a lattice of colours is not much finer than the shape's, before memory is taken.
+
+    Args:
+        shape: samples of it along each axis.
+        vertices: of the shape's lattice.
+
+    Raises:
+        ValueError: it is more than about twice as fine.
+    """
+    if min(shape) < 1 or math.prod(shape) > MOST_TIMES * vertices:
+        size = "×".join(map(str, shape))
+        raise ValueError(f"a lattice of {size} colours over one of {vertices} distances")
 
 
 def to_eye(points: Tensor, centers: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +11,22 @@ import torch
 import trimesh
 from torch import Tensor
 
-from sdfrender.errors import InputError
-from sdfrender.files.tensors import expect, load_tensors, save_tensors
+from sdfrender.files.tensors import (
+    expect,
+    load_tensors,
+    need_file,
+    need_tensor,
+    save_tensors,
+)
+from sdfrender.geometry.mesh_files import Doubles, Indices
+from sdfrender.magnitude import LARGEST, usable_array
 from sdfrender.materials.environment import Environment
 from sdfrender.materials.shading import SKY
 
 FILE = "materials.safetensors"
 WHAT = "the materials of a run (multiview materials RUN makes them)"
+
+ROUNDED = 1e-3  # what numbers may be beyond their limits
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,26 +75,43 @@ class MaterialMesh:
         Raises:
             InputError: missing, or not such a file.
         """
-        if not path.is_file():
-            raise InputError(f"{path}: need {WHAT}, there is no such file")
+        need_file(path, WHAT)
         tensors, _ = load_tensors(path, WHAT)
         with expect(path, WHAT):
-            verts, faces = tensors["verts"].numpy(), tensors["faces"].numpy()
+            verts, faces = _triangles(tensors)
             V = len(verts)
-            shapes = {"normals": (V, 3), "base_color": (V, 3), "roughness": (V,)}
-            shapes["seen"] = (V, 2 * SKY * SKY // 8)
-            for name, shape in shapes.items():
-                if tensors[name].shape != shape:
-                    raise ValueError(f"{name}: need {shape}, got {tuple(tensors[name].shape)}")
-            if len(faces) and not 0 <= faces.min() <= faces.max() < V:
-                raise ValueError("faces: a vertex that does not exist")
+            seen = need_tensor(tensors, "seen", (V, 2 * SKY * SKY // 8), whole=True)
+            light = need_tensor(tensors, "environment", ("H", "W", 3))
+            if float(light.min()) < 0:
+                raise ValueError("'environment' with radiance below 0")
             return cls(
                 trimesh.Trimesh(verts, faces, process=False),
-                tensors["normals"],
-                tensors["base_color"],
-                tensors["roughness"],
-                torch.from_numpy(np.unpackbits(tensors["seen"].numpy(), axis=1)),
-                float(tensors["specular"]),
-                float(tensors["metallic"]),
-                Environment(tensors["environment"]),
+                _within(tensors, "normals", (V, 3), -1),
+                _within(tensors, "base_color", (V, 3)),
+                _within(tensors, "roughness", (V,)),
+                torch.from_numpy(np.unpackbits(seen.numpy(), axis=1)),
+                float(_within(tensors, "specular", ())),
+                float(_within(tensors, "metallic", ())),
+                Environment(light),
             )
+
+
+def _triangles(tensors: Mapping[str, Tensor]) -> tuple[Doubles, Indices]:
+    """Vertices `[V, 3]` and faces `[F, 3]` of a file."""
+    verts = need_tensor(tensors, "verts", ("V", 3)).double().numpy()
+    faces = need_tensor(tensors, "faces", ("F", 3), whole=True).long().numpy()
+    if not usable_array(verts):
+        raise ValueError(f"'verts' beyond {LARGEST:g}")
+    if not 0 <= faces.min() <= faces.max() < len(verts):
+        raise ValueError("'faces' with a vertex that does not exist")
+    return verts, faces
+
+
+def _within(
+    tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...], least: float = 0
+) -> Tensor:
+    """A tensor of a file, of numbers from `least` to 1."""
+    x = need_tensor(tensors, name, shape)
+    if not (least - ROUNDED <= float(x.min()) and float(x.max()) <= 1 + ROUNDED):
+        raise ValueError(f"'{name}' with numbers beyond {least:g} to 1")
+    return x

@@ -17,6 +17,7 @@ from torch import Tensor
 from trimesh.visual.color import ColorVisuals
 
 from sdfrender import Lattice
+from sdfrender.files.expect import readable
 from sdfrender.meshes.refine import simplify_mesh
 from sdfrender.report.pictures import data_address
 from sdfrender.report.turntable import all_in_clay, around
@@ -76,9 +77,15 @@ def vertex_colors(mesh: trimesh.Trimesh) -> NDArray[np.uint8] | None:
 
 
 def load_colored(file: Path) -> trimesh.Trimesh:
-    """A run's own `mesh.ply`, with its colours."""
-    mesh = trimesh.load_mesh(file, process=False)
-    assert isinstance(mesh, trimesh.Trimesh)
+    """A run's own `mesh.ply`, with its colours.
+
+    Raises:
+        InputError: damaged.
+    """
+    with readable(file, ".ply mesh"):
+        mesh = trimesh.load_mesh(file, process=False)
+        if not isinstance(mesh, trimesh.Trimesh):
+            raise ValueError(f"it is a {type(mesh).__name__}")
     return mesh
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,7 +43,8 @@ def svg(made: Any) -> str:
         text.set_parse_math(False)
     page = io.StringIO()
     style: Any = {"svg.fonttype": "none", "svg.hashsalt": "report"}
-    with matplotlib.rc_context(style):
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of letters that the font has not
         made.savefig(page, format="svg", transparent=True, metadata=dict.fromkeys(METADATA))
     whole = page.getvalue()
     return whole[whole.index("<svg") :].replace(INK, "currentColor")

@@ -12,7 +12,7 @@ from torch import Tensor
 from sdfrender.errors import InputError
 from sdfrender.far import Doubles, far_offset, moved
 from sdfrender.files.extensions import check_extension, is_lattice
-from sdfrender.files.tensors import expect, load_tensors, save_tensors
+from sdfrender.files.tensors import expect, load_tensors, need_tensor, save_tensors
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.mesh_files import load_mesh
 from sdfrender.io.lattices import load_lattice
@@ -184,8 +184,9 @@ def load_views(file: Path) -> tuple[Views, Errors | None]:
     """
     tensors, state = load_tensors(file, WHAT)
     with expect(file, WHAT):
-        pictures = tensors["pictures"]
+        pictures = need_tensor(tensors, "pictures", ("N", "H", "W", 3), whole=True)
         N, H, W, _ = pictures.shape
+        need_tensor(tensors, "c2w", (N, 4, 4)), need_tensor(tensors, "Ks", (N, 3, 3))
         cameras = Cameras(tensors["c2w"], tensors["Ks"], W, H)
         names, fitted = tuple(map(str, state["names"])), tuple(tensors["fitted"].tolist())
         if not len(cameras) == len(names) == len(fitted) == N or pictures.dtype != torch.uint8:
@@ -193,4 +194,4 @@ def load_views(file: Path) -> tuple[Views, Errors | None]:
         views = Views(names, fitted, cameras, pictures)
         if "errors" not in tensors:
             return views, None
-        return views, Errors(tensors["errors"], str(state["title"]))
+        return views, Errors(need_tensor(tensors, "errors", ("V",)), str(state["title"]))

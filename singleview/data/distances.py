@@ -25,7 +25,7 @@ from sdfrender.files.tables import read_table
 from sdfrender.files.tensors import expect
 from singleview.data.columns import Column, Shards, stays_on_disk
 from singleview.data.objects import Objects
-from singleview.data.shards import load_shards, need_format
+from singleview.data.shards import load_shards, need_format, need_objects
 from singleview.settings.choices import Split, Where
 
 MANIFEST = "distances.json"
@@ -70,6 +70,7 @@ def open_distances(folder: Path, where: Where = "memory") -> Distances:
     with expect(folder / MANIFEST, "a list of distances"):
         need_format(folder / MANIFEST, manifest, FORMAT)
         objects = [(str(o["name"]), o["split"], int(o["shard"])) for o in manifest["objects"]]
+        need_objects(objects)
         names, splits, numbers = zip(*objects, strict=True)
     files = {number: shard_file(folder, number) for number in sorted(set(numbers))}
     shards = Shards(files, "a shard of distances")

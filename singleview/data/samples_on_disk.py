@@ -20,7 +20,7 @@ from sdfrender.files.tables import read_table
 from sdfrender.files.tensors import expect
 from singleview.data.columns import Column, Shards, stays_on_disk
 from singleview.data.samples import Samples
-from singleview.data.shards import load_shards, need_format
+from singleview.data.shards import load_shards, need_format, need_objects
 from singleview.settings.choices import Where
 
 MANIFEST = "samples.json"
@@ -43,6 +43,7 @@ def read_shards(folder: Path, where: Where = "memory") -> Samples:
         need_format(folder / MANIFEST, manifest, FORMAT)
         objects = [(str(o["name"]), o["split"], int(o["shard"])) for o in manifest["objects"]]
         counts = {key: int(manifest["settings"][key]) for key in ("points", "near", "surface")}
+        need_objects(objects)
     numbers = sorted({shard for _, _, shard in objects})
     shards = Shards({n: shard_file(folder, n) for n in numbers}, "a shard of samples")
     if stays_on_disk(where, shards.bytes()):

@@ -15,7 +15,7 @@ from sdfrender.files.atomic import write_json
 from sdfrender.files.tables import numbers, read_table
 from sdfrender.files.tensors import load_tensors, need_file
 from sdfrender.geometry.mesh_files import Doubles
-from singleview.settings.choices import Split
+from singleview.settings.choices import SPLITS, Split
 
 PER_SHARD = 20  # objects: some ten megabytes a file, and little to make again after an interruption
 
@@ -91,6 +91,20 @@ def need_format(file: Path, manifest: Any, kind: str) -> None:
     """
     if manifest["format"] != kind:
         raise InputError(f"{file}: need the format {kind}, got {manifest['format']!r}")
+
+
+def need_objects(objects: Sequence[tuple[str, Any, int]]) -> None:
+    """Check what a list says of objects: name, split and shard of each.
+
+    Raises:
+        ValueError: none, a name twice, a split that is none, or a shard below 0.
+    """
+    names = [name for name, _, _ in objects]
+    if not names or len(set(names)) < len(names):
+        raise ValueError("no objects, or one of them twice")
+    for name, split, shard in objects:
+        if split not in SPLITS or shard < 0:
+            raise ValueError(f"the object {name!r} with the split {split!r} and the shard {shard}")
 
 
 def load_shards(files: Sequence[Path], what: str) -> dict[str, Tensor]:

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu
 
 from sdfrender.errors import InputError
+from sdfrender.files.formats.torch_files import need_tensors, read_torch
 from sdfrender.files.previews import for_display
-from sdfrender.files.tensors import expect
+from sdfrender.files.tensors import expect, need_file
 from singleview.models.encoders import Code
 from singleview.models.small import (
     HIDDEN,
@@ -79,16 +80,17 @@ class ImageEncoder(nn.Module):
             InputError: missing, damaged, or weights of another network.
         """
         what = "the weights of a ResNet-18"
-        if not path.is_file():
-            raise InputError(f"{path}: need {what}, there is no such file")
+        need_file(path, what)
         import safetensors.torch
 
         with expect(path, what):
             if path.suffix == ".safetensors":
                 found = safetensors.torch.load_file(path)
             else:
-                found = torch.load(path, map_location="cpu", weights_only=True)
+                found = need_tensors(path, read_torch(path, what), what)
             found = {k: x for k, x in found.items() if not k.startswith("fc.")}
+            if not all(bool(x.isfinite().all()) for x in found.values()):
+                raise ValueError("NaN or infinity")
             missing, unexpected = self.load_state_dict(found, strict=False)
         lacking = [k for k in missing if not k.startswith("last.")]
         if lacking or unexpected:

@@ -21,7 +21,7 @@ from sdfrender.files.arrays import need_numbers
 from sdfrender.files.atomic import write_json
 from sdfrender.files.extensions import MESHES
 from sdfrender.files.tensors import expect
-from sdfrender.geometry.mesh_files import load_mesh
+from sdfrender.geometry.mesh_files import Doubles, load_mesh, load_points
 from sdfrender.io.cameras import read_arrays
 from sdfrender.meshes.refine import refine_mesh, simplify_mesh
 from singleview.data.objects import LONGEST_SIDE
@@ -197,11 +197,11 @@ def read_image(
 def read_cloud(
     predictor: OccupancyPredictor, path: Path, folder: Path, config: PredictConfig
 ) -> Observed:
-    """Points `[N, 3]` of an npz file, or of a mesh: its vertices, or points on its faces.
+    """A cloud, see `read_points`.
 
     The middle of their box is taken for the middle of the object, and the longest side for its.
     """
-    points = _points(path)
+    points = read_points(path)
     if points.ndim != 2 or points.shape[-1:] != (3,) or not np.isfinite(points).all():
         raise InputError(f"{path}: need finite points [N, 3], got shape {list(points.shape)}")
     low, high = points.min(0), points.max(0)
@@ -223,34 +223,35 @@ def read_voxels(
 
     Over the padded box; for networks of the paper's size over the cube around the object.
     """
+    return Observed(folder.name, predictor.code(read_grid(path)[None]))
+
+
+def read_points(path: Path) -> Doubles:
+    """Points `[N, 3]` of an npz file, or of a mesh: its vertices, or points on its faces.
+
+    Raises:
+        InputError: missing, damaged, or of another kind.
+    """
+    if path.suffix.lower() == ".npz":
+        return need_numbers(path, "points", read_arrays(path, ("points",))["points"], ("N", 3))
+    if path.suffix.lower() not in MESHES:
+        raise InputError(f"{path}: need a cloud: .npz with 'points', or {' '.join(MESHES)}")
+    points = load_points(path)
+    if points is not None:
+        return points
+    return np.asarray(load_mesh(path).sample(20_000, seed=0), dtype=np.float64)
+
+
+def read_grid(path: Path) -> Tensor:
+    """`voxels` `[R, R, R]` of an npz file: 1 inside, else 0.
+
+    Raises:
+        InputError: missing, damaged, of another shape, or empty.
+    """
     grid = read_arrays(path, ("voxels",))["voxels"]
     grid = need_numbers(path, "voxels", grid, ("R", "R", "R"), kinds="fiub")
     if min(grid.shape) < 4:
         raise InputError(f"{path}: need voxels [R, R, R] with R ≥ 4, got {list(grid.shape)}")
     if not (grid > 0).any():
         raise InputError(f"{path}: need an object, all its voxels are empty")
-    x = torch.from_numpy((grid > 0).astype(np.float32))
-    return Observed(folder.name, predictor.code(x[None]))
-
-
-def _points(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
-    if path.suffix.lower() == ".npz":
-        return need_numbers(path, "points", read_arrays(path, ("points",))["points"], ("N", 3))
-    if path.suffix.lower() == ".ply" and not _has_faces(path):
-        return np.asarray(_load_ply(path).vertices, dtype=np.float64)
-    if path.suffix.lower() in MESHES:
-        return np.asarray(load_mesh(path).sample(20_000, seed=0), dtype=np.float64)
-    raise InputError(f"{path}: need a cloud: .npz with 'points', or {' '.join(MESHES)}")
-
-
-def _load_ply(path: Path) -> Any:
-    try:
-        return trimesh.load(path, process=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except Exception as error:  # the reader raises whatever its parsing runs into
-        raise InputError(f"{path}: not a readable cloud: {error}") from None
-
-
-def _has_faces(path: Path) -> bool:
-    return len(getattr(_load_ply(path), "faces", ())) > 0
+    return torch.from_numpy((grid > 0).astype(np.float32))

@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 
 from sdfrender.errors import InputError
+from sdfrender.files.find import existing
+from sdfrender.files.formats.torch_files import need_tensors, read_torch
 from sdfrender.files.tables import read_table
 from sdfrender.files.tensors import expect, need_fit
 from sdfrender.latent.field import FieldShape, LatentField
-from singleview.published.files import need_tensors, read_torch, renamed
+from singleview.published.names import renamed
 
 WHAT = "the weights of a DeepSDF decoder"
 WEIGHTS, CODES, SPECS = "ModelParameters", "LatentCodes", "specs.json"
@@ -117,8 +119,8 @@ def names_of(folder: Path, specs: Mapping[str, Any], count: int) -> list[str]:
     split = specs.get("TrainSplit")
     if not count or not isinstance(split, str):
         return numbered
-    file = next((p for p in (folder / split, Path(split)) if p.is_file()), None)
-    if file is None:
+    file = next((p for p in (existing(folder / split), existing(Path(split))) if p), None)
+    if file is None or not file.is_file():
         return numbered
     listed = read_table(file)
     with expect(file, "a list of shapes by data set and class"):
@@ -128,4 +130,6 @@ def names_of(folder: Path, specs: Mapping[str, Any], count: int) -> list[str]:
             for kind, members in classes.items()
             for name in members
         ]
+        if len(set(names)) < len(names):
+            raise ValueError("a name twice")
     return names if len(names) == count else numbered

@@ -13,10 +13,11 @@ from typing import Any
 from torch import Tensor
 
 from sdfrender.errors import InputError
+from sdfrender.files.formats.torch_files import need_tensors, read_torch
 from sdfrender.files.tensors import expect, need_fit
 from singleview.data.samples import HALF_CUBE, HALF_PADDED_BOX
 from singleview.models.occupancy import OccupancyNetwork, OccupancyShape
-from singleview.published.files import need_tensors, read_torch, renamed
+from singleview.published.names import renamed
 from singleview.settings.choices import Input
 
 WHAT = "the weights of an Occupancy Network"

@@ -28,4 +28,5 @@ def test_any_bytes_are_read_or_refused(name: str) -> None:
     accepted = 0
     for _ in range(TARGETS[name].executions):
         accepted += run(name, mutated(rng.choice(corpus), corpus, rng))
-    assert accepted < TARGETS[name].executions  # some of the mutations are damage
+    if not TARGETS[name].heals:  # some of the mutations are damage
+        assert accepted < TARGETS[name].executions

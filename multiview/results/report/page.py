@@ -23,6 +23,7 @@ from multiview.scenes import Scene
 from multiview.stereo.agreement import Agreement
 from sdfrender import Lattice
 from sdfrender.files.atomic import atomic_write
+from sdfrender.files.tables import read_table
 from sdfrender.report.model import load_colored, pack_model, stills
 from sdfrender.report.page import fill
 from sdfrender.report.turntable import display_frame
@@ -59,8 +60,7 @@ def write_report(
         summary: the contents of `metrics.json`.
         agreed: how photographs agree over the surface.
     """
-    config = json.loads((run.path / "config.json").read_text())
-    told = json.loads((run.path / "appearance.json").read_text())
+    config, told = (read_table(run.path / name) for name in ("config.json", "appearance.json"))
     log = run.read_log()
     frame = display_frame(scene.cameras)
     moments = stages(run, lattice, scene.offset)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sdfrender.errors import InputError
 from sdfrender.files.formats.exr import read_exr
 from sdfrender.files.formats.pngs import read_png
-from sdfrender.files.images import Image, image_mode, read_image
+from sdfrender.files.images import MAX_PIXELS, Image, check_pixels, image_mode, read_image
 from sdfrender.io.cameras import read_array, read_arrays
 
 DEPTHS = (".npz", ".npy", ".exr", ".png")
@@ -105,7 +105,7 @@ def _from_npz(path: Path, name: str) -> tuple[Numbers, Numbers | None]:
 
 
 def _from_png(path: Path) -> Numbers:
-    image_mode(path)  # for its errors
+    check_pixels(path, image_mode(path)[1], MAX_PIXELS)
     pixels = read_png(path)
     if pixels.dtype != np.uint16 or pixels.shape[-1] != 1:
         bits, channels = 8 * pixels.dtype.itemsize, pixels.shape[-1]

@@ -52,7 +52,7 @@ class FoundRecord:
         try:
             hashes = json.loads(read_bytes(file))["files"]
             return cls(folder, {str(name): str(code) for name, code in hashes.items()})
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise InputError(
                 f"{file}: need the record that `multiview mask` writes; if it is lost, delete it: "
                 "all masks count as given then"
@@ -110,7 +110,7 @@ def read_box(folder: Path) -> Tensor | None:
     try:
         told = json.loads(read_bytes(file))
         box = np.array([told["lower"], told["upper"]], np.float64)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise InputError(need) from None
     if box.shape != (2, 3) or not np.isfinite(box).all() or not (box[1] > box[0]).all():
         raise InputError(f"{need}, got {box.tolist()}")

@@ -23,6 +23,7 @@ from sdfrender.io.cameras import read_array
 NAME = "poses_bounds.npy"
 SMALLER = ("images", "images_2", "images_4", "images_8")
 SHAPES = 0.02  # by which the sides' ratio of a picture may differ from the stated one
+SMALLEST, LONGEST = 1e-6, 1e9  # pixels
 UNIT = 1e-3  # by which axes may differ from a rotation
 
 
@@ -62,11 +63,12 @@ def _view(where: str, row: Array, image: Path) -> View:
     c2w[:3, :3] = np.column_stack((matrix[:, 1], matrix[:, 0], -matrix[:, 2]))
     c2w[:3, 3] = matrix[:, 3]
     R = c2w[:3, :3]
-    if not (np.allclose(R.T @ R, np.eye(3), atol=UNIT) and np.linalg.det(R) > 0):
+    at_right_angles = bool((np.abs(R) < 2).all()) and np.allclose(R.T @ R, np.eye(3), atol=UNIT)
+    if not (at_right_angles and np.linalg.det(R) > 0):
         raise InputError(f"{where} needs three axes at right angles: down, right, backwards")
     height, width, focal = matrix[:, 4]
     size = image_mode(image)[1]
-    if not (height > 0 and width > 0 and focal > 0):
+    if not all(SMALLEST < x < LONGEST for x in (height, width, focal)):
         got = f"{height:g}, {width:g}, {focal:g}"
         raise InputError(f"{where} needs a positive height, width and focal length, got {got}")
     if abs(size[0] / size[1] * height / width - 1) > SHAPES:

@@ -66,7 +66,7 @@ def _binary(file: Path) -> list[tuple[float, ...]]:
             _, x, y, z, _, _, _, error, track = HEAD.unpack_from(data, at)
             rows.append((x, y, z, error, track))
             at += HEAD.size + TRACK_BYTES * track
-    except struct.error:
+    except (struct.error, OverflowError):
         at = len(data) + 1
     if at > len(data):
         raise InputError(f"{file}: need more than its {len(data)} bytes, the file is cut short")

@@ -1,1 +1,1 @@
-"""Picture formats that Pillow does not hold whole: 16-bit PNG, OpenEXR."""
+"""Formats of others: 16-bit PNG, OpenEXR, Radiance, and what torch wrote."""

@@ -20,6 +20,7 @@ Bytes = NDArray[np.uint8]
 
 MAGIC = (b"#?RADIANCE", b"#?RGBE")
 MOST_PIXELS = 2**26
+EXPOSURES = 1e-20, 1e20
 LONGEST = 128  # numbers of a literal run
 RUNS = (8, 0x7FFF)  # widths of scan lines that may be stored in runs
 
@@ -69,7 +70,11 @@ def read_hdr(path: Path) -> Image:
         image = from_rgbe(_pixels(np.frombuffer(data, np.uint8, offset=found.end()), H, W))
     except (IndexError, ValueError):
         raise InputError(f"{path}: the picture is damaged or cut off") from None
-    return image / np.float32(exposure)
+    with np.errstate(over="ignore"):
+        image = image / np.float32(exposure)
+    if not np.isfinite(image).all():
+        raise InputError(f"{path}: need finite radiance, EXPOSURE {exposure:g} makes it infinite")
+    return image
 
 
 def _exposure(head: bytes, path: Path) -> float:
@@ -79,8 +84,9 @@ def _exposure(head: bytes, path: Path) -> float:
         exposure = math.prod(float(x) for x in told)
     except ValueError:
         exposure = math.nan
-    if not 0 < exposure < math.inf:
-        raise InputError(f"{path}: need a positive EXPOSURE, got {b' '.join(told).decode('latin')}")
+    if not EXPOSURES[0] <= exposure <= EXPOSURES[1]:
+        got = b" ".join(told).decode("latin")
+        raise InputError(f"{path}: need an EXPOSURE from 1e-20 to 1e20, got {got}")
     return exposure
 
 
@@ -98,10 +104,11 @@ def to_rgbe(radiance: Image) -> Bytes:
 
 
 def from_rgbe(pixels: Bytes) -> Image:
-    """`[..., 4]` bytes to `[..., 3]` radiance."""
+    """`[..., 4]` bytes to `[..., 3]` radiance; exact in float32."""
     exponent = pixels[..., 3:].astype(np.int32)
-    values = np.ldexp(pixels[..., :3].astype(np.float64), exponent - 136)
-    return np.where(exponent == 0, 0.0, values).astype(np.float32)
+    values = np.ldexp(pixels[..., :3].astype(np.float32), exponent - 136)
+    radiance: Image = values * (exponent != 0)
+    return radiance
 
 
 def _stored(line: Bytes) -> bytes:
@@ -125,6 +132,8 @@ def _pixels(data: Bytes, H: int, W: int) -> Bytes:
         if ((flat[..., :3] == 1).all(-1)).any():
             raise ValueError("runs of the old kind")
         return flat
+    if len(data) * LONGEST / 2 < H * W * 4:  # two bytes are a run of so many numbers at most
+        raise ValueError("more pixels than runs")
     out = np.zeros((H, 4, W), np.uint8)
     at = 0
     for row in out:

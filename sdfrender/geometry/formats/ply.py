@@ -26,6 +26,7 @@ CODES = {"i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "i8":
          "f4": "f", "f8": "d"}  # fmt: skip
 FORMATS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 CORNERS = ("vertex_indices", "vertex_index")
+FACES = ("face", "tristrips")
 _END = re.compile(rb"\bend_header[ \t]*(\r\n|\n|\r)")
 
 
@@ -58,6 +59,23 @@ def read_ply(data: bytes) -> Polygons:
     Raises:
         ValueError: a head that is none, fewer values than it says, or no vertices or faces.
     """
+    return _polygons(*_elements(data))
+
+
+def read_ply_points(data: bytes) -> Doubles | None:
+    """The vertices `[V, 3]` of a PLY file without polygons; None if it has some.
+
+    Raises:
+        ValueError: a head that is none, fewer values than it says, or no vertices.
+    """
+    found, _ = _elements(data)
+    if any(name in found.get(element, {}) for element in FACES for name in CORNERS):
+        return None
+    return _vertices(found)
+
+
+def _elements(data: bytes) -> tuple[dict[str, Columns], int]:
+    """The columns of each element, and how many bytes or words are left after them."""
     end = _END.search(data)
     if not data.startswith(b"ply") or end is None:
         raise ValueError("need 'ply' at the start and an end_header")
@@ -67,7 +85,7 @@ def read_ply(data: bytes) -> Polygons:
     found: dict[str, Columns] = {}
     for element in elements:
         found.setdefault(element.name, reader.read(element))
-    return _polygons(found, reader.left())
+    return found, reader.left()
 
 
 def _head(text: str) -> tuple[str, list[_Element]]:
@@ -99,14 +117,11 @@ def _property(words: list[str]) -> _Property | None:
 
 
 def _polygons(found: dict[str, Columns], left: int) -> Polygons:
-    vertex = found.get("vertex", {})
-    if any(axis not in vertex or vertex[axis][1] is not None for axis in "xyz"):
-        raise ValueError("need an element 'vertex' with x, y and z")
-    verts = np.stack([vertex[axis][0] for axis in "xyz"], -1).astype(np.float64)
+    verts = _vertices(found)
     notes = [f"{left} bytes or words after the last element are not read"] if left else []
-    for element, names in (("face", CORNERS), ("tristrips", CORNERS)):
+    for element in FACES:
         columns = found.get(element, {})
-        for name in names:
+        for name in CORNERS:
             if name in columns and columns[name][1] is not None:
                 corners, counts = columns[name]
                 whole = _whole(corners)
@@ -115,6 +130,13 @@ def _polygons(found: dict[str, Columns], left: int) -> Polygons:
                 faces = strip_triangles(whole, counts, restart=-1)  # type: ignore[arg-type]
                 return Polygons.of_triangles(verts, faces, notes)
     raise ValueError("need faces or triangle strips, it has none (points alone have no surface)")
+
+
+def _vertices(found: dict[str, Columns]) -> Doubles:
+    vertex = found.get("vertex", {})
+    if any(axis not in vertex or vertex[axis][1] is not None for axis in "xyz"):
+        raise ValueError("need an element 'vertex' with x, y and z")
+    return np.stack([vertex[axis][0] for axis in "xyz"], -1).astype(np.float64)
 
 
 def _whole(corners: NDArray[np.generic]) -> Indices:

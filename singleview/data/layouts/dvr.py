@@ -27,7 +27,9 @@ from tqdm import tqdm
 
 from sdfrender.errors import InputError
 from sdfrender.files.arrays import need_numbers
+from sdfrender.files.expect import expect
 from sdfrender.files.images import find_images, read_image, srgb_to_linear
+from sdfrender.files.tables import read_text
 from sdfrender.geometry.grid import UNIT_BOX
 from sdfrender.io.cameras import (
     Doubles,
@@ -119,7 +121,7 @@ def read_splits(folder: Path, found: dict[str, Path]) -> dict[str, Split]:
         category = class_name(group.name)
         stated: dict[str, Split] = {}
         for split, path in listed.items():
-            for word in path.read_text(encoding="utf-8").split():
+            for word in read_text(path).split():
                 if f"{category}/{word}" not in found:
                     raise InputError(f"{path}: {word!r} is not there")
                 stated[f"{category}/{word}"] = split
@@ -132,6 +134,12 @@ def read_splits(folder: Path, found: dict[str, Path]) -> dict[str, Split]:
 
 def _read_object(path: Path) -> _Object:
     """Pictures, masks, cameras and distances of one object."""
+    with expect(path, "pictures of an object and its cameras"), np.errstate(all="ignore"):
+        return _seen(path)
+
+
+def _seen(path: Path) -> _Object:
+    """The same; cameras may be none."""
     if not (path / WHOLE).is_dir():
         images, silhouettes, c2w, Ks = _close_views(path)
         return _Object(images, silhouettes, c2w, Ks, _hull(silhouettes, c2w, Ks, whole=False))

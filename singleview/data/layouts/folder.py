@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -184,11 +184,14 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(f"{path}: need the key {error}, it is missing") from None
     except InputError:
         raise
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
         raise InputError(f"{path}: a value of the wrong kind: {one_line(error)}") from None
     splits = dict(pairs)
     if not pairs or len(splits) != len(pairs):
         raise InputError(f"{path}: 'objects' need at least one, and each name once")
+    outside = [name for name in splits if name.startswith("/") or ".." in PurePath(name).parts]
+    if outside:
+        raise InputError(f"{path}: need names of files in its folder, got {outside[0]!r}")
     unknown = sorted(str(split) for split in splits.values() if split not in SPLITS)
     if unknown:
         raise InputError(f"{path}: a split is one of {', '.join(SPLITS)}, got {unknown[0]!r}")

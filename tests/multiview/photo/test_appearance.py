@@ -161,7 +161,7 @@ def test_what_is_kept_is_all_that_matters(known: Lighting | None, model: Model) 
     first = Appearance(3, known, model, lens=True)
     learn(first, targets)
     second = Appearance(3, known, lens=True)
-    second.restore({name: x.clone() for name, x in first.state().items()})
+    second.restore({name: x.clone() for name, x in first.state().items()}, 10**6)
     other = photographed(KNOWN, torch.tensor([0.3, 0.5, 0.9]))  # large residuals: weights matter
     for look in (first, second):
         learn(look, other, 2)

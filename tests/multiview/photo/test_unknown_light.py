@@ -167,7 +167,7 @@ def test_views_that_show_nothing_are_met() -> None:
 @pytest.mark.parametrize("fixed_to", FIXED_TO)
 def test_what_is_kept_is_all_that_matters(fixed_to: FixedTo) -> None:
     look, other = learnt(fixed_to, photographs(fixed_to)), Appearance(3, None)
-    other.restore({name: x.clone() for name, x in look.state().items()})
+    other.restore({name: x.clone() for name, x in look.state().items()}, 10**6)
     assert other.light.fixed_to == fixed_to
     assert error(other, photographs(fixed_to)) == error(look, photographs(fixed_to))
     told = other.description()["lighting"]

@@ -217,7 +217,7 @@ def test_it_is_kept_with_the_appearance() -> None:
     stored = look.state()
     assert all(x.is_contiguous() for x in stored.values())
     again = Appearance(2, None)
-    again.restore(stored)
+    again.restore(stored, 10**6)
     blank = Targets(CAMERAS, torch.zeros(3, 29, 37, 2), *[torch.ones(3, 29, 37)] * 3)
     with torch.no_grad():
         first, second, plain = (x.render(BALL, blank).images for x in (look, again, again.plain()))
@@ -226,7 +226,7 @@ def test_it_is_kept_with_the_appearance() -> None:
     assert look.beyond is not None  # `plain` is another one
     again.begin_as("albedo", "scene")
     assert again.beyond is None
-    again.restore(Appearance(2, None).state())
+    again.restore(Appearance(2, None).state(), 1)
     assert again.beyond is None
 
 

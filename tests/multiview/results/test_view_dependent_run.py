@@ -19,7 +19,7 @@ from multiview.photo.choose_view_dependence import DEGREE
 from multiview.photo.solve_view_dependence import Plan, Samples, solve_view_dependence
 from multiview.photo.targets import Targets
 from multiview.results.finished_run import evaluate_run
-from sdfrender import Cameras, InputError, Lattice
+from sdfrender import Cameras, InputError, Lattice, save_lattice
 from sdfrender.commands.render_config import RenderConfig
 from sdfrender.commands.render_scene import render_scene
 from sdfrender.files.tensors import load_tensors, save_tensors
@@ -69,6 +69,7 @@ def kept_look(run: Path, fixed_to: FixedTo) -> Appearance:
     samples = Samples(0.5 * points, eyes, 0.1 * torch.rand((200, 3), generator=random))
     plans = [Plan((6, 5, 7), (0, 0), 0.1, 0.1), Plan((5, 4, 4), (1, 2), 0.1, 0.1)]
     look.beyond = solve_view_dependence(samples, BOX, plans)
+    save_lattice(run / "lattice.safetensors", BALL)
     save_tensors(run / "appearance.safetensors", look.state(), {})
     (run / "appearance.json").write_text(json.dumps(look.description()))
     return look
