@@ -32,7 +32,7 @@ from multiview.first_shape import (
     term_at,
 )
 from multiview.optimize.energy import EnergyTerms
-from multiview.optimize.gauss_newton import GaussNewton
+from multiview.optimize.gauss_newton import CPU, GaussNewton
 from multiview.optimize.greedy import AdamPasses
 from multiview.optimize.hold import Hold
 from multiview.optimize.poses import refine_cameras
@@ -132,6 +132,7 @@ class Fit:
     stereo: bool = False  # photographs are compared with each other, at first alone
     beside: bool | None = None  # they are in the last passes, beside colours; None: not decided
     observed: Tensor | None = None  # `[X, Y, Z]` views that saw the surface, without silhouettes
+    device: torch.device = CPU  # where steps by colours are computed
     choices: list[Choice] = field(default_factory=list)  # of the appearance, one after the other
     beyond: ViewChoice | None = None  # what was added to it in the end
 
@@ -250,7 +251,9 @@ def optimize(
                 grid = "×".join(str(n) for n in state.lattice.resolution)
                 bar.set_postfix_str(f"level {grid}, loss {float(losses.sum()):.4g}", refresh=False)
                 bar.update(0)
-            if shown:
+            if shown and isinstance(method, GaussNewton) and method.on_card:
+                method.solve_appearance()  # there, and what is found is in the state, too
+            elif shown:
                 state.appearance.solve()
             if shown and index % CAMERAS_EVERY == CAMERAS_EVERY - 1:
                 refine_exposures(state, level_targets)
@@ -449,8 +452,9 @@ def choose_method(
     stereo = None
     if level.stereo is not None:
         stereo = term_at(state.lattice, photographs, level.stereo)
+    look, device = state.appearance, state.device
     return GaussNewton(
-        state.lattice, targets, state.appearance, recipe, level, state.hold, groups, stereo
+        state.lattice, targets, look, recipe, level, state.hold, groups, stereo, device
     )
 
 

@@ -30,6 +30,7 @@ Preset = Literal["best", "fast", "adam", "sdfdiff"]
 Loss = Literal["l2", "huber"]
 Exposure = Literal["auto", "same", "per-view"]
 Switch = Literal["auto", "on", "off"]
+Device = Literal["cpu", "cuda", "auto"]
 Logs = Literal["tensorboard"]
 Silhouettes = Literal["auto", "files", "none"]
 Colors = Literal["auto", "constant", "albedo", "radiance", "view"]
@@ -110,6 +111,13 @@ class FitConfig:
         max_pixels: Refuse pictures with more pixels than this, as they are stored.
         seed: Of the order of the views.
         threads: Default: all cores, one for adam.
+        device: Where the steps by colours are computed: cpu; cuda, an NVIDIA card (needs the extra
+            `cuda` or `cuda12` and a torch for that CUDA); or auto, the card if it can be used. Of
+            --preset best and fast with silhouettes. On the card are rendering, derivatives, the
+            solver, distances, colours and light of a step. On the CPU are the hull, what is opened
+            and removed between levels, the choice of colours, comparing photographs with each
+            other, refining cameras, and the results. It was tested in a simulator and has never
+            run on a card; that is why cpu is the default.
         prior: Weights of a DeepSDF network, or the run folder of its training; for --preset best
             or fast.
         prior_up: Axis of the scene along which the network's shapes stand, about.
@@ -150,6 +158,7 @@ class FitConfig:
     max_pixels: int = 250_000_000
     seed: int = 0
     threads: int | None = None
+    device: Device = "cpu"
     prior: Path | None = None
     prior_up: Up = "y"
     prior_hold: float = 0.01
@@ -179,6 +188,8 @@ class FitConfig:
             raise InputError(f"--image-size: need at least 16 pixels, got {self.image_size}")
         if self.max_pixels < 1:
             raise InputError(f"--max-pixels: need at least 1, got {self.max_pixels}")
+        if self.device == "cuda":
+            self.need_steps_on_a_card()
         if self.preset == "sdfdiff" and self.refine_cameras:
             raise InputError("--refine-cameras: --preset sdfdiff takes cameras as they are")
         if self.silhouettes == "none":
@@ -227,6 +238,19 @@ class FitConfig:
             raise InputError(f"--refine-cameras: need silhouettes; cameras stay as given {where}")
         if self.mask_threshold is not None:
             raise InputError(f"--mask-threshold: makes masks, which are not used {where}")
+
+    def need_steps_on_a_card(self) -> None:
+        """Refuse what has no steps that a card could compute.
+
+        Raises:
+            InputError: names the option.
+        """
+        if self.preset not in ("best", "fast"):
+            raise InputError(f"--device cuda: need --preset best or fast, got {self.preset}")
+        if self.silhouettes == "none":
+            raise InputError("--device cuda: need silhouettes, got --silhouettes none")
+        if self.colors == "off":
+            raise InputError("--device cuda: need colours, got --colors off")
 
     @property
     def folder(self) -> Path:

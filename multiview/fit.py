@@ -14,6 +14,7 @@ from trimesh import Trimesh
 from multiview.coarse_to_fine import Fit, level_resolution, optimize
 from multiview.config import FitConfig
 from multiview.dense.start import as_shown
+from multiview.device import check_device, device_for
 from multiview.maps_told import check_depths, colors_count, tell_maps
 from multiview.memory import check_memory
 from multiview.photo.appearance import Appearance
@@ -93,6 +94,7 @@ def _fit(
 ) -> dict[str, Any]:
     if ranks.size > 1:
         need_shareable(config, live)
+    check_device(config)
     if live:
         need_viser()
     if config.logs is not None:
@@ -136,6 +138,7 @@ def _fit(
         start = initial_lattice(config, targets, bounds, views // 4 + 1 if loose else 1)
     state = Fit(scene, start, appearance)
     state.colors = scene.has_silhouettes and colors_count(config, scene)
+    state.device = device_for(config, scene, state.colors)
     if config.refine_cameras:
         state.corrections = Corrections.none(len(scene.train), state.lattice)
     if config.exposure == "per-view":

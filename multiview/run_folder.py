@@ -55,6 +55,7 @@ NOT_COMPARED = (
     "out",
     "resume",
     "threads",
+    "device",
     "texture",
     "materials",
     "logs",

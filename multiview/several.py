@@ -51,6 +51,8 @@ def need_shareable(config: FitConfig, live: bool) -> None:
         raise InputError(f"--mask-threshold: need mask files or alpha channels {where}")
     if config.colors == "off":
         raise InputError(f"--colors off: need colours {where}")
+    if config.device == "cuda":
+        raise InputError(f"--device cuda: need one process, got several {where}")
     if live:
         raise InputError(f"--live: need one process, got several {where}")
 

@@ -50,7 +50,7 @@ GROUPS = {
         ("refine_cameras", "refine_intrinsics"),
     ),
     "output": ("What is written, and where.", ("out", "closed", "materials", "logs")),
-    "running": ("How it runs.", ("resume", "threads", "seed")),
+    "running": ("How it runs.", ("resume", "threads", "device", "seed")),
 }
 
 

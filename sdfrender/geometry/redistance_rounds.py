@@ -72,18 +72,31 @@ def _nearer_neighbours(d: Tensor) -> list[Tensor]:
 
 def _upwind(nearer: list[Tensor], spacing: tuple[float, float, float]) -> Tensor:
     """The x that solves `Σ max(0, (x − a)/h)² = 1` over the axes (Zhao 2005, equation 2.3)."""
-    values, order = torch.stack(nearer).double().sort(0)
-    a, b, c = values
-    h = torch.tensor(spacing, dtype=a.dtype, device=a.device)[order]
-    wa, wb, wc = 1 / (h * h)
+    h = torch.tensor(spacing, dtype=torch.float64, device=nearer[0].device)
+    (a, ha), (b, hb), (c, hc) = _sorted(
+        [(x.double(), step) for x, step in zip(nearer, h, strict=True)]
+    )
+    wa, wb, wc = 1 / (ha * ha), 1 / (hb * hb), 1 / (hc * hc)
     # In quadratic form, from the nearest neighbour on; what is infinite drops out
     b, c = torch.where(b < math.inf, b - a, math.inf), torch.where(c < math.inf, c - a, math.inf)
-    x = h[0]
-    near, w, p, q = torch.where(x > b, b, 0.0), wa + wb, 0.0, 0.0
+    near, w = torch.where(ha > b, b, 0.0), wa + wb
     p, q = wb * near, wb * near * near - 1
-    x = torch.where(x > b, (p + (p * p - w * q).clamp(min=0).sqrt()) / w, x)
+    x = torch.where(ha > b, (p + (p * p - w * q).clamp(min=0).sqrt()) / w, ha)
     near = torch.where(x > c, c, 0.0)
     w, p, q = w + wc, p + wc * near, q + wc * near * near
     x = torch.where(x > c, (p + (p * p - w * q).clamp(min=0).sqrt()) / w, x)
     new: Tensor = (a + x).to(nearer[0])
     return new
+
+
+def _sorted(axes: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Neighbours and the spacings along their axes, the nearest first.
+
+    By three comparisons: to sort three numbers at each of millions of vertices takes a card longer.
+    """
+    for n in (0, 1, 0):
+        (a, ha), (b, hb) = axes[n : n + 2]
+        swap = a > b
+        axes[n] = torch.minimum(a, b), torch.where(swap, hb, ha)
+        axes[n + 1] = torch.maximum(a, b), torch.where(swap, ha, hb)
+    return axes

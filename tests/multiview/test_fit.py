@@ -466,7 +466,7 @@ def test_an_order_of_views_is_adams(preset: Any, schedule: Any, tmp_path: Path) 
 
 
 def test_all_settings_are_covered() -> None:
-    others = {"scene", "out", "resume", "threads", "texture"}  # see the other tests
+    others = {"scene", "out", "resume", "threads", "device", "texture"}  # see the other tests
     others |= {
         "logs",
         "materials",

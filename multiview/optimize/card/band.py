@@ -77,7 +77,13 @@ class CardBand:
         slope = self._scale / span.clamp(min=1)
         gradient = (self.at(right) - self.at(left)) * slope  # (R, 3)
         weights = gradient * slope
-        rows = self.rows(torch.cat((right, left), 1), torch.cat((weights, -weights), 1))
+        here = self.smooth[:, None]
+        # At a face a vertex is its own neighbour, at an edge twice: one entry for all of that.
+        own = torch.where(right == here, weights, 0.0) - torch.where(left == here, weights, 0.0)
+        ahead = torch.where(right == here, 0.0, weights)
+        behind = torch.where(left == here, 0.0, -weights)
+        vertices = torch.cat((right, left, here), 1)
+        rows = self.rows(vertices, torch.cat((ahead, behind, own.sum(1, keepdim=True)), 1))
         return rows, ((gradient**2).sum(1) - 1) / 2
 
     def samples(self, points: Tensor) -> tuple[SparseRows, Tensor]:

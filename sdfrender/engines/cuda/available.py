@@ -23,6 +23,15 @@ def installed() -> bool:
     return find_spec("numba_cuda") is not None
 
 
+def obstacle() -> str | None:
+    """Why no card can be used here, and what to do; None if the current one can."""
+    if simulated():
+        return device_obstacle(torch.device("cpu"))
+    if torch.version.cuda is None or not torch.cuda.is_available():
+        return _no_card()
+    return card_obstacle(torch.cuda.current_device())
+
+
 def device_obstacle(device: torch.device) -> str | None:
     """Why the engine cannot take tensors of this device, and what to do; None if it can."""
     if simulated():
@@ -38,11 +47,16 @@ def device_obstacle(device: torch.device) -> str | None:
 
 def _bring_here() -> str:
     """What to do with a lattice that is not on the card."""
+    if torch.version.cuda is None or not torch.cuda.is_available():
+        return _no_card()
+    return 'lattice.to("cuda") takes it to the card'
+
+
+def _no_card() -> str:
+    """Why torch has no card."""
     if torch.version.cuda is None:
         return "install a torch that was built with CUDA (this one was not), see pytorch.org"
-    if not torch.cuda.is_available():
-        return "torch sees no card either (`nvidia-smi` says whether the driver does)"
-    return 'lattice.to("cuda") takes it to the card'
+    return "torch sees no card (`nvidia-smi` says whether the driver does)"
 
 
 @lru_cache

@@ -75,6 +75,8 @@ def test_the_band_in_torch_is_the_band(shape: str) -> None:
         (rows, residual), (expected, other) = pair
         np.testing.assert_allclose(residual.numpy(), other, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose((rows @ x).numpy(), expected @ x.numpy(), rtol=1e-4, atol=1e-4)
+        squares = expected.multiply(expected).sum(0).A1
+        np.testing.assert_allclose(rows.squares.numpy(), squares, rtol=1e-4, atol=1e-5)
         r = torch.randn(len(rows), generator=random)
         np.testing.assert_allclose(
             (rows.T @ r).numpy(), expected.T @ r.numpy(), rtol=1e-4, atol=1e-4

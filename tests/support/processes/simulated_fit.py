@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).parents[1] / "scenes"))
 
 import card_fits
 import torch
-from pretended_card import CARD, PretendedCard, memory
+from processes.pretended_card import CARD, PretendedCard, memory
 from safetensors.torch import load_file, save_file
 
 from multiview.optimize.gauss_newton import GaussNewton
