@@ -1,24 +1,32 @@
 #!/usr/bin/env bash
-# What needs an NVIDIA card: its tests, and times of the engine for it. Under 8 minutes.
-#   tests/benchmarks/on_device.sh [FOLDER]      (default: on_device)
-# leaves tests.xml, bench-W1.json … and machine.txt in FOLDER. It uses the Python of the environment that
-# is active, where `pip install -e ".[test,cuda]"` and a torch for that CUDA are.
+# What needs an NVIDIA card: its tests, and times of the engine and of fits on it. Under 8 minutes.
+#   tests/benchmarks/on_device.sh [FOLDER] [MESH]      (default: on_device, a mesh of our own)
+# leaves tests.xml, bench-W1.json …, fits.json and machine.txt in FOLDER. It uses the Python of the
+# environment that is active, where `pip install -e ".[test,cuda]"` and a torch for that CUDA are.
+# MESH: what is fitted, for example spot.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out="${1:-on_device}"
+mesh="${2:-}"
 mkdir -p "$out"
 { nvidia-smi; python -m sdfrender --version; } >"$out/machine.txt" 2>&1 || true
 
 failed=0
+bench() {  # a workload, and the second at which it must be over; each leaves a file of its own
+    local left=$(($2 - SECONDS))
+    echo "=== $1 (after $SECONDS s)"
+    if [[ $left -lt 10 ]]; then echo "no time is left for $1" >&2; failed=1; return; fi
+    timeout "$left" python -m sdfrender bench --workloads "$1" --only cuda --quick --json \
+        >"$out/bench-$1.json" || failed=1
+}
 echo "=== tests (after $SECONDS s)"
 timeout 150 python -m pytest -n 0 -q -m "slow or not slow" --junitxml "$out/tests.xml" \
-    tests/sdfrender/engines/test_engine_cuda.py || failed=1
-for work in W1 W2 W3; do  # each a file of its own, so that what is done stays
-    echo "=== $work (after $SECONDS s)"
-    left=$((460 - SECONDS))
-    if [[ $left -lt 10 ]]; then echo "no time is left for $work" >&2; failed=1; break; fi
-    timeout "$left" python -m sdfrender bench --workloads "$work" --only cuda --quick --json \
-        >"$out/bench-$work.json" || failed=1
-done
+    tests/multiview/optimize/test_card_steps.py tests/sdfrender/engines/test_engine_cuda.py \
+    -k "not (steps_on_a_simulated or registers)" || failed=1
+bench W1 240
+echo "=== fits (after $SECONDS s)"
+timeout 150 python tests/benchmarks/fit_on_device.py "$out" ${mesh:+--mesh "$mesh"} || failed=1
+bench W2 420
+bench W3 470
 echo "=== done (after $SECONDS s): $out"
 exit "$failed"

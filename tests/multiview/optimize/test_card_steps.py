@@ -27,6 +27,7 @@ from multiview.optimize.stereo_rows import depth_rows
 from multiview.photo.albedo import solve_albedo, solve_in_torch
 from multiview.photo.appearance import Appearance
 from multiview.photo.lens import blur, convolved
+from sdfrender.rendering.cards import card_obstacle
 
 MOST_COPIED = 64  # numbers: cameras, light; a picture has 143, the lattice 990
 ROUNDING = 3e-6  # of the norm, after two steps; seen: 6e-7
@@ -55,6 +56,19 @@ def test_steps_on_a_simulated_card_are_those_on_the_cpu(name: str, tmp_path: Pat
     for key, x in expected.items():
         a, b = found[key].double(), x.double()
         assert float((a - b).norm()) <= ROUNDING * float(b.norm()), key
+
+
+@pytest.mark.skipif(
+    card_obstacle() is not None, reason="needs an NVIDIA card and the package numba-cuda"
+)
+@pytest.mark.parametrize("name", card_fits.FITS)
+def test_steps_on_a_card_are_those_on_the_cpu(name: str) -> None:
+    known = card_fits.given(name)
+    expected = card_fits.results(name, known, torch.device("cpu"))
+    found = card_fits.results(name, known, torch.device("cuda"))
+    for key, x in expected.items():
+        a, b = found[key].double(), x.double()
+        assert float((a - b).norm()) <= 1e-4 * float(b.norm()), key
 
 
 @pytest.mark.parametrize("shape", SHAPES)
