@@ -176,6 +176,11 @@ def _work(
             raise  # the others are somewhere else: the last checkpoint is what there is
         state.interrupted = True
         log.warning("interrupted: saving what there is (continue with --resume)")
+    except torch.OutOfMemoryError:
+        raise InputError(
+            "--device: the card's memory is too small for this fit: --resume --device cpu goes on "
+            "from the last pass, or begin again with a smaller --resolution or --image-size"
+        ) from None
     watcher.finish()
     return save_results(state, run, reference, quiet)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -33,6 +34,12 @@ class SparseRows:
     def __len__(self) -> int:
         return len(self.columns)
 
+    @cached_property
+    def entries(self) -> list[tuple[Tensor, Tensor]]:
+        """Columns and weights `[R]` of all rows' first entries, then of their second ones."""
+        columns, weights = self.columns.T.contiguous(), self.weights.T.contiguous()
+        return list(zip(columns, weights, strict=True))
+
     def __mul__(self, factor: Any) -> SparseRows:
         """Multiplied by a number, or each row by its own of `[R]`."""
         by = factor[:, None] if isinstance(factor, Tensor) else float(factor)
@@ -43,7 +50,7 @@ class SparseRows:
     def __matmul__(self, x: Tensor) -> Tensor:
         """`S x` for `[M]` or `[M, C]`: `[R]` or `[R, C]`."""
         out = x.new_zeros(len(self), *x.shape[1:])
-        for column, weight in zip(self.columns.T, self.weights.T, strict=True):
+        for column, weight in self.entries:
             out += x[column] * _of_rows(weight, x)
         return out
 
@@ -56,7 +63,7 @@ class SparseRows:
     def squares(self) -> Tensor:
         """`[M]` the diagonal of `SᵀS`, where no column is twice in a row."""
         out = self.weights.new_zeros(self.width)
-        for column, weight in zip(self.columns.T, self.weights.T, strict=True):
+        for column, weight in self.entries:
             out.index_add_(0, column, weight**2)
         return out
 
@@ -71,7 +78,7 @@ class Transposed:
         """`Sᵀ r` for `[R]` or `[R, C]`: `[M]` or `[M, C]`."""
         S = self.rows
         out = r.new_zeros(S.width, *r.shape[1:])
-        for column, weight in zip(S.columns.T, S.weights.T, strict=True):
+        for column, weight in S.entries:
             out.index_add_(0, column, r * _of_rows(weight, r))
         return out
 

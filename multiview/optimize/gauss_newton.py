@@ -73,6 +73,7 @@ class GaussNewton:
         device: torch.device = CPU,
     ) -> None:
         self.device, self.hold, self.stereo = device, hold, stereo
+        self._copied: tuple[Lattice, Lattice] | None = None  # from the card to the CPU
         self.lattice, self.targets, self.level = lattice, targets, level
         if appearance.albedo.ndim == 4:
             appearance.albedo = appearance.albedo_on(lattice)
@@ -98,7 +99,11 @@ class GaussNewton:
     @property
     def lattice(self) -> Lattice:
         """As it stands, on the CPU."""
-        return self._lattice.to(CPU) if self.on_card else self._lattice
+        if not self.on_card:
+            return self._lattice
+        if self._copied is None or self._copied[0] is not self._lattice:
+            self._copied = self._lattice, self._lattice.to(CPU)
+        return self._copied[1]
 
     @lattice.setter
     def lattice(self, lattice: Lattice) -> None:

@@ -66,6 +66,14 @@ def test_the_reason_says_what_helps() -> None:
     assert any(word in str(card_obstacle()) for word in ("pytorch.org", "nvidia-smi"))
 
 
+def test_a_card_that_is_too_small_says_how_to_go_on(torus_scene: Path, tmp_path: Path) -> None:
+    with (
+        patch("multiview.fit.optimize", side_effect=torch.OutOfMemoryError("2 GiB")),
+        pytest.raises(InputError, match=r"^--device: .*too small.*--resume --device cpu"),
+    ):
+        tiny.fit_tiny(torus_scene, tmp_path / "out", tiny.NEWTON)
+
+
 def test_auto_takes_the_cpu_where_no_card_can_be_used(
     torus_scene: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,19 +14,27 @@ from pathlib import Path
 import card_fits
 import numpy as np
 import pytest
+import stereo_tiny
 import torch
 from newton_problems import BAND, SHAPES, blurred, photographs, with_sh
 from places import ROOT
+from processes.cpu_as_card import cpu_as_card
 from safetensors.torch import load_file, save_file
 
 from multiview.optimize.band import Band
 from multiview.optimize.card.band import CardBand
 from multiview.optimize.card.recoloring import CardRecoloring
+from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.recoloring import Recoloring
 from multiview.optimize.stereo_rows import depth_rows
+from multiview.optimize.stereo_term import StereoTerm
 from multiview.photo.albedo import solve_albedo, solve_in_torch
 from multiview.photo.appearance import Appearance
 from multiview.photo.lens import blur, convolved
+from multiview.recipes import NewtonLevel, NewtonRecipe
+from multiview.stereo.matching import Matching
+from multiview.stereo.pictures import pictures_for
+from sdfrender import Lattice
 from sdfrender.rendering.cards import card_obstacle
 
 MOST_COPIED = 64  # numbers: cameras, light; a picture has 143, the lattice 990
@@ -154,3 +162,27 @@ def test_albedo_in_torch_is_the_albedo(dark: tuple[int, ...]) -> None:
     begin = rest.expand(*lattice.resolution, 3).contiguous()
     given = lattice, points, light, colors, 0.1, begin, rest
     torch.testing.assert_close(solve_in_torch(*given), solve_albedo(*given), rtol=1e-3, atol=1e-4)
+
+
+def test_photographs_are_compared_on_the_host_for_steps_on_a_card() -> None:
+    views = stereo_tiny.cameras()
+    targets = stereo_tiny.photographs(views)
+    start = stereo_tiny.ball(0.55)
+    level = NewtonLevel(1, 1.5, 2, laplacian=0.003)
+    recipe = NewtonRecipe((level,), views=4)  # in turns, which remember the others' depths
+
+    def after(device: torch.device) -> tuple[Lattice, torch.Tensor]:
+        stereo = StereoTerm(pictures_for(targets, start, 4.0), Matching(search=1.5))
+        low, look = targets.for_lattice(start, 1.5), Appearance(1, None, "albedo")
+        method = GaussNewton(start, low, look, recipe, level, stereo=stereo, device=device)
+        method.estimate_appearance()
+        terms = [terms for index in range(2) for _, terms in method.run_pass(index)]
+        return method.lattice, torch.stack([x.stereo.sum() for x in terms])
+
+    expected, energies = after(torch.device("cpu"))
+    assert float(energies.min()) > 0
+    with cpu_as_card():
+        found, theirs = after(torch.device("cuda"))
+    cell = float(start.spacing.max())
+    assert float((found.values - expected.values).abs().max()) < 1e-4 * cell
+    torch.testing.assert_close(theirs, energies, rtol=1e-4, atol=0)
