@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields, replace
+from functools import cache
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
@@ -289,13 +290,24 @@ NEWTON_CHANGES: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def plain(
-    preset: str, torus_scene: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, Fit]:
+@pytest.fixture(scope="session")
+def plain_fits(
+    torus_scene: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], tuple[Path, Fit]]:
+    """`plain` of a preset, fitted once: tests of the two take turns in a process."""
+
+    @cache
+    def of(preset: str) -> tuple[Path, Fit]:
+        out = tmp_path_factory.mktemp("plain") / "run"
+        return out, tiny.optimize_tiny(torus_scene, out, tiny.SHORT[preset])
+
+    return of
+
+
+@pytest.fixture
+def plain(preset: str, plain_fits: Callable[[str], tuple[Path, Fit]]) -> tuple[Path, Fit]:
     """A fit that was neither interrupted nor changed, and its folder."""
-    out = tmp_path_factory.mktemp("plain") / "run"
-    return out, tiny.optimize_tiny(torus_scene, out, tiny.SHORT[preset])
+    return plain_fits(preset)
 
 
 def differ(a: Lattice, b: Lattice) -> bool:

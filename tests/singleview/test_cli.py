@@ -1,8 +1,10 @@
 """The command `singleview` from training to prediction, and how it ends."""
 
+import io
 import json
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +31,9 @@ def trained(dataset: Path) -> tuple[Path, str]:
     """A run folder, and what the command printed."""
     out = dataset.parent / "run"
     options = ["--steps=2", "--batch=2", "--resolution=12", "--augment=flip", "--json"]
-    command = [sys.executable, "-m", "singleview", "train", str(dataset), "--out", str(out)]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return out, done.stdout
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as printed:
+        assert run(patch, "train", dataset, "--out", out, *options) == 0
+    return out, printed.getvalue()
 
 
 @pytest.mark.slow
