@@ -291,7 +291,8 @@ def fits() -> Iterator[Fits]:
 
 
 def settings(torus_file: Path, out: Path, **changes: Any) -> BenchmarkConfig:
-    defaults = {"resolutions": (12, 16), "preset": "fast", "image_size": 24}
+    """Of 4 views; `test_the_command` takes all."""
+    defaults = {"resolutions": (12, 16), "preset": "fast", "image_size": 24, "views": 4}
     return BenchmarkConfig((torus_file,), out, **{**defaults, **changes})
 
 
