@@ -24,27 +24,29 @@ def expect(file: Path | str, what: str) -> Iterator[None]:
         what: it should be, as in "a lattice".
 
     Raises:
-        InputError: any exception came up; one of its own passes as it is.
+        InputError: any exception came up; one of its own passes as it is, if it names the file.
     """
-    with _told(f"{file}: need {what}, got"):
+    with _told(file, f"need {what}, got"):
         yield
 
 
 @contextmanager
 def readable(file: Path | str, kind: str) -> Iterator[None]:
     """The same of a file format, as in "npz file": "FILE: not a readable npz file: …"."""
-    with _told(f"{file}: not a readable {kind}:"):
+    with _told(file, f"not a readable {kind}:"):
         yield
 
 
 @contextmanager
-def _told(start: str) -> Iterator[None]:
+def _told(file: Path | str, start: str) -> Iterator[None]:
     try:
         yield
-    except InputError:
-        raise
+    except InputError as error:
+        if str(file) in str(error):
+            raise
+        raise InputError(f"{file}: {error}") from None
     except Exception as error:
         text = " ".join(str(error).split())[:LONGEST]
         if not isinstance(error, ValueError) or not text:  # the kind says more than the text
             text = f"{type(error).__name__} {text}".strip()
-        raise InputError(f"{start} {text}") from None
+        raise InputError(f"{file}: {start} {text}") from None

@@ -47,8 +47,8 @@ def noise(shape: tuple[int, ...], seed: int) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).standard_normal(tuple(shape)))
 
 
-def rough(seed: int, sigma: float, resolution: tuple[int, ...] = RESOLUTION) -> Tensor:
-    return torch.from_numpy(gaussian_filter(noise(resolution, seed).numpy(), sigma))
+def rough(seed: int, sigma: float, resolution: tuple[int, ...] | None = None) -> Tensor:
+    return torch.from_numpy(gaussian_filter(noise(resolution or RESOLUTION, seed).numpy(), sigma))
 
 
 def views(*eyes: tuple[float, float, float]) -> sr.Cameras:
