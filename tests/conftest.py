@@ -19,7 +19,10 @@ from compiled_once import compile_once
 from filelock import FileLock
 from places import ROOT
 
+from sdfrender.meshes import metrics
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FEW_SAMPLES = 4000  # Chamfer distances to a hundredth
 GRAPHICS = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")  # WebGL without a GPU
 
 # As a fit does: the same sums in every test whatever ran before, and no waiting for busy cores.
@@ -49,6 +52,23 @@ def same_numbers() -> None:
 def few_frames() -> Iterator[None]:
     """Films of few frames: most tests make one and none but its own looks at it."""
     with patch("multiview.results.film.RATE", 2):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_samples() -> Iterator[None]:
+    """A run compares its mesh with the scene's at few points, unless a test says how many.
+
+    It does so at the end of each fit, and most tests do not look at it.
+    """
+    with patch.object(metrics.compare_meshes, "__defaults__", (FEW_SAMPLES, 0)):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_steps() -> Iterator[None]:
+    """A camera head of a training learns a little: who asks which camera it tells has all steps."""
+    with patch("singleview.training.refine.LEARN_STEPS", 10):
         yield
 
 
