@@ -12,6 +12,7 @@ from imports import (
     PACKAGES,
     Graph,
     cycle,
+    dotted,
     home,
     imported_names,
     imported_packages,
@@ -56,11 +57,11 @@ TEXT = {
 
 
 def calls(path: Path) -> dict[str, list[ast.Call]]:
-    """All calls of a file, by what they call as it is written."""
+    """All calls of functions by their names in a file, by these names as they are written."""
     found: dict[str, list[ast.Call]] = {}
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Call):
-            found.setdefault(ast.unparse(node.func), []).append(node)
+            found.setdefault(dotted(node.func), []).append(node)
     return found
 
 

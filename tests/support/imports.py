@@ -25,6 +25,15 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+def dotted(node: ast.expr) -> str:
+    """`a.b.c` of a name, `.b.c` where it begins with anything else."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id if isinstance(node, ast.Name) else "", *reversed(parts)])
+
+
 def imports(source: ast.AST) -> Iterator[str]:
     """Dotted names of all modules that a file imports, anywhere in it."""
     for node in ast.walk(source):
@@ -36,8 +45,7 @@ def imports(source: ast.AST) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif (
             isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute | ast.Name)
-            and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__")
+            and dotted(node.func).split(".")[-1] in ("import_module", "__import__")
             and isinstance(node.args[0], ast.Constant)
         ):
             yield str(node.args[0].value)
