@@ -48,7 +48,12 @@ def device_for(config: FitConfig, scene: Scene, colors: bool) -> torch.device:
             raise InputError(f"--device cuda: need {what}, which this scene is fitted without")
         return CPU
     shared = isinstance(scene, SharedScene)
-    if shared or config.preset not in ("best", "fast") or card_obstacle() is not None:
+    if shared or config.preset not in ("best", "fast"):
+        return CPU
+    obstacle = card_obstacle()
+    if obstacle is not None:
+        if torch.cuda.is_available():  # or there is nothing to wonder about
+            log.info("device: steps stay on the CPU: %s", obstacle)
         return CPU
     device = torch.device(CARD, torch.cuda.current_device())
     log.info("device: steps by colours are on %s", torch.cuda.get_device_name(device))

@@ -15,6 +15,7 @@ from processes.cpu_as_card import cpu_as_card
 
 import multiview.device
 from multiview.config import FitConfig
+from multiview.device import device_for
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.several import need_shareable
 from sdfrender import InputError
@@ -82,6 +83,13 @@ def test_auto_takes_the_cpu_where_no_card_can_be_used(
         state = tiny.optimize_tiny(torus_scene, tmp_path / "out", tiny.QUICK["fast"], device="auto")
     assert state.device.type == "cpu"
     assert "device:" not in caplog.text
+    with (
+        patch.object(multiview.device, "card_obstacle", lambda: "it rains"),
+        patch.object(torch.cuda, "is_available", lambda: True),
+    ):
+        config = FitConfig(torus_scene, tmp_path / "other", device="auto")
+        assert device_for(config, state.scene, True).type == "cpu"
+    assert "device: steps stay on the CPU: it rains" in caplog.text
 
 
 @pytest.mark.parametrize(
