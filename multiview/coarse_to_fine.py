@@ -32,7 +32,7 @@ from multiview.first_shape import (
     term_at,
 )
 from multiview.optimize.energy import EnergyTerms
-from multiview.optimize.gauss_newton import CPU, GaussNewton
+from multiview.optimize.gauss_newton import CPU, GaussNewton, kept_up
 from multiview.optimize.greedy import AdamPasses
 from multiview.optimize.hold import Hold
 from multiview.optimize.poses import refine_cameras
@@ -205,7 +205,7 @@ def optimize(
             resolution = level_resolution(config, level)
             state.lattice = state.lattice.resample(resolution)
             if not isinstance(recipe, SdfDiffRecipe):  # which never redistances
-                state.lattice = state.lattice.redistance()
+                state.lattice = state.lattice.redistance(reach=reach_of(state, recipe))
         shown = not isinstance(level, NewtonLevel) or level.colors
         first_colors = shown and not colored and not resuming
         colored = colored or shown
@@ -267,10 +267,12 @@ def optimize(
         state.lattice = method.lattice
         if not isinstance(recipe, SdfDiffRecipe):
             seen = corrected(state, level_targets)
-            state.lattice, gone = remove_floaters(state.lattice.redistance(), seen)
+            reach = reach_of(state, recipe)
+            near = state.lattice.redistance(reach=reach)
+            state.lattice, gone = remove_floaters(near, seen, reach=reach)
             state.removed += gone
             if level is last:
-                state.lattice = remove_thin_handles(state.lattice)
+                state.lattice = remove_thin_handles(state.lattice, reach)
                 if isinstance(method, GaussNewton | DepthSteps):
                     # what is seen was fitted to the shape before
                     late = state.stereo or not state.colors
@@ -335,6 +337,12 @@ def compare_beside(state: Fit, config: FitConfig, method: Method, targets: Targe
         state.beside = photographs_tell_more(state.lattice, seen, state.appearance)
     if state.beside:
         method.compare(term_at(state.lattice, seen, StereoSettings(FINE)))
+
+
+def reach_of(state: Fit, recipe: Recipe) -> float:
+    """How far distances are needed while the fit goes on, in units of the smallest spacing."""
+    steps = isinstance(recipe, NewtonRecipe) and state.scene.has_silhouettes
+    return kept_up(state.lattice) if steps else math.inf
 
 
 def first_finer(recipe: Recipe) -> int | None:

@@ -27,7 +27,6 @@ from multiview.photo.targets import Targets
 from multiview.photo.turns import take_turns
 from multiview.recipes import NewtonLevel, NewtonRecipe
 from sdfrender import Lattice
-from sdfrender.geometry.redistance import redistanced
 
 BAND = 3.2  # half width of the band of unknowns, cells
 REACH = 4.5  # how far distances are kept up, cells: from the band a step moves up to one
@@ -40,6 +39,11 @@ WORSE = 1.3  # a step did not succeed when the data terms grew by more than this
 
 
 CPU = torch.device("cpu")
+
+
+def kept_up(lattice: Lattice) -> float:
+    """How far distances are kept up between steps, in units of the smallest spacing."""
+    return REACH * float(lattice.spacing.max() / lattice.spacing.min())
 
 
 class GaussNewton:
@@ -88,8 +92,7 @@ class GaussNewton:
         self.length = float("inf")  # of the last step, mean over the unknowns, cells
         appearance.remembered = len(self.groups) - 1
         self._given, self.appearance = appearance, appearance.on(device)
-        spacing = lattice.spacing
-        self.reach = REACH * float(spacing.max() / spacing.min())  # of the smallest spacing
+        self.reach = kept_up(lattice)
 
     @property
     def on_card(self) -> bool:
@@ -150,8 +153,7 @@ class GaussNewton:
         if not self.level.colors:
             self.settled = self.length > SETTLED * before
         moved = self._lattice.with_values(problem.band.moved(step))
-        distances = redistanced(moved.values, moved.spacing, reach=self.reach, reuse=True)
-        self._lattice = moved.with_values(distances)
+        self._lattice = moved.redistance(reach=self.reach, reuse=True)
         return problem.terms.on_host() if self.on_card else problem.terms
 
     def run_pass(self, index: int) -> Iterator[tuple[list[int], EnergyTerms]]:

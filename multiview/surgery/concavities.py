@@ -11,16 +11,19 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from multiview.optimize.energy import residuals
+from multiview.optimize.gauss_newton import kept_up
 from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from multiview.photo.turns import take_turns
+from multiview.surgery.around import Index, Windows
 from multiview.surgery.photo_consistency import Looks, Photographs
 from sdfrender import Lattice, Rendering
+from sdfrender.geometry.blocks import within
+from sdfrender.geometry.grid import grid_axes
 from sdfrender.geometry.trilinear import vertex_gradients
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
@@ -56,7 +59,8 @@ def open_concavities(lattice: Lattice, targets: Targets, appearance: Appearance)
         out = appearance.render(lattice, targets)
     certain = appearance.certain(out, targets)
     ids, points, normals = surface(lattice)
-    looked_at = unexplained(lattice, targets, out, appearance, certain)[ids] > UNEXPLAINED
+    residual = unexplained(lattice, targets, out, appearance, certain, ids)
+    looked_at = residual > UNEXPLAINED
     if not looked_at.any():
         return lattice
     photographs = Photographs(targets, out)
@@ -74,30 +78,44 @@ def open_concavities(lattice: Lattice, targets: Targets, appearance: Appearance)
     return without_holes(moved, lattice, targets, out, appearance)
 
 
-def surface(lattice: Lattice) -> tuple[tuple[NDArray[np.intp], ...], Tensor, Tensor]:
+def surface(lattice: Lattice) -> tuple[Index, Tensor, Tensor]:
     """Vertices next to the surface, the points of the surface nearest to them, and normals there.
 
     Returns:
         Index of the P vertices, points `[P, 3]` in world units, unit normals `[P, 3]` of the
         surface without its finest wrinkles.
     """
-    h = float(lattice.spacing.max())
-    values = lattice.values.numpy()
-    ids = np.nonzero(np.abs(values) < h)
-    smooth = torch.from_numpy(ndimage.gaussian_filter(values, _cells(lattice)))
-    normals = normalize(vertex_gradients(smooth, lattice.spacing)[ids], dim=-1)
-    return ids, lattice.vertices[ids] - lattice.values[ids][:, None] * normals, normals
+    values, h = lattice.values.contiguous().numpy(), float(lattice.spacing.max())
+    ids = np.unravel_index(within(values, h), values.shape)
+    windows, gradients = (
+        _windows(lattice, ids),
+        torch.zeros(len(ids[0]), 3, dtype=lattice.values.dtype),
+    )
+    each = zip(windows.filtered(values, beside=1), windows.members(ids), strict=True)
+    for (part, smooth, inner), some in each:
+        at = zip(ids, part, inner, strict=True)
+        place = tuple(i[some] - whole.start + mine.start for i, whole, mine in at)
+        gradients[some] = vertex_gradients(torch.from_numpy(smooth), lattice.spacing)[place]
+    axes = zip(grid_axes(lattice.resolution, lattice.bounds), ids, strict=True)
+    vertices = torch.stack([axis[i] for axis, i in axes], -1).to(lattice.bounds)
+    normals = normalize(gradients, dim=-1)
+    return ids, vertices - lattice.values[ids][:, None] * normals, normals
 
 
 def unexplained(
-    lattice: Lattice, targets: Targets, out: Rendering, appearance: Appearance, certain: Tensor
+    lattice: Lattice,
+    targets: Targets,
+    out: Rendering,
+    appearance: Appearance,
+    certain: Tensor,
+    ids: Index,
 ) -> Floats:
-    """Root mean square residual of the colours of the surface around each vertex: `[X, Y, Z]`."""
+    """Root mean square residual of the colours of the surface around the vertices `ids`: `[P]`."""
     color, _ = residuals(targets, out, appearance)
     squares = (color**2).mean(-1)[certain].numpy()
     points = targets.cameras.unproject(out.depths, certain)
-    total, pixels = _at_vertices(lattice, points, squares, np.ones_like(squares))
-    return np.sqrt(_mean_around(lattice, total, pixels))
+    _, (total, pixels) = _at_vertices(lattice, points, squares, np.ones_like(squares))
+    return np.sqrt(_windows(lattice, ids).means_at(ids, total, pixels))
 
 
 def inward_steps(
@@ -134,16 +152,22 @@ def inward_steps(
     return out
 
 
-def moved_in(lattice: Lattice, ids: tuple[NDArray[np.intp], ...], steps: Floats) -> Lattice:
+def moved_in(lattice: Lattice, ids: Index, steps: Floats) -> Lattice:
     """Move the surface in at the vertices `ids` by `steps` `[P]` in cells, where most agree."""
+    # Of zeros only what is written takes memory.
     wanted, near, total = (np.zeros(lattice.resolution, np.float32) for _ in range(3))
     wanted[ids], near[ids], total[ids] = steps > 0, 1, steps
-    agreed = _mean_around(lattice, wanted, near) > AGREED
-    step = np.where(agreed, _mean_around(lattice, total, wanted), 0) * near
-    if not step.any():
+    windows = _windows(lattice, ids)
+    agreed = windows.means_at(ids, wanted, near) > AGREED
+    agreed_step = np.where(agreed, windows.means_at(ids, total, wanted), 0)
+    if not agreed_step.any():
         return lattice
-    shift = torch.from_numpy(_mean_around(lattice, step, near)).to(lattice.values)
-    return lattice.with_values(lattice.values + lattice.spacing.max() * shift).redistance()
+    step = total  # which is of no use any more
+    step[ids] = agreed_step
+    values = lattice.values.clone()
+    for part, shift in _windows(lattice, ids, reached=True).means(step, near):
+        values[part] += lattice.spacing.max() * torch.from_numpy(shift).to(values)
+    return lattice.with_values(values).redistance(reach=kept_up(lattice), reuse=True)
 
 
 def without_holes(
@@ -165,31 +189,37 @@ def without_holes(
     full = torch.minimum(targets.silhouettes, targets.silhouette_weights) > 0.99
     holes = full & (out.silhouettes > 0.5) & (left < 0.5) & out.hit_mask
     points = targets.cameras.unproject(out.depths, holes)
-    (seen_past,) = _at_vertices(lattice, points, np.ones(len(points)))
-    taken_back = ndimage.gaussian_filter(seen_past, _cells(lattice)) > BESIDE_A_HOLE
-    values = torch.where(torch.from_numpy(taken_back), lattice.values, moved.values)
-    return lattice.with_values(values).redistance() if taken_back.any() else moved
+    ids, (seen_past,) = _at_vertices(lattice, points, np.ones(len(points)))
+    values, any_back = moved.values.clone(), False
+    for part, weight, inner in _windows(lattice, ids, reached=True).filtered(seen_past):
+        taken_back = torch.from_numpy(weight[inner] > BESIDE_A_HOLE)
+        values[part] = torch.where(taken_back, lattice.values[part], values[part])
+        any_back |= bool(taken_back.any())
+    if not any_back:
+        return moved
+    return lattice.with_values(values).redistance(reach=kept_up(lattice), reuse=True)
 
 
-def _at_vertices(lattice: Lattice, points: Tensor, *weights: Floats) -> list[Floats]:
-    """Sums of weights `[P]` over the points `[P, 3]` nearest to each vertex: `[X, Y, Z]` each."""
+def _at_vertices(lattice: Lattice, points: Tensor, *weights: Floats) -> tuple[Index, list[Floats]]:
+    """Sums of weights `[P]` over the points `[P, 3]` nearest to each vertex.
+
+    Returns:
+        Index of the vertices that are nearest to any, and the sums, `[X, Y, Z]` each.
+    """
     nearest = lattice.to_index(points).round().long()
     nearest = nearest.clamp(torch.zeros(3).long(), torch.tensor(lattice.resolution) - 1)
-    ids = np.ravel_multi_index(tuple(nearest.T.numpy()), lattice.resolution)
-    size = lattice.values.numel()
-    sums = (np.bincount(ids, each, size).astype(np.float32) for each in weights)
-    return [each.reshape(lattice.resolution) for each in sums]
+    flat = np.ravel_multi_index(tuple(nearest.T.numpy()), lattice.resolution)
+    found, which = np.unique(flat, return_inverse=True)
+    ids = np.unravel_index(found, lattice.resolution)
+    sums: list[Floats] = []
+    for each in weights:
+        total = np.zeros(lattice.resolution, np.float32)
+        total[ids] = np.bincount(which, each, len(found))
+        sums.append(total)
+    return ids, sums
 
 
-def _cells(lattice: Lattice) -> list[float]:
-    """`AROUND` along each axis, in its own cells."""
-    return (AROUND * lattice.spacing.max() / lattice.spacing).tolist()
-
-
-def _mean_around(lattice: Lattice, total: Floats, count: Floats) -> Floats:
-    """Mean around each vertex of what is spread over some: `[X, Y, Z]`, 0 far from all of them."""
-    sums, counts = (
-        ndimage.gaussian_filter(x.astype(np.float32), _cells(lattice)) for x in (total, count)
-    )
-    mean: Floats = np.where(counts > 1e-4, sums / np.maximum(counts, 1e-4), 0)
-    return mean
+def _windows(lattice: Lattice, ids: Index, reached: bool = False) -> Windows:
+    """Those of the vertices `ids`, for means with a deviation of `AROUND` on each axis."""
+    sigma = (AROUND * lattice.spacing.max() / lattice.spacing).tolist()
+    return Windows.of(ids, lattice.resolution, sigma, reached)

@@ -6,6 +6,7 @@ real. What is taken out is told.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from multiview.photo.targets import Targets
+from multiview.surgery.bodies import Bodies
 from sdfrender import Lattice, render
 from sdfrender.far import Doubles
 
-FACES = ndimage.generate_binary_structure(3, 1)
 FRACTION = 0.02  # of the largest body's volume, below which a body needs masks that ask for it
 CRUMB = 1e-4  # of the largest body's volume: a vertex on lattices of 64 samples and more
 SEVERAL = 2  # views whose masks have to ask for a body
@@ -47,7 +47,10 @@ class Removed:
 
 
 def remove_floaters(
-    lattice: Lattice, targets: Targets | None = None, fraction: float = FRACTION
+    lattice: Lattice,
+    targets: Targets | None = None,
+    fraction: float = FRACTION,
+    reach: float = math.inf,
 ) -> tuple[Lattice, list[Removed]]:
     """Keep large bodies and those that masks ask for, and fill hidden voids.
 
@@ -61,35 +64,32 @@ def remove_floaters(
         lattice: one lattice.
         targets: the views with their masks. Without them small bodies go.
         fraction: of the largest body's number of vertices.
+        reach: of the distances of a lattice that something was taken out of, as in
+            `Lattice.redistance`.
 
     Returns:
         The lattice, the same object if nothing was taken out, and the bodies that were.
     """
-    values = lattice.values.detach()
-    inside = (values < 0).cpu().numpy()
-    bodies, count = ndimage.label(inside, FACES)
-    sizes = np.bincount(bodies.ravel(), minlength=count + 1)
-    sizes[0] = 0
-    small = np.flatnonzero((sizes > 0) & (sizes < fraction * sizes.max(initial=0)))
+    values = lattice.values.detach().cpu()
+    bodies = Bodies.of(values.contiguous().numpy())
+    largest = bodies.size[bodies.inside].max(initial=0)
+    small = np.flatnonzero(bodies.inside & (bodies.size < fraction * largest))
     says = np.zeros((len(small), 2), np.int64)
     if targets is not None and len(small):
         says = _says(lattice, bodies, small, targets)
     kept = (says[:, 0] >= SEVERAL) & (says[:, 0] > says[:, 1])
     gone, said = small[~kept], says[~kept]
-    voids = ndimage.binary_fill_holes(inside, FACES) & ~inside
-    if not len(gone) and not voids.any():
+    voids = np.flatnonzero(~bodies.inside & ~bodies.on_box)
+    if not len(gone) and not len(voids):
         return lattice, []
-    cell = float(lattice.spacing.max())
-    cleared = _without(lattice, np.isin(bodies, gone)).values
-    filled = torch.from_numpy(voids).to(values.device)
-    cleared = torch.where(filled, -values.abs().clamp(min=cell), cleared)
-    middles = np.array(ndimage.center_of_mass(inside, bodies, gone)).reshape(-1, 3)
+    cleared = _turned(lattice, bodies, np.concatenate((gone, voids)))
+    middles = bodies.centers(gone)
     centers = lattice.bounds[0].cpu().numpy() + middles * lattice.spacing.cpu().numpy()
     removed = [
-        Removed((float(x), float(y), float(z)), float(sizes[n] / sizes.max()), int(a), int(b))
+        Removed((float(x), float(y), float(z)), float(bodies.size[n] / largest), int(a), int(b))
         for (x, y, z), n, (a, b) in zip(centers, gone, said, strict=True)
     ]
-    return lattice.with_values(cleared).redistance(), removed
+    return cleared.redistance(reach=reach, reuse=True), removed
 
 
 def summary(removed: Sequence[Removed], offset: Doubles) -> dict[str, Any]:
@@ -130,15 +130,18 @@ def warnings(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _without(lattice: Lattice, gone: NDArray[np.bool_]) -> Lattice:
-    """The lattice with some of its inner vertices outside."""
-    values, cell = lattice.values.detach(), float(lattice.spacing.max())
-    where = torch.from_numpy(gone).to(values.device)
-    return lattice.with_values(torch.where(where, values.abs().clamp(min=cell), values))
+def _turned(lattice: Lattice, bodies: Bodies, some: NDArray[np.int64]) -> Lattice:
+    """The lattice with some bodies on the other side, a cell from the surface or more."""
+    flat, which = bodies.vertices(some)
+    values = lattice.values.detach().cpu().contiguous().clone()
+    at, side = values.view(-1)[flat], np.where(bodies.inside[some], 1, -1)[which]
+    cell = float(lattice.spacing.max())
+    values.view(-1)[flat] = at.abs().clamp(min=cell) * torch.from_numpy(side)
+    return lattice.with_values(values.to(lattice.values.device))
 
 
 def _says(
-    lattice: Lattice, bodies: NDArray[np.int32], small: NDArray[np.int64], targets: Targets
+    lattice: Lattice, bodies: Bodies, small: NDArray[np.int64], targets: Targets
 ) -> NDArray[np.int64]:
     """How many views speak for each of the small bodies, and against it: `[S, 2]`.
 
@@ -146,16 +149,17 @@ def _says(
     it if the mask is full in most of these pixels, else against it.
     """
     views = targets.for_lattice(lattice, PIXELS_PER_CELL)
-    large = _without(lattice, np.isin(bodies, small))
-    number = np.zeros(bodies.max() + 1, np.int64)
-    number[small] = 1 + np.arange(len(small))
-    labels, says = torch.from_numpy(number[bodies]), np.zeros((len(small), 2), np.int64)
+    large = _turned(lattice, bodies, small)
+    flat, which = bodies.vertices(small)
+    labels = torch.zeros(lattice.resolution, dtype=torch.int32)
+    says = np.zeros((len(small), 2), np.int64)
+    labels.view(-1)[flat] = 1 + torch.from_numpy(which).int()
     for start in range(0, len(views.cameras), PART):
         some = views[range(start, min(start + PART, len(views.cameras)))]
         with torch.no_grad():
             seen, others = render(lattice, some.cameras), render(large, some.cameras).silhouettes
         alone = seen.hit_mask & (others < 0.5) & (some.silhouette_weights > 0.5)
-        body = _deepest_label(lattice, labels, some.cameras.unproject(seen.depths, alone))
+        body = _deepest_label(lattice, labels, some.cameras.unproject(seen.depths, alone)).long()
         view = alone.nonzero()[:, 0]
         full = some.silhouettes[alone] > 0.5
         shape = (len(some.cameras), len(small) + 1)

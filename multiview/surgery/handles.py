@@ -7,6 +7,7 @@ changes the genus.
 
 from __future__ import annotations
 
+import math
 from itertools import combinations, product
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from sdfrender import Lattice, extract_mesh
+from sdfrender.geometry.blocks import within
 
 THIN = 0.25  # cells; a vertex of a thin handle is at most so far from the surface
 REACH = 3  # cells; a thin handle is wholly within so many of it
@@ -21,7 +23,7 @@ FACES = [4, 10, 12, 14, 16, 22]  # of a block of 3 × 3 × 3, the neighbours of 
 AFTER = 0.1  # cells from the surface, on its other side
 
 
-def remove_thin_handles(lattice: Lattice) -> Lattice:
+def remove_thin_handles(lattice: Lattice, reach: float = math.inf) -> Lattice:
     """Cut hairs and close pinholes of up to two `THIN` cells, one vertex each. Not differentiable.
 
     Where the sign of one vertex close to the surface stands between a handle and none, it is
@@ -30,11 +32,12 @@ def remove_thin_handles(lattice: Lattice) -> Lattice:
 
     Args:
         lattice: one lattice of distances.
+        reach: of the new distances, as in `Lattice.redistance`.
 
     Returns:
         A lattice of distances; the same one if there is no such handle.
     """
-    values = lattice.values.detach().cpu().numpy().copy()
+    values = lattice.values.detach().cpu().contiguous().numpy()
     h = float(lattice.spacing.max())
     vertices = doubtful_vertices(values, THIN * h)
     changed = False
@@ -44,11 +47,13 @@ def remove_thin_handles(lattice: Lattice) -> Lattice:
         inner = tuple(np.minimum(vertex, REACH))
         turned[inner] = -np.copysign(AFTER * h, block[inner])
         if (turned < 0).any() and _loses_a_handle(block, turned):
+            values = values if changed else values.copy()
             values[around] = turned
             changed = True
     if not changed:
         return lattice
-    return lattice.with_values(torch.from_numpy(values).to(lattice.values)).redistance()
+    new = lattice.with_values(torch.from_numpy(values).to(lattice.values))
+    return new.redistance(reach=reach, reuse=True)
 
 
 def doubtful_vertices(values: NDArray[np.float32], near: float) -> NDArray[np.int64]:
@@ -57,9 +62,11 @@ def doubtful_vertices(values: NDArray[np.float32], near: float) -> NDArray[np.in
     They are those that would raise the Euler number of the cubes between the vertices inside, or
     of those between the vertices outside, and would not be alone on the other side.
     """
-    vertices = np.argwhere(np.abs(values) < near)
-    padded = np.pad(values < 0, 1)
-    blocks = np.lib.stride_tricks.sliding_window_view(padded, (3, 3, 3))[tuple(vertices.T)]
+    vertices = np.stack(np.unravel_index(within(values, near), values.shape), -1)
+    around = vertices[:, None] + np.stack(np.unravel_index(np.arange(27), (3, 3, 3)), -1) - 1
+    nearest = around.clip(0, np.array(values.shape) - 1)
+    blocks = (values[tuple(np.moveaxis(nearest, -1, 0))] < 0) & (around == nearest).all(-1)
+    blocks = blocks.reshape(-1, 3, 3, 3)
     inside = blocks[:, 1, 1, 1]
     entering = np.where(inside, -1, 1)  # the vertices inside; it is leaving those outside
     raises = (entering * euler_gain(blocks) > 0) | (entering * euler_gain(~blocks) < 0)

@@ -16,11 +16,16 @@ UNIT_BOX = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))  # world units
 
 def grid_points(resolution: tuple[int, int, int], bounds: Tensor) -> Tensor:
     """`[X, Y, Z, 3]` world positions of the vertices of a grid over `bounds`."""
-    axes = [
+    axes = [axis.to(bounds) for axis in grid_axes(resolution, bounds)]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
+
+
+def grid_axes(resolution: tuple[int, int, int], bounds: Tensor) -> list[Tensor]:
+    """Positions of these vertices along each axis: `[X]`, `[Y]`, `[Z]` float64, world units."""
+    return [
         torch.linspace(float(lo), float(hi), n, dtype=torch.float64)
         for lo, hi, n in zip(*bounds.double().tolist(), resolution, strict=True)
     ]
-    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).to(bounds)
 
 
 def samples_per_axis(resolution: Resolution, bounds: Tensor) -> tuple[int, int, int]:

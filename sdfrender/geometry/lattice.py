@@ -181,7 +181,9 @@ class Lattice(EqualByValue):
         return self.with_values(values if self.values.ndim == 4 else values[0])
 
     @eager
-    def redistance(self, frozen_band: float = 1.2, reach: float = math.inf) -> Lattice:
+    def redistance(
+        self, frozen_band: float = 1.2, reach: float = math.inf, reuse: bool = False
+    ) -> Lattice:
         """Make `|∇φ| = 1` away from the surface, and leave the surface exactly where it is.
 
         All 8 corners of each cell that holds surface keep their values bit for bit, so the zero
@@ -200,6 +202,8 @@ class Lattice(EqualByValue):
                 everywhere. 0 keeps the cells that hold surface and nothing else.
             reach: in units of the smallest spacing. Distances end there: what is farther from the
                 surface gets ± that distance, which saves most of the work.
+            reuse: nobody needs this lattice any more: the result may be written over its values,
+                which saves memory.
 
         Returns:
             A lattice of the same box, resolution, type and device. A lattice without any surface
@@ -211,7 +215,7 @@ class Lattice(EqualByValue):
         Worked value: a sphere's field times 10 comes back, outside the cells that hold surface,
         with slope 1 instead of 10.
         """
-        return self.with_values(redistanced(self.values, self.spacing, frozen_band, reach))
+        return self.with_values(redistanced(self.values, self.spacing, frozen_band, reach, reuse))
 
     # ------------------------------------------------------------------ constructors
 

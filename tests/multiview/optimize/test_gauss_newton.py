@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.functional import jacobian
 
-from multiview.optimize import gauss_newton
 from multiview.optimize.band import Band
 from multiview.optimize.energy import EnergyTerms, carve_points, energy, robust, robust_weights
 from multiview.optimize.gauss_newton import GaussNewton
@@ -479,7 +478,7 @@ def test_a_pass_is_a_step_on_all_views(photos: Targets) -> None:
 @pytest.fixture
 def bare_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Redistancing, which moves vertices too, is left out."""
-    monkeypatch.setattr(gauss_newton, "redistanced", lambda values, *_, **__: values)
+    monkeypatch.setattr(Lattice, "redistance", lambda lattice, **_: lattice)
 
 
 @pytest.mark.usefixtures("bare_steps")
