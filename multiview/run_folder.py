@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from multiview.config import FitConfig
@@ -28,6 +29,7 @@ from sdfrender.files.run_files import (
 )
 from sdfrender.files.scalars import Scalars
 from sdfrender.files.tensors import expect, load_tensors, need_file, need_tensor, save_tensors
+from sdfrender.geometry.blocks import packed, unpacked
 
 COLUMNS = (
     "update",
@@ -63,6 +65,7 @@ NOT_COMPARED = (
 )  # settings that may differ when a run is resumed
 
 
+PACKED = ("values.low", "values.ids", "values.inner")  # of a lattice in a checkpoint
 CHECKPOINT = "a checkpoint of a run (delete the file to begin the run again with --resume)"
 
 log = logging.getLogger("multiview")
@@ -170,14 +173,16 @@ class RunFolder:
 
     def save_checkpoint(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Write the state of the optimisation; replaces the previous one when complete."""
-        save_tensors(self.checkpoint, tensors, state)
+        save_tensors(self.checkpoint, _packed(tensors), state)
 
     def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The last checkpoint, or None when the run has none yet."""
         if not self.has_checkpoint:
             log.info("%s: has no checkpoint yet, the run begins again", self.path)
             return None
-        return load_tensors(self.checkpoint, CHECKPOINT)
+        tensors, state = load_tensors(self.checkpoint, CHECKPOINT)
+        with expect(self.checkpoint, CHECKPOINT):
+            return _unpacked(tensors), state
 
     @property
     def has_checkpoint(self) -> bool:
@@ -252,6 +257,25 @@ class RunFolder:
             InputError: not the file of a finished run.
         """
         return load_tensors(self.path / "appearance.safetensors", "the appearance of a run")[0]
+
+
+def _packed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same with a lattice of `values` as its blocks, of which most are of one value."""
+    if "values" not in tensors:
+        return tensors
+    values = tensors["values"].detach().cpu().contiguous()
+    parts = dict(zip(PACKED, map(torch.from_numpy, packed(values.numpy())), strict=True))
+    parts["values.shape"] = torch.tensor(values.shape)
+    return {name: x for name, x in tensors.items() if name != "values"} | parts
+
+
+def _unpacked(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What was `_packed`; older checkpoints, which were not, as they are."""
+    if "values.shape" not in tensors:
+        return tensors
+    shape = tuple(tensors.pop("values.shape").tolist())
+    low, ids, inner = (tensors.pop(name).numpy() for name in PACKED)
+    return {"values": torch.from_numpy(unpacked(shape, low, ids, inner)), **tensors}
 
 
 def holds_run(config: FitConfig, photographs: bool) -> bool:

@@ -13,18 +13,59 @@ from torch import Tensor, nn
 
 from sdfrender.errors import InputError
 from sdfrender.files.arrays import fits
-from sdfrender.files.atomic import write_bytes
+from sdfrender.files.atomic import StrPath, atomic_write
 from sdfrender.files.expect import expect
 
 LARGEST = 1e18  # of a number that is computed with, as in `sdfrender.magnitude`
 
-__all__ = ["expect", "load_tensors", "need_file", "save_tensors"]
+__all__ = ["expect", "load_tensors", "need_file", "save_tensors", "write_tensors"]
+
+TYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}  # as safetensors calls them
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: object) -> None:
     """Write tensors `[...]`, with `state` as JSON beside them, to a safetensors file."""
-    flat = {name: x.detach().cpu().contiguous() for name, x in tensors.items()}
-    write_bytes(path, safetensors.torch.save(flat, {"state": json.dumps(state)}))
+    write_tensors(path, tensors, {"state": json.dumps(state)})
+
+
+def write_tensors(
+    path: StrPath, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Write tensors `[...]` and `metadata` to a safetensors file, whole or not at all.
+
+    The numbers go straight from memory to the file: safetensors' own functions copy them first,
+    which a large lattice has no room for.
+
+    Source: the format of safetensors: the length of a header of JSON as 64 bits, the header with
+    where each tensor lies behind it, and the numbers, the widest type first.
+    """
+    wide_first = sorted(tensors.items(), key=lambda item: -item[1].element_size())
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name, x in wide_first:
+        begin, end = end, end + x.numel() * x.element_size()
+        header[name] = {
+            "dtype": TYPES[x.dtype],
+            "shape": list(x.shape),
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with atomic_write(path) as partial, partial.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for _, x in wide_first:
+            file.write(x.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
 def load_tensors(path: Path, what: str) -> tuple[dict[str, Tensor], Any]:

@@ -7,6 +7,7 @@ few blocks that matter, so that it grows with the surface.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -68,6 +69,48 @@ def within(values: Floats, distance: float) -> NDArray[np.intp]:
     ids = np.zeros(counts.sum(), np.intp)
     _list_within(flat, limit, counts, ids)
     return ids
+
+
+def packed(values: Floats) -> tuple[Floats, NDArray[np.int32], Floats]:
+    """A lattice with the blocks of one value written as this: what is far from the surface is one.
+
+    Args:
+        values: `[X, Y, Z]`, contiguous.
+
+    Returns:
+        The least value of each block; flat indices `[N]` of those that have others too; and what
+        these have, `[N, 8, 8, 8]`, zero beyond the lattice. `unpacked` gives `values` back bit for
+        bit.
+    """
+    low, high = extremes(values)
+    # -0.0 and 0.0 are equal, and not the same
+    ids = np.flatnonzero((low != high) | (low == 0)).astype(np.int32)
+    inner = np.zeros((len(ids), SIDE, SIDE, SIDE), values.dtype)
+    for part, block in _parts(values.shape, ids):
+        cut = values[part]
+        inner[block, : cut.shape[0], : cut.shape[1], : cut.shape[2]] = cut
+    return low, ids, inner
+
+
+def unpacked(shape: tuple[int, ...], low: Floats, ids: NDArray[np.int32], inner: Floats) -> Floats:
+    """The lattice `[X, Y, Z]` that was `packed`."""
+    out = low
+    for axis, n in enumerate(shape):
+        out = np.repeat(out, SIDE, axis).take(np.arange(n), axis)
+    for part, block in _parts(shape, ids):
+        cut = out[part].shape
+        out[part] = inner[block, : cut[0], : cut[1], : cut[2]]
+    return out
+
+
+def _parts(
+    shape: tuple[int, ...], ids: NDArray[np.int32]
+) -> Iterator[tuple[tuple[slice, ...], int]]:
+    """Where each of some blocks is, and which of them it is."""
+    counts = [-(-n // SIDE) for n in shape]
+    places = np.stack(np.unravel_index(ids, counts), -1).tolist()
+    for block, place in enumerate(places):
+        yield tuple(slice(SIDE * n, SIDE * (n + 1)) for n in place), block
 
 
 @lane_kernel

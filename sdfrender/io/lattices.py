@@ -10,7 +10,6 @@ Nothing here reads or writes pickles. Bad files raise `InputError`.
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,8 +20,9 @@ import torch
 from torch import Tensor
 
 from sdfrender.errors import InputError
-from sdfrender.files.atomic import StrPath, one_line, read_bytes, write_bytes
+from sdfrender.files.atomic import StrPath, atomic_write, one_line, read_bytes, write_bytes
 from sdfrender.files.expect import readable
+from sdfrender.files.tensors import write_tensors
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.io.cameras import StoredArrays
 
@@ -44,10 +44,10 @@ def save_lattice(path: StrPath, lattice: Lattice) -> None:
         InputError: unknown extension, missing folder, or a lattice that `.sdf` cannot hold.
     """
     path = Path(path)
-    encode = _by_extension(
-        path, {".safetensors": _encode_safetensors, ".npz": _encode_npz, ".sdf": _encode_sdf}
+    write = _by_extension(
+        path, {".safetensors": _write_safetensors, ".npz": _write_npz, ".sdf": _write_sdf}
     )
-    write_bytes(path, encode(path, lattice))
+    write(path, lattice)
 
 
 def load_lattice(path: StrPath) -> Lattice:
@@ -75,11 +75,8 @@ def load_lattice(path: StrPath) -> Lattice:
         raise InputError(f"{path}: {one_line(error)}") from None
 
 
-def _encode_safetensors(path: Path, lattice: Lattice) -> bytes:
-    from safetensors.torch import save
-
-    tensors = {"values": lattice.values, "bounds": lattice.bounds}
-    return save({k: x.detach().cpu().clone().contiguous() for k, x in tensors.items()}, METADATA)
+def _write_safetensors(path: Path, lattice: Lattice) -> None:
+    write_tensors(path, {"values": lattice.values, "bounds": lattice.bounds}, METADATA)
 
 
 def _decode_safetensors(path: Path, data: bytes) -> tuple[Tensor, Tensor]:
@@ -91,13 +88,12 @@ def _decode_safetensors(path: Path, data: bytes) -> tuple[Tensor, Tensor]:
     return tensors["values"], tensors["bounds"]
 
 
-def _encode_npz(path: Path, lattice: Lattice) -> bytes:
-    buffer = io.BytesIO()
+def _write_npz(path: Path, lattice: Lattice) -> None:
     tensors = [x.detach().cpu() for x in (lattice.values, lattice.bounds)]
     # numpy has no bfloat16
     values, bounds = (x.float() if x.dtype == torch.bfloat16 else x for x in tensors)
-    np.savez(buffer, values=values.numpy(), bounds=bounds.numpy())
-    return buffer.getvalue()
+    with atomic_write(path) as partial, partial.open("wb") as file:
+        np.savez(file, values=values.numpy(), bounds=bounds.numpy())
 
 
 def _decode_npz(path: Path, data: bytes) -> tuple[Tensor, Tensor]:
@@ -112,7 +108,7 @@ def _decode_npz(path: Path, data: bytes) -> tuple[Tensor, Tensor]:
         return torch.from_numpy(values), torch.from_numpy(bounds)
 
 
-def _encode_sdf(path: Path, lattice: Lattice) -> bytes:
+def _write_sdf(path: Path, lattice: Lattice) -> None:
     spacing = lattice.spacing.double()
     h = float(spacing.mean())
     if lattice.values.ndim != 3:
@@ -124,7 +120,8 @@ def _encode_sdf(path: Path, lattice: Lattice) -> bytes:
     low = " ".join(f"{x:.{exact}g}" for x in lattice.bounds[0].tolist())
     flat = lattice.values.detach().cpu().double().permute(2, 1, 0).flatten().tolist()
     lines = [" ".join(map(str, lattice.resolution)), low, f"{h:.{exact}g}"]
-    return "\n".join([*lines, *(f"{x:.{digits}g}" for x in flat), ""]).encode("ascii")
+    text = "\n".join([*lines, *(f"{x:.{digits}g}" for x in flat), ""])
+    write_bytes(path, text.encode("ascii"))
 
 
 def _decode_sdf(path: Path, data: bytes) -> tuple[Tensor, Tensor]:

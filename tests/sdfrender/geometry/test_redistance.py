@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sdfrender.geometry import redistance
-from sdfrender.geometry.blocks import extremes, holding, within
+from sdfrender.geometry.blocks import extremes, holding, packed, unpacked, within
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.primitives import SDF, box, sphere, torus, union
 from sdfrender.geometry.redistance_rounds import redistanced_in_rounds
@@ -307,3 +307,21 @@ def test_blocks_know_their_extremes_and_where_the_surface_is(shape: tuple[int, i
     for distance in (0.0, 0.05, 10.0):
         expected = np.flatnonzero(abs(values) < np.float32(distance))
         assert np.array_equal(within(values, distance), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(2, 3, 2), (16, 8, 24), (33, 17, 70)])
+def test_a_packed_lattice_comes_back_bit_for_bit(
+    shape: tuple[int, int, int], dtype: type[np.floating[Any]]
+) -> None:
+    values = np.random.default_rng(2).standard_normal(shape)
+    values = (10 * ndimage.gaussian_filter(values, 2.0)).clip(-0.3, 0.3).astype(dtype)
+    values[:, 0, 0] = -0.0
+    values[..., shape[2] // 2 :] = 0.25
+    values[0, 0, -1] = -0.0
+    low, ids, inner = packed(values)
+    assert unpacked(shape, low, ids, inner).tobytes() == values.tobytes()
+    assert len(ids) < low.size or max(shape) < 10
+    zeros = np.zeros(shape, dtype)
+    zeros[-1, -1, -1] = -0.0
+    assert unpacked(shape, *packed(zeros)).tobytes() == zeros.tobytes()
