@@ -105,8 +105,10 @@ def steps(lattice: Lattice, views: int) -> dict[str, Callable[[], object]]:
     h = float(lattice.spacing.max())
     ids = np.flatnonzero(lattice.values.abs().numpy().ravel() < BAND * h)
 
+    values = lattice.values.clone().requires_grad_()
+
     def both_ways() -> None:
-        values = lattice.values.clone().requires_grad_()
+        values.grad = None
         out = render(lattice.with_values(values), cameras)
         (out.images.sum() + out.silhouettes.sum()).backward()  # type: ignore[no-untyped-call]
 
