@@ -19,7 +19,14 @@ from singleview.pictures.input_pictures import FIT_BRIGHTNESS, frame, load_pictu
 from singleview.predict.predict import load_predictor, predict
 from singleview.training.batches import Sampler
 from singleview.training.checkpoint import load_model, save_model
-from singleview.training.refine import RefineSettings, Rig, camera_numbers, refine, teach_cameras
+from singleview.training.refine import (
+    LEARN_STEPS,
+    RefineSettings,
+    Rig,
+    camera_numbers,
+    refine,
+    teach_cameras,
+)
 
 
 @pytest.fixture(scope="session")
@@ -208,7 +215,8 @@ def test_refining_makes_a_shape_agree_with_its_picture(tmp_path: Path) -> None:
     assert scores[1] > scores[0]
 
 
-def test_cameras_can_be_taught(tmp_path: Path) -> None:
+def test_cameras_can_be_taught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("singleview.training.refine.LEARN_STEPS", LEARN_STEPS)  # all of them
     dataset = tiny_dataset(size=32).split("train")
     rig = Rig.of(dataset)
     assert rig is not None
