@@ -49,6 +49,9 @@ class SparseRows:
 
     def __matmul__(self, x: Tensor) -> Tensor:
         """`S x` for `[M]` or `[M, C]`: `[R]` or `[R, C]`."""
+        if x.ndim == 1:  # in few calls, which are what small products cost on a card
+            product: Tensor = (self.weights * x[self.columns]).sum(1)
+            return product
         out = x.new_zeros(len(self), *x.shape[1:])
         for column, weight in self.entries:
             out += x[column] * _of_rows(weight, x)
@@ -63,9 +66,7 @@ class SparseRows:
     def squares(self) -> Tensor:
         """`[M]` the diagonal of `SᵀS`, where no column is twice in a row."""
         out = self.weights.new_zeros(self.width)
-        for column, weight in self.entries:
-            out.index_add_(0, column, weight**2)
-        return out
+        return out.index_add_(0, self.columns.reshape(-1), (self.weights**2).reshape(-1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +79,8 @@ class Transposed:
         """`Sᵀ r` for `[R]` or `[R, C]`: `[M]` or `[M, C]`."""
         S = self.rows
         out = r.new_zeros(S.width, *r.shape[1:])
+        if r.ndim == 1:
+            return out.index_add_(0, S.columns.reshape(-1), (S.weights * r[:, None]).reshape(-1))
         for column, weight in S.entries:
             out.index_add_(0, column, r * _of_rows(weight, r))
         return out
