@@ -1,8 +1,8 @@
 """Signed distances again, in plain torch on any device: the twin of `redistance` for cards.
 
-All vertices take a step of the same upwind scheme at once, round after round, until none of them
-comes nearer. That takes as many rounds as the longest way from the surface has vertices, and ends
-at the same distances as fast sweeping, which goes through them in order.
+All vertices in reach take a step of the same upwind scheme at once, round after round, until none
+of them comes nearer. That takes as many rounds as the longest way from the surface has vertices,
+and ends at the same distances as fast sweeping, which goes through them in order.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool3d, pad
+from torch.nn.functional import max_pool3d
 
 ROUNDS = 8  # between two looks at whether anything has changed, each of which waits for the card
 
@@ -27,12 +27,20 @@ def redistanced_in_rounds(
     close = phi.abs() < frozen_band * h
     frozen = corners | (close & _within(corners, math.ceil(frozen_band)))
     d = torch.where(frozen, phi.abs(), reach * h)
+    moving = (~frozen).reshape(-1)
+    if math.isfinite(reach):  # farther vertices keep what they have
+        moving &= _within(frozen, math.ceil(reach)).reshape(-1)
+    at = moving.nonzero()[:, 0]
+    around = _neighbours(at, phi.shape)
+    flat = torch.cat((d.reshape(-1), d.new_full((1,), math.inf)))
     while True:
-        before = d
+        before = flat[at]
         for _ in range(ROUNDS):
-            d = torch.where(frozen, d, torch.minimum(d, _upwind(_nearer_neighbours(d), spacing)))
-        if torch.equal(before, d):
+            nearer = [torch.minimum(flat[low], flat[high]) for low, high in around]
+            flat[at] = torch.minimum(flat[at], _upwind(nearer, spacing))
+        if torch.equal(before, flat[at]):
             break
+    d = flat[:-1].reshape(phi.shape)
     return torch.where(frozen, phi, torch.where(phi < 0, -d, d))
 
 
@@ -54,20 +62,22 @@ def _surface_corners(phi: Tensor) -> Tensor:
 
 def _within(chosen: Tensor, steps: int) -> Tensor:
     """The vertices that a chosen one is at most `steps` from along every axis."""
-    return max_pool3d(chosen[None, None].float(), 2 * steps + 1, 1, steps)[0, 0] > 0
+    near = chosen[None, None].float()
+    for axis in range(3):  # one after the other: the box of steps is many times as much work
+        wide = [steps if k == axis else 0 for k in range(3)]
+        near = max_pool3d(near, [2 * n + 1 for n in wide], 1, wide)
+    return near[0, 0] > 0
 
 
-def _nearer_neighbours(d: Tensor) -> list[Tensor]:
-    """The smaller neighbour of each vertex along each axis; infinite where there is none."""
-    around = pad(d, (1,) * 6, value=math.inf)
-    nearer = []
-    for axis in range(3):
-        inner = around
-        for other in {0, 1, 2} - {axis}:
-            inner = inner.narrow(other, 1, d.shape[other])
-        n = d.shape[axis]
-        nearer.append(torch.minimum(inner.narrow(axis, 0, n), inner.narrow(axis, 2, n)))
-    return nearer
+def _neighbours(at: Tensor, size: torch.Size) -> list[tuple[Tensor, Tensor]]:
+    """Flat indices of the vertices before and behind along each axis; X Y Z where there is none."""
+    X, Y, Z = size
+    found = []
+    for n, stride in ((X, Y * Z), (Y, Z), (Z, 1)):
+        place = at // stride % n
+        low = torch.where(place > 0, at - stride, X * Y * Z)
+        found.append((low, torch.where(place < n - 1, at + stride, X * Y * Z)))
+    return found
 
 
 def _upwind(nearer: list[Tensor], spacing: tuple[float, float, float]) -> Tensor:
