@@ -52,7 +52,7 @@ def simulated(shared_folder: Path) -> dict[str, Tensor]:
     file = shared_folder / "simulated_card.safetensors"
     with FileLock(shared_folder / "simulated_card.lock"):
         if not file.exists():
-            run("simulated_card.py", str(file), *card_scenes.NAMES)
+            run("simulated_card.py", str(file), *card_scenes.NAMES, "nothing")
     return load_file(file)
 
 

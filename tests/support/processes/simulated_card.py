@@ -22,7 +22,7 @@ def main(file: str, *names: str) -> None:
     found = {}
     for name in names:
         scene = card_scenes.scene(name)
-        results = {name: scene.results("cuda")}
+        results = {name: scene.results("cuda")} if name in card_scenes.NAMES else {}
         if name in card_scenes.DETERMINISTIC:
             results[f"deterministic {name}"] = scene.results("cuda", deterministic=True)
         if name in card_scenes.LINEAR:

@@ -157,6 +157,8 @@ def scene(name: str) -> CardScene:
         return CardScene(torch.stack((blobs(), torch.full(RESOLUTION, 1.0).double())))
     if name == "coloured background":
         return CardScene(blobs(), {"background": noise((2, HEIGHT, WIDTH, 3), 5).abs()})
+    if name == "nothing":
+        return CardScene(torch.full(RESOLUTION, 1.0).double())
     if name == "two samples":
         return CardScene(noise((2, 3, 2), 9) * 0.2 + 0.05)
     assert name == "plain"
@@ -170,6 +172,8 @@ LINEAR = (
     "one step",
     "cut by the box",
     "crumbs",
+    "nothing",
+    "one ray per pixel",
     "batch",
     "coloured background",
 )
