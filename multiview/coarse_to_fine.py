@@ -68,6 +68,7 @@ from multiview.surgery.floaters import Removed, remove_floaters
 from multiview.surgery.handles import remove_thin_handles
 from sdfrender import Lattice
 from sdfrender.files.tensors import expect, need_tensor
+from sdfrender.geometry.grid import samples_per_axis
 
 Bar = Any  # tqdm has no types
 
@@ -181,11 +182,11 @@ def optimize(
         assert isinstance(recipe, NewtonRecipe)
         recipe = depths_alone(recipe)
     painted = for_colors(recipe)
+    bounds = state.lattice.bounds
+    grids = [samples_per_axis(level_resolution(config, level), bounds) for level in recipe.levels]
     pyramid = [
-        targets.for_lattice(
-            state.lattice.resample(level_resolution(config, level)), level.pixels_per_cell
-        )
-        for level in recipe.levels
+        targets.for_grid(grid, bounds, level.pixels_per_cell)
+        for grid, level in zip(grids, recipe.levels, strict=True)
     ]
     groups = None  # of the cameras as they were given: the same at all levels, and when resumed
     if isinstance(recipe, NewtonRecipe):

@@ -113,8 +113,14 @@ class Targets:
 
         SDFDiff §5 ties image size to the lattice in the same way. Never larger than the images.
         """
-        cell = float(lattice.spacing.max())
-        return self.resized(*self.size_for(lattice.bounds.mean(0), cell, pixels_per_cell))
+        return self.for_grid(lattice.resolution, lattice.bounds, pixels_per_cell)
+
+    def for_grid(
+        self, resolution: tuple[int, int, int], bounds: Tensor, pixels_per_cell: float
+    ) -> Targets:
+        """The same for a lattice that need not be there, of so many samples in a box `[2, 3]`."""
+        cell = float(((bounds[1] - bounds[0]) / (torch.tensor(resolution) - 1)).max())
+        return self.resized(*self.size_for(bounds.mean(0), cell, pixels_per_cell))
 
     def size_for(self, middle: Tensor, cell: float, pixels_per_cell: float) -> tuple[int, int]:
         """Width and height of `for_lattice`, for cells of a size about a middle `[3]`."""

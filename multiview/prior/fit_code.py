@@ -24,6 +24,7 @@ from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from multiview.prior.placed_shape import PLACEMENT, PlacedShape, Placement
 from multiview.recipes import Weights
+from sdfrender.geometry.grid import points_at
 from sdfrender.latent.field import LatentField
 
 BAND = 3.2  # half width of the band in which values matter to the images, cells
@@ -120,8 +121,9 @@ class CodeFit:
 
     def _normal_equations(self, shape: PlacedShape, problem: LeastSquares) -> tuple[Tensor, Tensor]:
         """`A` `[K, K]` and `b` `[K]`, float64."""
-        band = problem.band
-        points = band.lattice.vertices.reshape(-1, 3)[torch.from_numpy(band.ids).long()]
+        band, lattice = problem.band, problem.band.lattice
+        index = np.unravel_index(band.ids, lattice.resolution)
+        points = points_at(index, lattice.resolution, lattice.bounds)
         D = (shape.derivative(points) / band.h).numpy()  # (M, K), in cells
         columns = [problem.pixels(d) + problem.rows.T @ (problem.rows @ d) for d in D.T.copy()]
         A = torch.from_numpy(D.T.astype(np.float64) @ np.stack(columns, 1))

@@ -23,7 +23,7 @@ from multiview.surgery.around import Index, Windows
 from multiview.surgery.photo_consistency import Looks, Photographs
 from sdfrender import Lattice, Rendering
 from sdfrender.geometry.blocks import within
-from sdfrender.geometry.grid import grid_axes
+from sdfrender.geometry.grid import points_at
 from sdfrender.geometry.trilinear import vertex_gradients
 
 Floats = NDArray[np.float32] | NDArray[np.float64]
@@ -96,8 +96,7 @@ def surface(lattice: Lattice) -> tuple[Index, Tensor, Tensor]:
         at = zip(ids, part, inner, strict=True)
         place = tuple(i[some] - whole.start + mine.start for i, whole, mine in at)
         gradients[some] = vertex_gradients(torch.from_numpy(smooth), lattice.spacing)[place]
-    axes = zip(grid_axes(lattice.resolution, lattice.bounds), ids, strict=True)
-    vertices = torch.stack([axis[i] for axis, i in axes], -1).to(lattice.bounds)
+    vertices = points_at(ids, lattice.resolution, lattice.bounds)
     normals = normalize(gradients, dim=-1)
     return ids, vertices - lattice.values[ids][:, None] * normals, normals
 

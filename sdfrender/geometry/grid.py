@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sdfrender.far import is_far
@@ -16,14 +18,21 @@ UNIT_BOX = ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))  # world units
 
 def grid_points(resolution: tuple[int, int, int], bounds: Tensor) -> Tensor:
     """`[X, Y, Z, 3]` world positions of the vertices of a grid over `bounds`."""
-    axes = [axis.to(bounds) for axis in grid_axes(resolution, bounds)]
-    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
+    return torch.stack(torch.meshgrid(*_axes(resolution, bounds), indexing="ij"), -1)
 
 
-def grid_axes(resolution: tuple[int, int, int], bounds: Tensor) -> list[Tensor]:
-    """Positions of these vertices along each axis: `[X]`, `[Y]`, `[Z]` float64, world units."""
+def points_at(
+    index: Sequence[NDArray[np.intp]], resolution: tuple[int, int, int], bounds: Tensor
+) -> Tensor:
+    """`[P, 3]` world positions of those of these vertices that have an index, three times `[P]`."""
+    axes = zip(_axes(resolution, bounds), index, strict=True)
+    return torch.stack([axis[torch.from_numpy(i)] for axis, i in axes], -1)
+
+
+def _axes(resolution: tuple[int, int, int], bounds: Tensor) -> list[Tensor]:
+    """Positions of the vertices along each axis: `[X]`, `[Y]` and `[Z]`."""
     return [
-        torch.linspace(float(lo), float(hi), n, dtype=torch.float64)
+        torch.linspace(float(lo), float(hi), n, dtype=torch.float64).to(bounds)
         for lo, hi, n in zip(*bounds.double().tolist(), resolution, strict=True)
     ]
 

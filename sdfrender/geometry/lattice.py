@@ -171,9 +171,12 @@ class Lattice(EqualByValue):
     def resample(self, resolution: Resolution) -> Lattice:
         """The same function sampled at another resolution, by trilinear interpolation.
 
-        Differentiable in `values`. A constant or linear field is reproduced exactly.
+        Differentiable in `values`. A constant or linear field is reproduced exactly. At the
+        resolution that it has, a lattice is returned as it is.
         """
         X, Y, Z = samples_per_axis(resolution, self.bounds)
+        if self.resolution == (X, Y, Z):
+            return self
         values = self.values if self.values.ndim == 4 else self.values[None]
         values = torch.nn.functional.interpolate(
             values[:, None], size=(X, Y, Z), mode="trilinear", align_corners=True

@@ -3,11 +3,12 @@
 import math
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 
-from sdfrender.geometry.grid import grid_points
+from sdfrender.geometry.grid import grid_points, points_at
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.primitives import (
     SDF,
@@ -263,3 +264,16 @@ def test_grid_points_are_computed_in_double() -> None:
     bounds = torch.tensor([[0.0, 0.0, 0.0], [0.7, 0.7, 0.7]])
     grid = grid_points((71, 2, 2), bounds)[:, 0, 0, 0]
     assert torch.equal(grid, (torch.arange(71).double() * float(bounds[1, 0]) / 70).float())
+
+
+def test_a_lattice_at_its_own_resolution_is_itself() -> None:
+    lattice = Lattice.sphere(0.5, resolution=(5, 6, 7))
+    assert lattice.resample((5, 6, 7)) is lattice
+
+
+def test_some_vertices_are_where_all_are() -> None:
+    for dtype in (torch.float32, torch.float64):
+        lattice = Lattice.sphere(0.5, resolution=(5, 6, 7), dtype=dtype)
+        index = np.unravel_index([0, 17, 209], lattice.resolution)
+        found = points_at(index, lattice.resolution, lattice.bounds)
+        assert torch.equal(found, lattice.vertices[index])
