@@ -120,6 +120,14 @@ def test_products_are_those_of_the_gradient(name: str) -> None:
     left = torch.cat([(pulls[o] * pushed[o]).flatten() for o in EVERYTHING])
     total = float((pulled * s.direction).sum())
     assert abs(float(left.sum()) - total) < 1e-11 * float(left.abs().sum())
+    weights = {output: x.abs() for output, x in pulls.items()}
+    squares = J.squared_vjp(**weights).flatten()
+    for vertex in squares.topk(3).indices.tolist():
+        unit = torch.zeros_like(squares)
+        unit[vertex] = 1
+        columns = dict(zip(EVERYTHING, J.jvp(unit.reshape(values.shape)), strict=True))
+        value = sum(float((weights[o] * columns[o] ** 2).sum()) for o in EVERYTHING)
+        assert float(squares[vertex]) == pytest.approx(value, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", NAMES[:4])
