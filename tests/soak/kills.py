@@ -1,6 +1,7 @@
 """Random `kill -9` over small fits and trainings: each goes on to what it would have been.
 
-Run by hand: `PYTHONPATH=tests/support python tests/soak/kills.py --count 200`. A job is killed at a
+Run by hand, with the folders of `tests/support` on `PYTHONPATH` (`pythonpath` of `pyproject.toml`):
+`python tests/soak/kills.py --count 200`. A job is killed at a
 random time, some more than once, resumed until it is done, and compared with one in a go: the same
 shape or weights bit for bit, the same logs, the same files.
 """
