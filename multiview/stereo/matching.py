@@ -143,7 +143,7 @@ def match(
         others: more views that may be neighbours.
     """
     seen = Seen.of(targets, out) + others if others is not None else Seen.of(targets, out)
-    cameras, depths = seen.cameras, seen.depths.numpy()
+    cameras, depths = seen.cameras, seen.depths.contiguous().numpy()  # compiled once
     N, (H, W) = len(targets.cameras), pictures.grey.shape[1:]
     normals = out.normals.detach().float().numpy()
     rotations = cameras.c2w[:, :3, :3].double()
