@@ -174,7 +174,6 @@ def policy(name: str, **own: str) -> dict[str, str | None]:
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["sdfrender", "multiview", "singleview"]

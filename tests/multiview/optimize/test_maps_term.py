@@ -76,7 +76,6 @@ def problem_of(
     return lattice, in_double(targets), problem, problem.maps
 
 
-@pytest.mark.slow
 @KINDS
 def test_the_gradient_is_half_the_energys(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In float64, by the derivatives of `render`."""

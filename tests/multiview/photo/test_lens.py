@@ -15,7 +15,6 @@ def pictures(width: int = 23, height: int = 17, channels: int = 3) -> Tensor:
     return torch.rand((2, height, width, channels), generator=random, dtype=torch.float64)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [0.3, 0.8, 1.7])
 @pytest.mark.parametrize("size", [(23, 17, 3), (8, 31, 1), (3, 2, 2)])  # also narrower than it
 def test_it_is_scipys(size: tuple[int, int, int], sigma: float) -> None:

@@ -356,7 +356,6 @@ EDGES: dict[str, tuple[Callable[[], sr.Lattice], sr.Cameras]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dtype", BOTH)
 @pytest.mark.parametrize("coverage", [True, False])
 @pytest.mark.parametrize("name", EDGES)
@@ -478,7 +477,6 @@ def scene_gradients(
     return out, dict(zip(x, gradients, strict=True))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dtype", BOTH)
 def test_any_number_of_threads(dtype: torch.dtype, threads: Callable[[int], None]) -> None:
     values = make(SMOOTH).values.to(dtype)

@@ -17,7 +17,6 @@ from sdfrender.kernels.pixel.terms import put_place
 from sdfrender.kernels.trilinear_cell import Grid
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_rendering_is_that_of_render(name: str) -> None:
     s = scene(name)

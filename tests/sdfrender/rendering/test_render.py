@@ -116,7 +116,6 @@ def _root_between(values, size, o, d, left, right):
     return -1.0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("coverage", [True, False])
 @pytest.mark.parametrize("engine", ENGINES)
