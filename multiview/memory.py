@@ -1,7 +1,8 @@
 """How much memory a fit takes, told before it begins.
 
-Measured on fits of 26 views of 256² and of photographs of 0.5 megapixels, at 64³ and 128³; a fit
-that takes what is said here or a little less is right, one that takes more is a bug.
+Measured on fits of 26 views of 256² at 64³ and 128³, of 26 views of 1024² at 512³, and of
+photographs of .3 megapixels at 128³; a fit that takes what is said here or a third less is right,
+one that takes more is a bug.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from sdfrender.system import free_memory
 
 log = logging.getLogger("multiview")
 
-PROCESS = 350e6  # bytes: Python, torch, compiled code
-VERTEX = 60  # bytes for each vertex of the finest lattice
+PROCESS = 700e6  # bytes: Python, torch, compiled code, a report
+COLORS = 600e6  # more for the choice of colours and what depends on the view
+VERTEX = 20  # bytes for each vertex of the finest lattice
 VERTEX_OF_COLORS = 150  # and where it has a colour, too
-PIXEL = 200  # bytes for each pixel of the views of a step
+PIXEL = 100  # bytes for each pixel of the views of a step
 CHANNEL = 40  # and for each of its channels
 STEP = 8  # of resolutions that are proposed
 
@@ -74,7 +76,8 @@ def expected_memory(
     loaded = targets.images.numel() + 3 * targets.silhouettes.numel()
     vertex = VERTEX + VERTEX_OF_COLORS * colors
     channels = targets.images.shape[-1]
-    return PROCESS + vertex * X * Y * Z + (PIXEL + CHANNEL * channels) * pixels + 4.0 * loaded
+    lattices, views = vertex * X * Y * Z, (PIXEL + CHANNEL * channels) * pixels + 4.0 * loaded
+    return PROCESS + COLORS * colors + lattices + views
 
 
 def views_of_a_step(recipe: Recipe, views: int) -> int:
