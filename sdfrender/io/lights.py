@@ -34,7 +34,8 @@ def lighting_from_table(stated: object, where: str) -> Lighting:
         InputError: an unknown key or a value of the wrong kind.
     """
     light = only_keys(stated, ("ambient", "headlight", "directional", "sh"), where)
-    headlight = _headlight(light["headlight"], where) if light.get("headlight") else None
+    given = light.get("headlight")
+    headlight = None if given is None else _headlight(given, where)
     directional = light.get("directional", [])
     if not isinstance(directional, list):
         raise InputError(f"{where}: 'directional' needs a list, got {shown(directional)}")
