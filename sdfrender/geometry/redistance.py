@@ -239,7 +239,7 @@ def _sweep(out: Floats, state: Bytes, busy: Bytes, spacing: Floats) -> None:
                         for nn in range(BITS if busy[i, j, byte] else 0):
                             n = nn if order & 4 else BITS - 1 - nn
                             if busy[i, j, byte] >> n & 1:
-                                busy[i, j, byte] &= ~(1 << n)
+                                busy[i, j, byte] ^= 1 << n
                                 run = byte * BITS + n
                                 if _visit(out, state, busy, spacing, (i, j, run), order & 4):
                                     changed = True
