@@ -105,12 +105,12 @@ def steps(lattice: Lattice, views: int) -> dict[str, Callable[[], object]]:
     h = float(lattice.spacing.max())
     ids = np.flatnonzero(lattice.values.abs().numpy().ravel() < BAND * h)
 
-    values = lattice.values.clone().requires_grad_()
+    values = lattice.values.detach().requires_grad_()  # the same memory
 
     def both_ways() -> None:
-        values.grad = None
         out = render(lattice.with_values(values), cameras)
         (out.images.sum() + out.silhouettes.sum()).backward()  # type: ignore[no-untyped-call]
+        values.grad = None
 
     J = linearize(lattice, cameras)
     weights = {name: torch.ones_like(getattr(J.rendering, name)) for name in J.outputs}
