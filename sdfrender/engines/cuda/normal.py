@@ -19,14 +19,13 @@ from sdfrender.engines.cuda.linear import CardTerms, SortedTerms
 from sdfrender.engines.cuda.mixed import MixedPixels
 from sdfrender.engines.cuda.target import kernel, launch
 from sdfrender.engines.cuda.terms import PLACE
+from sdfrender.kernels.pixel.terms import corner_weights, surface_weights, term_samples
 from sdfrender.kernels.trilinear_cell import (
     add_to_corners,
     add_to_stencil,
     corners,
-    differences,
     dot,
     stencil,
-    weights,
 )
 
 
@@ -57,9 +56,8 @@ def normal_surface_for(C: int) -> Any:
             s[m] = 0.0
         p = cells[n]
         for i in range(starts[n], starts[n + 1]):
-            w = weights(float64(table[0, i]), float64(table[1, i]), float64(table[2, i]))
-            f, fx = dot(w, corners(v, p, sx, sy)), dot(w, differences(v, p, sx, sy, sx))
-            fy, fz = dot(w, differences(v, p, sx, sy, sy)), dot(w, differences(v, p, sx, sy, 1))
+            w = surface_weights(table, i)
+            f, fx, fy, fz = term_samples(v, p, sx, sy, w)
             a, ex, ey, ez = 0.0, 0.0, 0.0, 0.0
             for c in range(C):
                 k = 4 * c
@@ -115,10 +113,8 @@ def normal_mixed_for(C: int) -> Any:
             i = codes[e]
             if i >= 0:
                 p = owners[i]
-                w = weights(float64(table[0, i]), float64(table[1, i]), float64(table[2, i]))
-                f, fx = dot(w, corners(v, p, sx, sy)), dot(w, differences(v, p, sx, sy, sx))
-                fy = dot(w, differences(v, p, sx, sy, sy))
-                fz = dot(w, differences(v, p, sx, sy, 1))
+                w = surface_weights(table, i)
+                f, fx, fy, fz = term_samples(v, p, sx, sy, w)
                 for c in range(C):
                     r = PLACE + 4 * c
                     change[c] += (
@@ -127,12 +123,7 @@ def normal_mixed_for(C: int) -> Any:
                     )  # fmt: skip
             else:
                 k = ~i
-                w = (
-                    float64(corner_table[k, 0]), float64(corner_table[k, 1]),
-                    float64(corner_table[k, 2]), float64(corner_table[k, 3]),
-                    float64(corner_table[k, 4]), float64(corner_table[k, 5]),
-                    float64(corner_table[k, 6]), float64(corner_table[k, 7]),
-                )  # fmt: skip
+                w = corner_weights(corner_table, k)
                 f = dot(w, corners(v, corner_cells[k], sx, sy))
                 for c in range(rows):
                     change[c] += f * corner_table[k, 8 + c]
@@ -141,7 +132,7 @@ def normal_mixed_for(C: int) -> Any:
         for e in range(firsts[n], firsts[n + 1]):
             i = codes[e]
             if i >= 0:
-                w = weights(float64(table[0, i]), float64(table[1, i]), float64(table[2, i]))
+                w = surface_weights(table, i)
                 a, ex, ey, ez = 0.0, 0.0, 0.0, 0.0
                 for c in range(C):
                     u, r = change[c], PLACE + 4 * c
@@ -152,12 +143,7 @@ def normal_mixed_for(C: int) -> Any:
                 k, s = ~i, 0.0
                 for c in range(rows):
                     s += change[c] * corner_table[k, 8 + c]
-                w = (
-                    float64(corner_table[k, 0]), float64(corner_table[k, 1]),
-                    float64(corner_table[k, 2]), float64(corner_table[k, 3]),
-                    float64(corner_table[k, 4]), float64(corner_table[k, 5]),
-                    float64(corner_table[k, 6]), float64(corner_table[k, 7]),
-                )  # fmt: skip
+                w = corner_weights(corner_table, k)
                 add_to_corners(g, corner_cells[k], sx, sy, w, s)
 
     return kernel(normal_mixed)

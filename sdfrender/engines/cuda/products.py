@@ -14,11 +14,11 @@ from numba import cuda, float64
 from sdfrender.engines.cuda.target import kernel
 from sdfrender.engines.cuda.terms import PLACE
 from sdfrender.kernels.compiled import add_at
+from sdfrender.kernels.pixel.terms import corner_weights, surface_weights, term_samples
 from sdfrender.kernels.trilinear_cell import (
     add_to_corners,
     add_to_stencil,
     corners,
-    differences,
     dot,
     stencil,
     weights,
@@ -44,9 +44,8 @@ def push_surface(
     if i >= owners.shape[0]:
         return
     p = owners[i]
-    w = weights(float64(table[0, i]), float64(table[1, i]), float64(table[2, i]))
-    f, fx = dot(w, corners(v, p, sx, sy)), dot(w, differences(v, p, sx, sy, sx))
-    fy, fz = dot(w, differences(v, p, sx, sy, sy)), dot(w, differences(v, p, sx, sy, 1))
+    w = surface_weights(table, i)
+    f, fx, fy, fz = term_samples(v, p, sx, sy, w)
     for c in range(images.shape[1]):
         r = PLACE + 4 * c
         change = (
@@ -81,7 +80,7 @@ def pull_surface_for(squared: bool) -> Any:
         for m in range(32):
             s[m] = 0.0
         for i in range(starts[n], starts[n + 1]):
-            w = weights(float64(table[0, i]), float64(table[1, i]), float64(table[2, i]))
+            w = surface_weights(table, i)
             a, ex, ey, ez = 0.0, 0.0, 0.0, 0.0
             for c in range(images.shape[1]):
                 u, r = float64(images[pixels[i], c]), PLACE + 4 * c
@@ -130,10 +129,7 @@ def push_corners(
     if k >= cells.shape[0]:
         return
     C = images.shape[1]
-    w = (
-        float64(table[k, 0]), float64(table[k, 1]), float64(table[k, 2]), float64(table[k, 3]),
-        float64(table[k, 4]), float64(table[k, 5]), float64(table[k, 6]), float64(table[k, 7]),
-    )  # fmt: skip
+    w = corner_weights(table, k)
     change = dot(w, corners(v, cells[k], sx, sy))
     for c in range(C):
         add_at(images, (pixels[k], c), change * table[k, 8 + c])

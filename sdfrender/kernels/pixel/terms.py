@@ -30,6 +30,9 @@ from sdfrender.kernels.trilinear_cell import (
     Corners,
     Grid,
     Vector,
+    corners,
+    differences,
+    dot,
     weight_slopes,
     weights,
 )
@@ -161,6 +164,32 @@ def put_weights(table: Any, k: int, w: Corners) -> None:
     of = table.dtype.type
     for n in range(8):
         table[k, n] = of(w[n])
+
+
+@inlined
+def corner_weights(table: Any, k: int) -> Corners:
+    """The weights of corner term k, as `put_weights` wrote them."""
+    return (
+        float64(table[k, 0]), float64(table[k, 1]), float64(table[k, 2]), float64(table[k, 3]),
+        float64(table[k, 4]), float64(table[k, 5]), float64(table[k, 6]), float64(table[k, 7]),
+    )  # fmt: skip
+
+
+@inlined
+def surface_weights(table: Any, i: int) -> Corners:
+    """The trilinear weights of the place of surface term i."""
+    return weights(float64(table[0, i]), float64(table[1, i]), float64(table[2, i]))
+
+
+@inlined
+def term_samples(v: Any, p: int, sx: int, sy: int, w: Corners) -> tuple[float, float, float, float]:
+    """What a surface term at the weights w of the cell at `p` has of a lattice: φ and D."""
+    return (
+        dot(w, corners(v, p, sx, sy)),
+        dot(w, differences(v, p, sx, sy, sx)),
+        dot(w, differences(v, p, sx, sy, sy)),
+        dot(w, differences(v, p, sx, sy, 1)),
+    )
 
 
 @inlined
