@@ -32,6 +32,14 @@ def existing(path: Path) -> Path | None:
     return None
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file. Of names that other files give, which may have any length."""
+    try:
+        return path.is_file()
+    except OSError:  # too long for a name
+        return False
+
+
 def composed(name: str) -> str:
     """A name with accents and letters as one (NFC)."""
     return unicodedata.normalize("NFC", name)

@@ -7,6 +7,7 @@ and HEIC need the libraries of the extras `exr` and `photos`.
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -144,10 +145,12 @@ def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def _need_held(path: Path, head: bytes) -> None:
-    """Refuse a PNG that is too small for the pixels that it says it has, before they are made room.
+    """Refuse a PNG that is too small for what it says it has, before that is made room.
+
+    Pillow asks for as many bytes as a chunk of pixels says that it holds.
 
     Raises:
-        InputError: it is.
+        InputError: it is too small for its pixels, or for one of these chunks.
     """
     width, height = (int.from_bytes(head[at : at + 4], "big") for at in (16, 20))
     bits = head[24] * PNG_CHANNELS.get(head[25], 1) if len(head) > 25 else 1
@@ -156,6 +159,16 @@ def _need_held(path: Path, head: bytes) -> None:
         raise InputError(
             f"{path}: need a complete image, its {size:,} bytes cannot hold {width}×{height} pixels"
         )
+    with expect(path, "a complete image"), path.open("rb", buffering=0) as file:
+        file.seek(8)
+        while (start := file.read(8))[4:] not in (b"", b"IEND"):
+            length = int.from_bytes(start[:4], "big")
+            if start[4:] in (b"IDAT", b"fdAT") and length > size:
+                raise InputError(
+                    f"{path}: need a complete image, its {size:,} bytes cannot hold a chunk of "
+                    f"{length:,}"
+                )
+            file.seek(length + 4, os.SEEK_CUR)
 
 
 def exr_channels(path: Path) -> NDArray[np.float32]:

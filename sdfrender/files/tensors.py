@@ -15,6 +15,7 @@ from sdfrender.errors import InputError
 from sdfrender.files.arrays import fits
 from sdfrender.files.atomic import StrPath, atomic_write
 from sdfrender.files.expect import expect
+from sdfrender.files.find import is_file
 
 LARGEST = 1e18  # of a number that is computed with, as in `sdfrender.magnitude`
 
@@ -127,8 +128,8 @@ def need_file(path: Path, what: str) -> None:
     Raises:
         InputError: it is; names the file and `what` it should be.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: need {what}, there is no such file")
+    if not is_file(path):
+        raise InputError(f"{path!s:.300}: need {what}, there is no such file")
 
 
 def need_fit(build: Callable[[], nn.Module], tensors: Mapping[str, Tensor], parts: int = 0) -> None:

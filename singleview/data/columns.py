@@ -75,10 +75,16 @@ class Shards:
             json.loads((opened.metadata() or {})["state"])  # what we write says what it is
             return opened
 
-    def get(self, shard: int, name: str) -> Tensor:
-        """A tensor `[…]`, whose pages are read when they are looked at. Do not change it."""
+    def get(self, shard: int, name: str, shape: Sequence[int] | None = None) -> Tensor:
+        """A tensor `[…]`, whose pages are read when they are looked at. Do not change it.
+
+        Raises:
+            InputError: it is not there, or has another shape than the one given.
+        """
         with expect(self.files[shard], self.what):
             tensor: Tensor = self._opened(shard).get_tensor(name)
+            if shape is not None and tuple(tensor.shape) != tuple(shape):
+                raise ValueError(f"{name} {list(tensor.shape)} where {list(shape)} are listed")
             return tensor
 
     def bytes(self) -> int:

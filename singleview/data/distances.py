@@ -93,11 +93,14 @@ def streamed(objects: list[tuple[str, Split, int]], shards: Shards) -> Distances
     names, splits, _ = zip(*objects, strict=True)
 
     def column(key: str) -> Column:
+        name, _, shard = objects[0]
+        shape = shards.get(shard, f"{name}/{key}").shape
+
         def read(i: int) -> Tensor:
             name, _, shard = objects[i]
-            return shards.get(shard, f"{name}/{key}")
+            return shards.get(shard, f"{name}/{key}", shape)
 
-        return Column(read, range(len(objects)), read(0).shape)
+        return Column(read, range(len(objects)), shape)
 
     points, values = column("points"), column("values")
     if points.shape != (*values.shape, 3):

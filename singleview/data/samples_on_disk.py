@@ -63,7 +63,8 @@ def read_shards(folder: Path, where: Where = "memory") -> Samples:
             elif not bool(arrays[key].isfinite().all()):
                 raise InputError(f"{folder}: need finite numbers in {key!r}, got NaN or infinity")
     names, splits, _ = zip(*objects, strict=True)
-    return Samples(tuple(names), tuple(splits), **arrays)
+    with expect(folder / MANIFEST, "a list of samples that fits its shards"):
+        return Samples(tuple(names), tuple(splits), **arrays)
 
 
 def streamed(
@@ -81,13 +82,15 @@ def streamed(
     def column(key: str) -> Column:
         bits = key in BITS
         kind = {"inside": "points", "near_inside": "near", "normals": "surface"}.get(key, key)
+        count = counts[kind]
+        stored = (-(-count // 8),) if bits else (count, 3)
 
         def read(i: int) -> Tensor:
             name, _, shard = objects[i]
-            x = shards.get(shard, f"{name}/{key}")
-            return _unpack(x[None], counts[kind])[0] if bits else x
+            x = shards.get(shard, f"{name}/{key}", stored)
+            return _unpack(x[None], count)[0] if bits else x
 
-        return Column(read, range(len(objects)), (counts[kind],) if bits else (counts[kind], 3))
+        return Column(read, range(len(objects)), (count,) if bits else (count, 3))
 
     return Samples(names, splits, **{key: column(key) for key in (*POSITIONS, *BITS)})
 

@@ -12,6 +12,7 @@ the first that fails.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import random
 import resource
@@ -111,6 +112,7 @@ def checked(name: str) -> Callable[[bytes], bool]:
     warnings.simplefilter("error")
     for data in targets.seeds(name):  # what is compiled or imported on the way takes its time once
         targets.run(name, data)
+    gc.freeze()  # what was imported is not looked at again
     before = peak()
     resource.setrlimit(resource.RLIMIT_DATA, (before + ROOM, resource.RLIM_INFINITY))
 

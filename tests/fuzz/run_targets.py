@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,9 @@ def scene() -> Scene:
     return Scene("s", VIEWS, planes[..., None], planes, planes, planes, cameras, (0, 1), ())
 
 
+ball = cache(partial(sr.Lattice.sphere, 0.5, 5))
+
+
 def config(folder: Path, **changes: Any) -> FitConfig:
     """The settings of the run in a folder."""
     return FitConfig(folder, folder, resume=True, **changes)
@@ -66,7 +69,7 @@ def _look(path: Path) -> object:
 
 
 def _checkpoint(path: Path) -> object:
-    state = Fit(scene(), sr.Lattice.sphere(0.5, 5), Appearance(1, None))
+    state = Fit(scene(), ball(), Appearance(1, None))
     run = RunFolder(config(path.parents[1]))
     return restore(state, run, torch.Generator(), torch.zeros(2))
 

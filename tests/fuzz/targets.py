@@ -7,10 +7,13 @@ has atheris do it.
 from __future__ import annotations
 
 import atexit
+import io
 import random
 import re
 import shutil
+import struct
 import zipfile
+import zlib
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -78,13 +81,7 @@ def told(name: str, data: bytes) -> str:
     """Read bytes; why they were refused, nothing if they were not."""
     target, folder = TARGETS[name], folder_of(name)
     file = folder / target.place
-    if target.member:
-        others = members(name)
-        with zipfile.ZipFile(file, "w") as archive:
-            for member, stored in {**others, target.member: data}.items():
-                archive.writestr(member, stored)
-    else:
-        file.write_bytes(data)
+    file.write_bytes(archive(name, data) if target.member else data)
     said = ""
     try:
         with np.errstate(all="raise", under="ignore"):
@@ -98,11 +95,37 @@ def told(name: str, data: bytes) -> str:
     return said
 
 
+def archive(name: str, data: bytes) -> bytes:
+    """A target's archive with other bytes as its member, which comes last.
+
+    The others and what the archive lists of them are the same each time: they are made once.
+    """
+    before, listed, count = others(name)
+    entry = zipfile.ZipInfo(TARGETS[name].member)
+    entry.CRC, entry.file_size, entry.compress_size = zlib.crc32(data), len(data), len(data)
+    own = entry.FileHeader() + data
+    title = entry.filename.encode()
+    # version, flags, kind, time, date: as zipfile writes them; where the member begins
+    about = struct.pack("<4s4B4H3L5H2L", b"PK\1\2", 20, 3, 20, 0, 0, 0, 0, 33, entry.CRC, len(data),
+                        len(data), len(title), 0, 0, 0, 0, 0o600 << 16, len(before))  # fmt: skip
+    places = listed + about + title
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count + 1, count + 1, len(places),
+                      len(before) + len(own), 0)  # fmt: skip
+    return before + own + places + end
+
+
 @cache
-def members(name: str) -> dict[str, bytes]:
-    """The members of a target's archive."""
-    with zipfile.ZipFile(folder_of(name) / TARGETS[name].place) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
+def others(name: str) -> tuple[bytes, bytes, int]:
+    """Of a target's archive without its member: the other members, the list of them, how many."""
+    with zipfile.ZipFile(folder_of(name) / TARGETS[name].place) as found:
+        kept = {name: found.read(name) for name in found.namelist()}
+    kept.pop(TARGETS[name].member, None)
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as made:
+        for member, stored in kept.items():
+            made.writestr(member, stored)
+    whole = written.getvalue()
+    return whole[: made.start_dir], whole[made.start_dir : -22], len(kept)
 
 
 def seeds(name: str) -> list[bytes]:
@@ -137,8 +160,7 @@ def mutated(data: bytes, others: list[bytes], rng: random.Random) -> bytes:
             other = rng.choice(others)
             bytes_[at:] = other[rng.randrange(len(other) + 1) :]
         else:
-            found = list(_NUMBER.finditer(bytes_[:20_000]))
-            if found:
-                match = rng.choice(found)
+            match = _NUMBER.search(bytes_, at) or _NUMBER.search(bytes_)
+            if match:
                 bytes_[match.start() : match.end()] = rng.choice(TOKENS)
     return bytes(bytes_[:50_000])

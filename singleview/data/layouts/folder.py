@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import one_line, write_bytes, write_json
+from sdfrender.files.find import is_file
 from sdfrender.files.tables import read_table
 from sdfrender.geometry.grid import UNIT_BOX
 from sdfrender.geometry.mesh_files import Doubles
@@ -209,9 +210,9 @@ def read_object(path: Path, cameras: Cameras) -> Mapping[str, NDArray[Any]]:
         InputError: missing, damaged, without a mask or image array, or not as many views or pixels
             as the cameras have.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(
-            f"{path}: the object is not there (run `singleview render-dataset` again?)"
+            f"{path!s:.300}: the object is not there (run `singleview render-dataset` again?)"
         )
     size = (len(cameras), cameras.height, cameras.width)
     arrays = dict(read_arrays(path, ("images", "silhouettes", "values")))

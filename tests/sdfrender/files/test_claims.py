@@ -153,6 +153,19 @@ def test_a_png_is_as_large_as_its_bytes_can_be(tmp_path: Path) -> None:
     refused(lambda: read_image(file), "a.png: .* bytes cannot hold 15000×15000 pixels")
 
 
+def test_a_chunk_of_a_png_is_as_large_as_its_bytes_can_be(tmp_path: Path) -> None:
+    """Pillow makes room for what such a chunk claims, and then finds its pixels in it."""
+    file = tmp_path / "a.png"
+    pixels = chunk(b"IDAT", zlib.compress(bytes(3 * 2 + 3)))
+    for claimed in (len(pixels) - 12, 4_000_000_000):
+        pixels = struct.pack(">I", claimed) + pixels[4:]
+        head = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 3, 8, 0, 0, 0, 0))
+        file.write_bytes(b"\x89PNG\r\n\x1a\n" + head + pixels + chunk(b"IEND", b""))
+        if claimed < 100:
+            assert read_image(file)[0].shape == (3, 2, 1)
+    refused(lambda: read_image(file), "a.png: .* bytes cannot hold a chunk of 4,000,000,000")
+
+
 def test_an_openexr_file_is_measured_before_it_is_unpacked(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

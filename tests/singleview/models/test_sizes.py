@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from sdfrender import InputError
-from sdfrender.files.tensors import need_fit, save_tensors
+from sdfrender.files.tensors import need_file, need_fit, save_tensors
 from sdfrender.latent.field import FORMAT as FIELD
 from sdfrender.latent.field import FieldShape, LatentField
+from sdfrender.view.cameras import Cameras
+from singleview.data.layouts.folder import read_object
 from singleview.data.samples_on_disk import read_shards
 from singleview.models import AutoDecoder, OccupancyNetwork, Paper, Small
 from singleview.models.occupancy import OccupancyShape
@@ -117,6 +119,20 @@ def test_a_list_of_samples_that_asks_for_more_than_there_is(tmp_path: Path) -> N
             file.write_text(json.dumps({**manifest, "settings": settings}))
             with pytest.raises(InputError, match=rf"bits of {count} points"):
                 read_shards(tmp_path)
+            on_disk = getattr(read_shards(tmp_path, "disk"), "inside" if key == "points" else key)
+            with pytest.raises(InputError, match=r"samples_000.* where .* are listed"):
+                on_disk[0]
+    settings = {"points": 8, "near": 7, "surface": 8}  # the bits of both are one byte
+    file.write_text(json.dumps({**manifest, "settings": settings}))
+    with pytest.raises(InputError, match=r"samples.json: need a list of samples that fits"):
+        read_shards(tmp_path)
+
+
+def test_names_of_any_length_are_of_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no such file"):
+        need_file(tmp_path / ("9" * 400), "weights")
+    with pytest.raises(InputError, match="the object is not there"):
+        read_object(tmp_path / ("9" * 400), Cameras.orbit(1, 3.0))
 
 
 def test_shapes_stay_within_reason() -> None:
