@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sdfrender.errors import InputError
 from sdfrender.files.expect import expect
+from sdfrender.files.formats.pickles import need_short_calls
 from sdfrender.files.tensors import need_file
 
 # A best score was kept as a number of NumPy, whose module has changed its name since.
@@ -44,6 +45,7 @@ def read_torch(path: Path, what: str) -> dict[str, Any]:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 _need_held("its members unpack", sum(m.file_size for m in archive.infolist()), size)
+        need_short_calls(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(found, dict):
             raise ValueError(f"a {type(found).__name__}")

@@ -6,6 +6,7 @@ import struct
 import tracemalloc
 import zipfile
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,59 @@ def test_materials_are_such(name: str, value: float, said: str, tmp_path: Path) 
     tensors[name].view(-1)[3] = value
     save_tensors(file, tensors, {})
     refused(lambda: MaterialMesh.load(file), f"materials.safetensors: need .*{said}")
+
+
+LAUGHS = b"".join(b"](h%ch%ceq%c" % (n, n, n + 1) for n in range(40))  # each is twice the last
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        (
+            b"c" + b"m" * 2000 + b"\n" + b"f" * 3000 + b"\n.",
+            "the name of a function, 5001 characters",
+        ),
+        (b"]q\0" + LAUGHS + b")R.", "a call of something that is no function"),
+        (b"]q\0" + LAUGHS + b")\x81.", "a call of something that is no function"),
+        (b"X\2\0\0\0ab)R.", "a call of something that is no function"),
+        (b"ccollections\nOrderedDict\n)R", "pickle exhausted before seeing STOP"),
+        (b"e.", "IndexError"),
+        (b"R.", "a call of something"),
+        (b"a.", "steps that take more than there is"),
+    ],
+)
+@pytest.mark.parametrize("archived", [True, False])
+def test_what_torch_would_describe_at_length(
+    steps: bytes, said: str, archived: bool, tmp_path: Path
+) -> None:
+    """Its messages have what a pickle calls, written out, and are searched: for hours."""
+    file = tmp_path / "a.pt"
+    write_torch({"a": 1}, file, _use_new_zipfile_serialization=archived)
+    assert read_torch(file, "weights") == {"a": 1}
+    if archived:
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("a/data.pkl", b"\x80\2" + steps)
+    else:
+        stored = file.read_bytes()
+        file.write_bytes(stored[: stored.rindex(b"\x80\2}q\0X\1")] + b"\x80\2" + steps)
+    refused(lambda: read_torch(file, "weights"), f"a.pt: need weights, .*{said}")
+
+
+def test_steps_of_all_kinds_are_followed(tmp_path: Path) -> None:
+    """What `torch.save` writes has calls within lists, tuples, sets and dictionaries."""
+    file = tmp_path / "a.pt"
+    shared = torch.arange(3.0)
+    stored = {
+        "a": [shared, (shared, {"b": OrderedDict(c=shared)})],
+        "d": np.float64(2),
+        "e": {1, 2},
+    }
+    for archived in (True, False):
+        write_torch(stored, file, _use_new_zipfile_serialization=archived)
+        found = read_torch(file, "weights")
+        assert torch.equal(found["a"][1][1]["b"]["c"], shared)
+        assert found["d"] == 2
+        assert found["e"] == {1, 2}
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
