@@ -42,8 +42,8 @@ def _need_short_calls(pickled: IO[bytes]) -> None:
     stack: list[str] = []
     memo: dict[Any, str] = {}
     for step, argument, _ in pickletools.genops(pickled):
-        if step.name == "GLOBAL" and len(argument) > LONGEST:
-            raise ValueError(f"the name of a function, {len(argument)} characters long")
+        if step.name == "GLOBAL" and len(str(argument)) > LONGEST:
+            raise ValueError(f"the name of a function, {len(str(argument))} characters long")
         if step.name in CALLS and stack[-2:-1] != [_FUNCTION]:
             raise ValueError("a call of something that is no function")
         if "PUT" in step.name:
