@@ -6,10 +6,8 @@ Run by `test_plain_python` in a process of its own with NUMBA_DISABLE_JIT=1; sce
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import nullcontext
-from types import SimpleNamespace
 from unittest.mock import patch
 
 import linearize_scenes
@@ -17,13 +15,13 @@ import numpy as np
 import pytest
 import torch
 from linearize_scenes import Scene, noise
+from plain_records import plain_records
 from torch import Tensor
 
 import sdfrender as sr
 from sdfrender.engines.cpu import engine
 from sdfrender.geometry.redistance import redistanced
 from sdfrender.geometry.redistance_rounds import redistanced_in_rounds
-from sdfrender.kernels.ray_walk import EVENT
 
 NAMES = ["colours", "cut by the box", "crumbs", "one step", "one ray per pixel", "grey albedo"]
 EVERYTHING = ("images", "silhouettes", "depths", "normals")
@@ -33,20 +31,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of numbers 
 
 @pytest.fixture(autouse=True)
 def plain() -> Iterator[None]:
-    """Records are read by attributes, which plain arrays of numpy do not have; scenes are small."""
-    assert os.environ["NUMBA_DISABLE_JIT"] == "1"
-
-    def zeros(shape: object, dtype: object = float) -> np.ndarray:
-        made = np.zeros(shape, dtype)  # type: ignore[call-overload]
-        return made.view(np.recarray) if dtype is EVENT else made
-
-    def joined(parts: list[np.ndarray]) -> np.ndarray:
-        made = np.concatenate(parts)
-        return made.view(np.recarray) if made.dtype == EVENT else made
-
-    known = SimpleNamespace(**{**vars(np), "zeros": zeros, "concatenate": joined})
+    """Scenes are small."""
     with (
-        patch.object(engine, "np", known),
+        plain_records(),
         patch.multiple(linearize_scenes, RESOLUTION=(8, 10, 9), WIDTH=14, HEIGHT=11),
     ):
         yield

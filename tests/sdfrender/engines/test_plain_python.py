@@ -12,9 +12,9 @@ import pytest
 
 @pytest.mark.slow
 def test_the_engine_runs_as_plain_python() -> None:
-    file = Path(__file__).with_name("plain_python.py")
+    files = [Path(__file__).with_name(f"plain_{name}.py") for name in ("python", "kernels")]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", file],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", *files],
         env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
         capture_output=True,
         text=True,
