@@ -40,7 +40,7 @@ from multiview.optimize.sdfdiff import SdfDiff
 from multiview.photo.appearance import SMOOTHNESS_AFTER, Appearance
 from multiview.photo.choose_appearance import Choice, decide
 from multiview.photo.choose_view_dependence import ViewChoice
-from multiview.photo.exposure import estimate_gains, exposed, relative
+from multiview.photo.exposure import estimate_gains, exposed, relative, starting_gains
 from multiview.photo.targets import Targets
 from multiview.photo.turns import take_turns
 from multiview.recipes import (
@@ -367,10 +367,11 @@ def choose_look(state: Fit, config: FitConfig, targets: Targets) -> bool:
         targets,
         on_hull=state.updates == 0 and not state.stereo,
         before=before,
+        gains=starting_gains(state.scene),
     )
     state.choices.append(choice)
     if choice.chosen.own_exposures and state.gains is None:
-        state.gains = torch.ones(len(targets.cameras), targets.channels)
+        state.gains = starting_gains(state.scene)[targets.views]
     elif not choice.chosen.own_exposures and config.exposure != "per-view":
         state.gains = None
     now = state.appearance.model, state.appearance.light.fixed_to, state.gains is not None

@@ -18,6 +18,7 @@ from multiview.device import check_device, device_for
 from multiview.maps_told import check_depths, colors_count, tell_maps
 from multiview.memory import check_memory
 from multiview.photo.appearance import Appearance
+from multiview.photo.exposure import starting_gains
 from multiview.photo.known_light import ESTIMATED, choose_light
 from multiview.photo.targets import Targets
 from multiview.prior.start import start_from_prior
@@ -142,10 +143,11 @@ def _fit(
     if config.refine_cameras:
         state.corrections = Corrections.none(len(scene.train), state.lattice)
     if config.exposure == "per-view":
-        state.gains = torch.ones(len(scene.train), scene.images.shape[-1])
+        state.gains = starting_gains(scene)[list(scene.train)]
     with run.held():
         run.begin(photographs=known is None and state.colors)
         tell_masks(scene)
+        tell_exposures(scene, config, known is None)
         tell_maps(scene, state.colors, config)
         if not scene.has_silhouettes:
             shown = as_shown(targets, scene.color_space != "as stored")
@@ -200,6 +202,24 @@ def tell_masks(scene: Scene) -> None:
         log.info("masks: %s", ", ".join(f"{k} {v:g}" for k, v in scene.masks.items()))
     for text in scene.warnings:
         log.warning("%s", text)
+
+
+def tell_exposures(scene: Scene, config: FitConfig, unknown: bool) -> None:
+    """What EXIF tells of exposures, and what becomes of that; nothing where they are the same.
+
+    Args:
+        scene: the scene.
+        config: the settings.
+        unknown: whether the light is.
+    """
+    if scene.exposures is None:
+        return
+    times = max(scene.exposures) / min(scene.exposures)
+    if config.exposure == "per-view" or (config.exposure == "auto" and unknown):
+        what = "exposures of their own, if photographs have them, start from there"
+    else:
+        what = "not used (--exposure per-view starts from there)"
+    log.info("exposures: EXIF says that they differ, up to %.2g times; %s", times, what)
 
 
 @contextmanager

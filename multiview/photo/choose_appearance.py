@@ -91,6 +91,7 @@ def decide(
     targets: Targets,
     on_hull: bool = True,
     before: Choice | None = None,
+    gains: Tensor | None = None,
 ) -> Choice:
     """Give the appearance the model of colour and light that the settings name, or a chosen one.
 
@@ -101,6 +102,7 @@ def decide(
         targets: all training views.
         on_hull: whether they are tried on the hull.
         before: an earlier choice; what predicted far worse than the best then is not tried again.
+        gains: of all views of the scene, `[N, C]`, that exposures of their own begin with.
     """
     paper = config.preset == "sdfdiff"
     named = "auto" if config.appearance == "view" else config.appearance
@@ -123,7 +125,7 @@ def decide(
                 lattice.resolution,
                 lattice.bounds,
             )
-        choice = choose(lattice, targets, appearance, looks)
+        choice = choose(lattice, targets, appearance, looks, gains)
     if before is None or choice.chosen[:2] != before.chosen[:2]:
         fixed_to = choice.chosen.fixed_to if auto else appearance.light.fixed_to
         appearance.begin_as(choice.chosen.model, fixed_to)
@@ -173,7 +175,13 @@ def choose_look(
     return choose(lattice, targets, appearance, looks).chosen
 
 
-def choose(lattice: Lattice, targets: Targets, appearance: Appearance, looks: list[Look]) -> Choice:
+def choose(
+    lattice: Lattice,
+    targets: Targets,
+    appearance: Appearance,
+    looks: list[Look],
+    gains: Tensor | None = None,
+) -> Choice:
     """The same, and the errors of all candidates."""
     chosen = looks[0]
     if len(targets.cameras) < HELD_BACK:
@@ -182,7 +190,7 @@ def choose(lattice: Lattice, targets: Targets, appearance: Appearance, looks: li
         lattice = lattice.resample(FINEST)
         targets = targets.for_lattice(lattice, PIXELS_PER_CELL)
     targets = targets[take_turns(targets.cameras, lattice.bounds.mean(0), MOST_VIEWS)[0]]
-    errors = {look: prediction_error(lattice, targets, appearance, look) for look in looks}
+    errors = {x: prediction_error(lattice, targets, appearance, x, gains) for x in looks}
     for look in looks:
         own = look.of_each_view and not chosen.of_each_view
         clearly = errors[look] < (BY_FAR if own else CLEARLY) * errors[chosen]
@@ -192,11 +200,16 @@ def choose(lattice: Lattice, targets: Targets, appearance: Appearance, looks: li
 
 
 def prediction_error(
-    lattice: Lattice, targets: Targets, appearance: Appearance, look: Look
+    lattice: Lattice,
+    targets: Targets,
+    appearance: Appearance,
+    look: Look,
+    gains: Tensor | None = None,
 ) -> float:
     """Root mean square error on views held back, at their trusted pixels.
 
-    With fewer views than `HELD_BACK` there are none to hold back.
+    With fewer views than `HELD_BACK` there are none to hold back. Exposures begin with `gains`
+    `[N, C]` of all views of the scene, or 1.
     """
     N = len(targets.cameras)
     back = list(range(HELD_BACK // 2, N, HELD_BACK))
@@ -208,15 +221,17 @@ def prediction_error(
         fixed_to=look.fixed_to,
         views=appearance.views,
     )
-    gains = torch.ones(len(shown.cameras), appearance.channels)
+    own = torch.ones(len(shown.cameras), appearance.channels)
+    if gains is not None:
+        own = gains[shown.views]
     for _ in range(ROUNDS):
-        found = _solved_with_gains(trial, lattice, shown, gains) if look.own_exposures else None
+        found = _solved_with_gains(trial, lattice, shown, own) if look.own_exposures else None
         if found is None:
             with torch.no_grad():
                 trial.observe(trial.render(lattice, shown), shown, lattice)
             trial.solve()
         else:
-            gains = found
+            own = found
     trusted = hidden.image_weights * hidden.silhouette_weights > 0.99
     squares = torch.cat(
         [

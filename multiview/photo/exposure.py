@@ -22,6 +22,7 @@ from sdfrender import Lattice
 LEAST, MOST = 0.2, 5.0  # gains that are believed
 FEW = 50  # pixels that say nothing yet
 ROUNDS = 3  # of reweighting
+ENCODED = 2.2  # gamma of what is stored for a screen
 
 
 def estimate_gains(lattice: Lattice, appearance: Appearance, targets: Targets) -> Tensor:
@@ -56,6 +57,19 @@ def _line(x: Tensor, y: Tensor) -> Tensor:
         w = ROBUST_SCALE / (slope * x - y).abs().clamp(min=ROBUST_SCALE)
         slope = (w * x * y).sum(0) / (w * x * x).sum(0).clamp(min=1e-12)
     return slope
+
+
+def starting_gains(scene: Scene) -> Tensor:
+    """Gains `[N, C]` to begin with: 1, or what EXIF tells of exposures that differ.
+
+    Photographs that were stored for a screen have about the 2.2th root of what fell on the sensor.
+    """
+    N, C = len(scene.names), scene.images.shape[-1]
+    if scene.exposures is None:
+        return torch.ones(N, C)
+    root = ENCODED if scene.color_space == "as stored" else 1.0
+    gains = torch.tensor(scene.exposures)[:, None] ** (1 / root)
+    return gains.expand(N, C).clone()
 
 
 def relative(gains: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ video gives the sharpest picture of each of equal intervals.
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from multiview.photographs.extra import load_extra
+from multiview.scenes.exif import positive
 from multiview.scenes.selection import natural_key
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import atomic_write
@@ -139,7 +139,7 @@ def _take(file: Path, relative: Path, images: Path) -> Picture:
         raise
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
         raise InputError(f"{file}: need a complete image, cannot decode it: {error}") from None
-    lens = _positive(exif.get_ifd(EXIF).get(FOCAL_MM))
+    lens = positive(exif.get_ifd(EXIF).get(FOCAL_MM))
     camera = (*size, exif.get(MAKE), exif.get(MODEL), lens)
     return Picture(target.relative_to(images).as_posix(), file, size, camera, _focal(exif, size))
 
@@ -164,17 +164,8 @@ def link_file(file: Path, target: Path) -> None:
 
 def _focal(exif: Pillow.Exif, size: tuple[int, int]) -> float | None:
     """Pixels, from the focal length that film of 36 × 24 mm would need for the same view."""
-    equivalent = _positive(exif.get_ifd(EXIF).get(FOCAL_35))
+    equivalent = positive(exif.get_ifd(EXIF).get(FOCAL_35))
     if equivalent is None:
         return None
     focal = equivalent / FILM_DIAGONAL * float(np.hypot(*size))
     return focal if PLAUSIBLE[0] < focal / max(size) < PLAUSIBLE[1] else None
-
-
-def _positive(value: Any) -> float | None:
-    """A number of EXIF, None where it is missing or nonsense, as 0/0."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError, ArithmeticError):
-        return None
-    return number if 0 < number < math.inf else None

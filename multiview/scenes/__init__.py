@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from multiview.map_settings import MapSettings
-from multiview.scenes.exif import orientation_notes
+from multiview.scenes.exif import exposures_told, orientation_notes
 from multiview.scenes.frames import in_common, with_frames
 from multiview.scenes.maps.read import read_maps, with_maps
 from multiview.scenes.masks.find import with_masks
@@ -194,6 +194,7 @@ def load_scene(
         warnings=tuple(warnings),
         offset=offset,
         maps=read_maps(views, cameras, pixels.silhouettes, maps or MapSettings()),
+        exposures=exposures_told(views),
     )
 
 

@@ -1,4 +1,4 @@
-"""Pictures that their EXIF orientation turns, and the sizes that camera files state for them.
+"""What EXIF tells of pictures: how they are turned, and how they were exposed.
 
 Phones store what the sensor saw and say in EXIF how to turn it. Viewers and most libraries turn it;
 COLMAP does not, and its cameras are for the picture as stored.
@@ -6,12 +6,20 @@ COLMAP does not, and its cameras are for the picture as stored.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from multiview.scenes.scene import View
 from sdfrender.errors import InputError
-from sdfrender.files.pictures import read_header
+from sdfrender.files.pictures import read_exif, read_header
+
+TIME, F_NUMBER, ISO = 0x829A, 0x829D, 0x8827  # tags: seconds, of the aperture, of the sensor
+DIFFER = 1.05  # times: exposures that differ by less are the same
+MOST = 5.0  # times their mean; larger ones are told of something else
 
 REMOVE = "remove the tag (exiftool -Orientation= FILE)"
 
@@ -58,3 +66,37 @@ def orientation_notes(views: Sequence[View]) -> list[str]:
                 "as stored, and so they are taken"
             )
     return notes
+
+
+def exposures_told(views: Sequence[View]) -> tuple[float, ...] | None:
+    """Exposures of N pictures, in units of their geometric mean, as EXIF tells them.
+
+    What light makes of a pixel goes with `t S / F²`, of the exposure time t, the ISO speed S, and
+    the F-number. Speed and F-number count where all pictures have them.
+
+    Returns:
+        N numbers; None where a picture has no exposure time, or all exposures are the same.
+    """
+    tags = np.full((len(views), 3), np.nan)
+    for row, view in zip(tags, views, strict=True):
+        found = read_exif(view.image)
+        row[:] = [positive(found.get(tag)) or np.nan for tag in (TIME, ISO, F_NUMBER)]
+        if np.isnan(row[0]):
+            return None
+    logs = np.log(tags) * (1, 1, -2)
+    total = logs[:, ~np.isnan(logs).any(0)].sum(1)
+    total -= total.mean()
+    if np.ptp(total) < math.log(DIFFER) or np.abs(total).max() > math.log(MOST):
+        return None
+    return tuple(np.exp(total).tolist())
+
+
+def positive(value: Any) -> float | None:
+    """A number of EXIF, None where it is missing or nonsense, as 0/0."""
+    if isinstance(value, tuple) and value:
+        value = value[0]
+    try:
+        number = float(value)
+    except (TypeError, ValueError, ArithmeticError):
+        return None
+    return number if 0 < number < math.inf else None

@@ -56,6 +56,8 @@ class Scene:
         offset: `[3]` float64, what was taken from all positions so that float32 holds them; added
             again to whatever is written. Zero unless the scene is far from the origin.
         maps: depths and normals of the N views, if the scene has any.
+        exposures: of the N views in units of their geometric mean, as light and not as values,
+            where EXIF tells that they differ.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Scene:
     offset: Array = field(default_factory=lambda: np.zeros(3))
     maps: Maps | None = None
     points: Array | None = None
+    exposures: tuple[float, ...] | None = None
 
     @property
     def here(self) -> tuple[int, ...]:

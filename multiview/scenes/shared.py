@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
+from multiview.scenes.exif import exposures_told
 from multiview.scenes.masks.missing import doubtful_masks
 from multiview.scenes.outside import outside
 from multiview.scenes.pixels import (
@@ -84,6 +85,7 @@ def read_share(
         masks=_counts(pixels, ranks),
         warnings=(*warnings, *outside(scene.folder, list(views)), *doubts),
         offset=offset,
+        exposures=exposures_told(views),
         own=tuple(own),
         ranks=ranks,
         told=ranks.any(bool((pixels.silhouette_weights > 0).any())),

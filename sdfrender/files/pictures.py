@@ -32,6 +32,7 @@ _WITH_TRANSPARENCY = {"L": "LA", "RGB": "RGBA"}
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # more than 8 bits a channel, grey
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 ORIENTATION = 0x0112  # the EXIF tag
+EXPOSURE = 0x8769  # of EXIF: where what a camera was set to is
 HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 PNG = b"\x89PNG"
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by kind of colour
@@ -240,6 +241,22 @@ def _orientation(image: Pillow.Image) -> int:
     except Exception:  # damaged EXIF says nothing
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def read_exif(path: Path) -> dict[int, Any]:
+    """The tags of a photograph's EXIF, of its exposure too, by number; none if it is damaged.
+
+    Raises:
+        InputError: no picture.
+    """
+    if read_header(path).kind != "pillow":
+        return {}
+    with _opened(path) as image:
+        try:
+            exif = image.getexif()
+            return {**exif, **exif.get_ifd(EXPOSURE)}
+        except Exception:  # damaged EXIF says nothing
+            return {}
 
 
 def _head(path: Path) -> bytes:
