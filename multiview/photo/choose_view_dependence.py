@@ -1,7 +1,10 @@
 """Whether a surface needs fine colours and colours that depend on the view, beyond its model.
 
 As for the model itself, photographs that are held back decide: colours, and what is added to them,
-are solved for without these, and have to predict them.
+are solved for without these, and have to predict them. They count by their PSNR, as in
+`metrics.json`: the mean of all pixels would be that of the worst photograph, as of one at the end
+of a row, which no other is near to. How strongly colours are held is chosen in the same way: where
+shadows move, more than where they do not.
 """
 
 from __future__ import annotations
@@ -31,32 +34,49 @@ FINER = 2.0  # at most so many times as fine as the shape's lattice
 MOST_VERTICES = 60_000_000  # of a layer's lattice
 SMOOTHNESS = (0.02, 0.25)  # of colours, and of what depends on the view, in pixels
 PULL = (0.02, 0.2)
+HOLDS = (1.0, 8.0)  # times smoothness and pull, of what depends on the view
 WORTH = 0.98  # what is richer has to predict with so much of the error of what is simpler
+
+
+class Addition(NamedTuple):
+    """What may be added to a model.
+
+    Args:
+        degree: of its harmonics: 0 for fine colours alone, None for nothing.
+        hold: how strongly what depends on the view is held smooth and small.
+    """
+
+    degree: int | None = None
+    hold: float = 1.0
+
+
+NOTHING, FINE_COLORS = Addition(), Addition(0)
 
 
 class ViewChoice(NamedTuple):
     """What was added to a model, and how well each candidate predicted views held back.
 
     Args:
-        degree: of the harmonics that were added: 0 for fine colours alone, None for nothing.
-        errors: by degree, root mean square, of full scale; empty if no view could be held back.
+        chosen: what was added.
+        errors: of each candidate, of full scale: the geometric mean over views of the root mean
+            square; empty if no view could be held back.
     """
 
-    degree: int | None
-    errors: dict[int | None, float]
+    chosen: Addition
+    errors: dict[Addition, float]
 
     def description(self) -> dict[str, Any]:
         """As JSON: the candidates, the best first."""
         candidates = [
             {
-                "degree": degree,
+                **one._asdict(),
                 "held_back_error": error,
                 "held_back_psnr": decibels(error),
-                "chosen": degree == self.degree,
+                "chosen": one == self.chosen,
             }
-            for degree, error in sorted(self.errors.items(), key=lambda pair: pair[1])
+            for one, error in sorted(self.errors.items(), key=lambda pair: pair[1])
         ]
-        return {"degree": self.degree, "candidates": candidates}
+        return {**self.chosen._asdict(), "candidates": candidates}
 
 
 def add_view_dependence(
@@ -77,15 +97,15 @@ def add_view_dependence(
     if not asked and (config.appearance != "auto" or appearance.known is not None):
         return None
     errors = held_back_errors(appearance, lattice, targets)
-    choice = ViewChoice(DEGREE if asked else simplest(errors), errors)
-    if choice.degree is not None:
+    choice = ViewChoice(best_held(errors) if asked else simplest(errors), errors)
+    if choice.chosen != NOTHING:
         samples = seen_beyond(appearance, lattice, targets)
         if not len(samples):
             log.warning(
                 "appearance: no photograph surely shows the surface, nothing is added to it"
             )
             return None
-        layers = plans(choice.degree, lattice, targets)
+        layers = plans(choice.chosen, lattice, targets)
         appearance.beyond = solve_view_dependence(samples, lattice.bounds, layers)
     tell(choice, asked)
     return choice
@@ -93,9 +113,9 @@ def add_view_dependence(
 
 def tell(choice: ViewChoice, asked: bool) -> None:
     """One line for whoever follows the fit."""
-    added = "colours that depend on the view" if choice.degree else "finer colours"
-    if choice.errors and choice.degree is not None:
-        after, before = (decibels(choice.errors[x]) for x in (choice.degree, None))
+    added = "colours that depend on the view" if choice.chosen.degree else "finer colours"
+    if choice.errors and choice.chosen != NOTHING:
+        after, before = (decibels(choice.errors[x]) for x in (choice.chosen, NOTHING))
         log.info("appearance: %s, views held back have %.1f dB, %.1f without", added, after, before)
     elif asked:
         log.warning("appearance: %s, as asked; too few views to hold some back and see", added)
@@ -106,19 +126,29 @@ def decibels(error: float) -> float:
     return -20 * math.log10(max(error, 1e-9))
 
 
-def simplest(errors: dict[int | None, float]) -> int | None:
-    """The simplest candidate that predicts about as well as any; the simplest ones are first."""
-    chosen = None
-    for degree, error in errors.items():
-        if error < WORTH * errors[chosen]:
-            chosen = degree
+def simplest(errors: dict[Addition, float]) -> Addition:
+    """The simplest candidate that predicts about as well as any; the simplest ones are first.
+
+    None is simpler than another one that is held more or less.
+    """
+    chosen = NOTHING
+    for one, error in errors.items():
+        same = one.degree == chosen.degree
+        if error < (1 if same else WORTH) * errors[chosen]:
+            chosen = one
     return chosen
+
+
+def best_held(errors: dict[Addition, float]) -> Addition:
+    """Of those that depend on the view, the one that predicts best."""
+    held = {one: error for one, error in errors.items() if one.degree}
+    return min(held, key=lambda one: held[one]) if held else Addition(DEGREE)
 
 
 def held_back_errors(
     appearance: Appearance, lattice: Lattice, targets: Targets
-) -> dict[int | None, float]:
-    """Root mean square error on views held back, of nothing, fine colours, and of all.
+) -> dict[Addition, float]:
+    """Error on views held back, of nothing, fine colours, and of all: see `ViewChoice`.
 
     Args:
         appearance: colour, light and lens; unchanged.
@@ -131,25 +161,28 @@ def held_back_errors(
         return {}
     shown, hidden = targets[[n for n in range(N) if n not in back]], targets[back]
     trial = appearance.recolored(lattice, shown)
-    seen, asked = (seen_beyond(trial, lattice, views) for views in (shown, hidden))
-    if not len(seen) or not len(asked):
+    seen = seen_beyond(trial, lattice, shown)
+    asked = [seen_beyond(trial, lattice, hidden[[n]]) for n in range(len(back))]
+    asked = [each for each in asked if len(each)]
+    if not len(seen) or not asked:
         return {}
-    errors: dict[int | None, float] = {None: _size(asked.left)}
-    for degree in (0, DEGREE):
-        found = solve_view_dependence(seen, lattice.bounds, plans(degree, lattice, targets), *TRIED)
-        added = found.at(asked.points, asked.to_eye, lattice.bounds)
-        errors[degree] = _size(asked.left - added)
+    errors = {NOTHING: _size([each.errors(0.0) for each in asked])}
+    for one in (FINE_COLORS, *(Addition(DEGREE, hold) for hold in HOLDS)):
+        found = solve_view_dependence(seen, lattice.bounds, plans(one, lattice, targets), *TRIED)
+        added = [found.at(each.points, each.to_eye, lattice.bounds) for each in asked]
+        errors[one] = _size([each.errors(x) for each, x in zip(asked, added, strict=True)])
     return errors
 
 
-def plans(degree: int, lattice: Lattice, targets: Targets) -> list[Plan]:
+def plans(addition: Addition, lattice: Lattice, targets: Targets) -> list[Plan]:
     """A layer of fine colours, and one of harmonics up to a degree if that is not 0."""
     pixels = float(lattice.spacing.max() / targets.pixel_sizes(lattice).mean())  # a cell
     fine = Plan(_shape(lattice, min(max(pixels / FINE, 1), FINER)), (0, 0), SMOOTHNESS[0], PULL[0])
+    degree, hold = addition
     if not degree:
         return [fine]
     coarse = _shape(lattice, min(pixels / COARSE, 1))
-    return [fine, Plan(coarse, (1, degree), SMOOTHNESS[1], PULL[1])]
+    return [fine, Plan(coarse, (1, degree), hold * SMOOTHNESS[1], hold * PULL[1])]
 
 
 def _shape(lattice: Lattice, finer: float) -> Shape:
@@ -165,7 +198,7 @@ def seen_beyond(appearance: Appearance, lattice: Lattice, targets: Targets) -> S
     Spread evenly over the pixels, at most about `MOST_PIXELS` of them.
     """
     step = math.ceil(float((targets.silhouettes > 0.99).sum()) / MOST_PIXELS) or 1
-    points, eyes, left = [], [], []
+    points, eyes, left, saturated = [], [], [], []
     for view in range(len(targets.cameras)):
         one = targets[[view]]
         with torch.no_grad():
@@ -175,13 +208,15 @@ def seen_beyond(appearance: Appearance, lattice: Lattice, targets: Targets) -> S
         where = inside.flatten().nonzero()[view % step :: step, 0]
         some = torch.zeros_like(inside)
         some.view(-1)[where] = True
-        rest = torch.where(one.at_most(images), 0.0, one.images - images)
         found = one.cameras.unproject(out.depths, some)
         points.append(found)
         eyes.append(to_eye(found, one.cameras.centers))
-        left.append(rest[some])
-    return Samples(torch.cat(points), torch.cat(eyes), torch.cat(left))
+        left.append((one.images - images)[some])
+        saturated.append(one.saturated()[some])
+    return Samples(*(torch.cat(x) for x in (points, eyes, left, saturated)))
 
 
-def _size(errors: Tensor) -> float:
-    return math.sqrt(float((errors**2).mean()))
+def _size(errors: list[Tensor]) -> float:
+    """Geometric mean over views of the root mean square, which is what a mean of decibels is."""
+    logs = [math.log(max(float((x**2).mean()), 1e-18)) / 2 for x in errors]
+    return math.exp(sum(logs) / len(logs))

@@ -62,11 +62,19 @@ class Samples:
         points: `[P, 3]` world units.
         to_eye: `[P, 3]` unit vectors from them to the eye.
         left: `[P, C]` what a model leaves of the photographs there.
+        saturated: `[P, C]` bool, where these say no more than that it is at least so bright; None
+            if they are nowhere.
     """
 
     points: Tensor
     to_eye: Tensor
     left: Tensor
+    saturated: Tensor | None = None
+
+    def errors(self, added: Tensor | float) -> Tensor:
+        """`[P, C]` what is still wrong after something was added to the model."""
+        rest = self.left - added
+        return rest if self.saturated is None else torch.where(self.saturated & (rest < 0), 0, rest)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -89,13 +97,16 @@ def solve_view_dependence(
         rounds: of reweighting.
     """
     parts = [_Unknowns(plan, samples, bounds) for plan in plans]
-    left = samples.left.contiguous().numpy()
+    left: Singles = samples.errors(0.0).contiguous().numpy()
     weights = np.ones(len(left), np.float32)
     x = [part.nothing(left.shape[1]) for part in parts]
     for number in range(rounds):
         if number:
-            rest = np.abs(left - _fitted(parts, x)).mean(-1)
-            weights = (ROBUST_SCALE / np.maximum(rest, ROBUST_SCALE)).astype(np.float32)
+            fitted = _fitted(parts, x)
+            rest: Singles = samples.errors(torch.from_numpy(fitted)).numpy()
+            left = fitted + rest  # a saturated pixel that is bright enough asks for nothing else
+            far = np.abs(rest).mean(-1)
+            weights = (ROBUST_SCALE / np.maximum(far, ROBUST_SCALE)).astype(np.float32)
         for part in parts:
             part.weigh(weights)
         x = _solved(parts, left, weights, x, iterations)

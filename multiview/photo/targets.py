@@ -198,8 +198,12 @@ class Targets:
 
         Both may be right then: a photograph says no more than that it is at least so bright.
         """
+        return self.saturated() & (rendered > self.images)
+
+    def saturated(self) -> Tensor:
+        """Where photographs are saturated: `[N, H, W, C]` bool."""
         top = TOP if self.gains is None else TOP / self.gains[:, None, None]
-        return (self.images >= top) & (rendered > self.images)
+        return self.images >= top
 
     @cached_property
     def noise(self) -> float:

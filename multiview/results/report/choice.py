@@ -66,7 +66,11 @@ def beyond_rows(told: dict[str, Any]) -> list[tuple[str, float, bool]]:
     candidates = told.get("beyond", {}).get("candidates", [])
     words = {None: "nothing more", 0: "finer colours"}
     both = "finer colours, and colours that depend on the view"
-    return [(words.get(x["degree"], both), x["held_back_psnr"], x["chosen"]) for x in candidates]
+    rows = []
+    for x in candidates:
+        held = f", held {x['hold']:g} times as strongly" if x.get("hold", 1) != 1 else ""
+        rows.append((words.get(x["degree"], both) + held, x["held_back_psnr"], x["chosen"]))
+    return rows
 
 
 def _key(candidate: dict[str, Any]) -> Key:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,17 @@ from torch.nn.functional import normalize
 
 from multiview.config import FitConfig
 from multiview.photo.appearance import Appearance
-from multiview.photo.choose_view_dependence import DEGREE, add_view_dependence, simplest
+from multiview.photo.choose_view_dependence import (
+    DEGREE,
+    FINE_COLORS,
+    NOTHING,
+    Addition,
+    ViewChoice,
+    add_view_dependence,
+    best_held,
+    held_back_errors,
+    simplest,
+)
 from multiview.photo.solve_view_dependence import Plan, Samples, solve_view_dependence
 from multiview.photo.targets import Targets
 from sdfrender import Cameras, Lattice, Lighting, render
@@ -302,13 +313,13 @@ def test_a_highlight_asks_for_it(setting: str) -> None:
     config = FitConfig(Path("a"), Path("b"), appearance=setting)  # type: ignore[arg-type]
     choice = add_view_dependence(look, config, BALL, targets)
     assert choice is not None
-    assert choice.degree == DEGREE
-    assert choice.errors[DEGREE] < 0.8 * choice.errors[None]
+    assert choice.chosen.degree == DEGREE
+    assert choice.errors[choice.chosen] < 0.8 * choice.errors[NOTHING]
     assert errors_of(look, targets) < 0.5 * before
     told = choice.description()
-    assert [x["chosen"] for x in told["candidates"]] == [True, False, False]
+    assert [x["chosen"] for x in told["candidates"]] == [True, False, False, False]
     assert told["candidates"][0]["held_back_psnr"] == pytest.approx(
-        -20 * math.log10(choice.errors[DEGREE])
+        -20 * math.log10(choice.errors[choice.chosen])
     )
 
 
@@ -327,20 +338,57 @@ def test_with_few_views_only_who_asks_gets_it(caplog: pytest.LogCaptureFixture) 
     look = fitted(targets)
     auto = add_view_dependence(look, FitConfig(Path("a"), Path("b")), BALL, targets)
     assert auto is not None
-    assert auto.degree is None
+    assert auto.chosen == NOTHING
     assert auto.errors == {}
     assert look.beyond is None
     asked = FitConfig(Path("a"), Path("b"), appearance="view")
     with caplog.at_level("WARNING", logger="multiview"):
         choice = add_view_dependence(look, asked, BALL, targets)
     assert choice is not None
-    assert choice.degree == DEGREE
+    assert choice.chosen == Addition(DEGREE)
     assert look.beyond is not None
     assert "too few views" in caplog.text
 
 
 def test_the_simplest_that_predicts_about_as_well_is_taken() -> None:
-    assert simplest({}) is None
-    assert simplest({None: 1.0, 0: 0.99, 2: 0.985}) is None
-    assert simplest({None: 1.0, 0: 0.9, 2: 0.89}) == 0
-    assert simplest({None: 1.0, 0: 0.99, 2: 0.9}) == 2
+    all_of_it, held = Addition(2), Addition(2, 8.0)
+    assert simplest({}) == NOTHING
+    assert simplest({NOTHING: 1.0, FINE_COLORS: 0.99, all_of_it: 0.985}) == NOTHING
+    assert simplest({NOTHING: 1.0, FINE_COLORS: 0.9, all_of_it: 0.89}) == FINE_COLORS
+    assert simplest({NOTHING: 1.0, FINE_COLORS: 0.99, all_of_it: 0.9}) == all_of_it
+    assert simplest({NOTHING: 1.0, all_of_it: 0.9, held: 0.899}) == held
+    assert best_held({}) == Addition(DEGREE)
+    assert best_held({NOTHING: 0.1, FINE_COLORS: 0.1, held: 0.3, all_of_it: 0.2}) == all_of_it
+    told = json.loads(json.dumps(ViewChoice(held, {held: 0.1, NOTHING: 0.2}).description()))
+    assert (told["degree"], told["hold"]) == (2, 8.0)
+
+
+def test_a_photograph_that_no_other_is_like_does_not_decide() -> None:
+    """One of those held back has shadows of its own, and most of what is wrong of all pixels."""
+    targets = photographed(0.3)
+    images = targets.images.clone()
+    images[2, :, ::2] *= 0.3  # one of those that are held back
+    spoilt = replace(targets, images=images)
+    look = fitted(targets)
+    errors = held_back_errors(look, BALL, spoilt)
+    assert simplest(errors).degree == DEGREE
+
+
+def test_saturated_pixels_say_that_it_is_at_least_so_bright() -> None:
+    """A bright patch in photographs that end at full scale: nothing pulls it down to there."""
+    samples = seen(6000, size=0.0)
+    bright = samples.points[:, :1].clamp(min=0).expand(-1, 2)
+    left = bright.clamp(max=0.2)
+    saturated = bright > 0.2
+    plan = [PLANS[0]._replace(smoothness=0.01, pull=0.001)]
+    told = replace(samples, left=left, saturated=saturated)
+    assert float(told.errors(bright).abs().max()) < 1e-6
+    assert torch.equal(told.errors(0.0), left)
+    whole, cut = (
+        solve_view_dependence(x, BOX, plan, iterations=60, rounds=6)
+        for x in (told, replace(samples, left=left))
+    )
+    edge = (bright[:, 0] > 0.1) & (bright[:, 0] < 0.2)  # beside it
+    got = [x.at(samples.points, samples.to_eye, BOX) - bright for x in (whole, cut)]
+    one, other = (float(x[edge].square().mean()) for x in got)
+    assert one < 0.5 * other

@@ -19,7 +19,7 @@ import torch
 
 from multiview import cli
 from multiview.photo.choose_appearance import Choice, Look
-from multiview.photo.choose_view_dependence import ViewChoice
+from multiview.photo.choose_view_dependence import Addition, ViewChoice
 from multiview.results.report import page
 from multiview.results.report.choice import beyond_rows, candidate_rows
 from multiview.results.report.pictures import NOT_COMPARED, SCALE, agreement_picture, rgb
@@ -128,7 +128,8 @@ def test_every_model_of_colour_and_light_has_words() -> None:
 
 
 def test_what_was_added_beyond_in_words() -> None:
-    choice = ViewChoice(2, {None: 0.1, 0: 0.05, 2: 0.01})
+    best = Addition(2, 8.0)
+    choice = ViewChoice(best, {Addition(): 0.1, Addition(0): 0.05, best: 0.01})
     rows = beyond_rows(json.loads(json.dumps({"beyond": choice.description()})))
     assert [(round(psnr), chosen) for _, psnr, chosen in rows] == [
         (40, True), (26, False), (20, False)

@@ -49,7 +49,7 @@ def test_a_run_that_is_asked_for_it(torus_scene: Path, tmp_path: Path) -> None:
     page = (run / "report.html").read_text(encoding="utf-8")
     section = page[page.index('<section id="beyond">') : page.index('<section id="loss">')]
     assert "colours that depend on the view" in section
-    assert section.count("<tr") == 4
+    assert section.count("<tr") == 5
 
     new = RenderConfig(run, tmp_path / "new", views=2, rig="orbit", width=20, height=16)
     scene = render_scene(new)
