@@ -11,11 +11,13 @@ from torch import Tensor
 
 from sdfrender.errors import InputError
 from sdfrender.far import Doubles, far_offset, moved
+from sdfrender.files.atomic import read_bytes
 from sdfrender.files.extensions import check_extension, is_lattice
 from sdfrender.files.tensors import expect, load_tensors, need_tensor, save_tensors
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.mesh_files import load_mesh
 from sdfrender.io.lattices import load_lattice
+from sdfrender.materials.environment import Environment
 from sdfrender.report.model import load_colored
 from sdfrender.view.cameras import Cameras
 
@@ -53,6 +55,21 @@ class Errors:
     title: str
 
 
+@dataclass(frozen=True, eq=False)
+class Materials:
+    """A mesh with materials.
+
+    Args:
+        glb: the file's contents.
+        light: that was found with them.
+        position: where the file's origin is.
+    """
+
+    glb: bytes
+    light: Environment
+    position: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
 @dataclass(frozen=True)
 class Exhibit:
     """What is shown; whatever there is none of is None.
@@ -63,6 +80,7 @@ class Exhibit:
         mesh: world units; with or without a colour at each vertex.
         views: the cameras.
         errors: of the mesh's vertices.
+        materials: the mesh with them.
     """
 
     name: str
@@ -70,6 +88,7 @@ class Exhibit:
     mesh: trimesh.Trimesh | None = None
     views: Views | None = None
     errors: Errors | None = None
+    materials: Materials | None = None
 
     @property
     def bounds(self) -> Tensor:
@@ -117,7 +136,11 @@ def _near(exhibit: Exhibit) -> Exhibit:
         size = views.cameras.width, views.cameras.height
         views = replace(views, cameras=Cameras(c2w.float(), views.cameras.Ks, *size))
     mesh = None if exhibit.mesh is None else moved(exhibit.mesh, -offset)
-    return replace(exhibit, lattice=lattice, mesh=mesh, views=views)
+    materials = exhibit.materials
+    if materials is not None:
+        x, y, z = (-offset).tolist()
+        materials = replace(materials, position=(x, y, z))
+    return replace(exhibit, lattice=lattice, mesh=mesh, views=views, materials=materials)
 
 
 def _load_folder(folder: Path) -> Exhibit:
@@ -137,7 +160,15 @@ def _load_folder(folder: Path) -> Exhibit:
     views, errors = load_views(views_file) if views_file.is_file() else (None, None)
     if errors is not None and (mesh is None or len(errors.values) != len(mesh.vertices)):
         errors = None  # of another mesh
-    return Exhibit(folder.resolve().name, lattice, mesh, views, errors)
+    return Exhibit(folder.resolve().name, lattice, mesh, views, errors, _materials(folder))
+
+
+def _materials(folder: Path) -> Materials | None:
+    """Those of a run that `multiview materials` was called on."""
+    mesh, light = folder / "materials.glb", folder / "environment.hdr"
+    if not mesh.is_file() or not light.is_file():
+        return None
+    return Materials(read_bytes(mesh), Environment.load(light))
 
 
 def _one(file: Path, lattice: Lattice) -> Lattice:

@@ -28,6 +28,7 @@ from sdfrender.report.turntable import display_frame
 from sdfrender.viewer import PORT, need_viser
 from sdfrender.viewer.exhibit import Errors, Exhibit, Views
 from sdfrender.viewer.guard import Guard, check_guarded, guarding
+from sdfrender.viewer.lights import Lights
 
 if TYPE_CHECKING:
     import viser
@@ -36,12 +37,12 @@ HOST = "127.0.0.1"  # nobody else's machine sees it
 PORTS = 1 << 16
 FOV = math.radians(40)
 CLAY = (165, 160, 151)  # red, green, blue, of 255
-GROUND = (90, 90, 105)  # the colour of the light from below
 FITTED, HELD_OUT = (0, 114, 178), (230, 159, 0)  # Okabe and Ito's blue and orange
 LEVELS = 0.25  # of the shortest side of the box: how far the level can go
 SCALE_TOP = 0.98  # share of the vertices whose error the colours tell apart
 COLOR_MAP = "viridis"  # even in lightness, for people with any colour vision
 LATTICE, MESH, COLORS, ERRORS = "lattice", "mesh", "mesh in colour", "error on the mesh"
+MATERIALS = "materials"
 NO_SURFACE = "There is no surface at this level."
 
 
@@ -151,6 +152,11 @@ class Viewer:
                 self._others[ERRORS] = lambda: scene.add_glb(
                     "/surface/errors", colored_glb(mesh, colors_of(errors), lit=True)
                 )
+        shown = exhibit.materials
+        if shown is not None:
+            self._others[MATERIALS] = lambda: scene.add_glb(
+                "/surface/materials", shown.glb, position=shown.position
+            )
         names += self._others
         reach = LEVELS * float((exhibit.bounds[1] - exhibit.bounds[0]).min())
         step = float(f"{reach / 100:.1g}")
@@ -180,19 +186,8 @@ class Viewer:
         camera.position, camera.look_at = eye.numpy(), middle.numpy()
         camera.fov, camera.up = FOV, frame[1].numpy()
         camera.near, camera.far = 0.01 * radius, 100 * radius
-        self._light(frame)
-
-    def _light(self, frame: Tensor) -> None:
-        """A sky, and a lamp over the shoulder of the one who looks from the front."""
-        right, up, front = frame.numpy()
-        scene = self.server.scene
-        scene.configure_environment_map(None)
-        scene.configure_default_lights(False)
-        scene.add_light_hemisphere(
-            "/light/sky", ground_color=GROUND, intensity=1.8, position=tuple(up)
-        )
-        lamp = scene.add_light_directional("/light/lamp", intensity=2.6, cast_shadow=False)
-        lamp.position = -0.5 * right + up + front
+        found = None if exhibit.materials is None else exhibit.materials.light
+        self.lights = Lights(self.server, frame, found)
 
     def _add_cameras(self, views: Views, bounds: Tensor) -> None:
         gui, scene, cameras = self.server.gui, self.server.scene, views.cameras
