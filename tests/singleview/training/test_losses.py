@@ -81,6 +81,16 @@ def test_shape_loss_is_least_at_the_target_and_leads_there() -> None:
     assert float(values.grad.sum()) < 0
 
 
+def test_shape_loss_sees_what_lies_between_the_samples() -> None:
+    """Half of the samples say outside: one by one, so that the surface is a sieve, or together."""
+    target = torch.full((1, 12, 12, 12), -0.05)
+    x, y, z = torch.meshgrid(*[torch.arange(12)] * 3, indexing="ij")
+    sieve = torch.where((x + y + z) % 2 == 0, 0.3, -0.05)[None]
+    half = torch.where(x < 6, 0.3, -0.05)[None]
+    torch.testing.assert_close(sieve.mean(), half.mean())
+    assert float(shape_loss(sieve, target)) > float(shape_loss(half, target)) + 0.1
+
+
 def test_shape_loss_does_not_care_how_far_away_empty_space_is() -> None:
     target = spheres(0.4).values
     shifted = torch.where(target > 0.2, target + 0.1, target)
