@@ -20,7 +20,7 @@ def command(
     """Measure networks and baselines on objects that they have not seen, in one table.
 
     IoU at R³: prediction and truth resampled trilinearly to R samples along each side of the box,
-    inside is below 0; mean over all input views, then over objects, then over categories. Chamfer
+    inside is below 0; mean over the input views, then over objects, then over categories. Chamfer
     distance, normal consistency, and silhouette IoU on the other views come beside.
 
     Occupancy networks are measured at random points instead, and their meshes as in their paper,

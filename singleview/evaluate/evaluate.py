@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from sdfrender.errors import InputError
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.meshes.metrics import occupancy_iou
-from singleview.data.dataset import Dataset, Item
+from singleview.data.dataset import Dataset, Item, ObjectViews
 from singleview.data.meshes import by_category
 from singleview.data.open import open_dataset
 from singleview.data.stretched import stretched_copies
@@ -77,7 +78,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         "dataset": str(config.dataset),
         "split": config.split,
         "objects": len(judged),
-        "views": judged.views,
+        "views": min(judged.views, config.pictures or judged.views),
         "methods": [
             {"name": method.name, "told": method.told, **evaluate_method(method, judged, config)}
             for method in methods
@@ -94,7 +95,7 @@ def evaluate_method(
     for i in tqdm(range(len(judged)), desc=method.name, unit="object"):
         item = judged[i]
         with torch.no_grad():
-            predicted = method.predict(item)
+            predicted = method.predict(seen_by(method, item, config.pictures))
         solids = {R: None if solid is None else solid[i] for R, solid in truth.items()}
         objects[item.name] = {
             **volume_numbers(predicted, solids),
@@ -129,20 +130,31 @@ def surface_numbers(
     mesh = true_mesh(item, predicted.bounds)
     views, V = item.views, len(item.views.cameras)
     one_for_all = predicted.values.ndim == 3
-    chosen = [0] if one_for_all else spread_views(V, config.surface_views)
+    shown = spread_views(V, config.pictures or V)
+    chosen = [0] if one_for_all else spread_views(len(shown), config.surface_views)
     numbers: list[Numbers] = []
-    for v in chosen:
-        single = predicted if one_for_all else predicted.with_values(predicted.values[v])
+    for n in chosen:
+        single = predicted if one_for_all else predicted.with_values(predicted.values[n])
         measured: Numbers = {}
         if mesh is not None and bool((single.values < 0).any()):
             measured |= surface_measures(single, mesh, config.samples, config.seed)
         # A shape that is the same for all pictures is judged on all views, as often on each.
-        unseen = [u for u in range(V) if one_for_all or u != v]
+        unseen = [u for u in range(V) if one_for_all or u != shown[n]]
         if unseen and not method.sees_all_views:
             silhouettes, cameras = views.silhouettes[unseen], views.cameras[unseen]
             measured["silhouette_iou"] = rendered_silhouette_iou(single, silhouettes, cameras)
         numbers.append(measured)
     return _means(numbers)
+
+
+def seen_by(method: LatticeMethod, item: Item, pictures: int | None) -> Item:
+    """An object as a method sees it: with all pictures, or with so many of them."""
+    views = item.views
+    if pictures is None or method.sees_all_views:
+        return item
+    ids = spread_views(len(views.cameras), pictures)
+    some = ObjectViews(views.images[ids], views.silhouettes[ids], views.cameras[ids])
+    return replace(item, views=some)
 
 
 def network(path: Path, refining: bool = True) -> LatticeMethod:

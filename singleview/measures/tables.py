@@ -46,7 +46,7 @@ OCCUPANCY_CAPTION = (
     "= 1; normal consistency."
 )
 CAPTION = (
-    "IoU at 32³ / 64³, mean over all input views; Chamfer-L1 with the longest side = 1, normal "
+    "IoU at 32³ / 64³, mean over the input views; Chamfer-L1 with the longest side = 1, normal "
     "consistency, silhouette IoU on views that were not the input: over some input views."
 )
 

@@ -27,9 +27,11 @@ class EvaluateConfig:
         stretched: with --baselines: so many copies of each training object, stretched by chance
             along the axes, join the bank of a second nearest neighbour.
         image_size: pixels on a side to average the images down to. Default: as stored.
+        pictures: of each object to predict from, spread evenly over all. Default: all. Networks of
+            the paper's size take half a second for each.
         samples: points on each surface for Chamfer distance and normal consistency.
         surface_views: input views per object for the measures other than IoU, which take longer;
-            IoU takes all.
+            IoU takes all of `pictures`.
         seed: of the points and of the stretched copies.
         points: of each object at which the occupancy of occupancy networks is judged.
         observations: clouds or pictures of each object that occupancy networks are shown.
@@ -49,6 +51,7 @@ class EvaluateConfig:
     baselines: Flag = False
     stretched: int = 0
     image_size: int | None = None
+    pictures: int | None = None
     samples: int = 5000
     surface_views: int = 4
     seed: int = 0
@@ -66,6 +69,7 @@ class EvaluateConfig:
                 self.stretched == 0 or (self.stretched > 0 and self.baselines),
                 "0, or more with --baselines",
             ),
+            "pictures": (self.pictures is None or self.pictures >= 1, "at least 1"),
             "samples": (self.samples >= 1, "at least 1"),
             "points": (self.points >= 1, "at least 1"),
             "observations": (self.observations >= 1, "at least 1"),

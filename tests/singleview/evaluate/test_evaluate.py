@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from sdfrender.hull.outlines import pixel_distance
 from sdfrender.meshes.metrics import occupancy_iou
 from singleview import cli
 from singleview.config import EvaluateConfig, RenderDatasetConfig
-from singleview.data.dataset import Dataset
+from singleview.data.dataset import Dataset, Item
 from singleview.data.hull import visual_hull
 from singleview.data.stretched import stretched, stretched_copies
 from singleview.evaluate.baselines import (
@@ -219,6 +220,34 @@ def test_iou_is_the_mean_over_all_input_views(dataset: Dataset) -> None:
     assert result["iou_32"] == result["iou_64"] == 1 / VIEWS
     # The views without a surface have no Chamfer distance.
     assert result["chamfer"] < 1e-6
+
+
+def test_some_pictures_can_stand_for_all(dataset: Dataset) -> None:
+    """Predictions are asked for those alone, and judged on views that they were not made from."""
+    asked = []
+
+    def spheres(item: Item) -> Lattice:
+        asked.append(item.views)
+        V = len(item.views.cameras)
+        return Lattice(Lattice.sphere(0.5, resolution=RESOLUTION).values.repeat(V, 1, 1, 1), UNIT)
+
+    test = dataset.split("test")
+    config = replace(CONFIG, pictures=2)
+    result = evaluate_method(LatticeMethod("spheres", spheres), test, config)
+    ids = spread_views(VIEWS, 2)
+    torch.testing.assert_close(asked[0].images, test[0].views.images[ids])
+    torch.testing.assert_close(asked[0].cameras.c2w, test[0].views.cameras[ids].c2w)
+    everywhere = evaluate_method(LatticeMethod("spheres", spheres), test, CONFIG)
+    assert result["iou_32"] == pytest.approx(everywhere["iou_32"])
+    item, ball = test[0], Lattice.sphere(0.5, resolution=RESOLUTION)
+    unseen = [[v for v in range(VIEWS) if v != i] for i in ids]
+    expected = [
+        rendered_silhouette_iou(ball, item.views.silhouettes[v], item.views.cameras[v])
+        for v in unseen
+    ]
+    found = result["objects"][item.name]["silhouette_iou"]
+    assert found == pytest.approx(sum(expected) / 2)
+    evaluate_method(hull(VIEWS), test, config)  # sees them all, as its name says
 
 
 def test_what_sees_all_views_has_no_unseen_ones(dataset: Dataset) -> None:
