@@ -18,7 +18,13 @@ from sdfrender.files.scalars import need_tensorboard
 from sdfrender.kernels.torch_threads import torch_threads
 from singleview.run_folder import RunFolder
 from singleview.settings.training import TrainConfig
-from singleview.training.checkpoint import read_checkpoint, restore, save_checkpoint, save_model
+from singleview.training.checkpoint import (
+    read_checkpoint,
+    restore,
+    save_checkpoint,
+    save_model,
+    start_from,
+)
 from singleview.training.distributed import Job, join
 from singleview.training.learners import open_learner
 from singleview.training.learners.learner import Learner
@@ -69,9 +75,14 @@ def _train(config: TrainConfig, job: Job, quiet: bool) -> dict[str, Any]:
 def _work(learner: Learner, run: RunFolder, job: Job, quiet: bool) -> dict[str, Any]:
     """The training, in a folder that is ready for it."""
     config, clock = run.config, Clock()
+    if config.start is not None:
+        start_from(learner.build(), config.start)  # a wrong one is told before any work
     learner.prepare(run, job, quiet)
     torch.manual_seed(config.seed)
-    state = State(learner.build().to(job.device), config, clock, learner.scores)
+    model = learner.build()
+    if config.start is not None:
+        start_from(model, config.start)
+    state = State(model.to(job.device), config, clock, learner.scores)
     if config.resume:
         restore(state, learner.generator, run)
         learner.taken = state.taken

@@ -101,6 +101,8 @@ class TrainConfig:
         device: auto: a GPU if there is one.
         threads: of torch, in each process.
         seed: of everything drawn at random.
+        start: run folder, or weights, of a network of the same kind and size: learning goes on from
+            these. Default: fresh weights.
         resume: continue the run in `out` from its last checkpoint.
         logs: also write losses.csv and validation.csv for TensorBoard (needs the extra `logs`);
             then tensorboard --logdir RUN shows them.
@@ -137,6 +139,7 @@ class TrainConfig:
     device: Device = "auto"
     threads: int = 1
     seed: int = 0
+    start: Path | None = None
     resume: Flag = False
     logs: Literal["tensorboard"] | None = None
 
@@ -165,6 +168,10 @@ class TrainConfig:
             "buffer": (self.buffer >= 1, "at least 1"),
             "workers": (0 <= self.workers <= 256, "from 0 to 256"),
             "seed": (0 <= self.seed < 2**62, "from 0 to 2^62 - 1"),
+            "start": (
+                self.start is None or self.model != "deepsdf",
+                "weights of sdfdiff or occupancy, a network of deepsdf knows its objects by number",
+            ),
         }
         check_options(self, rules)
 

@@ -172,6 +172,34 @@ def load_model(path: Path) -> tuple[Model, dict[str, Any]]:
     return model, dict(state["about"])
 
 
+def start_from(model: Model, path: Path) -> None:
+    """Give a network the weights of another of its kind.
+
+    Args:
+        model: the network; what it has no place for, as a head that tells cameras, is left out.
+        path: of the weights, or of a run folder.
+
+    Raises:
+        InputError: weights that cannot be read, or of a network that is built in another way.
+    """
+    other, _ = load_model(path)
+    need, got = (_built(x) for x in (model, other))
+    if need != got:
+        told = ", ".join(
+            f"{key} {got.get(key)!r} where {need.get(key)!r} is trained"
+            for key in sorted({*need, *got})
+            if need.get(key) != got.get(key)
+        )
+        raise InputError(f"{path}: need a network as it is to be trained, got {told}")
+    own = model.state_dict()
+    model.load_state_dict({k: x for k, x in other.state_dict().items() if k in own})
+
+
+def _built(model: Model) -> dict[str, Any]:
+    """How a network is built, without the head that comes last."""
+    return {k: x for k, x in model.description().items() if k != "cameras"}
+
+
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {prefix + name: x for name, x in tensors.items()}
 

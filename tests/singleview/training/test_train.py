@@ -105,6 +105,22 @@ def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(objects: Path, tmp_pat
 
 
 @pytest.mark.slow
+def test_a_training_starts_from_another_ones_weights(objects: Path, tmp_path: Path) -> None:
+    train_tiny(objects, tmp_path / "first", steps=3)
+    first = load_predictor(tmp_path / "first").model
+    own = {k: x for k, x in first.state_dict().items() if not k.startswith("camera_head")}
+    with patch.object(Sampler, "draw", side_effect=KeyboardInterrupt):  # before the first step
+        train_tiny(objects, tmp_path / "second", start=tmp_path / "first", seed=5)
+    began = load_predictor(tmp_path / "second").model.state_dict()
+    for name, x in own.items():
+        assert torch.equal(x, began[name]), name
+    with pytest.raises(InputError, match="resolution 12 where 16 is trained"):
+        train_tiny(objects, tmp_path / "third", start=tmp_path / "first", resolution=16)
+    with pytest.raises(InputError, match="--start: need weights of sdfdiff or occupancy"):
+        replace(TrainConfig(Path("x"), Path("y")), model="deepsdf", start=Path("z"))
+
+
+@pytest.mark.slow
 def test_a_run_interrupted_before_its_first_validation_goes_on(
     objects: Path, tmp_path: Path
 ) -> None:
