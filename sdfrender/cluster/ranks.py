@@ -6,6 +6,7 @@ order. Sums of tensors on the CPU go by gloo, of those on a GPU by NCCL.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -139,6 +140,9 @@ def joined(gpus: bool = False, going_on: str = "") -> Iterator[Ranks]:
             raise lost from None
         finally:
             with _on_sigterm(signal.SIG_IGN):  # it is ending already
+                # A network that is shared out lies in cycles, and would keep the group's threads
+                # until Python itself ends: one that asks Python for something then aborts it.
+                gc.collect()
                 dist.destroy_process_group()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import weakref
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
@@ -34,6 +35,30 @@ def two_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     ):
         yield seen
     signal.signal(signal.SIGTERM, before)
+
+
+class Held:
+    """What is shared out, in a cycle."""
+
+    def __init__(self) -> None:
+        self.own = self
+
+
+def test_what_is_shared_out_is_gone_before_the_group_is(
+    two_processes: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads of a group that live until Python ends may abort it."""
+    alive: list[bool] = []
+    held: weakref.ref[Held] | None = None
+
+    def leave() -> None:
+        assert held is not None
+        alive.append(held() is not None)
+
+    monkeypatch.setattr("torch.distributed.destroy_process_group", leave)
+    with join("cpu", 4):
+        held = weakref.ref(Held())
+    assert alive == [False]
 
 
 def own(*_: Any) -> None:
