@@ -16,7 +16,8 @@ from singleview.settings.training import TrainConfig
 from singleview.training.distributed import Job
 
 REAL_SHARE = 0.5  # of the steps that look at real objects, where there are made-up ones
-GAIN, GAMMA = 0.1, 0.2  # range of the brightness and of its logarithmic curve
+ALBEDO = 0.7, 1.1  # range of the brightness of inputs: of paint, and of light
+TINT, GAMMA = 0.1, 0.2  # ranges of the logarithms of a colour's gain and of the curve's exponent
 SOME = 2000  # made-up shapes that a decoder may start from
 SHIFT = 1  # pixels that the inputs may be moved
 
@@ -119,18 +120,32 @@ class Sampler:
         return self.made_up[self._integers(len(self.made_up), 1)[0]]
 
     def _augmentation(self, B: int) -> tuple[Tensor, Tensor, Tensor, tuple[int, int]]:
-        """Flips, gains and gammas `[B]`, and one shift for all."""
-        u = torch.rand(3, B, generator=self.generator)
+        """Flips `[B]`, gains `[B, C]`, gammas `[B]`, and one shift for all."""
+        flipped = torch.rand(B, generator=self.generator) < 0.5
+        gain, gamma = paint(B, self.real.channels, self.generator)
         dy, dx = self._integers(2 * SHIFT + 1, 2)
         if self.config.chosen_augment == "none":
-            return torch.zeros(B, dtype=torch.bool), torch.ones(B), torch.ones(B), (0, 0)
-        gain = 1 + GAIN * (2 * u[1] - 1)
-        gamma = (GAMMA * (2 * u[2] - 1)).exp()
-        return u[0] < 0.5, gain, gamma, (dy - SHIFT, dx - SHIFT)
+            none = torch.zeros(B, dtype=torch.bool)
+            return none, torch.ones_like(gain), torch.ones_like(gamma), (0, 0)
+        return flipped, gain, gamma, (dy - SHIFT, dx - SHIFT)
 
     def _integers(self, below: int, count: int) -> list[int]:
         drawn: list[int] = torch.randint(below, (count,), generator=self.generator).tolist()
         return drawn
+
+
+def paint(count: int, channels: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """What is drawn for pictures that are to look painted and lit in another way.
+
+    Returns:
+        Gains `[count, channels]`, a brightness and, of colours, a tint; exponents `[count]`.
+    """
+    u = torch.rand(2 + channels, count, generator=generator)
+    low, high = ALBEDO
+    gain = (low + (high - low) * u[1]).expand(channels, -1)
+    if channels > 1:
+        gain = gain * (TINT * (2 * u[2:] - 1)).exp()
+    return gain.T, (GAMMA * (2 * u[0] - 1)).exp()
 
 
 def jitter(
@@ -141,19 +156,19 @@ def jitter(
     Args:
         images: `[B, H, W, C]` linear over black.
         flipped: `[B]` bool, left to right.
-        gain: `[B]`, of `gain · images^gamma`.
+        gain: `[B, C]`, of `gain · images^gamma`.
         gamma: `[B]`.
         shift: of all, rows and columns, pixels.
     """
     images = torch.where(flipped[:, None, None, None], images.flip(2), images)
-    images = gain[:, None, None, None] * images.clamp(min=0) ** gamma[:, None, None, None]
+    images = gain[:, None, None] * images.clamp(min=0) ** gamma[:, None, None, None]
     return images.clamp(max=1).roll(shift, (1, 2))
 
 
 def jittered(
     images: Tensor, points: Tensor, sides: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Pictures a little brighter or darker, some mirrored together with the points.
+    """Pictures painted and lit in another way, some mirrored together with the points.
 
     Args:
         images: `[B, H, W, C]`.
@@ -161,9 +176,9 @@ def jittered(
         sides: `[B]` axes along which left and right lie.
         generator: of all that is drawn.
     """
-    u = torch.rand(3, len(images), generator=generator)
-    flipped, gain = u[0] < 0.5, 0.9 + 0.2 * u[1]
-    images = jitter(images, flipped, gain, (0.4 * (u[2] - 0.5)).exp(), (0, 0))
+    flipped = torch.rand(len(images), generator=generator) < 0.5
+    gain, gamma = paint(len(images), images.shape[-1], generator)
+    images = jitter(images, flipped, gain, gamma, (0, 0))
     signs = torch.where(flipped[:, None], mirror_signs(sides), torch.ones(3))
     return images, points * signs[:, None]
 

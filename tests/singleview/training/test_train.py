@@ -288,8 +288,24 @@ def test_shards_of_a_batch_are_the_batch() -> None:
 
 def test_no_augmentation_leaves_pictures_as_they_are() -> None:
     images = torch.rand(2, 5, 6, 1)
-    same = jitter(images, torch.zeros(2, dtype=torch.bool), torch.ones(2), torch.ones(2), (0, 0))
+    none = torch.zeros(2, dtype=torch.bool)
+    same = jitter(images, none, torch.ones(2, 1), torch.ones(2), (0, 0))
     assert torch.equal(same, images)
+
+
+def test_pictures_are_painted_and_lit_in_other_ways() -> None:
+    gain, gamma = batches.paint(500, 3, torch.Generator().manual_seed(0))
+    assert 0.6 < float(gain.amin()) < 0.7
+    assert 1.1 < float(gain.amax()) < 1.25
+    assert float((gain[:, 0] / gain[:, 2]).log().abs().amax()) == pytest.approx(0.2, abs=0.02)
+    assert float(gamma.log().abs().amax()) == pytest.approx(0.2, abs=0.01)
+    grey, _ = batches.paint(500, 1, torch.Generator().manual_seed(0))
+    assert grey.shape == (500, 1)
+    assert float(grey.amin()) >= 0.7
+    images = torch.rand(500, 2, 2, 3) / 2
+    seen = jitter(images, torch.zeros(500, dtype=torch.bool), gain, gamma, (0, 0))
+    expected = gain[7] * images[7] ** gamma[7]
+    torch.testing.assert_close(seen[7], expected)
 
 
 def test_halved_views_see_the_same() -> None:
