@@ -226,3 +226,9 @@ def to_bytes(x: Tensor) -> Tensor:
 def unit(pixels: Tensor) -> Tensor:
     """Uint8 `[...]` as float32 `[...]` in [0, 1]."""
     return pixels.float() / 255
+
+
+def spread_views(views: int, count: int) -> list[int]:
+    """`count` of the views: with 24 and 4: 0, 7, 14, 21, which differ in azimuth and elevation."""
+    step = views // count + 1 if count < views else 1
+    return sorted({k * step % views for k in range(min(count, views))})

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from sdfrender.errors import InputError
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.meshes.metrics import occupancy_iou
-from singleview.data.dataset import Dataset, Item, ObjectViews
+from singleview.data.dataset import Dataset, Item, ObjectViews, spread_views
 from singleview.data.meshes import by_category
 from singleview.data.open import open_dataset
 from singleview.data.stretched import stretched_copies
@@ -200,12 +200,6 @@ def _refined(predictor: Predictor, method: LatticeMethod) -> Callable[[Item], La
         return Lattice(predictor.refined(item.views.images, start), found.bounds)
 
     return predict
-
-
-def spread_views(views: int, count: int) -> list[int]:
-    """`count` of the views: with 24 and 4: 0, 7, 14, 21, which differ in azimuth and elevation."""
-    step = views // count + 1 if count < views else 1
-    return sorted({k * step % views for k in range(min(count, views))})
 
 
 def _means(numbers: list[Numbers]) -> Numbers:

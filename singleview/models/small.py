@@ -128,6 +128,11 @@ class Small(nn.Module):
         self.offset.weight.mul_(0.1)
         self.spanned = True
 
+    @torch.no_grad()
+    def lower(self, level: float) -> None:
+        """Take a level, world units, from all distances: what lay at that level is the surface."""
+        self.start -= level
+
     def rates(self) -> list[tuple[list[nn.Parameter], float]]:
         """Parameters, and the part of the learning rate that is theirs."""
         decoder = SPAN_RATE if self.spanned else 1.0

@@ -13,13 +13,13 @@ from torch.nn.functional import interpolate
 from sdfrender import Lattice, render
 from sdfrender.meshes.metrics import occupancy_iou, silhouette_iou
 from singleview.augment.symmetry import agreeing
-from singleview.data.dataset import Dataset
+from singleview.data.dataset import Dataset, spread_views
 from singleview.pictures.contact_sheet import write_picture
 
 Network: TypeAlias = Callable[[Tensor], Tensor]  # images [B, H, W, C] to values [B, R, R, R]
 CHUNK = 48  # pictures that go through the network together
 SHOWN_OBJECTS, SHOWN_VIEWS = 8, 3  # in the picture of predictions
-EVERY = 4  # which of the pictures of an object validation looks at: one in so many
+PICTURES = 6  # of each object that validation looks at
 
 
 @torch.no_grad()
@@ -38,16 +38,18 @@ def lattices(network: Network, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def validate(network: Network, dataset: Dataset, device: torch.device) -> dict[str, float]:
-    """Mean scores over objects and some input views, one in `EVERY`.
+    """Mean scores over objects and `PICTURES` input views.
 
     Returns:
         `iou_32` and `iou_64`, volumetric, if the true shapes are known, and `silhouette_iou` of a
         view that is not the input.
     """
     scores: dict[str, list[float]] = {}
+    chosen = spread_views(dataset.views, PICTURES)
+    other = (torch.tensor(chosen) + dataset.views // 3) % dataset.views
     for i in range(len(dataset)):
         item = dataset[i]
-        values = lattices(network, item.views.images[::EVERY].to(device)).cpu()
+        values = lattices(network, item.views.images[chosen].to(device)).cpu()
         if item.values is not None:
             for resolution in (32, 64):
                 inside = resampled(values, resolution) < 0
@@ -55,14 +57,13 @@ def validate(network: Network, dataset: Dataset, device: torch.device) -> dict[s
                 scores.setdefault(f"iou_{resolution}", []).append(
                     float(occupancy_iou(inside, true).mean())
                 )
-        other = torch.arange(dataset.views).roll(dataset.views // 3)
         seen = torch.cat(
             [
                 render(Lattice(v, dataset.bounds), item.views.cameras[int(n)]).silhouettes
-                for v, n in zip(values, other[::EVERY], strict=True)
+                for v, n in zip(values, other, strict=True)
             ]
         )
-        true = item.views.silhouettes[other[::EVERY]]
+        true = item.views.silhouettes[other]
         scores.setdefault("silhouette_iou", []).append(silhouette_iou(seen, true))
     return {name: sum(of_objects) / len(of_objects) for name, of_objects in scores.items()}
 

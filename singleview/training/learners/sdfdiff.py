@@ -20,6 +20,7 @@ from singleview.settings.training import LossWeights, TrainConfig
 from singleview.training.batches import Sampler, Step
 from singleview.training.distributed import Job
 from singleview.training.learners.learner import Learner
+from singleview.training.level import best_level
 from singleview.training.losses import LossTerms, image_losses, regularisers, shape_loss
 from singleview.training.prepare import check_dataset, prepare
 from singleview.training.refine import Rig, teach_cameras
@@ -93,12 +94,19 @@ class SdfdiffLearner(Learner):
         draw_predictions(path, model, shown, next(model.parameters()).device)
 
     def conclude(self, model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Teach the small network from where its pictures were taken."""
-        rig = Rig.of(self.sampler.real)
-        if not isinstance(model, Small) or rig is None:
+        """Of the small network: put its surfaces where pictures say, teach it to tell cameras."""
+        if not isinstance(model, Small):
             return {}, {}
+        found: dict[str, Any] = {}
+        if self.held_out is not None and self.config.supervision == "images":
+            level = best_level(model, self.held_out, next(model.parameters()).device)
+            model.lower(level)
+            found["level"] = round(level, 5)
+        rig = Rig.of(self.sampler.real)
+        if rig is None:
+            return {}, found
         told = round(teach_cameras(model, self.sampler, rig), 4)
-        return {"rig": rig.to_dict()}, {"tells_camera": told}
+        return {"rig": rig.to_dict()}, {**found, "tells_camera": told}
 
 
 def predicted_lattices(model: nn.Module, step: Step) -> Tensor:
