@@ -220,7 +220,8 @@ def optimize(
         by_colors = state.colors and not state.stereo
         if isinstance(recipe, NewtonRecipe) and finer and by_colors and not resuming:
             ahead.finish()
-            state.lattice = open_concavities(state.lattice, given, state.appearance)
+            seen = corrected(state, pyramid[-1])
+            state.lattice = open_concavities(state.lattice, seen, state.appearance)
         before = method
         method = choose_method(state, recipe, level, given, losses, generator, targets, groups)
         if isinstance(method, GaussNewton) and isinstance(before, GaussNewton):

@@ -83,6 +83,8 @@ class NewtonRecipe:
     levels: tuple[NewtonLevel, ...]
     least_damping: float = 0.03
     """How far damping may fall."""
+    easing: float = 0.3
+    """Of the damping after a step that succeeded."""
     views: int = 32
     """Most views of a step; more than that take turns (`multiview.photo.turns`)."""
     weights: Weights = field(default_factory=lambda: Weights(silhouette=1.0, band=2.2))
@@ -150,19 +152,22 @@ MANY_VIEWS = 26  # of which the passes are enough
 COARSEST = 40  # a lattice of at most so many samples along the longest side comes first
 MIDDLE = 80
 BLURRED = 3.5  # pixels per cell
+ROUGH = 2.5  # the same, where steps need not be exact
+SPHERE_SECOND = 2  # times as many passes as from a hull, once the coarsest level is less smooth
 PHOTOGRAPHED = 3.0  # the same, for photographs
 PHOTOGRAPHED_FINE = 2.5  # and on lattices of more than `MIDDLE` samples, whose images are dearest
 MANY_PHOTOGRAPHED = 2.2  # and for so many that they take turns
 
 
 def best(resolution: int) -> NewtonRecipe:
-    """Gauss-Newton, each level to convergence, images in full."""
-    return replace(_newton(resolution, ((6, 6), (8, 6), (4, 12)), pixels_per_cell=8), patience=4)
+    """Gauss-Newton until nothing more is gained, the last steps on images in full."""
+    recipe = _newton(resolution, rough=(6, 6, 4), between=(4, 3), last=(6, 5, 6), pixels=8)
+    return replace(recipe, patience=4)
 
 
 def fast(resolution: int) -> NewtonRecipe:
     """Gauss-Newton with about a third of the work: small images, fewer steps."""
-    return _newton(resolution, ((6, 4), (4, 2), (2, 4)), pixels_per_cell=2)
+    return _newton(resolution, rough=(6, 4, 2), between=(4, 2), last=(4, 2, 4), pixels=2)
 
 
 def adam(resolution: int) -> AdamRecipe:
@@ -192,9 +197,11 @@ RECIPES: dict[str, Callable[[int], Recipe]] = {
 
 def from_sphere(recipe: Recipe) -> Recipe:
     """The same from a sphere, which has farther to go than the hull."""
-    first, *others = recipe.levels
+    first, second, *others = recipe.levels
     first = replace(first, passes=recipe.sphere_passes * first.passes)
-    return replace(recipe, levels=(first, *others))  # type: ignore[arg-type]
+    if isinstance(recipe, NewtonRecipe) and second.resolution == first.resolution:
+        second = replace(second, passes=SPHERE_SECOND * second.passes)  # in which holes open
+    return replace(recipe, levels=(first, second, *others))  # type: ignore[arg-type]
 
 
 def from_prior(recipe: Recipe) -> Recipe:
@@ -266,29 +273,45 @@ def for_colors(recipe: Recipe) -> Recipe:
 
 
 def _newton(
-    resolution: int, passes: tuple[tuple[int, int], ...], pixels_per_cell: float
+    resolution: int,
+    rough: tuple[int, int, int],
+    between: tuple[int, int],
+    last: tuple[int, int, int],
+    pixels: float,
 ) -> NewtonRecipe:
     """Resolution doubles from level to level; smoothness is let go as detail comes in.
 
+    What comes before the last steps has to be near only: small images do. The coarsest lattice
+    is an exception, as what it leaves filled is hard to open later.
+
     Args:
         resolution: samples along the longest side at the end.
-        passes: with more and with less smoothness, on the coarsest lattice, on others of up to
-            `MIDDLE` samples, and on finer ones.
-        pixels_per_cell: see `Level`.
+        rough: passes with more smoothness, on the coarsest lattice, on others of up to `MIDDLE`
+            samples, and on finer ones.
+        between: passes with less smoothness, on the coarsest lattice and on each after it but the
+            finest.
+        last: the same on the finest, by its samples as `rough`.
+        pixels: see `Level.pixels_per_cell`, of the last passes of the coarsest and the finest.
     """
     rungs = [1.0]
     while resolution * rungs[0] > COARSEST:
         rungs.insert(0, rungs[0] / 2)
     levels = []
+    smooth = (
+        ((0.1, 0.1), (0.01, 0.1)),
+        ((0.03, 0.1), (0.003, 0.02)),
+        ((0.01, 0.1), (0.0014, 0.02)),
+    )
     for rung in rungs:
-        if rung == rungs[0]:
-            (rough, fine), smooth, largest = passes[0], ((0.1, 0.1), (0.01, 0.1)), (0.3, 0.5)
-        elif resolution * rung <= MIDDLE:
-            (rough, fine), smooth, largest = passes[1], ((0.03, 0.1), (0.003, 0.02)), (0.5, 1.0)
-        else:
-            (rough, fine), smooth, largest = passes[2], ((0.01, 0.1), (0.0014, 0.02)), (0.5, 1.0)
+        first, final = rung == rungs[0], rung == 1
+        kind = 0 if first else 1 if resolution * rung <= MIDDLE else 2
+        largest = (0.3, 0.5) if first else (0.5, 1.0)
         # Blurred at the very start: a surface that is far off finds its way.
-        pixels = min(pixels_per_cell, BLURRED) if rung == rungs[0] else pixels_per_cell
-        levels.append(NewtonLevel(rung, pixels, rough, *smooth[0], largest[0]))
-        levels.append(NewtonLevel(rung, pixels_per_cell, fine, *smooth[1], largest[1]))
+        small = min(pixels, BLURRED if first else ROUGH)
+        sharp, passes = (
+            pixels if first or final else small,
+            last[kind] if final else between[not first],
+        )
+        levels.append(NewtonLevel(rung, small, rough[kind], *smooth[kind][0], largest[0]))
+        levels.append(NewtonLevel(rung, sharp, passes, *smooth[kind][1], largest[1]))
     return NewtonRecipe(tuple(levels))

@@ -32,7 +32,6 @@ BAND = 3.2  # half width of the band of unknowns, cells
 REACH = 4.5  # how far distances are kept up, cells: from the band a step moves up to one
 TOLERANCE = 0.02  # of conjugate gradients
 SMALL_STEPS = 1e-3  # ε at a damping of 1
-EASE = 0.7  # of the damping after a step that succeeded
 RAISE, MOST = 3.0, 100.0  # after one that did not
 SETTLED = 0.99  # of the step before: steps of stereo that hardly get smaller end a level
 WORSE = 1.3  # a step did not succeed when the data terms grew by more than this
@@ -84,7 +83,8 @@ class GaussNewton:
         smoothness = level.laplacian * smoothness_under_noise(targets, lattice)
         color = recipe.weights.color if level.colors else 0.0
         self.weights = replace(recipe.weights, laplacian=smoothness, color=color)
-        self.least_damping, self.iterations = recipe.least_damping, recipe.iterations
+        self.easing, self.least_damping = recipe.easing, recipe.least_damping
+        self.iterations = recipe.iterations
         middle = lattice.bounds.mean(0)
         self.groups = groups or take_turns(targets.cameras, middle, recipe.views)
         self.damping, self.energies = 1.0, [float("inf")] * len(self.groups)
@@ -139,7 +139,7 @@ class GaussNewton:
         if energy > WORSE * self.energies[turn]:
             self.damping = min(RAISE * self.damping, MOST)
         else:
-            self.damping = max(EASE * self.damping, self.least_damping)
+            self.damping = max(self.easing * self.damping, self.least_damping)
         self.energies[turn] = energy
 
         step = problem.step(

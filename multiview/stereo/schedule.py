@@ -18,6 +18,7 @@ LAST = 6  # more passes where nothing finer follows, which cost little on lattic
 MIDDLE = 80  # samples a side
 COLORED = 3  # passes with colours at the end
 SMOOTHER = 2.5  # than colours alone are, which are what crinkles
+EASING = 0.7  # of the damping after each step: patches agree on little at first
 
 
 def with_stereo(recipe: NewtonRecipe, resolution: int) -> NewtonRecipe:
@@ -53,4 +54,4 @@ def with_stereo(recipe: NewtonRecipe, resolution: int) -> NewtonRecipe:
         stereo=StereoSettings(FINE),
         largest_step=0.5,
     )
-    return replace(recipe, levels=(*levels, colored))
+    return replace(recipe, levels=(*levels, colored), easing=EASING)
