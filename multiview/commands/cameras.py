@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -36,12 +36,20 @@ def command(
     if as_json:
         print(json.dumps(told, indent=2))
         return
-    unit = told["unit"]
-    size = "unit arbitrary" if unit["kind"] == "arbitrary" else "size by the scale bar"
-    print(
-        f"{len(told['placed'])} of {told['pictures']} pictures placed, {told['points']} points, ",
-        end="",
-    )
-    up = f"{told['up']} is up" if told.get("up") else "which way is up is not known"
-    print(f"{told['reprojection_px']:.2f} pixels reprojection error, {size}, {up}")
+    print(summary(told))
     print(f"look at {settings.out / PAGE}")
+
+
+def summary(told: dict[str, Any]) -> str:
+    """What was found, in a line.
+
+    Args:
+        told: the contents of `cameras.json`.
+    """
+    arbitrary = told["unit"]["kind"] == "arbitrary"
+    size = "unit arbitrary" if arbitrary else "size by the scale bar"
+    up = f"{told['up']} is up" if told.get("up") else "which way is up is not known"
+    return (
+        f"{len(told['placed'])} of {told['pictures']} pictures placed, {told['points']} points, "
+        f"{told['reprojection_px']:.2f} pixels reprojection error, {size}, {up}"
+    )

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -23,7 +23,9 @@ from multiview.photographs.world import scale_model, turn_upright
 from multiview.scenes.selection import natural_key
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import write_json
-from sdfrender.files.tables import read_table
+from sdfrender.files.expect import expect
+from sdfrender.files.locks import locked
+from sdfrender.files.tables import Table, number, numbers, only_keys, read_table, shown
 
 log = logging.getLogger("multiview")
 
@@ -34,7 +36,7 @@ LEAST = 3  # photographs
 SIMILAR = ("masks", "focal", "video_frames", "image_size", "seed")  # settings of a result
 
 
-def find_cameras(settings: CameraSettings, quiet: bool = False) -> dict[str, Any]:
+def find_cameras(settings: CameraSettings, quiet: bool = False) -> Table:
     """Find the cameras that took photographs, and write a scene.
 
     The scene's folder gets `images` (upright), `masks` if any are given, `sparse/0` (a COLMAP
@@ -56,20 +58,27 @@ def find_cameras(settings: CameraSettings, quiet: bool = False) -> dict[str, Any
 
     Raises:
         InputError: no photographs, or cameras that are not to be believed; then `cameras.json`
-            and `cameras.html` tell what was found, and there is no model.
+            and `cameras.html` tell what was found, and there is no model. Or another process
+            writes to the folder, or the result in it is damaged.
     """
-    pycolmap = load_pycolmap()
-    out = settings.out
+    load_pycolmap()
     photos, masks = _inside(settings)
+    with locked(settings.out):
+        return _find(settings, photos, masks, quiet)
+
+
+def _find(settings: CameraSettings, photos: Path, masks: Path | None, quiet: bool) -> Table:
+    """The same, in a folder that no other process writes to."""
+    out = settings.out
     made_from = _made_from(settings, photos, masks)
-    told = _found_before(out, made_from)
-    if told is not None and not settings.again:
+    told = None if settings.again else found_before(out, made_from)
+    if told is not None:
         log.info("%s: the cameras were found before (--again finds them anew)", out)
-        model = pycolmap.Reconstruction(out / MODEL)
+        with expect(out / MODEL, "a model of COLMAP (--again finds the cameras anew)"):
+            model = load_pycolmap().Reconstruction(out / MODEL)
         return _scaled(out, model, told, settings)
     if (out / MODEL).exists() and not (out / TOLD).exists():
         raise InputError(f"--out: need a folder without cameras of others, {out / MODEL} is there")
-    out.mkdir(parents=True, exist_ok=True)
     pictures = take_pictures(photos, out / "images", settings.video_frames)
     if len(pictures) < LEAST:
         raise InputError(f"{photos}: need at least {LEAST} photographs, got {len(pictures)}")
@@ -90,9 +99,7 @@ def find_cameras(settings: CameraSettings, quiet: bool = False) -> dict[str, Any
     return _scaled(out, model, told, settings)
 
 
-def _scaled(
-    out: Path, model: Any, told: dict[str, Any], settings: CameraSettings
-) -> dict[str, Any]:
+def _scaled(out: Path, model: Any, told: Table, settings: CameraSettings) -> Table:
     """What is told once the model has the size that was asked for, if any was."""
     if settings.scale_bar is not None:
         told["unit"] = scale_model(model, out / "images", settings.scale_bar)
@@ -116,7 +123,7 @@ def _inside(settings: CameraSettings) -> tuple[Path, Path | None]:
     return photos, masks
 
 
-def _made_from(settings: CameraSettings, photos: Path, masks: Path | None) -> dict[str, Any]:
+def _made_from(settings: CameraSettings, photos: Path, masks: Path | None) -> Table:
     """What tells whether a result is of these photographs and settings."""
     alone = photos.is_file()
     files = [photos] if alone else find_photographs(photos, settings.out / "images")
@@ -134,12 +141,49 @@ def _made_from(settings: CameraSettings, photos: Path, masks: Path | None) -> di
     return {"settings": chosen, "files": stamps}
 
 
-def _found_before(out: Path, made_from: dict[str, Any]) -> dict[str, Any] | None:
-    """What a former result tells, if it is there and of the same photographs and settings."""
+def found_before(out: Path, made_from: Table) -> Table | None:
+    """What a former result tells, if it is there and of the same photographs and settings.
+
+    Raises:
+        InputError: it is not what `multiview cameras` writes.
+    """
     if not ((out / TOLD).is_file() and (out / MODEL / "images.bin").is_file()):
         return None
     told = read_table(out / TOLD)
-    return told if told.get("made_from") == made_from and not told.get("refused") else None
+    if told.get("made_from") != made_from or told.get("refused"):
+        return None
+    with expect(out / TOLD, "what multiview cameras wrote (--again finds the cameras anew)"):
+        try:
+            _check_told(told)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+    return told
+
+
+def _check_told(told: Table) -> None:
+    """Check what is read of a former result: names of its own pictures, numbers and words."""
+    for key in ("pictures", "points", "reprojection_px"):
+        number(told, key, "what it tells")
+    names = [*_listed(told, "placed", str), *_listed(told, "unplaced", str)]
+    for name in names:
+        if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+            raise ValueError(f"a picture outside of the folder, {name!r}")
+    _listed(told, "warnings", str)
+    for camera in _listed(told, "cameras", dict):
+        numbers(camera["size"], [(2,)], "the size of a camera")
+        for key in ("pictures", "focal", "k"):
+            number(camera, key, "a camera")
+    only_keys(told["unit"], ("kind", "between", "length"), "unit")
+    if told["unit"]["kind"] != "arbitrary":
+        number(told["unit"], "length", "unit")
+        _listed(told["unit"], "between", str)
+
+
+def _listed(table: Table, key: str, kind: type) -> list[Any]:
+    found = table[key]
+    if not isinstance(found, list) or not all(isinstance(x, kind) for x in found):
+        raise ValueError(f"{key!r} that is no list of {kind.__name__}: {shown(found)}")
+    return found
 
 
 def _told(
@@ -147,8 +191,8 @@ def _told(
     model: Any | None,
     links: trust.Links,
     verdict: trust.Verdict,
-    made_from: dict[str, Any],
-) -> dict[str, Any]:
+    made_from: Table,
+) -> Table:
     """What `cameras.json` holds."""
     placed = trust.placed_names(model) if model is not None else set()
     names = [picture.name for picture in pictures]
@@ -181,7 +225,7 @@ def _told(
     }
 
 
-def _write(out: Path, model: Any | None, told: dict[str, Any]) -> None:
+def _write(out: Path, model: Any | None, told: Table) -> None:
     """The scene's files: the model if it is believed, the page, and last what tells that all is."""
     names = sorted(told["placed"] + told["unplaced"], key=natural_key)
     thumbnails = Thumbnails(out / "images", names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sdfrender.files.run_files import need_vacant
+from sdfrender.files.run_files import held, need_vacant
 from singleview.models import AutoDecoder, Model
 from singleview.published.deepsdf import read_deepsdf
 from singleview.published.onet import read_onet
@@ -19,7 +19,8 @@ def convert(config: ImportConfig) -> Path:
         The file that was written.
 
     Raises:
-        InputError: a source that cannot be used, or a folder that holds a run.
+        InputError: a source that cannot be used, or a folder that holds a run or that another
+            process writes to.
     """
     need_vacant(config.out)
     if config.kind == "onet":
@@ -28,7 +29,7 @@ def convert(config: ImportConfig) -> Path:
     else:
         field = read_deepsdf(config.source, config.checkpoint)
         model, about = AutoDecoder(field), field.about
-    config.out.mkdir(parents=True, exist_ok=True)
     file = config.out / "model.safetensors"
-    save_model(file, model, about, exact=True)
+    with held(config.out, resume=False):
+        save_model(file, model, about, exact=True)
     return file

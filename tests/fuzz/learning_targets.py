@@ -25,8 +25,9 @@ from singleview.data.layouts.dvr import find_objects, read_dvr, read_splits
 from singleview.data.layouts.folder import read_folder
 from singleview.data.layouts.nmr import read_nmr
 from singleview.data.layouts.onet import read_onet as read_onet_samples
-from singleview.data.meshes import read_alignment, split_from_file
+from singleview.data.meshes import canonical_mesh, read_alignment, source_of, split_from_file
 from singleview.data.samples_on_disk import read_shards
+from singleview.models.image_encoders import ImageEncoder
 from singleview.predict.depth_view import load_depth
 from singleview.predict.interpolate import read_code
 from singleview.predict.occupancy import read_grid, read_points
@@ -125,6 +126,22 @@ def _deepsdf(folder: Path) -> None:
     (folder / "split.json").write_bytes(corpus("deepsdf_split"))
 
 
+def _mesh(folder: Path) -> None:
+    (folder / "meshes" / "ball").mkdir(parents=True)
+    (folder / "meshes" / "ball" / "0.obj").write_bytes(corpus("obj"))
+
+
+def _upright(path: Path) -> object:
+    """As `singleview predict` takes a mesh whose folder, or the one above, has an alignment."""
+    return canonical_mesh(source_of(path.parent / "ball" / "0.obj"))
+
+
+@cache
+def _encoder() -> ImageEncoder:
+    """A ResNet-18 of one channel: as deep, and small."""
+    return ImageEncoder(2, width=1, size=32)
+
+
 def _splits(path: Path) -> object:
     return read_splits(path.parents[1], find_objects(path.parents[1]))
 
@@ -154,6 +171,10 @@ LEARNING: dict[str, Target] = {
     "deepsdf_weights": Target(lambda p: read_deepsdf(p.parents[1]), "ModelParameters/latest.pth",
                               _deepsdf, executions=100, asks=True),
     "alignment": Target(read_alignment, "alignment.json"),
+    "alignment_beside": Target(_upright, "meshes/alignment.json", _mesh),
+    "resnet": Target(lambda p: _encoder().load_weights(p), "resnet.safetensors"),
+    "resnet_torch": Target(lambda p: _encoder().load_weights(p), "resnet.pth", executions=100,
+                           asks=True),
     "split_json": Target(lambda p: split_from_file(("ball/0", "ball/1"), p), "split.json"),
     "dataset_json": Target(lambda p: read_folder(p.parent), "dataset.json", _dataset),
     "dataset_object": Target(lambda p: read_folder(p.parents[1]), "chair/1.npz", _dataset),

@@ -9,6 +9,8 @@ from pathlib import Path
 from scene_folders import write_middlebury, write_transforms
 from target import CORPUS, Target, corpus
 
+from multiview.commands.cameras import summary
+from multiview.photographs.find import MODEL, found_before
 from multiview.scenes.maps.files import read_depths, read_normals
 from multiview.scenes.masks.found import FoundRecord, read_box
 from multiview.scenes.readers.colmap import read_colmap
@@ -68,6 +70,20 @@ def _mvsnet(folder: Path) -> None:
         (folder / "cams" / f"v_{n}_cam.txt").write_bytes(corpus("mvsnet"))
 
 
+MADE_FROM = {"files": [["photos/a.jpg", 9, 1]], "settings": {"seed": 0}}
+
+
+def _found(folder: Path) -> None:
+    """The model that belongs to what is told of it; only whether it is there is looked at."""
+    (folder / MODEL).mkdir(parents=True)
+    (folder / MODEL / "images.bin").write_bytes(b"-")
+
+
+def _summary(path: Path) -> object:
+    told = found_before(path.parent, MADE_FROM)
+    return told and summary(told)
+
+
 def _strecha(folder: Path) -> None:
     _pictures(folder)
     (folder / "v_1.png.camera").write_bytes(corpus("strecha"))
@@ -94,5 +110,6 @@ SCENES: dict[str, Target] = {
     "depths_png": Target(lambda p: read_depths(p, 0.1), "d.png"),
     "normals_png": Target(read_normals, "n.png"),
     "masks_json": Target(lambda p: FoundRecord.read(p.parent), "masks.json"),
+    "found_cameras": Target(_summary, "cameras.json", _found),
     "box_json": Target(lambda p: read_box(p.parent), "box.json"),
 }

@@ -15,7 +15,20 @@ ZIP = b"PK\3\4"
 LEGACY = 5  # pickles of a file without an archive: kind, version, machine, contents, storages
 LONGEST = 300  # characters of a function's name
 CALLS = ("REDUCE", "NEWOBJ")
+PUTS, GETS = ("PUT", "BINPUT", "LONG_BINPUT"), ("GET", "BINGET", "LONG_BINGET")
+KEEP = ("DUP", "MEMOIZE")  # leave, or repeat, what is on top of the stack
 _MARK, _FUNCTION, _OTHER = "mark", "function", "other"
+GIVES = {"MARK": _MARK, "GLOBAL": _FUNCTION}
+
+
+def _effect(step: Any) -> tuple[bool, int, int]:
+    """Whether a step takes all from the last mark on, how many more, and how many it gives."""
+    taken = [each.name for each in step.stack_before]
+    to_mark = "mark" in taken
+    return to_mark, taken.index("mark") if to_mark else len(taken), len(step.stack_after)
+
+
+EFFECTS = {step.name: _effect(step) for step in pickletools.opcodes}
 
 
 def need_short_calls(path: Path) -> None:
@@ -42,32 +55,23 @@ def _need_short_calls(pickled: IO[bytes]) -> None:
     stack: list[str] = []
     memo: dict[Any, str] = {}
     for step, argument, _ in pickletools.genops(pickled):
-        if step.name == "GLOBAL" and len(str(argument)) > LONGEST:
+        name = step.name
+        if name == "GLOBAL" and len(str(argument)) > LONGEST:
             raise ValueError(f"the name of a function, {len(str(argument))} characters long")
-        if step.name in CALLS and stack[-2:-1] != [_FUNCTION]:
+        if name in CALLS and stack[-2:-1] != [_FUNCTION]:
             raise ValueError("a call of something that is no function")
-        if "PUT" in step.name:
+        if name in PUTS:
             memo[argument] = stack[-1]
         top = stack[-1] if stack else _OTHER
-        _take(stack, [each.name for each in step.stack_before])
-        if step.name == "MARK":
-            stack.append(_MARK)
-        elif step.name == "GLOBAL":
-            stack.append(_FUNCTION)
-        elif "GET" in step.name:
+        to_mark, takes, gives = EFFECTS[name]
+        if to_mark:
+            while stack.pop() != _MARK:
+                pass
+        if takes > len(stack):
+            raise ValueError("steps that take more than there is")
+        if takes:
+            del stack[-takes:]
+        if name in GETS:
             stack.append(memo[argument])
-        else:
-            kept = top if step.name in ("DUP", "MEMOIZE") else _OTHER
-            stack += [kept] * len(step.stack_after)
-
-
-def _take(stack: list[str], names: list[str]) -> None:
-    """Take from the stack what a step takes: `names` as `pickletools` calls it."""
-    count = len(names)
-    if "mark" in names:
-        while stack.pop() != _MARK:
-            pass
-        count = names.index("mark")
-    if count > len(stack):
-        raise ValueError("steps that take more than there is")
-    del stack[len(stack) - count :]
+        elif gives:
+            stack += [top if name in KEEP else GIVES.get(name, _OTHER)] * gives

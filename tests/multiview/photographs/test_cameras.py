@@ -24,6 +24,7 @@ from multiview.photographs.settings import CameraSettings
 from multiview.photographs.world import turn_upright
 from multiview.scenes import load_scene
 from sdfrender.errors import InputError
+from sdfrender.files.locks import locked
 
 pycolmap = pytest.importorskip("pycolmap", reason="needs the extra photos")
 
@@ -146,6 +147,25 @@ def test_what_is_there_is_kept(
     with pytest.raises(TypeError):
         find_cameras(settings(folder / "images", out, seed=1))
     assert (out / "sparse" / "0" / "images.bin").stat().st_mtime_ns == before
+
+
+def test_a_result_that_is_damaged_is_found_anew_if_asked(
+    folder: Path,
+    found: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "scene"
+    shutil.copytree(found[0], out)
+    wanted = settings(folder / "images", out)
+    with locked(out), pytest.raises(InputError, match="no other process writes to"):
+        find_cameras(wanted)
+    (out / "cameras.json").write_text("{")
+    with pytest.raises(InputError, match=r"cameras.json: need valid JSON"):
+        find_cameras(wanted)
+    monkeypatch.setattr(mapping, "find_features", None)
+    with pytest.raises(TypeError):  # it is at work
+        find_cameras(settings(folder / "images", out, again=True))
 
 
 def test_a_scale_bar_between_points(

@@ -14,6 +14,7 @@ from published import SignedDistance, occupancy_network
 from torch import Tensor, nn
 
 from sdfrender.errors import InputError
+from sdfrender.files.locks import locked
 from sdfrender.files.previews import for_display
 from singleview import cli
 from singleview.models import AutoDecoder, OccupancyNetwork
@@ -181,6 +182,19 @@ def test_the_command_keeps_every_bit(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert about["frame"] == "ball"
     assert torch.equal(again.decoder.layers[8].weight, field.lin8.weight)
     assert torch.equal(again.decoder.codes, read_deepsdf(source).codes)
+
+
+def test_a_folder_that_another_process_writes_to_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_torch({"model": occupancy_network("points").state_dict()}, tmp_path / "model.pt")
+    out = tmp_path / "onet"
+    with locked(out):
+        assert command(monkeypatch, "onet", tmp_path / "model.pt", "--out", out) == 2
+    assert "need a folder that no other process writes to" in capsys.readouterr().err
+    assert list(out.iterdir()) == []
+    assert command(monkeypatch, "onet", tmp_path / "model.pt", "--out", out) == 0
+    assert [file.name for file in out.iterdir()] == ["model.safetensors"]
 
 
 def test_what_is_not_known_is_refused(tmp_path: Path) -> None:
