@@ -51,7 +51,6 @@ from multiview.recipes import (
     Recipe,
     SdfDiffLevel,
     SdfDiffRecipe,
-    StereoSettings,
     Weights,
     for_colors,
     for_views,
@@ -61,7 +60,7 @@ from multiview.run_folder import CHECKPOINT, RunFolder
 from multiview.scenes import Scene
 from multiview.scenes.corrections import Corrections
 from multiview.stereo.outline import Outline
-from multiview.stereo.schedule import FINE, with_stereo
+from multiview.stereo.schedule import BESIDE, with_stereo
 from multiview.surgery import ahead
 from multiview.surgery.concavities import open_concavities
 from multiview.surgery.floaters import Removed, remove_floaters
@@ -338,7 +337,7 @@ def compare_beside(state: Fit, config: FitConfig, method: Method, targets: Targe
     if state.beside is None:
         state.beside = photographs_tell_more(state.lattice, seen, state.appearance)
     if state.beside:
-        method.compare(term_at(state.lattice, seen, StereoSettings(FINE)))
+        method.compare(term_at(state.lattice, seen, BESIDE))
 
 
 def reach_of(state: Fit, recipe: Recipe) -> float:

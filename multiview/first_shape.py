@@ -166,7 +166,8 @@ def term_at(
 ) -> StereoTerm:
     """What compares photographs, given in full, at a level; `floor` is that of `Matching`."""
     pictures = pictures_for(photographs, lattice, how.pixels_per_cell)
-    return StereoTerm(pictures, Matching(how.half, floor, search=how.search))
+    matching = Matching(how.half, floor, search=how.search, whole=how.whole)
+    return StereoTerm(pictures, matching)
 
 
 def tell(text: str) -> None:

@@ -57,6 +57,8 @@ class StereoSettings:
     """How far along each ray other depths are tried before a step, cells."""
     half: int = 3
     """Of a patch beside its middle, pixels."""
+    whole: bool = True
+    """Whether a patch moves with its middle, or each pixel of a rendering by itself."""
 
 
 @dataclass(frozen=True)

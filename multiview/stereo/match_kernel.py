@@ -54,7 +54,8 @@ def match_pixels(
         sizes: pictures' pixels per pixel of the depth maps, across and down; cell, world units.
         settings: half size of a patch, floor of its deviation, least score, slack of depth tests
             in cells, least cosine and most cosine between lines of sight, longest shift in cells,
-            gain of the score for which a depth that was searched is taken.
+            gain of the score for which a depth that was searched is taken, half size of the part of
+            a patch whose residuals count.
         offsets: of the depths searched, cells along z, among them 0; or only that.
         out: `[P, 6]` zeros; written, see `CURVATURE` … `COUNT`.
     """
@@ -81,7 +82,7 @@ def _match(
     photographs, known = pictures
     backs = cameras[2]
     across, down, h = sizes
-    half, floor, least = int(settings[0]), settings[1], settings[2]
+    half, floor, least, own = int(settings[0]), settings[1], settings[2], int(settings[8])
     count = (2 * half + 1) ** 2
     a, b, db, rays, bases, lines, seen, scores, order, found, relief = room
     row, column = pixel[0], pixel[1]
@@ -137,7 +138,7 @@ def _match(
         if sample_patch(photographs[j], known[j], lines, relief, half, True, b, db):
             deviation = normalise(b, count, floor)
             scores[m] = correlation(a, b, count)
-            found[m, 0], found[m, 1] = curvature_and_pull(a, b, db, deviation, count)
+            found[m, 0], found[m, 1] = curvature_and_pull(a, b, db, deviation, half, own)
     believed = best_first(scores, views, order)
     G, B, used, score = 0.0, 0.0, 0, 0.0
     for m in range(believed):

@@ -7,6 +7,11 @@ residuals of neighbour j are `r = b̂_j − â`. Linear in z they are least at
     z + δ,   δ = −B / G,   G = Σ_j w_j mean(g²),   B = Σ_j w_j mean(g r),   g = ∂b̂_j / ∂z
 
 over the half of the neighbours that agrees best, `w_j` growing from 0 at a ZNCC of `least` to 1.
+
+Means are over a patch that moves as a whole while the surface is far off: so much of it tells a
+depth from others. Near the surface they are over the pixel's own part of the patch. A patch bends
+with the surface as it stands, so bumps smaller than it move none of it on the whole: what is asked
+of patches leaves them, and adds those of its own noise step by step.
 """
 
 from __future__ import annotations
@@ -42,6 +47,7 @@ class Matching:
         longest: shift of a depth, cells.
         search: how far along the ray depths are tried, cells.
         gain: of the ZNCC for which one of them is taken.
+        whole: whether all of a patch moves with its middle, or each pixel by itself.
     """
 
     half: int = 3
@@ -51,12 +57,21 @@ class Matching:
     longest: float = 0.5
     search: float = 0.0
     gain: float = 0.05
+    whole: bool = True
 
     @property
     def offsets(self) -> Doubles:
         """Depths to try, cells along z."""
         steps = math.floor(self.search / SEARCH_STEP + 1e-6)
         return SEARCH_STEP * np.arange(-steps, steps + 1, dtype=np.float64)
+
+    def own_half(self, ratio: float) -> int:
+        """Half size of the part of a patch whose residuals count.
+
+        Args:
+            ratio: pixels of the pictures per pixel of a rendering.
+        """
+        return self.half if self.whole else min(max(1, round(ratio / 2)), self.half)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +180,7 @@ def match(
             math.cos(math.radians(LEAST_ANGLE / 2)),
             matching.longest,
             matching.gain,
+            matching.own_half(W / cameras.width),
         )
     )
     near = neighbours(cameras, middle)

@@ -124,30 +124,35 @@ def correlation(a: Any, b: Any, count: int) -> float:
 
 @scalar
 def curvature_and_pull(
-    a: Any, b: Any, db: Any, deviation: float, count: int
+    a: Any, b: Any, db: Any, deviation: float, half: int, own: int
 ) -> tuple[float, float]:
-    """Mean g² and mean g r of the residual `r = b̂ − â` with `g = ∂r/∂z`.
+    """Mean g² and mean g r of the residual `r = b̂ − â` with `g = ∂r/∂z`, over the own pixels.
 
     `g = (db − mean db)/σ − b̂ mean(b̂ db)/σ`: the derivative of a patch that is normalised.
 
     Args:
-        a: `[count]` a normalised patch.
-        b: `[count]` the one that moves.
-        db: `[count]` derivative of the second one before it was.
+        a: `[(2 half + 1)²]` a normalised patch.
+        b: `[(2 half + 1)²]` the one that moves.
+        db: `[(2 half + 1)²]` derivative of the second one before it was.
         deviation: σ of the second one.
-        count: of pixels.
+        half: of the patch beside its middle, pixels.
+        own: of the part of it that counts.
     """
+    size = 2 * half + 1
+    count = size * size
     mean, along = 0.0, 0.0
     for q in range(count):
         mean += db[q]
         along += b[q] * db[q]
     mean, along = mean / count, along / (count * deviation)
     squares, product = 0.0, 0.0
-    for q in range(count):
-        g = (db[q] - mean) / deviation - b[q] * along
-        squares += g * g
-        product += g * (b[q] - a[q])
-    return squares / count, product / count
+    for row in range(half - own, half + own + 1):
+        for q in range(row * size + half - own, row * size + half + own + 1):
+            g = (db[q] - mean) / deviation - b[q] * along
+            squares += g * g
+            product += g * (b[q] - a[q])
+    counted = (2 * own + 1) ** 2
+    return squares / counted, product / counted
 
 
 @scalar

@@ -19,6 +19,7 @@ MIDDLE = 80  # samples a side
 COLORED = 3  # passes with colours at the end
 SMOOTHER = 2.5  # than colours alone are, which are what crinkles
 EASING = 0.7  # of the damping after each step: patches agree on little at first
+BESIDE = StereoSettings(FINE, whole=False)  # how photographs are compared beside their colours
 
 
 def with_stereo(recipe: NewtonRecipe, resolution: int) -> NewtonRecipe:
@@ -43,7 +44,7 @@ def with_stereo(recipe: NewtonRecipe, resolution: int) -> NewtonRecipe:
                 pixels_per_cell=OUTLINES,
                 passes=passes,
                 colors=False,
-                stereo=StereoSettings(pixels, search),
+                stereo=StereoSettings(pixels, search, whole=search > 0),
             )
         )
     last = recipe.levels[-1]
@@ -51,7 +52,7 @@ def with_stereo(recipe: NewtonRecipe, resolution: int) -> NewtonRecipe:
         last,
         passes=COLORED + more // 2,
         laplacian=SMOOTHER * last.laplacian,
-        stereo=StereoSettings(FINE),
+        stereo=BESIDE,
         largest_step=0.5,
     )
     return replace(recipe, levels=(*levels, colored), easing=EASING)
