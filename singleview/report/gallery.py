@@ -14,9 +14,8 @@ from sdfrender import Cameras, InputError, Lattice
 from sdfrender.meshes.metrics import occupancy_iou
 from sdfrender.report.pictures import for_display
 from sdfrender.report.turntable import all_in_clay, in_clay
-from singleview.data.dataset import Dataset
+from singleview.data.dataset import Dataset, spread_views
 from singleview.data.samples import HALF_PADDED_BOX
-from singleview.evaluate.evaluate import spread_views
 from singleview.measures.occupancy import iou_at, logits_at
 from singleview.measures.shapes import (
     RESOLUTIONS,

@@ -78,7 +78,7 @@ class DeepsdfLearner(Learner):
                 network = getattr(model, "module", model)  # of several processes
                 assert isinstance(network, AutoDecoder)
                 cut_codes(network.decoder.codes, ids)
-            with self.precision(job):
+            with self.precision(job.device):
                 found, codes = model(ids, points)
             error = clamped_error(found.float(), values, delta)
             squared = codes.float().square().sum(1)

@@ -77,12 +77,12 @@ class Learner(ABC):
             The value `[]` of each of the `terms`, and their weighted sum as `total`.
         """
 
-    def precision(self, job: Job) -> torch.autocast:
+    def precision(self, device: torch.device) -> torch.autocast:
         """The context in which the network computes: bfloat16 where that is wanted."""
         mixed = self.config.precision == "bfloat16"
         if self.config.precision == "auto":
-            mixed = job.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        return torch.autocast(job.device.type, torch.bfloat16, enabled=mixed)
+            mixed = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.autocast(device.type, torch.bfloat16, enabled=mixed)
 
     @abstractmethod
     def validate(self, model: Model) -> dict[str, float]:

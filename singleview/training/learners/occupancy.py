@@ -233,7 +233,7 @@ class OccupancyLearner(Learner):
         with clock.time("data"):
             step = self.step(job)
         with clock.time("network"):
-            with self.precision(job):
+            with self.precision(job.device):
                 logits, kl = model(step.observations, step.points, step.inside)
             entropy = binary_cross_entropy_with_logits(logits.float(), step.inside.float())
             divergence = kl.float().mean() / logits.shape[1]

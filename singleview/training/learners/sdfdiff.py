@@ -26,7 +26,7 @@ from singleview.training.prepare import check_dataset, prepare
 from singleview.training.refine import Rig, teach_cameras
 from singleview.training.schedule import StepSettings, enter_stage
 from singleview.training.state import Clock
-from singleview.training.validate import draw_predictions, validate
+from singleview.training.validate import Network, draw_predictions, validate
 
 MAX_ANCHORS = 256  # shapes that a decoder starts from
 
@@ -73,7 +73,7 @@ class SdfdiffLearner(Learner):
         """Predict lattices, render them, compare: the terms of the loss, `[]` each."""
         with clock.time("data"):
             step = self.sampler.draw(job, settings.half_size)
-        with clock.time("network"), self.precision(job):
+        with clock.time("network"), self.precision(job.device):
             values = predicted_lattices(model, step).float()
         real, weights = self.sampler.real, settings.weights
         losses, v_values = compare(values, step, real, weights, clock, self.plain)
@@ -86,12 +86,23 @@ class SdfdiffLearner(Learner):
         """IoU with the true shapes, and of silhouettes."""
         if self.held_out is None:
             return {}
-        return validate(model, self.held_out, next(model.parameters()).device)
+        return validate(self._network(model), self.held_out, next(model.parameters()).device)
 
     def draw(self, model: Model, path: Path) -> None:
         """Rows of input, predicted views, true views."""
         shown = self.held_out or self.sampler.real
-        draw_predictions(path, model, shown, next(model.parameters()).device)
+        draw_predictions(path, self._network(model), shown, next(model.parameters()).device)
+
+    def _network(self, model: Model) -> Network:
+        """Images `[B, H, W, C]` to values `[B, R, R, R]`, computed as in training."""
+        device = next(model.parameters()).device
+
+        def predicted(images: Tensor) -> Tensor:
+            with self.precision(device):
+                values: Tensor = model(images)
+                return values
+
+        return predicted
 
     def conclude(self, model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
         """Of the small network: put its surfaces where pictures say, teach it to tell cameras."""

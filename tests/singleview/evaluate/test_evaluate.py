@@ -16,7 +16,7 @@ from sdfrender.hull.outlines import pixel_distance
 from sdfrender.meshes.metrics import occupancy_iou
 from singleview import cli
 from singleview.config import EvaluateConfig, RenderDatasetConfig
-from singleview.data.dataset import Dataset, Item
+from singleview.data.dataset import Dataset, Item, spread_views
 from singleview.data.hull import visual_hull
 from singleview.data.stretched import stretched, stretched_copies
 from singleview.evaluate.baselines import (
@@ -28,7 +28,7 @@ from singleview.evaluate.baselines import (
     nearest_neighbour,
     oracle_neighbour,
 )
-from singleview.evaluate.evaluate import evaluate_method, spread_views
+from singleview.evaluate.evaluate import evaluate_method
 from singleview.from_meshes.render_dataset import render_dataset
 from singleview.measures import tables
 from singleview.measures.shapes import (

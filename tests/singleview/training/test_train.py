@@ -258,7 +258,8 @@ def test_made_up_objects_show_the_shapes_they_have() -> None:
 def test_inputs_are_pictures_of_the_objects_flipped_or_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("GAIN", "GAMMA", "SHIFT"):
+    monkeypatch.setattr(batches, "ALBEDO", (1.0, 1.0))
+    for name in ("TINT", "GAMMA", "SHIFT"):
         monkeypatch.setattr(batches, name, 0)
     dataset = tiny_dataset()
     step = Sampler(TrainConfig(Path("x"), Path("y"), batch=64), dataset).draw(ONE)
