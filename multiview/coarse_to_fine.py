@@ -74,7 +74,7 @@ Bar = Any  # tqdm has no types
 CAMERAS_EVERY = 2  # passes between refinements of cameras and exposures
 BESIDE_COLORS = 3  # last passes in which photographs may be compared beside their colours
 ROUNDS_AFTER = 3  # of colours and light at the end, where they were late
-SNAPSHOTS = 24  # of the shape while it forms, about; and one at the end of each level
+SNAPSHOTS = 16  # of the shape while it forms, about; and one at the end of each level
 
 
 class Method(Protocol):

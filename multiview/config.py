@@ -50,7 +50,7 @@ class FitConfig:
         scene: The scene's folder, or its camera file.
         out: The run folder to write. Default: runs/SCENE, or runs/SCENE-2 and so on if that holds
             a run; with --resume the last of them.
-        preset: best (Gauss-Newton), fast (a third of its time), adam (first order, a few views at a
+        preset: best (Gauss-Newton), fast (half its time), adam (first order, a few views at a
             time), or sdfdiff (the method of that paper; use it with --init sphere).
         init: Start from the visual hull of the masks, or from a sphere.
         resolution: Lattice samples along the longest side of the box, up to 1024. What memory is

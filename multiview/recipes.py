@@ -163,12 +163,12 @@ MANY_PHOTOGRAPHED = 2.2  # and for so many that they take turns
 
 def best(resolution: int) -> NewtonRecipe:
     """Gauss-Newton until nothing more is gained, the last steps on images in full."""
-    recipe = _newton(resolution, rough=(6, 6, 4), between=(4, 3), last=(6, 5, 6), pixels=8)
+    recipe = _newton(resolution, rough=(6, 6, 4), between=(4, 4), last=(6, 5, 6), pixels=8)
     return replace(recipe, patience=4)
 
 
 def fast(resolution: int) -> NewtonRecipe:
-    """Gauss-Newton with about a third of the work: small images, fewer steps."""
+    """Gauss-Newton with about half the work: small images, fewer steps."""
     return _newton(resolution, rough=(6, 4, 2), between=(4, 2), last=(4, 2, 4), pixels=2)
 
 

@@ -152,9 +152,11 @@ class GaussNewton:
         before, self.length = self.length, float(abs(step).mean()) if len(step) else 0.0
         if not self.level.colors:
             self.settled = self.length > SETTLED * before
-        moved = self._lattice.with_values(problem.band.moved(step))
+        band, terms = problem.band, problem.terms
+        del problem  # which is larger than the lattice
+        moved = self._lattice.with_values(band.moved(step))
         self._lattice = moved.redistance(reach=self.reach, reuse=True)
-        return problem.terms.on_host() if self.on_card else problem.terms
+        return terms.on_host() if self.on_card else terms
 
     def run_pass(self, index: int) -> Iterator[tuple[list[int], EnergyTerms]]:
         """One step on the views whose turn it is; colour and light remember the others."""

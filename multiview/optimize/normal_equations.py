@@ -88,21 +88,11 @@ class LeastSquares:
             outputs=(*shown, "silhouettes", *map_outputs(targets)),
         )
         self.near = self.J.on(band.ids)
-        self.lens_twice, take_turns = appearance.photograph_twice_, count > 1
+        self.lens_twice = appearance.photograph_twice_
         out = self.J.rendering
         appearance.observe(out, targets, lattice)
 
-        r_color, r_silhouette = residuals(targets, out, appearance)
-        w_color, w_silhouette = pixel_weights(lattice, targets, appearance, weights)
-        w_color = count * w_color[..., None] / r_color.shape[-1]  # energy(): a mean over channels
-        w_silhouette = count * w_silhouette
-        color = w_color * robust(r_color, weights.huber)
-        silhouette = w_silhouette * robust(r_silhouette, weights.mask_huber)
-        self.w_color = (w_color * robust_weights(r_color, weights.huber)).contiguous()
-        self.root = self.w_color.sqrt() if take_turns else None
-        self.blurred_between = take_turns and appearance.is_blurred(out.images.shape[2])
-        self.w_silhouette = w_silhouette * robust_weights(r_silhouette, weights.mask_huber)
-
+        color, silhouette, pulls = self._compared(lattice, targets, appearance, weights, count)
         self.laplacian, smooth = band.laplacian()
         eikonal, slope = band.eikonal()
         carving, wrong, views = self._carving(lattice, targets, math.sqrt(count))
@@ -125,31 +115,57 @@ class LeastSquares:
         self.smoothness = weights.laplacian
         spread = (lambda x: x) if part is None else part.spread
         self.terms = EnergyTerms(
-            color=spread(color.sum((1, 2, 3))),
-            silhouette=spread(silhouette.sum((1, 2))),
+            color=spread(color),
+            silhouette=spread(silhouette),
             carve=spread((weights.carve * per_view).float()),
             eikonal=torch.tensor(weights.eikonal * float((slope**2).sum())),
             laplacian=torch.tensor(weights.laplacian * float((smooth**2).sum())),
             hold=torch.tensor(held),
             stereo=disagreement,
         )
-        sharp = appearance.photograph(r_color * self.w_color)
         self.maps = None if targets.maps is None else MapTerm(lattice, targets, out, count)
-        pulls = {"silhouettes": r_silhouette * self.w_silhouette}
-        if shown:
-            pulls["images"] = sharp
         if self.maps is not None:
             pulls |= self.maps.pulls
             self.terms = replace(self.terms, maps=self.maps.energy)
+        if not shown:
+            del pulls["images"]
         pixels = self.near.vjp(**pulls) * band.h
         self.colors = None
         if appearance.albedo.ndim == 4 and weights.color > 0:
-            self.colors = self._recoloring(lattice, out, targets, appearance, sharp)
+            self.colors = self._recoloring(lattice, out, targets, appearance, pulls["images"])
         self.gradient = self._summed(
             pixels
             + self.rows.T @ band.joined(residual)
             + (self.laplacian.T @ smooth) * np.float32(self.once * weights.laplacian)
         )
+
+    def _compared(
+        self,
+        lattice: Lattice,
+        targets: Targets,
+        appearance: Appearance,
+        weights: Weights,
+        count: float,
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Compare the rendering with the photographs; keeps the weights of the pixels.
+
+        Returns:
+            The energies of colour and silhouette of each view, `[n]`, and `W r` by output.
+        """
+        out, take_turns = self.J.rendering, count > 1
+        r_color, r_silhouette = residuals(targets, out, appearance)
+        w_color, w_silhouette = pixel_weights(lattice, targets, appearance, weights)
+        w_color = count * w_color[..., None] / r_color.shape[-1]  # energy(): a mean over channels
+        w_silhouette = count * w_silhouette
+        color = (w_color * robust(r_color, weights.huber)).sum((1, 2, 3))
+        silhouette = (w_silhouette * robust(r_silhouette, weights.mask_huber)).sum((1, 2))
+        self.w_color = (w_color * robust_weights(r_color, weights.huber)).contiguous()
+        self.root = self.w_color.sqrt() if take_turns else None
+        self.blurred_between = take_turns and appearance.is_blurred(out.images.shape[2])
+        self.w_silhouette = w_silhouette * robust_weights(r_silhouette, weights.mask_huber)
+        pulls = {"silhouettes": r_silhouette * self.w_silhouette}
+        pulls["images"] = appearance.photograph(r_color * self.w_color)
+        return color, silhouette, pulls
 
     def step(self, smoothing: float, damping: float, iterations: int, tolerance: float) -> Any:
         """Solve `(JᵀWJ + SᵀS + κ LᵀL + ε) x = −(JᵀW r + Sᵀ s)` for the step x `[M]`, in cells.
