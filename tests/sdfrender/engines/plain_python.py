@@ -50,6 +50,9 @@ def leaves(s: Scene) -> dict[str, Tensor]:
         found["albedo"] = s.options["albedo"]
     if "lighting" in s.options:
         found["sh"] = s.options["lighting"].sh
+        for light in s.options["lighting"].directional:
+            found["to_light"] = torch.as_tensor(light.to_light, dtype=torch.float64)
+            found["intensity"] = torch.as_tensor(light.intensity, dtype=torch.float64)
     return {name: x.clone().requires_grad_() for name, x in found.items()}
 
 
@@ -60,7 +63,8 @@ def rendered(s: Scene, x: dict[str, Tensor], name: str) -> sr.Rendering:
         options["albedo"] = x["albedo"]
     if "sh" in x:
         old = options["lighting"]
-        options["lighting"] = sr.Lighting(old.ambient, old.headlight, old.directional, x["sh"])
+        far = [sr.Directional(x["to_light"], x["intensity"])] if "to_light" in x else []
+        options["lighting"] = sr.Lighting(old.ambient, old.headlight, far, x["sh"])
     return sr.render(s.lattice.with_values(x["values"]), cameras, **options, engine=name)
 
 

@@ -121,6 +121,24 @@ LATTICES: dict[str, Callable[[], sr.Lattice]] = {
 # ---------------------------------------------------------------- against the reference
 
 
+@pytest.mark.parametrize("axis", range(3))
+@pytest.mark.parametrize("end", [-1, 1])
+def test_a_camera_that_looks_along_a_surface_less_than_a_cell_away(axis: int, end: int) -> None:
+    """The cell below it is partly behind it, and fills the lower half of the picture."""
+    up = _up(axis)
+    eye = -0.15 * end * torch.eye(3)[axis] + 0.04 * torch.tensor(up)
+    ahead = eye + end * torch.eye(3)[axis]
+    half = (torch.full((3,), 0.8) - 0.7 * torch.tensor(up)).tolist()
+    lattice = make(sdf.box(half, (-0.1 * torch.tensor(up)).tolist()), (15, 18, 16))
+    cameras = skewed(sr.Cameras.look_at(eye[None], ahead, up, width=21, height=17, fov=1.8))
+    assert differing(lattice, cameras) == NONE
+    assert 100 < int(sr.render(lattice, cameras).hit_mask.sum()) < 300
+
+
+def _up(axis: int) -> tuple[float, float, float]:
+    return (0.0, 0.0, 1.0) if axis == 1 else (0.0, 1.0, 0.0)
+
+
 @pytest.mark.parametrize("dtype", BOTH)
 @pytest.mark.parametrize("coverage", [True, False])
 @pytest.mark.parametrize("name", LATTICES)
