@@ -836,7 +836,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], list[str], tuple[str, ...]]] 
     "an image is cut short": (
         lambda s: truncate(s / "images" / "view_002.png"),
         [],
-        ("view_002.png", "not a readable PNG file"),
+        ("view_002.png", "need a complete image"),
     ),
     "NaN in a pose": (
         lambda s: edit(s, lambda t: set_pose(t, math.nan)),
