@@ -19,6 +19,7 @@ from sdfrender import primitives as sdf
 from sdfrender.engines.cpu import engine
 from sdfrender.engines.cpu.forward.near_cells import BOX, CELL, CUBIC, SLOPES, find_near_cells
 from sdfrender.kernels.bricks import BrickGrid
+from sdfrender.kernels.cell_root import first_root, minimum
 from sdfrender.kernels.coverage import coverage_adjoint, coverage_at
 from sdfrender.kernels.pixel.pull import pull_alone, pull_pixel
 from sdfrender.kernels.ray_walk import ALONE, EVENT, MOST_EVENTS
@@ -117,6 +118,17 @@ def test_a_crossing_that_is_alone_is_pulled_as_any_other(given: str, reattach: s
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * abs(expected).max())
     assert sums[0][0].any()
     assert sums[0][1].any() == (given in ("colours", "all"))
+
+
+@pytest.mark.parametrize("third", [-5.0, -0.5, -0.1, 1.5, 8.0])
+def test_a_dip_within_a_cell_is_entered_at_its_first_root(third: float) -> None:
+    """A cubic that comes up again before the cell ends, whose minimum lies between its roots."""
+    c = np.polynomial.polynomial.polyfromroots([0.3, 0.6, third])
+    c = c if c[0] > 0 else -c
+    cubic = (c[0], c[1], c[2], c[3])
+    slope = np.polynomial.polynomial.polyroots(np.polynomial.polynomial.polyder(c))
+    assert minimum(cubic) == pytest.approx(slope[(slope > 0.3) & (slope < 0.6)].item())
+    assert first_root(cubic) == pytest.approx(0.3)
 
 
 def test_coverage_says_nothing_beyond_its_ends() -> None:
