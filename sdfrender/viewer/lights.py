@@ -38,7 +38,9 @@ class Lights:
             "/light/sky", ground_color=GROUND, intensity=SKY, position=tuple(self._frame[1])
         )
         self.lamp = scene.add_light_directional("/light/lamp", intensity=LAMP, cast_shadow=False)
-        self._directions, self.lamps, self._powers = np.zeros((0, 3)), [], []
+        self._directions = np.zeros((0, 3))
+        self.lamps: list[Any] = []
+        self._powers: list[float] = []
         with gui.add_folder("Light"):
             if found is not None:
                 self._add_lamps(scene, found)
