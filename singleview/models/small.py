@@ -131,7 +131,7 @@ class Small(nn.Module):
     @torch.no_grad()
     def lower(self, level: float) -> None:
         """Take a level, world units, from all distances: what lay at that level is the surface."""
-        self.start -= level
+        self.start.sub_(level)
 
     def rates(self) -> list[tuple[list[nn.Parameter], float]]:
         """Parameters, and the part of the learning rate that is theirs."""
