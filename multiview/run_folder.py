@@ -70,6 +70,8 @@ CHECKPOINT = "a checkpoint of a run (delete the file to begin the run again with
 
 log = logging.getLogger("multiview")
 
+LARGEST = 2**53  # of a whole number in a log, which is drawn
+
 
 class RunFolder:
     """Paths and files of one run.
@@ -159,7 +161,8 @@ class RunFolder:
                 if not all(words) or not shlex.split(row["views"]):
                     raise ValueError(f"a row without views or resolution: {[*row.values()]}")
                 for key in ("update", "level", "pass", "width", "height"):
-                    int(row[key])
+                    if abs(int(row[key])) > LARGEST:
+                        raise ValueError(f"{key} {row[key]:.20}…, beyond {LARGEST:,}")
                 for key in {*row} - {"views", "resolution"}:
                     float(row[key])
         return found

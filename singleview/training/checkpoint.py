@@ -166,10 +166,11 @@ def load_model(path: Path) -> tuple[Model, dict[str, Any]]:
         need_fit(lambda: build_model(**network), weights, parts=network.get("blocks", 0))
         model = build_model(**network)
         model.load_state_dict(weights)
+        about = dict(state["about"])
     if not all(bool(x.isfinite().all()) for x in model.state_dict().values()):
         raise InputError(f"{path}: need finite weights, got NaN or infinity")
     model.eval()
-    return model, dict(state["about"])
+    return model, about
 
 
 def start_from(model: Model, path: Path) -> None:

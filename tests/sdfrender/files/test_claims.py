@@ -16,6 +16,7 @@ import pytest
 import torch
 from target import corpus
 
+from multiview.config import FitConfig
 from multiview.run_folder import RunFolder
 from sdfrender.errors import InputError
 from sdfrender.files.formats.exr import read_exr
@@ -238,3 +239,13 @@ def test_an_openexr_file_is_measured_before_it_is_unpacked(
     with pytest.raises(InputError, match="its pixels are damaged or cut off"):
         read_exr(file)
     assert not capfd.readouterr().out  # the library's own warnings
+
+
+def test_whole_numbers_of_a_log_are_drawn(tmp_path: Path) -> None:
+    run = RunFolder(FitConfig(tmp_path, tmp_path))
+    run.begin()
+    log = corpus("losses").decode().splitlines()
+    assert len(log) > 2
+    (tmp_path / "losses.csv").write_text("\n".join([log[0], "9" * 400 + log[1][1:], *log[2:], ""]))
+    with pytest.raises(InputError, match=r"losses.csv: need the log of a run, .*update 999"):
+        RunFolder(FitConfig(tmp_path, tmp_path, resume=True)).read_log()

@@ -128,6 +128,14 @@ def test_a_list_of_samples_that_asks_for_more_than_there_is(tmp_path: Path) -> N
         read_shards(tmp_path)
 
 
+def test_weights_tell_how_they_were_trained(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    model = Small(3, 8, 8, 3, 2, 4)
+    save_tensors(file, model.state_dict(), {"format": FORMAT, "network": model.description()})
+    with pytest.raises(InputError, match=r"model.safetensors: need the weights .*'about'"):
+        load_model(file)
+
+
 def test_names_of_any_length_are_of_no_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no such file"):
         need_file(tmp_path / ("9" * 400), "weights")
