@@ -154,7 +154,9 @@ def photographs_tell_more(lattice: Lattice, photographs: Targets, appearance: Ap
         appearance: colour and light as they stand.
     """
     found = unpredicted(lattice, photographs, appearance)
-    log.debug("stereo: neighbours leave %.3f of photographs, the model %.3f; %.2f compared", *found)
+    log.debug(
+        "stereo: neighbours leave %.3f of photographs, the model %.3f; %.2f compared", *found[:3]
+    )
     if found.share < AGREE or found.neighbours >= found.model:
         return False
     tell("photographs agree with each other more than with the colours: both count in the end")
