@@ -31,6 +31,8 @@ class Weights:
     """Residual of colour beyond which it counts linearly (k)."""
     mask_huber: float = math.inf
     """The same for the silhouette."""
+    outliers: float = math.inf
+    """In Gauss-Newton: times a view's usual residual, where colours count ever less."""
     stiffness: float = 0.0
     """Keep |∇φ| as it is during a step of Gauss-Newton; no part of the energy."""
 
@@ -159,6 +161,7 @@ SPHERE_SECOND = 2  # times as many passes as from a hull, once the coarsest leve
 PHOTOGRAPHED = 3.0  # the same, for photographs
 PHOTOGRAPHED_FINE = 2.5  # and on lattices of more than `MIDDLE` samples, whose images are dearest
 MANY_PHOTOGRAPHED = 2.2  # and for so many that they take turns
+CAUCHY = 2.385  # deviations, for 95% of the efficiency of least squares where noise is normal
 
 
 def best(resolution: int) -> NewtonRecipe:
@@ -239,6 +242,8 @@ def for_photographs(recipe: Recipe) -> Recipe:
 
     Their masks are less certain than their colours, their pixels are not as sharp as they are
     small, and a shape that takes bold steps, or many, runs away from the colours fitted to it.
+    Highlights and shadows are no part of the light that is estimated: pixels that it misses by far
+    more than others count less, or the shape would follow them.
     """
     if not isinstance(recipe, NewtonRecipe):
         return recipe
@@ -249,7 +254,7 @@ def for_photographs(recipe: Recipe) -> Recipe:
         passes = math.ceil(2 / 3 * level.passes) if many else level.passes
         pixels = min(level.pixels_per_cell, PHOTOGRAPHED_FINE if fine else PHOTOGRAPHED)
         levels.append(replace(level, pixels_per_cell=pixels, passes=passes))
-    weights = replace(recipe.weights, silhouette=0.2, mask_huber=0.2)
+    weights = replace(recipe.weights, silhouette=0.2, mask_huber=0.2, outliers=CAUCHY)
     recipe = replace(recipe, weights=weights, levels=tuple(levels))
     return replace(recipe, least_damping=0.2, patience=1, many_pixels=MANY_PHOTOGRAPHED)
 

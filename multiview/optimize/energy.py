@@ -21,6 +21,9 @@ from multiview.recipes import Weights
 from sdfrender import Lattice, Rendering
 from sdfrender.geometry import energies
 
+FEWEST = 50  # pixels that tell a usual residual
+CLEAN = 0.01  # units of colour: what edges, texture and 8 bits leave of clean photographs
+MEDIAN_TO_DEVIATION = 1.4826  # of a normal distribution
 CARVE_BELOW = 0.02  # a pixel whose silhouette is less must be empty
 
 
@@ -128,6 +131,40 @@ def robust(r: Tensor, k: float) -> Tensor:
     if math.isinf(k):
         return r * r
     return 2 * torch.nn.functional.huber_loss(r, torch.zeros_like(r), reduction="none", delta=k)
+
+
+def cauchy(r: Tensor, k: Tensor) -> Tensor:
+    """Cauchy's `ρ(r) = k² ln(1 + r²/k²)` of residuals `[...]`: `r²` while small, then ever flatter.
+
+    `k` is in their unit, broadcast against them; where it is infinite ρ is the square.
+    """
+    return torch.where(k.isfinite(), k * k * torch.log1p((r / k) ** 2), r * r)
+
+
+def cauchy_weights(r: Tensor, k: Tensor) -> Tensor:
+    """`w = 1 / (1 + r²/k²)`: held fixed, `w r²` has the derivative of Cauchy's ρ.
+
+    Not differentiable. `r` `[...]` are residuals, `k` is broadcast against them.
+    """
+    return 1 / (1 + (r.detach() / k) ** 2)
+
+
+def usual_residuals(r: Tensor, inside: Tensor) -> Tensor:
+    """Standard deviation `[n]` of each view's residuals, from the median of their magnitudes.
+
+    At least what clean photographs have; infinite where too few pixels tell. Not differentiable.
+
+    Args:
+        r: `[n, H, W, C]`.
+        inside: `[n, H, W]` bool, pixels that are surely of the object.
+    """
+    usual = [
+        max(MEDIAN_TO_DEVIATION * float(x[of].abs().median()), CLEAN)
+        if int(of.sum()) >= FEWEST
+        else math.inf
+        for x, of in zip(r.detach(), inside, strict=True)
+    ]
+    return torch.tensor(usual, device=r.device)
 
 
 def carve(lattice: Lattice, targets: Targets, out: Rendering) -> Tensor:

@@ -28,11 +28,14 @@ from multiview.optimize.band import Band
 from multiview.optimize.energy import (
     EnergyTerms,
     carve_points,
+    cauchy,
+    cauchy_weights,
     pixel_weights,
     pixels_in_cells,
     residuals,
     robust,
     robust_weights,
+    usual_residuals,
 )
 from multiview.optimize.hold import Hold
 from multiview.optimize.maps.term import MapTerm, map_outputs
@@ -157,9 +160,9 @@ class LeastSquares:
         w_color, w_silhouette = pixel_weights(lattice, targets, appearance, weights)
         w_color = count * w_color[..., None] / r_color.shape[-1]  # energy(): a mean over channels
         w_silhouette = count * w_silhouette
-        color = (w_color * robust(r_color, weights.huber)).sum((1, 2, 3))
+        inside = appearance.certain(out, targets)
+        color, self.w_color = self._trusted(r_color, w_color, weights, inside)
         silhouette = (w_silhouette * robust(r_silhouette, weights.mask_huber)).sum((1, 2))
-        self.w_color = (w_color * robust_weights(r_color, weights.huber)).contiguous()
         self.root = self.w_color.sqrt() if take_turns else None
         self.blurred_between = take_turns and appearance.is_blurred(out.images.shape[2])
         self.w_silhouette = w_silhouette * robust_weights(r_silhouette, weights.mask_huber)
@@ -268,6 +271,20 @@ class LeastSquares:
     def _room(self) -> tuple[Tensor, ...]:
         """Outputs that products write to: new ones would cost as much as a blur."""
         return tuple(torch.zeros_like(getattr(self.J.rendering, x)) for x in self.J.outputs)
+
+    @staticmethod
+    def _trusted(r: Tensor, w: Tensor, weights: Weights, inside: Tensor) -> tuple[Tensor, Tensor]:
+        """Energy `[n]` of the colours' residuals `[n, H, W, C]`, and what their squares count.
+
+        A view has a scale of its own: views of other processes have no part in it.
+        """
+        even = math.isinf(weights.outliers) or weights.color == 0
+        if even or math.isfinite(weights.huber):
+            rho, trusted = robust(r, weights.huber), robust_weights(r, weights.huber)
+        else:
+            k = weights.outliers * usual_residuals(r, inside)[:, None, None, None]
+            rho, trusted = cauchy(r, k), cauchy_weights(r, k)
+        return (w * rho).sum((1, 2, 3)), (w * trusted).contiguous()
 
     def _carving(self, lattice: Lattice, targets: Targets, weight: float) -> tuple[Any, Any, Any]:
         """Rows, residuals `(φ(x)/h − 1) p/h` and views of the points that must be empty."""

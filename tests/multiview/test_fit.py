@@ -145,7 +145,7 @@ def test_the_config_is_all_one_needs_to_repeat_the_run(
     expected: dict[str, Any] = {"preset": preset, "resolution": tiny.RESOLUTION, "threads": 1}
     assert FitConfig(**settings) == FitConfig(torus_scene, torus_run, **expected)
     recipe = json.loads(json.dumps(asdict(tiny.LONG[preset])))
-    for name in ("huber", "mask_huber"):
+    for name in ("huber", "mask_huber", "outliers"):
         assert recipe["weights"].pop(name) == math.inf  # which JSON does not have
         assert config["recipe"]["weights"].pop(name) is None
     assert config["recipe"] == recipe

@@ -28,7 +28,17 @@ from torch import Tensor
 from torch.autograd.functional import jacobian
 
 from multiview.optimize.band import Band
-from multiview.optimize.energy import EnergyTerms, carve_points, energy, robust, robust_weights
+from multiview.optimize.energy import (
+    CLEAN,
+    EnergyTerms,
+    carve_points,
+    cauchy,
+    cauchy_weights,
+    energy,
+    robust,
+    robust_weights,
+    usual_residuals,
+)
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.normal_equations import LeastSquares
 from multiview.photo.appearance import Appearance
@@ -113,6 +123,34 @@ def test_the_loss_of_huber() -> None:
     torch.testing.assert_close(slope[~small].abs(), torch.full_like(slope[~small], 2 * k))
     assert torch.equal(robust(r, math.inf), r**2)
     assert torch.equal(robust_weights(r, math.inf), torch.ones_like(r))
+
+
+def test_the_loss_of_cauchy() -> None:
+    """A square while small, ever flatter beyond k; its weights have its derivative."""
+    r = torch.linspace(-2, 2, 201, dtype=torch.float64).requires_grad_()
+    k = torch.tensor(0.3, dtype=torch.float64)
+    rho = cauchy(r, k)
+    (slope,) = torch.autograd.grad(rho.sum(), r)
+    torch.testing.assert_close(slope, 2 * cauchy_weights(r, k) * r.detach())
+    assert float(slope.abs().max()) <= 0.3 + 1e-9  # that of r = k
+    endless = torch.tensor(math.inf)
+    assert torch.equal(cauchy(r.detach(), endless), r.detach() ** 2)
+    assert torch.equal(cauchy_weights(r, endless), torch.ones_like(r))
+
+
+def test_usual_residuals_do_not_follow_outliers() -> None:
+    """The deviation of each view's noise, a fifth of whose pixels are highlights."""
+    random = torch.Generator().manual_seed(0)
+    r = torch.tensor([0.03, 0.1, 0.001])[:, None, None, None] * torch.randn(
+        3, 41, 37, 3, generator=random
+    )
+    r[:, ::5] += 0.8
+    inside = torch.ones(3, 41, 37, dtype=torch.bool)
+    found = usual_residuals(r, inside)
+    assert 0.03 < found[0] < 0.045
+    assert 0.1 < found[1] < 0.15
+    assert found[2] == pytest.approx(CLEAN)
+    assert usual_residuals(r, inside & (torch.arange(37) < 1))[0] == math.inf  # too few
 
 
 def test_it_shows_its_rendering_to_the_appearance() -> None:
