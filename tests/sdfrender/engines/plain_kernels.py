@@ -42,8 +42,13 @@ def plain() -> Iterator[None]:
 
 def test_records_bound_what_is_in_their_cells() -> None:
     """The part of a cell that may hold surface, and the slopes along the axes, by samples."""
-    values = noise((6, 5, 7), 3).numpy()
-    records = find_near_cells(values, 0.8, np.zeros((0, 3)), 1).records
+    values = 0.3 + 0.5 * noise((6, 5, 7), 3).numpy()
+    near = find_near_cells(values, 0.8, np.zeros((0, 3)), 1)
+    records = near.records
+    low = np.lib.stride_tricks.sliding_window_view(values, (2, 2, 2)).min((3, 4, 5))
+    listed = records[near.surface :, CELL : CELL + 3].astype(int).tolist()
+    assert len(listed) > 3
+    assert sorted(listed) == np.argwhere((low > 0) & (low < 0.8)).tolist()
     assert len(records) > 60
     s = np.linspace(0, 1, 1001)
     for record in records:
