@@ -32,7 +32,7 @@ class Weights:
     mask_huber: float = math.inf
     """The same for the silhouette."""
     outliers: float = math.inf
-    """In Gauss-Newton: times a view's usual residual, where colours count ever less."""
+    """In Gauss-Newton: times a view's usual residual, from which on highlights count ever less."""
     stiffness: float = 0.0
     """Keep |∇φ| as it is during a step of Gauss-Newton; no part of the energy."""
 
@@ -77,6 +77,8 @@ class NewtonLevel(Level):
     """Whether renderings are compared with the photographs' colours."""
     stereo: StereoSettings | None = None
     """Whether photographs are compared with each other, and how."""
+    outliers: float = math.inf
+    """As `Weights.outliers`."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class NewtonRecipe:
     views: int = 32
     """Most views of a step; more than that take turns (`multiview.photo.turns`)."""
     weights: Weights = field(default_factory=lambda: Weights(silhouette=1.0, band=2.2))
-    """Of the energy; the levels have their own weight of smoothness."""
+    """Of the energy; the levels have their own smoothness and outliers."""
     patience: int = 1
     """Up to so many times the passes if there are few views (`for_views`)."""
     iterations: int = 30
@@ -242,8 +244,8 @@ def for_photographs(recipe: Recipe) -> Recipe:
 
     Their masks are less certain than their colours, their pixels are not as sharp as they are
     small, and a shape that takes bold steps, or many, runs away from the colours fitted to it.
-    Highlights and shadows are no part of the light that is estimated: pixels that it misses by far
-    more than others count less, or the shape would follow them.
+    Highlights are no part of the light that is estimated: at the end they count less, or the shape
+    would follow them.
     """
     if not isinstance(recipe, NewtonRecipe):
         return recipe
@@ -253,8 +255,9 @@ def for_photographs(recipe: Recipe) -> Recipe:
         many = level.resolution == 1 and fine
         passes = math.ceil(2 / 3 * level.passes) if many else level.passes
         pixels = min(level.pixels_per_cell, PHOTOGRAPHED_FINE if fine else PHOTOGRAPHED)
-        levels.append(replace(level, pixels_per_cell=pixels, passes=passes))
-    weights = replace(recipe.weights, silhouette=0.2, mask_huber=0.2, outliers=CAUCHY)
+        outliers = CAUCHY if level is recipe.levels[-1] else math.inf
+        levels.append(replace(level, pixels_per_cell=pixels, passes=passes, outliers=outliers))
+    weights = replace(recipe.weights, silhouette=0.2, mask_huber=0.2)
     recipe = replace(recipe, weights=weights, levels=tuple(levels))
     return replace(recipe, least_damping=0.2, patience=1, many_pixels=MANY_PHOTOGRAPHED)
 

@@ -23,6 +23,7 @@ from sdfrender.geometry import energies
 
 FEWEST = 50  # pixels that tell a usual residual
 CLEAN = 0.01  # units of colour: what edges, texture and 8 bits leave of clean photographs
+SHINES = 3.0  # times as much is too bright as too dark: 1.1 on matte paint, 10 and 13 on polished
 MEDIAN_TO_DEVIATION = 1.4826  # of a normal distribution
 CARVE_BELOW = 0.02  # a pixel whose silhouette is less must be empty
 
@@ -165,6 +166,23 @@ def usual_residuals(r: Tensor, inside: Tensor) -> Tensor:
         for x, of in zip(r.detach(), inside, strict=True)
     ]
     return torch.tensor(usual, device=r.device)
+
+
+def highlight_levels(r: Tensor, inside: Tensor, times: float) -> Tensor:
+    """By how much a photograph's pixel has to be too bright to be a highlight: `[n]`.
+
+    That is `times` the usual residual of its view; infinite in views without highlights. Where a
+    shape is wrong, pixels are too bright as often as too dark; what shines is too bright.
+
+    Args:
+        r: `[n, H, W, C]` rendering less photograph.
+        inside: `[n, H, W]` bool, pixels that are surely of the object.
+        times: the usual residual.
+    """
+    k = times * usual_residuals(r, inside)
+    beyond = (r.detach().abs() - k[:, None, None, None]).clamp(min=0) * inside[..., None]
+    bright, dark = ((beyond * (sign * r.detach() > 0)).sum((1, 2, 3)) for sign in (-1, 1))
+    return torch.where(bright > SHINES * dark, k, math.inf)
 
 
 def carve(lattice: Lattice, targets: Targets, out: Rendering) -> Tensor:

@@ -82,7 +82,9 @@ class GaussNewton:
             appearance.albedo = appearance.albedo_on(lattice)
         smoothness = level.laplacian * smoothness_under_noise(targets, lattice)
         color = recipe.weights.color if level.colors else 0.0
-        self.weights = replace(recipe.weights, laplacian=smoothness, color=color)
+        self.weights = replace(
+            recipe.weights, laplacian=smoothness, color=color, outliers=level.outliers
+        )
         self.easing, self.least_damping = recipe.easing, recipe.least_damping
         self.iterations = recipe.iterations
         middle = lattice.bounds.mean(0)

@@ -30,12 +30,12 @@ from multiview.optimize.energy import (
     carve_points,
     cauchy,
     cauchy_weights,
+    highlight_levels,
     pixel_weights,
     pixels_in_cells,
     residuals,
     robust,
     robust_weights,
-    usual_residuals,
 )
 from multiview.optimize.hold import Hold
 from multiview.optimize.maps.term import MapTerm, map_outputs
@@ -276,14 +276,14 @@ class LeastSquares:
     def _trusted(r: Tensor, w: Tensor, weights: Weights, inside: Tensor) -> tuple[Tensor, Tensor]:
         """Energy `[n]` of the colours' residuals `[n, H, W, C]`, and what their squares count.
 
-        A view has a scale of its own: views of other processes have no part in it.
+        Highlights, which no light explains that is even over many directions, count less. Each
+        view has a measure of its own: views of other processes have no part in it.
         """
-        even = math.isinf(weights.outliers) or weights.color == 0
-        if even or math.isfinite(weights.huber):
-            rho, trusted = robust(r, weights.huber), robust_weights(r, weights.huber)
-        else:
-            k = weights.outliers * usual_residuals(r, inside)[:, None, None, None]
-            rho, trusted = cauchy(r, k), cauchy_weights(r, k)
+        rho, trusted = robust(r, weights.huber), robust_weights(r, weights.huber)
+        if math.isfinite(weights.outliers) and weights.color > 0 and math.isinf(weights.huber):
+            k = highlight_levels(r, inside, weights.outliers)[:, None, None, None]
+            rho = torch.where(r < 0, cauchy(r, k), rho)
+            trusted = torch.where(r < 0, cauchy_weights(r, k), trusted)
         return (w * rho).sum((1, 2, 3)), (w * trusted).contiguous()
 
     def _carving(self, lattice: Lattice, targets: Targets, weight: float) -> tuple[Any, Any, Any]:

@@ -148,6 +148,9 @@ def test_the_config_is_all_one_needs_to_repeat_the_run(
     for name in ("huber", "mask_huber", "outliers"):
         assert recipe["weights"].pop(name) == math.inf  # which JSON does not have
         assert config["recipe"]["weights"].pop(name) is None
+    for level, kept in zip(recipe["levels"], config["recipe"]["levels"], strict=True):
+        assert level.pop("outliers", math.inf) == math.inf
+        assert kept.pop("outliers", None) is None
     assert config["recipe"] == recipe
     assert {"python", "sdfrender", "torch", "numpy"} <= set(config["versions"])
 
@@ -345,8 +348,8 @@ def with_weight(recipe: Recipe, name: str) -> Recipe:
     ("preset", "name"),
     # two are of Gauss-Newton's steps
     [("adam", f.name) for f in fields(Weights) if f.name not in ("stiffness", "outliers")]
-    # the levels of Gauss-Newton have their own weight of smoothness
-    + [("fast", f.name) for f in fields(Weights) if f.name != "laplacian"],
+    # the levels of Gauss-Newton have their own smoothness and outliers
+    + [("fast", f.name) for f in fields(Weights) if f.name not in ("laplacian", "outliers")],
     indirect=["preset"],
 )
 def test_each_weight_matters(
@@ -369,6 +372,7 @@ LEVEL_CHANGES: dict[str, Any] = {
     "laplacian": tiny.COARSE.laplacian / 3,
     "smoothing": tiny.COARSE.smoothing / 3,
     "largest_step": tiny.COARSE.largest_step / 3,
+    "outliers": 0.05,
 }
 
 

@@ -35,6 +35,7 @@ from multiview.optimize.energy import (
     cauchy,
     cauchy_weights,
     energy,
+    highlight_levels,
     robust,
     robust_weights,
     usual_residuals,
@@ -151,6 +152,21 @@ def test_usual_residuals_do_not_follow_outliers() -> None:
     assert 0.1 < found[1] < 0.15
     assert found[2] == pytest.approx(CLEAN)
     assert usual_residuals(r, inside & (torch.arange(37) < 1))[0] == math.inf  # too few
+
+
+def test_only_what_is_too_bright_is_a_highlight() -> None:
+    """A shape that is wrong makes pixels too bright and too dark; views are judged one by one."""
+    random = torch.Generator().manual_seed(0)
+    r = 0.03 * torch.randn(4, 41, 37, 3, generator=random)
+    r[1, ::9] -= 0.5  # the photograph is brighter than the rendering
+    r[2, ::9] += 0.5
+    r[3, ::9] -= 0.5
+    r[3, 1::9] += 0.5
+    inside = torch.ones(4, 41, 37, dtype=torch.bool)
+    found = highlight_levels(r, inside, 2.0)
+    assert 0.06 < found[1] < 0.08
+    assert (found[[0, 2, 3]] == math.inf).all()
+    assert highlight_levels(r, inside & (torch.arange(37) < 1), 2.0)[1] == math.inf  # too few
 
 
 def test_it_shows_its_rendering_to_the_appearance() -> None:
