@@ -23,6 +23,7 @@ from unittest.mock import patch
 
 import tiny
 import torch
+from safetensors.torch import load_file
 from tiny_training import read_rows, train_tiny, write_dataset
 
 Job = Callable[[Path, bool], object]  # does a run in a folder, or resumes it
@@ -79,10 +80,10 @@ def different(run: Path, whole: Path) -> list[str]:
     return found
 
 
-def tensors(file: Path) -> bytes:
-    """What follows the header, in which are seconds too."""
-    data = file.read_bytes()
-    return data[8 + int.from_bytes(data[:8], "little") :]
+def tensors(file: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
+    """All tensors by name, in any order; beside them are seconds, too."""
+    stored = load_file(file)
+    return {k: (str(x.dtype), x.shape, x.numpy().tobytes()) for k, x in stored.items()}
 
 
 def kinds(folder: Path) -> list[Kind]:
