@@ -79,6 +79,8 @@ class NewtonLevel(Level):
     """Whether photographs are compared with each other, and how."""
     outliers: float = math.inf
     """As `Weights.outliers`."""
+    easing: float = 0.7
+    """Of the damping after a step that succeeded."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,6 @@ class NewtonRecipe:
     levels: tuple[NewtonLevel, ...]
     least_damping: float = 0.03
     """How far damping may fall."""
-    easing: float = 0.3
-    """Of the damping after a step that succeeded."""
     views: int = 32
     """Most views of a step; more than that take turns (`multiview.photo.turns`)."""
     weights: Weights = field(default_factory=lambda: Weights(silhouette=1.0, band=2.2))
@@ -159,6 +159,7 @@ COARSEST = 40  # a lattice of at most so many samples along the longest side com
 MIDDLE = 80
 BLURRED = 3.5  # pixels per cell
 ROUGH = 2.5  # the same, where steps need not be exact
+CAREFUL, BOLD = 0.7, 0.3  # how fast damping falls on the coarsest lattice, and on finer ones
 SPHERE_SECOND = 2  # times as many passes as from a hull, once the coarsest level is less smooth
 PHOTOGRAPHED = 3.0  # the same, for photographs
 PHOTOGRAPHED_FINE = 2.5  # and on lattices of more than `MIDDLE` samples, whose images are dearest
@@ -322,6 +323,10 @@ def _newton(
             pixels if first or final else small,
             last[kind] if final else between[not first],
         )
-        levels.append(NewtonLevel(rung, small, rough[kind], *smooth[kind][0], largest[0]))
-        levels.append(NewtonLevel(rung, sharp, passes, *smooth[kind][1], largest[1]))
+        # Where the surface is far off, bold steps go wrong, and small differences grow.
+        easing = CAREFUL if first else BOLD
+        levels.append(
+            NewtonLevel(rung, small, rough[kind], *smooth[kind][0], largest[0], easing=easing)
+        )
+        levels.append(NewtonLevel(rung, sharp, passes, *smooth[kind][1], largest[1], easing=easing))
     return NewtonRecipe(tuple(levels))

@@ -85,7 +85,7 @@ class GaussNewton:
         self.weights = replace(
             recipe.weights, laplacian=smoothness, color=color, outliers=level.outliers
         )
-        self.easing, self.least_damping = recipe.easing, recipe.least_damping
+        self.easing, self.least_damping = level.easing, recipe.least_damping
         self.iterations = recipe.iterations
         middle = lattice.bounds.mean(0)
         self.groups = groups or take_turns(targets.cameras, middle, recipe.views)

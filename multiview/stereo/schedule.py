@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from multiview.recipes import NewtonRecipe, StereoSettings
+from multiview.recipes import CAREFUL, NewtonRecipe, StereoSettings
 
 OUTLINES = 2.2  # pixels per cell of the renderings while colours do not count
 COARSE, FINE = 3.5, 5.0  # and of the photographs compared, while far off and when near
@@ -18,7 +18,6 @@ LAST = 6  # more passes where nothing finer follows, which cost little on lattic
 MIDDLE = 80  # samples a side
 COLORED = 3  # passes with colours at the end
 SMOOTHER = 2.5  # than colours alone are, which are what crinkles
-EASING = 0.7  # of the damping after each step: patches agree on little at first
 BESIDE = StereoSettings(FINE, whole=False)  # how photographs are compared beside their colours
 
 
@@ -45,6 +44,7 @@ def with_stereo(recipe: NewtonRecipe, resolution: int) -> NewtonRecipe:
                 passes=passes,
                 colors=False,
                 stereo=StereoSettings(pixels, search, whole=search > 0),
+                easing=CAREFUL,
             )
         )
     last = recipe.levels[-1]
@@ -53,6 +53,7 @@ def with_stereo(recipe: NewtonRecipe, resolution: int) -> NewtonRecipe:
         passes=COLORED + more // 2,
         laplacian=SMOOTHER * last.laplacian,
         stereo=BESIDE,
+        easing=CAREFUL,
         largest_step=0.5,
     )
-    return replace(recipe, levels=(*levels, colored), easing=EASING)
+    return replace(recipe, levels=(*levels, colored))

@@ -285,7 +285,6 @@ ADAM_CHANGES: dict[str, Any] = {
 NEWTON_CHANGES: dict[str, Any] = {
     "levels": (tiny.COARSE, replace(tiny.FINE, passes=1)),
     "least_damping": 0.9,
-    "easing": 0.9,
     "weights": replace(tiny.NEWTON.weights, silhouette=0.5),
     "views": 3,  # of six
     "patience": 2,
@@ -373,6 +372,7 @@ LEVEL_CHANGES: dict[str, Any] = {
     "smoothing": tiny.COARSE.smoothing / 3,
     "largest_step": tiny.COARSE.largest_step / 3,
     "outliers": 0.05,
+    "easing": 0.2,
 }
 
 

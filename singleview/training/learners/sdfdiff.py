@@ -112,7 +112,7 @@ class SdfdiffLearner(Learner):
         if self.held_out is not None and self.config.supervision == "images":
             level = best_level(model, self.held_out, next(model.parameters()).device)
             model.lower(level)
-            found["level"] = round(level, 5)
+            found = {"level": round(level, 5), "validation": self.validate(model)}
         rig = Rig.of(self.sampler.real)
         if rig is None:
             return {}, found

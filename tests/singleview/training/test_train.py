@@ -113,7 +113,10 @@ def test_a_training_starts_from_another_ones_weights(objects: Path, tmp_path: Pa
         train_tiny(objects, tmp_path / "second", start=tmp_path / "first", seed=5)
     began = load_predictor(tmp_path / "second").model.state_dict()
     for name, x in own.items():
-        assert torch.equal(x, began[name]), name
+        moved = began[name] - x
+        if name == "start":  # by the level at which silhouettes agree, stored in half precision
+            moved = moved - moved.flatten()[0]
+        assert float(moved.abs().max()) <= (1e-3 if name == "start" else 0), name
     with pytest.raises(InputError, match="resolution 12 where 16 is trained"):
         train_tiny(objects, tmp_path / "third", start=tmp_path / "first", resolution=16)
     with pytest.raises(InputError, match="--start: need weights of sdfdiff or occupancy"):
