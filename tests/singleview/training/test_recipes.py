@@ -140,7 +140,8 @@ def test_what_learns_from_images_is_chosen_by_images(objects: Path, tmp_path: Pa
         {"iou_32": 0.9, "iou_64": 0.9, "silhouette_iou": 0.1},
     ]
     for supervision, best in (("images", 3), ("shape", 6)):
-        with patch("singleview.training.learners.sdfdiff.validate", side_effect=found):
+        scores = [*found, found[best // 3 - 1]]  # at the end: of the network that was chosen
+        with patch("singleview.training.learners.sdfdiff.validate", side_effect=scores):
             metrics = train_tiny(objects, tmp_path / supervision, supervision=supervision)
         assert metrics["validation"]["step"] == best
 
