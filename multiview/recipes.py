@@ -319,10 +319,8 @@ def _newton(
         largest = (0.3, 0.5) if first else (0.5, 1.0)
         # Blurred at the very start: a surface that is far off finds its way.
         small = min(pixels, BLURRED if first else ROUGH)
-        sharp, passes = (
-            pixels if first or final else small,
-            last[kind] if final else between[not first],
-        )
+        sharp = pixels if first or final else small
+        passes = last[kind] if final else between[0 if first else 1]
         # Where the surface is far off, bold steps go wrong, and small differences grow.
         easing = CAREFUL if first else BOLD
         levels.append(

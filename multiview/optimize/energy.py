@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from multiview.optimize.maps.noise import DEVIATION
 from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from multiview.recipes import Weights
@@ -24,7 +25,6 @@ from sdfrender.geometry import energies
 FEWEST = 50  # pixels that tell a usual residual
 CLEAN = 0.01  # units of colour: what edges, texture and 8 bits leave of clean photographs
 SHINES = 3.0  # times as much is too bright as too dark: 1.1 on matte paint, 10 and 13 on polished
-MEDIAN_TO_DEVIATION = 1.4826  # of a normal distribution
 CARVE_BELOW = 0.02  # a pixel whose silhouette is less must be empty
 
 
@@ -160,9 +160,7 @@ def usual_residuals(r: Tensor, inside: Tensor) -> Tensor:
         inside: `[n, H, W]` bool, pixels that are surely of the object.
     """
     usual = [
-        max(MEDIAN_TO_DEVIATION * float(x[of].abs().median()), CLEAN)
-        if int(of.sum()) >= FEWEST
-        else math.inf
+        max(DEVIATION * float(x[of].abs().median()), CLEAN) if int(of.sum()) >= FEWEST else math.inf
         for x, of in zip(r.detach(), inside, strict=True)
     ]
     return torch.tensor(usual, device=r.device)

@@ -160,8 +160,7 @@ class LeastSquares:
         w_color, w_silhouette = pixel_weights(lattice, targets, appearance, weights)
         w_color = count * w_color[..., None] / r_color.shape[-1]  # energy(): a mean over channels
         w_silhouette = count * w_silhouette
-        inside = appearance.certain(out, targets)
-        color, self.w_color = self._trusted(r_color, w_color, weights, inside)
+        color, self.w_color = self._trusted(r_color, w_color, targets, appearance, weights)
         silhouette = (w_silhouette * robust(r_silhouette, weights.mask_huber)).sum((1, 2))
         self.root = self.w_color.sqrt() if take_turns else None
         self.blurred_between = take_turns and appearance.is_blurred(out.images.shape[2])
@@ -272,8 +271,9 @@ class LeastSquares:
         """Outputs that products write to: new ones would cost as much as a blur."""
         return tuple(torch.zeros_like(getattr(self.J.rendering, x)) for x in self.J.outputs)
 
-    @staticmethod
-    def _trusted(r: Tensor, w: Tensor, weights: Weights, inside: Tensor) -> tuple[Tensor, Tensor]:
+    def _trusted(
+        self, r: Tensor, w: Tensor, targets: Targets, appearance: Appearance, weights: Weights
+    ) -> tuple[Tensor, Tensor]:
         """Energy `[n]` of the colours' residuals `[n, H, W, C]`, and what their squares count.
 
         Highlights, which no light explains that is even over many directions, count less. Each
@@ -281,6 +281,7 @@ class LeastSquares:
         """
         rho, trusted = robust(r, weights.huber), robust_weights(r, weights.huber)
         if math.isfinite(weights.outliers) and weights.color > 0 and math.isinf(weights.huber):
+            inside = appearance.certain(self.J.rendering, targets)
             k = highlight_levels(r, inside, weights.outliers)[:, None, None, None]
             rho = torch.where(r < 0, cauchy(r, k), rho)
             trusted = torch.where(r < 0, cauchy_weights(r, k), trusted)
