@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 from trimesh import Trimesh
 
-from multiview.coarse_to_fine import Fit, level_resolution, optimize
 from multiview.config import FitConfig
 from multiview.dense.start import as_shown
 from multiview.device import check_device, device_for
+from multiview.levels.coarse_to_fine import optimize
+from multiview.levels.plan import level_resolution
+from multiview.levels.state import Fit
 from multiview.maps_told import check_depths, colors_count, tell_maps
 from multiview.memory import check_memory
 from multiview.photo.appearance import Appearance

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multiview.coarse_to_fine import Fit
 from multiview.config import FitConfig
 from multiview.dense.start import dense_start
+from multiview.levels.state import Fit
 from multiview.photo.targets import Targets
 from multiview.run_folder import RunFolder
 from multiview.scenes import Scene

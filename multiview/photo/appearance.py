@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
@@ -29,8 +29,8 @@ from multiview.photo.albedo import (
     solve_albedo,
     with_unlit,
 )
+from multiview.photo.hits import Hits, shared_over
 from multiview.photo.lens import LEAST, LensEstimate, blur, blur_
-from multiview.photo.parts import Part, SharedHits, every_so_many
 from multiview.photo.targets import Targets
 from multiview.photo.unknown_light import FIXED_TO, UnknownLight
 from sdfrender import Lattice, Lighting, Rendering, render
@@ -47,63 +47,6 @@ LIGHT_PIXELS = 200_000  # are enough for 9 coefficients
 ALBEDO_PIXELS = 2_000_000
 MEETINGS = 3  # rounds of reweighting
 UNLIT = 1e-3  # of the light of the brightest channel: of less, no colour can be told
-
-
-@dataclass(frozen=True, eq=False)
-class Hits:
-    """Pixels whose colour is that of one point of the surface: P of them.
-
-    Args:
-        points: `[P, 3]`, world units.
-        views: `[P]` which of the scene's views show them.
-        light: `[P, C]` what falls on them if the light is known, else the basis `[P, 9]`.
-        colors: `[P, C]` of the photographs.
-        rendered: `[P, C]`, before the lens.
-        shared: where these are of one process's views, how many the others have.
-    """
-
-    points: Tensor
-    views: Tensor
-    light: Tensor
-    colors: Tensor
-    rendered: Tensor
-    shared: SharedHits | None = None
-
-    def __len__(self) -> int:
-        return len(self.points)
-
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        """What there is of each pixel."""
-        return self.points, self.views, self.light, self.colors, self.rendered
-
-    @property
-    def total(self) -> int:
-        """P, or of all processes together."""
-        return len(self) if self.shared is None else int(self.shared.counts.sum())
-
-    @classmethod
-    def some(cls, observed: list[Hits], count: int) -> Hits:
-        """At most `count` of all that were observed, spread evenly; the others are not copied."""
-        step = max(1, math.ceil(sum(hits.total for hits in observed) / count))
-        if observed[0].shared is not None:
-            shown = [(hits.shared, hits.tensors) for hits in observed if hits.shared is not None]
-            points, views, light, colors, rendered = every_so_many(shown, step)
-            return cls(points, views, light, colors, rendered)
-        parts, first = [], 0
-        for hits in observed:
-            parts.append([x[first::step] for x in hits.tensors])
-            first = (first - len(hits)) % step
-        points, views, light, colors, rendered = map(torch.cat, zip(*parts, strict=True))
-        return cls(points, views, light, colors, rendered)
-
-
-def shared_over(part: Part | None, hits: Hits, views: Tensor) -> Hits:
-    """The hits on `views` `[n]`, with how many other processes have of the same set of views."""
-    if part is None:
-        return hits
-    counts = torch.tensor([int((hits.views == view).sum()) for view in views])
-    return replace(hits, shared=SharedHits(part, part.spread(counts)))
 
 
 class Appearance:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from multiview.coarse_to_fine import Fit
+from multiview.levels.state import Fit
 from multiview.optimize.hold import Hold
 from multiview.photo.targets import Targets
 from multiview.prior.placed_shape import PlacedShape, Placement

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from trimesh import Trimesh
 
-from multiview.coarse_to_fine import Fit
+from multiview.levels.state import Fit
 from multiview.materials.estimate import MaterialSettings
 from multiview.photo.appearance import Appearance
 from multiview.photo.known_light import choose_light

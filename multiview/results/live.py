@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from multiview.coarse_to_fine import Fit
+from multiview.levels.state import Fit
 from multiview.results.viewed import views_of
 from sdfrender.cluster.work import Patience, Stop, Stopped
 from sdfrender.viewer.exhibit import Exhibit

@@ -15,9 +15,9 @@ import trimesh
 from numpy.typing import NDArray
 from torch import Tensor
 
-from multiview.coarse_to_fine import Fit
 from multiview.config import FitConfig
 from multiview.dense.start import as_shown
+from multiview.levels.state import Fit
 from multiview.materials.estimate import MaterialSettings
 from multiview.photo.choose_view_dependence import add_view_dependence
 from multiview.photo.exposure import all_gains

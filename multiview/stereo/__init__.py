@@ -2,5 +2,5 @@
 
 No model of light has a part in it. `match_kernel` compares patches on the tangent plane,
 `matching` chooses depths, `agreement` scores a surface. `optimize.stereo_term` makes residuals of
-it. It imports `photo` and `sdfrender`; `optimize`, `first_shape` and `results` import it.
+it. It imports `photo` and `sdfrender`; `optimize`, `levels` and `results` import it.
 """

@@ -1,4 +1,4 @@
 """Changes of the surface that no small step finds: concavities, floaters, handles.
 
-It imports `photo` and `optimize`; `coarse_to_fine` imports it.
+It imports `photo` and `optimize`; `levels` imports it.
 """

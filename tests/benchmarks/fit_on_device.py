@@ -20,9 +20,9 @@ from unittest.mock import patch
 
 from multiview.benchmark.config import SceneSpec
 from multiview.benchmark.scenes import make_scene
-from multiview.coarse_to_fine import Fit
 from multiview.config import FitConfig
 from multiview.fit import fit
+from multiview.levels.state import Fit
 from sdfrender import extract_mesh, metrics, save_mesh
 from sdfrender.bench.workloads import creature
 

@@ -13,8 +13,9 @@ from latent_tiny import random_field
 from target import Target, corpus
 
 import sdfrender as sr
-from multiview.coarse_to_fine import Fit, restore
 from multiview.config import FitConfig
+from multiview.levels.checkpoint import restore
+from multiview.levels.state import Fit
 from multiview.photo.appearance import Appearance
 from multiview.prior.start import read_shape
 from multiview.results.report.plot import level_rows, loss_plot

@@ -25,10 +25,11 @@ import torch
 from places import REFERENCE
 from scene_folders import write_middlebury, write_transforms
 
-from multiview import cli, coarse_to_fine
-from multiview.coarse_to_fine import Fit
+from multiview import cli
 from multiview.commands.demo import demo_scene
 from multiview.config import FitConfig
+from multiview.levels import coarse_to_fine, progress
+from multiview.levels.state import Fit
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.greedy import Optimizer
 from multiview.photo.appearance import Appearance
@@ -564,7 +565,7 @@ def test_few_views_get_more_passes(tmp_path: Path) -> None:
 
 def bar_of(scene: Path, run: Path, preset: str, **settings: Any) -> tuple[int, int]:
     """How far a fit's progress bar went, and where its end is."""
-    with patch.object(coarse_to_fine, "tqdm") as tqdm:
+    with patch.object(progress, "tqdm") as tqdm:
         tiny.optimize_tiny(scene, run, tiny.SHORT[preset], **settings)
     moved = sum(call.args[0] for call in tqdm.return_value.update.call_args_list)
     return moved, tqdm.call_args.kwargs["total"]
@@ -582,7 +583,7 @@ def test_the_progress_bar_ends_at_its_end(preset: str, torus_scene: Path, tmp_pa
 def test_the_progress_bar_tells_the_loss_of_the_last_pass(
     preset: str, plain: tuple[Path, Fit], torus_scene: Path, tmp_path: Path
 ) -> None:
-    with patch.object(coarse_to_fine, "tqdm") as tqdm:
+    with patch.object(progress, "tqdm") as tqdm:
         tiny.optimize_tiny(torus_scene, tmp_path / "run", tiny.SHORT[preset])
     told = tqdm.return_value.set_postfix_str.call_args.args[0]
     last = {"adam": 2, "fast": 1}[preset]  # updates of a pass

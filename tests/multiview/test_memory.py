@@ -14,7 +14,8 @@ from torch import Tensor
 
 import sdfrender as sr
 from multiview.optimize.poses import Corrections, refine_cameras
-from multiview.photo.appearance import Appearance, Hits
+from multiview.photo.appearance import Appearance
+from multiview.photo.hits import Hits
 from multiview.photo.targets import Targets
 from multiview.recipes import Weights
 from sdfrender import system

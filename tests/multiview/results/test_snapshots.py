@@ -9,7 +9,7 @@ import pytest
 import tiny
 import torch
 
-from multiview.coarse_to_fine import SNAPSHOTS, snapshot_due
+from multiview.levels.progress import SNAPSHOTS, snapshot_due
 from multiview.recipes import Level
 from multiview.run_folder import RunFolder, read_config
 from sdfrender import InputError, Lattice

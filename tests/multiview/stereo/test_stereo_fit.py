@@ -35,10 +35,16 @@ from multiview.benchmark.paint import fine_texture, solid_texture
 from multiview.benchmark.run import train_views
 from multiview.benchmark.scenes import make_scene, ring_cameras, well_spread
 from multiview.cli import with_defaults
-from multiview.coarse_to_fine import BESIDE_COLORS
 from multiview.config import FitConfig, Switch
-from multiview.first_shape import CHANGES, coarsest, light_changes, may_agree, photographs_tell_more
 from multiview.fit import fit, initial_lattice, reachable, tightened
+from multiview.levels.coarse_to_fine import BESIDE_COLORS
+from multiview.levels.first_shape import (
+    CHANGES,
+    coarsest,
+    light_changes,
+    may_agree,
+    photographs_tell_more,
+)
 from multiview.optimize.energy import residuals
 from multiview.photo.appearance import Appearance
 from multiview.photo.choose_appearance import Choice, Look, candidates, prediction_error

@@ -12,7 +12,7 @@ import tiny
 import torch
 from torch import Tensor
 
-from multiview import coarse_to_fine
+from multiview.levels import coarse_to_fine
 from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from multiview.surgery import concavities

@@ -17,10 +17,10 @@ from unittest.mock import patch
 
 import torch
 
-from multiview import coarse_to_fine
-from multiview.coarse_to_fine import Fit
 from multiview.config import FitConfig
 from multiview.fit import fit
+from multiview.levels import coarse_to_fine
+from multiview.levels.state import Fit
 from multiview.recipes import RECIPES, AdamRecipe, Level, NewtonLevel, NewtonRecipe, Recipe, Weights
 from sdfrender import Cameras, Directional, Headlight, Lattice, Lighting, extract_mesh, render
 from sdfrender.geometry.primitives import torus

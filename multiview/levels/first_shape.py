@@ -19,6 +19,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from multiview.config import FitConfig
+from multiview.levels.state import Fit, corrected
 from multiview.optimize.energy import EnergyTerms
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.stereo_term import StereoTerm
@@ -26,11 +28,12 @@ from multiview.photo.appearance import Appearance
 from multiview.photo.choose_appearance import HELD_BACK, Look, prediction_error
 from multiview.photo.targets import Targets
 from multiview.photo.turns import take_turns
-from multiview.recipes import NewtonLevel, NewtonRecipe, StereoSettings
+from multiview.recipes import NewtonLevel, NewtonRecipe, Recipe, StereoSettings
 from multiview.stereo.matching import Matching, match
 from multiview.stereo.outline import Outline, without_colors
 from multiview.stereo.pictures import pictures_for
 from multiview.stereo.prediction import unpredicted
+from multiview.stereo.schedule import with_stereo
 from multiview.surgery.floaters import remove_floaters
 from sdfrender import Lattice, Lighting, render
 
@@ -75,6 +78,30 @@ class Step(NamedTuple):
     views: list[int]
     terms: EnergyTerms
     at: float
+
+
+def first_shape(state: Fit, config: FitConfig, targets: Targets, recipe: Recipe) -> list[Step]:
+    """Decide whether to compare photographs with each other; if so, begin with that.
+
+    Leaves `stereo` and, if it is on, a coarse shape in the state; returns the updates that made it.
+    """
+    if not isinstance(recipe, NewtonRecipe) or config.stereo == "off" or not state.colors:
+        return []
+    hull, look, given = state.lattice, state.appearance, corrected(state, targets)
+    asked = config.stereo == "on"
+    if not asked:
+        if config.light != "auto" or config.init != "hull" or config.prior is not None:
+            return []
+        if not (light_changes(hull, given, look, MAY_CHANGE) and may_agree(hull, given)):
+            return []
+    shape, steps = by_stereo(hull, given, with_stereo(recipe, config.resolution))
+    state.stereo = asked or light_changes(shape, given, look, CHANGES)
+    if not state.stereo:
+        return []
+    state.lattice = shape
+    if not asked:
+        tell("the light changes from view to view: photographs are compared patch by patch")
+    return steps
 
 
 def by_stereo(hull: Lattice, targets: Targets, recipe: NewtonRecipe) -> tuple[Lattice, list[Step]]:
