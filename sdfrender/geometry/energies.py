@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -72,14 +73,14 @@ def laplacian(lattice: Lattice, width: float = 3.2) -> Tensor:
 
 
 def regularizers(lattice: Lattice, width: float = 3.2) -> tuple[Tensor, Tensor]:
-    """`eikonal` and `laplacian` at once.
+    """`eikonal` and `laplacian` at once, of one lattice or a batch.
 
-    Differentiable once in `values`. One sweep of a compiled kernel, many times as fast as the two
-    functions, for one lattice on the CPU; anything else goes through them.
+    Differentiable once in `values`. On the CPU one sweep of a compiled kernel, many times as fast
+    as the two functions; anything else goes through them.
     """
     values = lattice.values
     compiled = values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64)
-    if values.ndim != 3 or not compiled:
+    if not compiled:
         return eikonal(lattice, width), laplacian(lattice, width)
     cells = torch.tensor(lattice.resolution) - 1
     bounds = lattice.bounds.double()
@@ -91,22 +92,26 @@ def regularizers(lattice: Lattice, width: float = 3.2) -> tuple[Tensor, Tensor]:
 
 
 class _Sweep(torch.autograd.Function):
-    """Two sums over the vertices, and their derivatives kept for later."""
+    """Two sums over the vertices of each lattice, and their derivatives kept for later."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, spacing: Tensor, limit: float) -> tuple[Tensor, Tensor]:
-        """`values` `[X, Y, Z]`, `spacing` `[3]`; returns two numbers."""
-        array = values.detach().contiguous().numpy()
-        first, second, *gradients = sweep(array, spacing.numpy(), limit)
+        """`values` `[..., X, Y, Z]`, `spacing` `[3]`; returns two sums `[...]`."""
+        batch = values.shape[:-3]
+        arrays = values.detach().reshape(-1, *values.shape[-3:]).numpy()
+        swept = [sweep(array, spacing.numpy(), limit) for array in arrays]
+        gradients = (np.stack([x[n] for x in swept]).reshape(values.shape) for n in (2, 3))
         ctx.save_for_backward(*(torch.from_numpy(g) for g in gradients))
-        return values.new_tensor(first), values.new_tensor(second)
+        first, second = (values.new_tensor([x[n] for x in swept]).reshape(batch) for n in (0, 1))
+        return first, second
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         """The two gradients, each times what is asked for."""
         first, second = ctx.saved_tensors
-        return grads[0] * first + grads[1] * second, None, None
+        v_first, v_second = (g[..., None, None, None] for g in grads)
+        return v_first * first + v_second * second, None, None
 
 
 def _sum_of_squares(residual: Tensor, lattice: Lattice, width: float) -> Tensor:

@@ -117,8 +117,8 @@ def fit_level(
             if level.shading and lighting is not None:
                 color = ((out.images - views.images[ids]) ** 2).mean(-1)
                 loss = loss + level.shading * color.sum()
-            smooth = recipe.eikonal * energies.eikonal(current, recipe.band)
-            smooth = smooth + recipe.laplacian * energies.laplacian(current, recipe.band)
+            eikonal, laplacian = energies.regularizers(current, recipe.band)
+            smooth = recipe.eikonal * eikonal + recipe.laplacian * laplacian
             optimizer.zero_grad()
             total = pixels**2 * loss + len(ids) / V * smooth
             total.backward()  # type: ignore[no-untyped-call]

@@ -80,9 +80,12 @@ def image_losses(
 def regularisers(lattice: Lattice, band: float) -> LossTerms:
     """`eikonal` and `laplacian` of lattices `[B, R, R, R]`, within `band` cells of the surface."""
     vertices = energies.narrow_band(lattice, band).sum((-3, -2, -1)).clamp(min=1)  # (B,)
-    eikonal = energies.eikonal(lattice, band) / vertices
-    laplacian = energies.laplacian(lattice, band) / vertices
-    return LossTerms.of(lattice.values, eikonal=eikonal.mean(), laplacian=laplacian.mean())
+    eikonal, laplacian = energies.regularizers(lattice, band)
+    return LossTerms.of(
+        lattice.values,
+        eikonal=(eikonal / vertices).mean(),
+        laplacian=(laplacian / vertices).mean(),
+    )
 
 
 def shape_loss(values: Tensor, targets: Tensor, width: float = 0.03, reach: float = 0.15) -> Tensor:
