@@ -188,8 +188,7 @@ def finish(state: State, learner: Learner, run: RunFolder) -> dict[str, Any]:
     state.model.load_state_dict(state.kept_weights())
     state.model.cpu().eval()
     about, found = learner.conclude(state.model)
-    if "validation" in found:  # of the network as it is now
-        found["validation"] = {**(state.best or {}), **found["validation"]}
+    state.best.update(found.pop("validation", {}))  # of the network as it is now
     metrics = {**summary(state), **found}
     save_model(run.path / "model.safetensors", state.model, {**about, "metrics": metrics})
     write_json(run.path / "metrics.json", metrics)

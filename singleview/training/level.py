@@ -8,12 +8,15 @@ silhouettes of objects that were held out differ least from the true ones, by th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from scipy.optimize import minimize_scalar
+from torch import Tensor
 
 from sdfrender import Lattice, render
-from singleview.data.dataset import Dataset, ObjectViews, spread_views
-from singleview.training.validate import PICTURES, Network, lattices
+from singleview.data.dataset import Dataset, ObjectViews
+from singleview.training.validate import shown_and_asked
 
 REACH = 0.5  # levels are looked for up to so many cells from zero
 TOLERANCE = 0.01  # cells
@@ -27,28 +30,25 @@ def difference_from(lattice: Lattice, views: ObjectViews, v: int) -> float:
 
 
 @torch.no_grad()
-def best_level(network: Network, dataset: Dataset, device: torch.device) -> float:
+def best_level(predictions: Sequence[Tensor], dataset: Dataset) -> float:
     """The level, world units, whose surfaces have the silhouettes of objects from other views.
 
     Least squared difference of coverage over the true coverage, mean over objects and views. Not
     differentiable.
 
     Args:
-        network: images `[B, H, W, C]` to values `[B, R, R, R]`.
+        predictions: of each object, as `validate.predicted` makes them.
         dataset: of objects that the network did not learn from.
-        device: of the network.
     """
-    shown = spread_views(dataset.views, PICTURES)
-    other = [(v + dataset.views // 3) % dataset.views for v in shown]
-    items = [dataset[i] for i in range(len(dataset))]
-    predicted = [lattices(network, x.views.images[shown].to(device)).cpu() for x in items]
-    cell = float((dataset.bounds[1] - dataset.bounds[0]).max()) / (predicted[0].shape[-1] - 1)
+    _, asked = shown_and_asked(dataset.views)
+    views = [dataset[i].views for i in range(len(dataset))]
+    cell = float((dataset.bounds[1] - dataset.bounds[0]).max()) / (predictions[0].shape[-1] - 1)
 
     def difference(level: float) -> float:
         found = [
-            difference_from(Lattice(value - cell * level, dataset.bounds), item.views, v)
-            for item, values in zip(items, predicted, strict=True)
-            for value, v in zip(values, other, strict=True)
+            difference_from(Lattice(value - cell * level, dataset.bounds), of_object, v)
+            for of_object, values in zip(views, predictions, strict=True)
+            for value, v in zip(values, asked, strict=True)
         ]
         return sum(found) / len(found)
 

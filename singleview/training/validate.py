@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -36,20 +36,41 @@ def lattices(network: Network, images: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
+def shown_and_asked(views: int) -> tuple[list[int], list[int]]:
+    """`PICTURES` of each object that a network is shown, and one to compare with for each."""
+    shown = spread_views(views, PICTURES)
+    return shown, [(v + views // 3) % views for v in shown]
+
+
 @torch.no_grad()
+def predicted(network: Network, dataset: Dataset, device: torch.device) -> list[Tensor]:
+    """What a network says of `PICTURES` of each object, `[PICTURES, R, R, R]` on the CPU."""
+    shown, _ = shown_and_asked(dataset.views)
+    items = (dataset[i] for i in range(len(dataset)))
+    return [lattices(network, item.views.images[shown].to(device)).cpu() for item in items]
+
+
 def validate(network: Network, dataset: Dataset, device: torch.device) -> dict[str, float]:
+    """`scores` of what a network says."""
+    return scores(predicted(network, dataset, device), dataset)
+
+
+@torch.no_grad()
+def scores(predictions: Sequence[Tensor], dataset: Dataset) -> dict[str, float]:
     """Mean scores over objects and `PICTURES` input views.
+
+    Args:
+        predictions: of each object, as `predicted` makes them.
+        dataset: the objects.
 
     Returns:
         `iou_32` and `iou_64`, volumetric, if the true shapes are known, and `silhouette_iou` of a
         view that is not the input.
     """
     scores: dict[str, list[float]] = {}
-    chosen = spread_views(dataset.views, PICTURES)
-    other = (torch.tensor(chosen) + dataset.views // 3) % dataset.views
-    for i in range(len(dataset)):
+    _, asked = shown_and_asked(dataset.views)
+    for i, values in enumerate(predictions):
         item = dataset[i]
-        values = lattices(network, item.views.images[chosen].to(device)).cpu()
         if item.values is not None:
             for resolution in (32, 64):
                 inside = resampled(values, resolution) < 0
@@ -59,11 +80,11 @@ def validate(network: Network, dataset: Dataset, device: torch.device) -> dict[s
                 )
         seen = torch.cat(
             [
-                render(Lattice(v, dataset.bounds), item.views.cameras[int(n)]).silhouettes
-                for v, n in zip(values, other, strict=True)
+                render(Lattice(v, dataset.bounds), item.views.cameras[n]).silhouettes
+                for v, n in zip(values, asked, strict=True)
             ]
         )
-        true = item.views.silhouettes[other]
+        true = item.views.silhouettes[asked]
         scores.setdefault("silhouette_iou", []).append(silhouette_iou(seen, true))
     return {name: sum(of_objects) / len(of_objects) for name, of_objects in scores.items()}
 

@@ -93,5 +93,8 @@ class Learner(ABC):
         """Draw what averaged weights predict, as a PNG."""
 
     def conclude(self, model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What is found out with the final weights: for the weights' file, and for metrics.json."""
+        """What is found out with the final weights: for the weights' file, and for metrics.json.
+
+        `validation` of the latter are scores of a model that this has changed.
+        """
         return {}, {}

@@ -26,7 +26,7 @@ from singleview.training.prepare import check_dataset, prepare
 from singleview.training.refine import Rig, teach_cameras
 from singleview.training.schedule import StepSettings, enter_stage
 from singleview.training.state import Clock
-from singleview.training.validate import Network, draw_predictions, validate
+from singleview.training.validate import Network, draw_predictions, predicted, scores, validate
 
 MAX_ANCHORS = 256  # shapes that a decoder starts from
 
@@ -97,12 +97,12 @@ class SdfdiffLearner(Learner):
         """Images `[B, H, W, C]` to values `[B, R, R, R]`, computed as in training."""
         device = next(model.parameters()).device
 
-        def predicted(images: Tensor) -> Tensor:
+        def network(images: Tensor) -> Tensor:
             with self.precision(device):
                 values: Tensor = model(images)
                 return values
 
-        return predicted
+        return network
 
     def conclude(self, model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
         """Of the small network: put its surfaces where pictures say, teach it to tell cameras."""
@@ -110,9 +110,11 @@ class SdfdiffLearner(Learner):
             return {}, {}
         found: dict[str, Any] = {}
         if self.held_out is not None and self.config.supervision == "images":
-            level = best_level(model, self.held_out, next(model.parameters()).device)
+            said = predicted(model, self.held_out, next(model.parameters()).device)
+            level = best_level(said, self.held_out)
             model.lower(level)
-            found = {"level": round(level, 5), "validation": self.validate(model)}
+            after = scores([values - level for values in said], self.held_out)
+            found = {"level": round(level, 5), "validation": after}
         rig = Rig.of(self.sampler.real)
         if rig is None:
             return {}, found

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from singleview.models import Small
 from singleview.training.level import best_level
+from singleview.training.validate import predicted
 
 
 @pytest.mark.parametrize("off", [0.03, -0.02])
@@ -20,7 +21,8 @@ def test_the_level_is_by_how_much_all_distances_are_off(off: float) -> None:
     def network(images: Tensor) -> Tensor:
         return (true + off).expand(len(images), -1, -1, -1)
 
-    assert best_level(network, held_out, torch.device("cpu")) == pytest.approx(off, abs=0.003)
+    said = predicted(network, held_out, torch.device("cpu"))
+    assert best_level(said, held_out) == pytest.approx(off, abs=0.003)
 
 
 def test_a_lowered_network_says_as_much_less() -> None:
