@@ -79,6 +79,13 @@ class Samples:
     def __len__(self) -> int:
         return len(self.points)
 
+    def sorted_by_cell(self, bounds: Tensor, shape: Shape) -> Samples:
+        """The same, cell after cell of a lattice: what pixels ask for is then near in memory."""
+        cells = Places.of(self.points, self.to_eye, bounds, shape, (0, 0)).cells
+        order = torch.from_numpy(np.argsort(cells, kind="stable"))
+        saturated = None if self.saturated is None else self.saturated[order]
+        return Samples(self.points[order], self.to_eye[order], self.left[order], saturated)
+
 
 def solve_view_dependence(
     samples: Samples,
@@ -96,6 +103,7 @@ def solve_view_dependence(
         iterations: of conjugate gradients in each round.
         rounds: of reweighting.
     """
+    samples = samples.sorted_by_cell(bounds, plans[0].shape)
     parts = [_Unknowns(plan, samples, bounds) for plan in plans]
     left: Singles = samples.errors(0.0).contiguous().numpy()
     weights = np.ones(len(left), np.float32)
