@@ -303,7 +303,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
 def test_the_command_prints_what_is_asked_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
-    common = ["evaluate", folder, "--baselines", "--samples=200"]
+    common = ["evaluate", folder, "--baselines", "--samples=200", "--pictures=2"]
     assert run(monkeypatch, *common, "--json") == 0
     result = json.loads(capsys.readouterr().out)
     assert result["split"] == "test"

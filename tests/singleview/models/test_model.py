@@ -9,6 +9,13 @@ from singleview.models.sdfdiff import Paper, Refiner
 from singleview.training.schedule import enter_stage
 
 
+@pytest.fixture(scope="module")
+def paper() -> Paper:
+    """The network of the paper's size, before it has learned; a second or two to draw."""
+    torch.manual_seed(0)
+    return Paper(channels=1)
+
+
 @pytest.mark.parametrize("size", [64, 40])
 def test_untrained_small_network_says_about_a_sphere(size: int) -> None:
     torch.manual_seed(0)
@@ -20,21 +27,20 @@ def test_untrained_small_network_says_about_a_sphere(size: int) -> None:
     assert float((values - sphere).abs().mean()) < 0.1
 
 
-def test_untrained_paper_network_says_a_sphere_with_and_without_refiner() -> None:
-    torch.manual_seed(0)
-    model = Paper(channels=1).eval()
+def test_untrained_paper_network_says_a_sphere_with_and_without_refiner(paper: Paper) -> None:
     sphere = Lattice.sphere(0.5, resolution=64).values.clamp(max=0.95)
     with torch.no_grad():
         for stage in (0, 1):
-            enter_stage(model, stage)
-            model.eval()
-            values = model(torch.rand(1, 64, 64, 1))
+            enter_stage(paper, stage)
+            paper.eval()
+            values = paper(torch.rand(1, 64, 64, 1))
             assert values.shape == (1, 64, 64, 64)
             assert float((values - sphere).abs().max()) < 0.1
 
 
 def test_paper_network_has_the_papers_layers() -> None:
-    model = Paper(channels=3)
+    with torch.device("meta"):  # layers without numbers
+        model = Paper(channels=3)
     linear = [m.out_features for m in model.modules() if isinstance(m, torch.nn.Linear)]
     assert linear == [1024, 1024, 512, 1024, 1024, 2048, 64 * 512, 2048, 256 * 64]
     flat = [m for m in model.encoder if isinstance(m, torch.nn.Conv2d)]
@@ -47,23 +53,22 @@ def test_paper_network_has_the_papers_layers() -> None:
     ]
 
 
-def test_stages_of_the_paper_train_the_parts_they_should() -> None:
-    model = Paper(channels=1)
+def test_stages_of_the_paper_train_the_parts_they_should(paper: Paper) -> None:
     learning = []
     for stage in (0, 1, 2):
-        model.train()
-        enter_stage(model, stage)
-        parts = (model.encoder, model.decoder, model.refiner)
+        paper.train()
+        enter_stage(paper, stage)
+        parts = (paper.encoder, paper.decoder, paper.refiner)
         learning.append([all(p.requires_grad for p in part.parameters()) for part in parts])
         assert [part.training for part in parts] == learning[-1]
-        assert bool(model.refine) == (stage > 0)
+        assert bool(paper.refine) == (stage > 0)
     assert learning == [[True, True, False], [False, False, True], [True, True, True]]
 
 
 def test_refiner_keeps_the_shape_and_reaches_every_input() -> None:
     torch.manual_seed(0)
     refiner = Refiner()
-    values = torch.rand(2, 64, 64, 64, requires_grad=True)
+    values = torch.rand(1, 64, 64, 64, requires_grad=True)
     refiner(values).sum().backward()
     assert values.grad is not None
     assert float((values.grad != 0).float().mean()) > 0.9
@@ -80,10 +85,11 @@ def test_small_network_predicts_each_image_on_its_own() -> None:
 
 
 def test_a_description_builds_the_same_network() -> None:
-    for model in (Small(3, 10, width=16, code=20, anchors=5), Paper(1)):
-        again = build_model(**model.description())  # type: ignore[arg-type]
-        shapes = {name: x.shape for name, x in model.state_dict().items()}
-        assert shapes == {name: x.shape for name, x in again.state_dict().items()}
+    with torch.device("meta"):
+        for model in (Small(3, 10, width=16, code=20, anchors=5), Paper(1)):
+            again = build_model(**model.description())  # type: ignore[arg-type]
+            shapes = {name: x.shape for name, x in model.state_dict().items()}
+            assert shapes == {name: x.shape for name, x in again.state_dict().items()}
 
 
 def test_a_span_holds_its_shapes_and_the_variants() -> None:
