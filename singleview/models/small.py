@@ -12,6 +12,7 @@ IMAGE_SIZE = 64  # pixels on a side that the encoder looks at
 HIDDEN = 384  # features of a picture
 MARGIN = 1 / 16  # of the lattice's samples on every side: no object reaches there
 REACH = 0.15  # of distances that matter to the span of shapes, world units
+GRAIN = 4  # cells between values of the noise that a decoder starts from
 SPAN_RATE = 0.05  # of the learning rate, for a decoder that starts from shapes
 
 
@@ -20,11 +21,11 @@ class Small(nn.Module):
 
         code = softmax(likeness(image)) · anchors + offset(image)
 
-    Start, basis and anchors are learned. Before training the start is a sphere, the basis is noise
-    and the anchors are zero; or they come from shapes that were fitted to images, see `span`. The
-    basis covers the middle of the lattice; its margin, which no object reaches, stays as the start
-    has it. Normalisation is by groups within an image, so that what the network says about an image
-    does not depend on the batch it is in.
+    Start, basis and anchors are learned. Before training the start is a sphere, the basis is smooth
+    noise and the anchors are zero; or they come from shapes that were fitted to images, see `span`.
+    The basis covers the middle of the lattice; its margin, which no object reaches, stays as the
+    start has it. Normalisation is by groups within an image, so that what the network says about an
+    image does not depend on the batch it is in.
 
     Args:
         channels: C of the images.
@@ -55,7 +56,8 @@ class Small(nn.Module):
         self.offset = nn.Linear(HIDDEN, code)
         self.anchors = nn.Parameter(torch.zeros(anchors, code))
         self.basis = nn.Linear(code, self.inner**3, bias=False)
-        nn.init.normal_(self.basis.weight, std=0.1 / code**0.5)  # world units
+        with torch.no_grad():
+            self.basis.weight.copy_(0.1 / code**0.5 * smooth_noise(code, self.inner))
         self.start = nn.Parameter(sphere_values(resolution))
         self.camera_head: nn.Sequential | None = None
         if cameras:
@@ -163,6 +165,13 @@ def sphere_values(resolution: int) -> Tensor:
     if torch.get_default_device().type == "meta":
         return torch.zeros((resolution,) * 3)
     return Lattice.sphere(0.5, resolution=resolution).values.clone()
+
+
+def smooth_noise(count: int, side: int) -> Tensor:
+    """`[side³, count]` fields of normal noise, as fine as `GRAIN` cells: shapes, not dust."""
+    knots = torch.randn(count, 1, *(max(2, side // GRAIN),) * 3)
+    fields = interpolate(knots, size=(side,) * 3, mode="trilinear", align_corners=True)
+    return fields.reshape(count, -1).T
 
 
 def _principal(x: Tensor, count: int) -> Tensor:

@@ -13,6 +13,7 @@ from singleview.settings.training import LossWeights, TrainConfig
 WARM_UP = 0.01  # part of the training in which the learning rate rises
 FINAL_RATE = 0.02  # the last learning rate over the first
 SHADING_FROM = 0.3  # silhouettes settle before shading counts
+SPREAD_FROM, SPREAD_TO = 3.0, 0.7  # of gradients of pictures, cells
 HALF_SIZE_UNTIL = 1 / 3  # part of the training, with --coarse-to-fine
 QUARTERS = 4  # of DeepSDF's training: the rate of each is half of that before
 REFINER_FROM, JOINT_FROM = 0.5, 0.75  # the paper's stages
@@ -26,6 +27,8 @@ class StepSettings:
     rate: float
     weights: LossWeights
     half_size: bool
+    spread: float = 0.0
+    """Of gradients of pictures, cells."""
 
 
 def schedule(config: TrainConfig, done: float) -> StepSettings:
@@ -50,7 +53,8 @@ def schedule(config: TrainConfig, done: float) -> StepSettings:
     decay = FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * u))
     if done < SHADING_FROM:
         weights = replace(weights, shading=0.0)
-    return StepSettings(stage, config.rate * warm * decay, weights, half_size)
+    spread = SPREAD_FROM * (SPREAD_TO / SPREAD_FROM) ** u
+    return StepSettings(stage, config.rate * warm * decay, weights, half_size, spread)
 
 
 def published_decay(model: Kind, done: float) -> float:

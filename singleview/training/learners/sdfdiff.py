@@ -25,6 +25,7 @@ from singleview.training.losses import LossTerms, image_losses, regularisers, sh
 from singleview.training.prepare import check_dataset, prepare
 from singleview.training.refine import Rig, teach_cameras
 from singleview.training.schedule import StepSettings, enter_stage
+from singleview.training.spread import spread
 from singleview.training.state import Clock
 from singleview.training.validate import Network, draw_predictions, predicted, scores, validate
 
@@ -77,6 +78,8 @@ class SdfdiffLearner(Learner):
             values = predicted_lattices(model, step).float()
         real, weights = self.sampler.real, settings.weights
         losses, v_values = compare(values, step, real, weights, clock, self.plain)
+        if step.shapes is None:  # lattices to compare with tell of all cells
+            v_values = spread(v_values, settings.spread)
         with clock.time("network"):
             values.backward(v_values)  # type: ignore[no-untyped-call]
         terms = {f.name: getattr(losses, f.name).detach() for f in fields(losses)}
