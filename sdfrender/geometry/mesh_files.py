@@ -44,6 +44,16 @@ READERS: dict[str, Callable[[bytes], Polygons]] = {
 }
 
 
+TEXTS = (".obj", ".off", ".ply")  # .stl may begin with anything
+NOT_MESHES = {
+    b"\x1f\x8b": "it is compressed with gzip: unpack it first",
+    b"PK\x03\x04": "it is a zip archive: unpack it first",
+    b"version https://git-lfs": "it is a Git LFS pointer: fetch the file itself (git lfs pull)",
+    b"<!DOCTYPE html": "it is a web page",
+    b"<html": "it is a web page",
+}
+
+
 def load_mesh(path: StrPath) -> trimesh.Trimesh:
     """Read the triangles of a mesh file; the parts of a scene are put together.
 
@@ -62,7 +72,12 @@ def load_mesh(path: StrPath) -> trimesh.Trimesh:
     path = Path(path)
     kind = _extension(path)
     data = read_bytes(path)
+    for start, what in NOT_MESHES.items():
+        if data.startswith(start):
+            raise InputError(f"{path}: need a {kind} mesh, {what}")
     with readable(path, f"{kind} mesh"):
+        if kind in TEXTS and data.startswith((b"\xff\xfe", b"\xfe\xff")):  # of Windows
+            data = data.decode("utf-16").encode()
         polygons = READERS[kind](data)
         faces = polygons.triangles()
     for note in polygons.notes:

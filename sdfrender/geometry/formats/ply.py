@@ -27,7 +27,7 @@ CODES = {"i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "i8":
 FORMATS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 CORNERS = ("vertex_indices", "vertex_index")
 FACES = ("face", "tristrips")
-_END = re.compile(rb"\bend_header[ \t]*(\r\n|\n|\r)")
+_START = re.compile(rb"ply[ \t]*(\r\n|\n|\r)")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,9 @@ def read_ply_points(data: bytes) -> Doubles | None:
 
 def _elements(data: bytes) -> tuple[dict[str, Columns], int]:
     """The columns of each element, and how many bytes or words are left after them."""
-    end = _END.search(data)
+    start = _START.match(data)
+    newline = start[1] if start else b"\n"  # what ends a line may be the first byte of the rest
+    end = re.search(rb"(?<=[\r\n])end_header[ \t]*(" + newline + rb"|\r\n|\n|\r)", data)
     if not data.startswith(b"ply") or end is None:
         raise ValueError("need 'ply' at the start and an end_header")
     order, elements = _head(data[: end.start()].decode("utf-8", "replace"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import logging
 import math
@@ -19,7 +20,7 @@ from hypothesis import given, settings
 from sdfrender.errors import InputError
 from sdfrender.geometry.formats.polygons import Polygons
 from sdfrender.geometry.formats.strips import fan_triangles, strip_triangles
-from sdfrender.geometry.mesh_files import load_mesh
+from sdfrender.geometry.mesh_files import load_mesh, save_mesh
 
 # A block with an L as its base: two concave hexagons and six quads.
 L_SHAPE = np.array([[0, 0], [2, 0], [2, 1], [1, 1], [1, 3], [0, 3]], float)
@@ -218,6 +219,34 @@ def ply_bytes(order: str, faces: list[list[int]], extra: bool, bad: bool = False
 @pytest.mark.parametrize("bad", [False, True])
 def test_ply_of_mixed_polygons(tmp_path: Path, order: str, extra: bool, bad: bool) -> None:
     assert_solid(read(tmp_path, "l.ply", ply_bytes(order, L_FACES, extra, bad)), L_VOLUME)
+
+
+def test_a_ply_comment_may_speak_of_its_end(tmp_path: Path) -> None:
+    data = ply_bytes("<", L_FACES, True).replace(b"made by hand", b"not the end_header", 1)
+    assert_solid(read(tmp_path, "l.ply", data), L_VOLUME)
+
+
+def test_a_ply_whose_head_ends_in_the_byte_that_its_numbers_begin_with(tmp_path: Path) -> None:
+    head, _, body = ply_bytes("<", L_FACES, False).partition(b"end_header\n")
+    # An element before all others, whose one byte is a line feed.
+    head = head.replace(b"element extra 2", b"element odd 1\nproperty uchar a\nelement extra 2", 1)
+    data = (head + b"end_header\n").replace(b"\n", b"\r") + b"\n" + body
+    assert_solid(read(tmp_path, "l.ply", data), L_VOLUME)
+
+
+@pytest.mark.parametrize("name", ["a.obj", "a.off"])
+def test_text_of_windows(tmp_path: Path, name: str) -> None:
+    save_mesh(tmp_path / name, trimesh.creation.box())
+    text = (tmp_path / name).read_text().replace("\n", "\r\n")
+    assert_solid(read(tmp_path, name, text.encode("utf-16")), 1.0)
+
+
+def test_what_is_no_mesh_is_called_what_it_is(tmp_path: Path) -> None:
+    pointer = b"version https://git-lfs.github.com/spec/v1"
+    packed = gzip.compress(b"v 0 0 0")
+    for data, words in ((packed, "gzip"), (b"PK\x03\x04", "zip archive"), (pointer, "lfs pull")):
+        with pytest.raises(InputError, match=rf"a.obj: need a .obj mesh, it is .*{words}"):
+            read(tmp_path, "a.obj", data)
 
 
 @pytest.mark.parametrize("order", ["", "<"])
