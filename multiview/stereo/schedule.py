@@ -18,6 +18,7 @@ LAST = 6  # more passes where nothing finer follows, which cost little on lattic
 MIDDLE = 80  # samples a side
 COLORED = 3  # passes with colours at the end
 SMOOTHER = 2.5  # than colours alone are, which are what crinkles
+EXPLAINED = 0.05  # residuals of colours beyond it count linearly: the edges of shadows that move
 BESIDE = StereoSettings(FINE, whole=False)  # how photographs are compared beside their colours
 
 
@@ -56,4 +57,5 @@ def with_stereo(recipe: NewtonRecipe, resolution: int) -> NewtonRecipe:
         easing=CAREFUL,
         largest_step=0.5,
     )
-    return replace(recipe, levels=(*levels, colored))
+    weights = replace(recipe.weights, huber=min(recipe.weights.huber, EXPLAINED))
+    return replace(recipe, weights=weights, levels=(*levels, colored))
