@@ -28,11 +28,13 @@ __all__ = [
     "Lighting",
     "Linearization",
     "Rendering",
+    "SparseLattice",
     "extract_field",
     "extract_mesh",
     "linearize",
     "load_lattice",
     "load_mesh",
+    "load_sparse_lattice",
     "metrics",
     "primitives",
     "refine_mesh",
@@ -48,7 +50,9 @@ if TYPE_CHECKING:
     from sdfrender.geometry import primitives
     from sdfrender.geometry.lattice import Lattice
     from sdfrender.geometry.mesh_files import load_mesh, save_mesh
+    from sdfrender.geometry.sparse.lattice import SparseLattice
     from sdfrender.io.lattices import load_lattice, save_lattice
+    from sdfrender.io.sparse_lattices import load_sparse_lattice
     from sdfrender.meshes import metrics
     from sdfrender.meshes.extraction import extract_mesh
     from sdfrender.meshes.mise import extract_field
@@ -70,11 +74,13 @@ else:
         "Lighting": "view.lighting",
         "Linearization": "rendering.linear.linearization",
         "Rendering": "rendering.render",
+        "SparseLattice": "geometry.sparse.lattice",
         "extract_field": "meshes.mise",
         "extract_mesh": "meshes.extraction",
         "linearize": "rendering.linear.linearize",
         "load_lattice": "io.lattices",
         "load_mesh": "geometry.mesh_files",
+        "load_sparse_lattice": "io.sparse_lattices",
         "refine_mesh": "meshes.refine",
         "render": "rendering.render",
         "render_field": "rendering.field_render",

@@ -14,21 +14,27 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from sdfrender.geometry.sparse.blocked import INSIDE, Blocked, Stored, kept_blocks
+from sdfrender.geometry.sparse.blocked import SIDE as SIDE
 from sdfrender.kernels.compiled import kept, lane_kernel
 
-SIDE = 8  # vertices of a block along each axis
 PIECE = 4096  # vertices that are counted together
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Bools: TypeAlias = NDArray[np.bool_]
 
 
-def extremes(values: Floats) -> tuple[Floats, Floats]:
+def extremes(values: Stored) -> tuple[Floats, Floats]:
     """The least and the largest value of each block: `[⌈X/8⌉, ⌈Y/8⌉, ⌈Z/8⌉]` both.
 
     Args:
-        values: `[X, Y, Z]`, contiguous, without NaN.
+        values: `[X, Y, Z]`, contiguous or in blocks, without NaN.
     """
+    if isinstance(values, Blocked):
+        low = np.where(values.table == INSIDE, -values.far, values.far).astype(values.dtype)
+        high = low.copy()
+        _kept_extremes(values, kept_blocks(values.table), low, high)
+        return low, high
     shape = tuple(-(-n // SIDE) for n in values.shape)
     low, high = np.zeros(shape, values.dtype), np.zeros(shape, values.dtype)
     _extremes(values, low, high)
@@ -55,13 +61,26 @@ def holding(low: Floats, high: Floats, level: float = 0.0) -> Bools:
     return found
 
 
-def within(values: Floats, distance: float) -> NDArray[np.intp]:
+def within(values: Stored, distance: float) -> NDArray[np.intp]:
     """Flat indices `[M]`, in order, of the vertices with `|φ| < distance`.
 
     Args:
-        values: `[X, Y, Z]`, contiguous.
+        values: `[X, Y, Z]`, contiguous or in blocks.
         distance: in the units of the values.
+
+    Raises:
+        ValueError: in blocks, those that are not kept are nearer than that.
     """
+    if isinstance(values, Blocked):
+        limit = values.dtype.type(distance)
+        if not limit <= values.far:
+            raise ValueError(f"distance: need at most {values.far}, which is kept, got {distance}")
+        blocks = kept_blocks(values.table)
+        counts = np.zeros(len(blocks), np.intp)
+        _count_kept(values, blocks, limit, counts)
+        ids = np.zeros(counts.sum(), np.intp)
+        _list_kept(values, blocks, limit, np.cumsum(counts) - counts, ids)
+        return np.sort(ids)
     flat = values.reshape(-1)
     limit = float(values.dtype.type(distance))
     counts = np.zeros(-(-flat.size // PIECE), np.intp)
@@ -156,3 +175,54 @@ def _list_within(
                 if abs(flat[n]) < distance:
                     ids[found] = n
                     found += 1
+
+
+@kept
+@njit(nogil=True)
+def _kept_extremes(v: Blocked, blocks: NDArray[np.int32], low: Floats, high: Floats) -> None:
+    """`extremes` of the blocks that are kept."""
+    X, Y, Z = v.sizes
+    for n in range(len(blocks)):
+        a, b, c = blocks[n]
+        least = most = v.values[n, 0, 0, 0]
+        for i in range(min(SIDE, X - SIDE * a)):
+            for j in range(min(SIDE, Y - SIDE * b)):
+                for k in range(min(SIDE, Z - SIDE * c)):
+                    least, most = min(least, v.values[n, i, j, k]), max(most, v.values[n, i, j, k])
+        low[a, b, c], high[a, b, c] = least, most
+
+
+@kept
+@njit(nogil=True)
+def _count_kept(
+    v: Blocked, blocks: NDArray[np.int32], distance: float, counts: NDArray[np.intp]
+) -> None:
+    """How many vertices of each block that is kept are within a distance."""
+    X, Y, Z = v.sizes
+    for n in range(len(blocks)):
+        for i in range(min(SIDE, X - SIDE * blocks[n, 0])):
+            for j in range(min(SIDE, Y - SIDE * blocks[n, 1])):
+                for k in range(min(SIDE, Z - SIDE * blocks[n, 2])):
+                    counts[n] += abs(v.values[n, i, j, k]) < distance
+
+
+@kept
+@njit(nogil=True)
+def _list_kept(
+    v: Blocked,
+    blocks: NDArray[np.int32],
+    distance: float,
+    starts: NDArray[np.intp],
+    ids: NDArray[np.intp],
+) -> None:
+    """Their flat indices, from `starts[n]` on those of block n."""
+    X, Y, Z = v.sizes
+    for n in range(len(blocks)):
+        at = starts[n]
+        i0, j0, k0 = SIDE * blocks[n, 0], SIDE * blocks[n, 1], SIDE * blocks[n, 2]
+        for i in range(min(SIDE, X - i0)):
+            for j in range(min(SIDE, Y - j0)):
+                for k in range(min(SIDE, Z - k0)):
+                    if abs(v.values[n, i, j, k]) < distance:
+                        ids[at] = (np.intp(i0 + i) * Y + j0 + j) * Z + k0 + k
+                        at += 1

@@ -98,6 +98,11 @@ class Lattice(EqualByValue):
         """Number of lattices; 1 when `values` has no batch dimension."""
         return self.values.shape[0] if self.values.ndim == 4 else 1
 
+    @property
+    def batched(self) -> bool:
+        """Whether `values` has a batch dimension."""
+        return self.values.ndim == 4
+
     @cached_property
     def spacing(self) -> Tensor:
         """`[3]` distance between neighbouring vertices along each axis, world units."""

@@ -4,7 +4,8 @@ Notation: a cell *holds surface* when its 8 corners have `min ≤ 0 ≤ max`, wh
 trilinear interpolant vanishes somewhere in it. `d` is the unsigned distance, `h` the spacing.
 
 One pass finds the blocks that hold surface, and one writes `± reach` to what is far from it. All
-else is done where distances reach.
+else is done where distances reach, on lattices and on those that are kept in blocks
+(`sparse.redistance`) alike.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from sdfrender.geometry.blocks import SIDE, extremes, holding
 from sdfrender.geometry.redistance_rounds import redistanced_in_rounds
+from sdfrender.geometry.sparse.blocked import Stored, cast, read, shape_of, write
 from sdfrender.kernels.compiled import kept
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
@@ -57,10 +59,7 @@ def redistanced(
     Raises:
         ValueError: `frozen_band` is negative or not finite, or `reach` is not above it.
     """
-    if not (math.isfinite(frozen_band) and frozen_band >= 0):
-        raise ValueError(f"frozen_band: need a finite number of at least 0, got {frozen_band}")
-    if not reach > frozen_band:
-        raise ValueError(f"reach: need more than frozen_band = {frozen_band}, got {reach}")
+    check_bands(frozen_band, reach)
     values = values.detach()
     wide = torch.float64 if values.dtype == torch.float64 else torch.float32
     fields = values.reshape(-1, *values.shape[-3:])
@@ -78,6 +77,14 @@ def redistanced(
     return swept.to(values).reshape(values.shape)
 
 
+def check_bands(frozen_band: float, reach: float) -> None:
+    """Raise ValueError for a band or a reach that `Lattice.redistance` does not take."""
+    if not (math.isfinite(frozen_band) and frozen_band >= 0):
+        raise ValueError(f"frozen_band: need a finite number of at least 0, got {frozen_band}")
+    if not reach > frozen_band:
+        raise ValueError(f"reach: need more than frozen_band = {frozen_band}, got {reach}")
+
+
 def _redistance(
     phi: Floats, out: Floats, spacing: Floats, frozen_band: float, reach: float
 ) -> None:
@@ -85,24 +92,24 @@ def _redistance(
     low, high = extremes(phi)
     # Of zeros only what is written takes memory.
     state, blocks = np.zeros(phi.shape, np.uint8), np.zeros(low.shape, np.bool_)
-    _freeze_corners(phi, holding(low, high), state, blocks)
+    freeze_corners(phi, holding(low, high), state, blocks)
     if not blocks.any():
         np.copyto(out, phi)
         return
     h = float(spacing.min())
     width = frozen_band * h
     close = (low < width) & (high > -width)
-    _freeze_near(phi, close, state, blocks, math.ceil(frozen_band), width)
+    freeze_near(phi, close, state, blocks, math.ceil(frozen_band), width)
     limit = float(phi.dtype.type(reach * h))
     _write(phi, out, limit, low, high, state, blocks)
     busy = np.zeros((*phi.shape[:2], -(-low.shape[2] // BITS)), np.uint8)
-    _start(out, state, blocks, busy)
-    _sweep(out, state, busy, spacing)
+    activate_beside(out, state, blocks, busy)
+    sweep(out, state, busy, spacing)
 
 
 @kept
 @njit()
-def _freeze_corners(phi: Floats, held: Bools, state: Bytes, blocks: Bools) -> None:
+def freeze_corners(phi: Stored, held: Bools, state: Stored, blocks: Bools) -> None:
     """Freeze the corners of all cells that hold surface, and mark their blocks.
 
     Args:
@@ -111,34 +118,37 @@ def _freeze_corners(phi: Floats, held: Bools, state: Bytes, blocks: Bools) -> No
         state: `[X, Y, Z]`, written to.
         blocks: those with a frozen vertex, written to.
     """
-    X, Y, Z = phi.shape
+    X, Y, Z = shape_of(phi)
     for a, b, c in np.argwhere(held):
         for i in range(a * SIDE, min((a + 1) * SIDE, X - 1)):
             for j in range(b * SIDE, min((b + 1) * SIDE, Y - 1)):
                 for k in range(c * SIDE, min((c + 1) * SIDE, Z - 1)):
-                    low = high = phi[i, j, k]
+                    low = high = read(phi, i, j, k)
                     for x in range(i, i + 2):
                         for y in range(j, j + 2):
                             for z in range(k, k + 2):
-                                low, high = min(low, phi[x, y, z]), max(high, phi[x, y, z])
+                                low, high = (
+                                    min(low, read(phi, x, y, z)),
+                                    max(high, read(phi, x, y, z)),
+                                )
                     if low <= 0 <= high:
                         for x in range(i, i + 2):
                             for y in range(j, j + 2):
                                 for z in range(k, k + 2):
-                                    state[x, y, z] = FROZEN
+                                    write(state, x, y, z, FROZEN)
                                     blocks[x // SIDE, y // SIDE, z // SIDE] = True
 
 
 @kept
 @njit()
-def _freeze_near(
-    phi: Floats, close: Bools, state: Bytes, blocks: Bools, steps: int, width: float
+def freeze_near(
+    phi: Stored, close: Bools, state: Stored, blocks: Bools, steps: int, width: float
 ) -> None:
     """Freeze the vertices of `|φ| < width` that a corner frozen before is at most `steps` from.
 
-    `close` are the blocks that may have such; the others are as in `_freeze_corners`.
+    `close` are the blocks that may have such; the others are as in `freeze_corners`.
     """
-    X, Y, Z = phi.shape
+    X, Y, Z = shape_of(phi)
     reach = (steps + SIDE - 1) // SIDE
     looked_at = np.argwhere(close)
     beside = np.array([_is_near(blocks, True, a, b, c, reach) for a, b, c in looked_at], np.bool_)
@@ -146,27 +156,27 @@ def _freeze_near(
         for i in range(a * SIDE, min((a + 1) * SIDE, X)):
             for j in range(b * SIDE, min((b + 1) * SIDE, Y)):
                 for k in range(c * SIDE, min((c + 1) * SIDE, Z)):
-                    joins = state[i, j, k] != FROZEN and abs(phi[i, j, k]) < width
+                    joins = read(state, i, j, k) != FROZEN and abs(read(phi, i, j, k)) < width
                     if joins and _is_near(state, FROZEN, i, j, k, steps):
-                        state[i, j, k] = JOINED
+                        write(state, i, j, k, JOINED)
                         blocks[a, b, c] = True
     for a, b, c in looked_at[beside]:
         for i in range(a * SIDE, min((a + 1) * SIDE, X)):
             for j in range(b * SIDE, min((b + 1) * SIDE, Y)):
                 for k in range(c * SIDE, min((c + 1) * SIDE, Z)):
-                    if state[i, j, k] == JOINED:
-                        state[i, j, k] = FROZEN
+                    if read(state, i, j, k) == JOINED:
+                        write(state, i, j, k, FROZEN)
 
 
 @kept
 @njit()
-def _is_near(state: Bytes | Bools, wanted: int, i: int, j: int, k: int, steps: int) -> bool:
+def _is_near(state: Stored, wanted: int, i: int, j: int, k: int, steps: int) -> bool:
     """Whether a vertex, or a block, of a state is at most `steps` away along every axis."""
-    X, Y, Z = state.shape
+    X, Y, Z = shape_of(state)
     for x in range(max(i - steps, 0), min(i + steps + 1, X)):
         for y in range(max(j - steps, 0), min(j + steps + 1, Y)):
             for z in range(max(k - steps, 0), min(k + steps + 1, Z)):
-                if state[x, y, z] == wanted:
+                if read(state, x, y, z) == wanted:
                     return True
     return False
 
@@ -199,20 +209,20 @@ def _write(
 
 @kept
 @njit()
-def _start(out: Floats, state: Bytes, blocks: Bools, busy: Bytes) -> None:
+def activate_beside(out: Stored, state: Stored, blocks: Bools, busy: Bytes) -> None:
     """Activate the neighbours of frozen vertices, which are in `blocks`."""
-    X, Y, Z = out.shape
+    X, Y, Z = shape_of(out)
     for a, b, c in np.argwhere(blocks):
         for i in range(a * SIDE, min((a + 1) * SIDE, X)):
             for j in range(b * SIDE, min((b + 1) * SIDE, Y)):
                 for k in range(c * SIDE, min((c + 1) * SIDE, Z)):
-                    if state[i, j, k] == FROZEN:
+                    if read(state, i, j, k) == FROZEN:
                         _activate_around(out, state, busy, i, j, k)
 
 
 @kept
 @njit()
-def _sweep(out: Floats, state: Bytes, busy: Bytes, spacing: Floats) -> None:
+def sweep(out: Stored, state: Stored, busy: Bytes, spacing: Floats) -> None:
     """Gauss-Seidel sweeps of the upwind scheme over `d = |out|`, in place, until nothing changes.
 
     A vertex is visited only while `ACTIVE`, at first next to one that is frozen: one of its
@@ -226,7 +236,7 @@ def _sweep(out: Floats, state: Bytes, busy: Bytes, spacing: Floats) -> None:
         busy: `[X, Y, ⌈Z/64⌉]`; bit n of byte m: whether run 8m + n, of 8 vertices, has active ones.
         spacing: `[3]`.
     """
-    X, Y, _ = out.shape
+    X, Y, _ = shape_of(out)
     for _ in range(MAX_ROUNDS):
         changed = False
         for order in range(8):
@@ -250,15 +260,15 @@ def _sweep(out: Floats, state: Bytes, busy: Bytes, spacing: Floats) -> None:
 @kept
 @njit()
 def _visit(
-    out: Floats,
-    state: Bytes,
+    out: Stored,
+    state: Stored,
     busy: Bytes,
     spacing: Floats,
     where: tuple[int, int, int],
     forward: int,
 ) -> bool:
     """Visit the active vertices of a run in order; whether any of them came down."""
-    X, Y, Z = out.shape
+    X, Y, Z = shape_of(out)
     hx, hy, hz = spacing
     wx, wy, wz = 1 / (hx * hx), 1 / (hy * hy), 1 / (hz * hz)
     i, j, run = where
@@ -266,15 +276,15 @@ def _visit(
     changed = False
     for kk in range(end - begin):
         k = begin + kk if forward else end - 1 - kk
-        if state[i, j, k] != ACTIVE:
+        if read(state, i, j, k) != ACTIVE:
             continue
-        state[i, j, k] = 0
-        a = min(abs(out[max(i - 1, 0), j, k]), abs(out[min(i + 1, X - 1), j, k]))
-        b = min(abs(out[i, max(j - 1, 0), k]), abs(out[i, min(j + 1, Y - 1), k]))
-        c = min(abs(out[i, j, max(k - 1, 0)]), abs(out[i, j, min(k + 1, Z - 1)]))
-        new = out.dtype.type(_upwind(a, hx, wx, b, hy, wy, c, hz, wz))
-        if new < abs(out[i, j, k]):
-            out[i, j, k] = -new if out[i, j, k] < 0 else new
+        write(state, i, j, k, 0)
+        a = min(abs(read(out, max(i - 1, 0), j, k)), abs(read(out, min(i + 1, X - 1), j, k)))
+        b = min(abs(read(out, i, max(j - 1, 0), k)), abs(read(out, i, min(j + 1, Y - 1), k)))
+        c = min(abs(read(out, i, j, max(k - 1, 0))), abs(read(out, i, j, min(k + 1, Z - 1))))
+        new = cast(out, _upwind(a, hx, wx, b, hy, wy, c, hz, wz))
+        if new < abs(read(out, i, j, k)):
+            write(out, i, j, k, -new if read(out, i, j, k) < 0 else new)
             changed = True
             _activate_around(out, state, busy, i, j, k)
     return changed
@@ -282,29 +292,29 @@ def _visit(
 
 @kept
 @njit(inline="always")
-def _activate_around(out: Floats, state: Bytes, busy: Bytes, i: int, j: int, k: int) -> None:
+def _activate_around(out: Stored, state: Stored, busy: Bytes, i: int, j: int, k: int) -> None:
     """Activate the neighbours that are farther than a vertex is now: only they can use it."""
-    X, Y, Z = out.shape
-    new = abs(out[i, j, k])
-    if i > 0 and abs(out[i - 1, j, k]) > new and state[i - 1, j, k] != FROZEN:
+    X, Y, Z = shape_of(out)
+    new = abs(read(out, i, j, k))
+    if i > 0 and abs(read(out, i - 1, j, k)) > new and read(state, i - 1, j, k) != FROZEN:
         _activate(state, busy, i - 1, j, k)
-    if i < X - 1 and abs(out[i + 1, j, k]) > new and state[i + 1, j, k] != FROZEN:
+    if i < X - 1 and abs(read(out, i + 1, j, k)) > new and read(state, i + 1, j, k) != FROZEN:
         _activate(state, busy, i + 1, j, k)
-    if j > 0 and abs(out[i, j - 1, k]) > new and state[i, j - 1, k] != FROZEN:
+    if j > 0 and abs(read(out, i, j - 1, k)) > new and read(state, i, j - 1, k) != FROZEN:
         _activate(state, busy, i, j - 1, k)
-    if j < Y - 1 and abs(out[i, j + 1, k]) > new and state[i, j + 1, k] != FROZEN:
+    if j < Y - 1 and abs(read(out, i, j + 1, k)) > new and read(state, i, j + 1, k) != FROZEN:
         _activate(state, busy, i, j + 1, k)
-    if k > 0 and abs(out[i, j, k - 1]) > new and state[i, j, k - 1] != FROZEN:
+    if k > 0 and abs(read(out, i, j, k - 1)) > new and read(state, i, j, k - 1) != FROZEN:
         _activate(state, busy, i, j, k - 1)
-    if k < Z - 1 and abs(out[i, j, k + 1]) > new and state[i, j, k + 1] != FROZEN:
+    if k < Z - 1 and abs(read(out, i, j, k + 1)) > new and read(state, i, j, k + 1) != FROZEN:
         _activate(state, busy, i, j, k + 1)
 
 
 @kept
 @njit(inline="always")
-def _activate(state: Bytes, busy: Bytes, i: int, j: int, k: int) -> None:
+def _activate(state: Stored, busy: Bytes, i: int, j: int, k: int) -> None:
     """Have a vertex visited."""
-    state[i, j, k] = ACTIVE
+    write(state, i, j, k, ACTIVE)
     busy[i, j, k >> 6] |= 1 << (k >> 3 & 7)
 
 

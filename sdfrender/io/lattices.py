@@ -1,6 +1,7 @@
 """Lattices on disk.
 
-`.safetensors` (ours): tensors `values` and `bounds`, the conventions as metadata. Exact.
+`.safetensors` (ours): tensors `values` and `bounds`, the conventions as metadata. Exact. Or a
+sparse lattice, see `sparse_lattices`.
 `.npz`: arrays `values` and `bounds`. Exact.
 `.sdf` (SDFGen text): `nx ny nz`, box minimum, spacing, then the values, x fastest. In float32, the
 box with more digits where it is far from the origin (`sdfrender.far`).
@@ -24,7 +25,9 @@ from sdfrender.files.atomic import StrPath, atomic_write, one_line, read_bytes, 
 from sdfrender.files.expect import readable
 from sdfrender.files.tensors import write_tensors
 from sdfrender.geometry.lattice import Lattice
+from sdfrender.geometry.sparse.lattice import AnyLattice, SparseLattice
 from sdfrender.io.cameras import StoredArrays
+from sdfrender.io.sparse_lattices import load_sparse_lattice, save_sparse_lattice
 
 METADATA = {
     "format": "sdfrender.lattice",
@@ -33,17 +36,21 @@ METADATA = {
 }
 
 
-def save_lattice(path: StrPath, lattice: Lattice) -> None:
+def save_lattice(path: StrPath, lattice: AnyLattice) -> None:
     """Write a lattice; the extension chooses the format. An existing file is replaced whole.
 
     Args:
         path: ends in `.safetensors`, `.npz` or `.sdf`; its folder must exist.
-        lattice: `.sdf` takes a single lattice whose spacing is the same along all axes.
+        lattice: `.sdf` takes a single lattice whose spacing is the same along all axes. A
+            `SparseLattice` is written to `.safetensors` as it is, in its blocks.
 
     Raises:
         InputError: unknown extension, missing folder, or a lattice that `.sdf` cannot hold.
     """
     path = Path(path)
+    if isinstance(lattice, SparseLattice):
+        save_sparse_lattice(path, lattice)
+        return
     write = _by_extension(
         path, {".safetensors": _write_safetensors, ".npz": _write_npz, ".sdf": _write_sdf}
     )
@@ -52,6 +59,8 @@ def save_lattice(path: StrPath, lattice: Lattice) -> None:
 
 def load_lattice(path: StrPath) -> Lattice:
     """Read a lattice that `save_lattice` or SDFGen wrote, on the CPU.
+
+    A sparse one is made dense: `load_sparse_lattice` keeps it as it is.
 
     Raises:
         InputError: no such file, unknown extension, or contents that are no lattice: truncated,
@@ -84,6 +93,9 @@ def _decode_safetensors(path: Path, data: bytes) -> tuple[Tensor, Tensor]:
 
     with readable(path, "safetensors file"):
         tensors = load(data)
+    if "table" in tensors:
+        dense = load_sparse_lattice(path).to_dense()
+        return dense.values, dense.bounds
     _need_keys(path, tensors)
     return tensors["values"], tensors["bounds"]
 

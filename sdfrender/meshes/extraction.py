@@ -15,8 +15,7 @@ import torch
 import trimesh
 
 from sdfrender.errors import InputError
-from sdfrender.geometry.blocks import SIDE
-from sdfrender.geometry.lattice import Lattice
+from sdfrender.geometry.blocks import SIDE, extremes
 from sdfrender.geometry.mesh_files import (
     Doubles,
     Indices,
@@ -24,12 +23,14 @@ from sdfrender.geometry.mesh_files import (
     mesh_arrays,
     without_slivers,
 )
+from sdfrender.geometry.sparse.blocked import Stored
+from sdfrender.geometry.sparse.lattice import AnyLattice, SparseLattice
 from sdfrender.meshes.tiles import CORNERS, Tiles, tiles_around
 
 TOGETHER = 16**3  # tiles that are meshed in one volume
 
 
-def extract_mesh(lattice: Lattice, level: float = 0.0) -> trimesh.Trimesh:
+def extract_mesh(lattice: AnyLattice, level: float = 0.0) -> trimesh.Trimesh:
     """The surface `φ = level` as triangles, by marching cubes (Lewiner et al. 2003).
 
     Always watertight: where the solid meets the box it is closed by a cap on the face of the box.
@@ -38,7 +39,7 @@ def extract_mesh(lattice: Lattice, level: float = 0.0) -> trimesh.Trimesh:
     have coincident vertices, and lose its topology when a file is read back.
 
     Args:
-        lattice: one lattice; any box and spacing.
+        lattice: one lattice; any box and spacing. A `SparseLattice` is meshed in its blocks.
         level: world units; a positive level gives an offset surface farther out.
 
     Returns:
@@ -58,14 +59,19 @@ def extract_mesh(lattice: Lattice, level: float = 0.0) -> trimesh.Trimesh:
     >>> round(float(mesh.volume), 2), bool(mesh.is_watertight)
     (0.52, True)
     """
-    if lattice.values.ndim != 3:
+    if lattice.batched:
         raise ValueError(f"lattice: need a single one, got a batch of {lattice.batch}")
-    wide = torch.float64 if lattice.values.dtype == torch.float64 else torch.float32
-    values = lattice.values.detach().to("cpu", wide).contiguous().numpy()
+    values: Stored
+    if isinstance(lattice, SparseLattice):
+        values = lattice.blocked()
+    else:
+        wide = torch.float64 if lattice.values.dtype == torch.float64 else torch.float32
+        values = lattice.values.detach().to("cpu", wide).contiguous().numpy()
     tiles = tiles_around(values, level)
     if tiles is None:
-        raise InputError(f"lattice: no surface, the smallest value {values.min():.4g} is not "
-                         f"below the level {level:.4g}")  # fmt: skip
+        lowest = extremes(values)[0].min()
+        raise InputError(f"lattice: no surface, the smallest value {lowest:.4g} is not below the "
+                         f"level {level:.4g}")  # fmt: skip
     bounds = lattice.bounds.double().cpu().numpy()
     mesh = _marching_cubes(tiles, values.shape, bounds, "lewiner")
     if not mesh.is_watertight:

@@ -15,6 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sdfrender.geometry.blocks import SIDE, extremes
+from sdfrender.geometry.sparse.blocked import Stored, read, shape_of
 from sdfrender.kernels.compiled import kept
 
 # A mesh vertex keeps this far from the lattice vertices on its edge, as a fraction of the edge, so
@@ -44,11 +45,11 @@ class Tiles:
     values: Singles
 
 
-def tiles_around(values: Floats, level: float) -> Tiles | None:
+def tiles_around(values: Stored, level: float) -> Tiles | None:
     """The tiles of a lattice that the surface `φ = level` goes through; None without a surface.
 
     Args:
-        values: `[X, Y, Z]` float32 or float64, contiguous.
+        values: `[X, Y, Z]` float32 or float64, contiguous or in blocks.
         level: in the units of the values.
     """
     low, high = extremes(values)
@@ -94,9 +95,9 @@ def _held(low: Floats, high: Floats, level: float, shape: tuple[int, ...]) -> ND
 
 @kept
 @njit()
-def _fill(values: Floats, level: float, scale: float, blocks: Indices, sizes: Doubles) -> None:
+def _fill(values: Stored, level: float, scale: float, blocks: Indices, sizes: Doubles) -> None:
     """`φ − level` without its scale, and 1 outside of the box, in blocks of padded vertices."""
-    X, Y, Z = values.shape
+    X, Y, Z = shape_of(values)
     for n in range(len(blocks)):
         for i in range(SIDE):
             x = blocks[n, 0] * SIDE + i - 1
@@ -105,7 +106,7 @@ def _fill(values: Floats, level: float, scale: float, blocks: Indices, sizes: Do
                 for k in range(SIDE):
                     z = blocks[n, 2] * SIDE + k - 1
                     if 0 <= x < X and 0 <= y < Y and 0 <= z < Z:
-                        phi = np.float64(values[x, y, z]) - level
+                        phi = np.float64(read(values, x, y, z)) - level
                         size = max(abs(phi) / scale, FLOOR)
                         sizes[n, i, j, k] = -size if phi < 0 else size
                     else:

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from sdfrender.eager import INSTEAD, need_plain
 from sdfrender.engines.cpu import engine as cpu
-from sdfrender.geometry.lattice import Lattice
+from sdfrender.geometry.sparse.lattice import AnyLattice, SparseLattice
 from sdfrender.kernels.light_terms import AMBIENT, DIRECTIONAL, FALLOFF, HEADLIGHT, SH
 from sdfrender.kernels.reattach import IMPLICIT, ONE_STEP
 from sdfrender.view.cameras import Cameras
@@ -58,7 +58,7 @@ class RenderPixels(torch.autograd.Function):
 
 
 def render_pixels(
-    lattice: Lattice,
+    lattice: AnyLattice,
     cameras: Cameras,
     lighting: Lighting,
     albedo: float | Tensor,
@@ -76,7 +76,7 @@ def render_pixels(
 
 
 def make_scene(
-    lattice: Lattice,
+    lattice: AnyLattice,
     cameras: Cameras,
     lighting: Lighting,
     albedo: float | Tensor,
@@ -87,9 +87,14 @@ def make_scene(
     """The tensors that gradients flow to, and the same as arrays.
 
     Returns:
-        `[B, X, Y, Z]` values, `[N, 16]` views, lights, albedo lattice; and the scene.
+        Values `[B, X, Y, Z]`, or `[n, 8, 8, 8]` of a sparse lattice; `[N, 16]` views, lights and
+        the albedo lattice; and the scene.
     """
-    values = lattice.values.reshape(-1, *lattice.resolution).contiguous()
+    values, blocks = lattice.values.contiguous(), None
+    if isinstance(lattice, SparseLattice):
+        blocks = lattice.blocked()
+    else:
+        values = values.reshape(-1, *lattice.resolution)
     inputs = (values, pack_views(cameras), *pack_light(lighting, albedo, values))
     arrays = [x.detach().numpy() for x in inputs]
     low, spacing = place(lattice)
@@ -106,11 +111,12 @@ def make_scene(
         most=max_events,
         reattach=REATTACH[reattach],
         threads=torch.get_num_threads(),
+        blocks=blocks,
     )
     return inputs, scene
 
 
-def place(lattice: Lattice) -> tuple[Tensor, Tensor]:
+def place(lattice: AnyLattice) -> tuple[Tensor, Tensor]:
     """The first vertex `[3]` and the spacing `[3]` of a lattice, float64.
 
     A float32 spacing moves the far side of the lattice by more than hits are exact to.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -14,6 +14,7 @@ from sdfrender.engines.cuda.available import device_obstacle
 from sdfrender.equality import EqualByValue
 from sdfrender.files.previews import for_display, strip
 from sdfrender.geometry.lattice import Lattice
+from sdfrender.geometry.sparse.lattice import AnyLattice, SparseLattice
 from sdfrender.magnitude import needed, usable
 from sdfrender.rendering.ops import render_pixels
 from sdfrender.rendering.reference_pixels import reference_pixels
@@ -54,7 +55,7 @@ class Rendering(EqualByValue):
 
 @eager
 def render(
-    lattice: Lattice,
+    lattice: AnyLattice,
     cameras: Cameras,
     *,
     lighting: Lighting | None = None,
@@ -80,7 +81,8 @@ def render(
     flat there.
 
     Args:
-        lattice: `[X, Y, Z]` or `[B, X, Y, Z]` values.
+        lattice: `[X, Y, Z]` or `[B, X, Y, Z]` values, or a `SparseLattice`, which the CPU engine
+            renders without making it dense.
         cameras: N views; moved to the lattice's dtype and device. In float64 if the lattice is so
             far from the origin that its bounds are.
         lighting: default `Lighting()`, a headlight of intensity 1; may be another for each camera.
@@ -120,11 +122,13 @@ def render(
     if engine == "cpu":
         pixels = render_pixels(lattice, cameras, lighting, albedo, coverage, reattach, MAX_EVENTS)
     elif engine == "cuda":
+        assert isinstance(lattice, Lattice)  # as checked
         from sdfrender.rendering.cuda_ops import render_pixels_on_card as on_card  # a second
 
         exact = deterministic or torch.are_deterministic_algorithms_enabled()
         pixels = on_card(lattice, cameras, lighting, albedo, coverage, reattach, MAX_EVENTS, exact)
     else:
+        assert isinstance(lattice, Lattice)
         pixels = reference_pixels(
             lattice, cameras, lighting, albedo, coverage, tracer, reattach, MAX_EVENTS
         )
@@ -153,7 +157,7 @@ def preview(seen: Rendering) -> tuple[str, dict[str, Tensor]]:
     return title, pictures
 
 
-def near_the_origin(lattice: Lattice, cameras: Cameras) -> tuple[Lattice, Cameras]:
+def near_the_origin(lattice: AnyLattice, cameras: Cameras) -> tuple[AnyLattice, Cameras]:
     """Both moved to the origin if the lattice is too far from it for its dtype; else the same.
 
     Raises:
@@ -170,12 +174,12 @@ def near_the_origin(lattice: Lattice, cameras: Cameras) -> tuple[Lattice, Camera
     shift = torch.zeros(4, 4).to(middle)
     shift[:3, 3] = middle
     near = Cameras(cameras.c2w - shift.to(cameras.c2w), cameras.Ks, cameras.width, cameras.height)
-    return Lattice(lattice.values, lattice.bounds - middle), near
+    return replace(lattice, bounds=lattice.bounds - middle), near
 
 
-def rendering(lattice: Lattice, *fields: Tensor) -> Rendering:
+def rendering(lattice: AnyLattice, *fields: Tensor) -> Rendering:
     """A `Rendering` of tensors with a leading `[B]`, which one lattice goes without."""
-    return Rendering(*(x.squeeze(0) if lattice.values.ndim == 3 else x for x in fields))
+    return Rendering(*(x if lattice.batched else x.squeeze(0) for x in fields))
 
 
 def over(
@@ -194,7 +198,7 @@ def over(
     return colors + (1 - silhouettes)[..., None] * x
 
 
-def cpu_obstacle(lattice: Lattice, tracer: str) -> str | None:
+def cpu_obstacle(lattice: AnyLattice, tracer: str) -> str | None:
     """Why the compiled engine cannot be used, or None."""
     if tracer != "exact":
         return f"tracer={tracer!r}"
@@ -203,14 +207,14 @@ def cpu_obstacle(lattice: Lattice, tracer: str) -> str | None:
     return None
 
 
-def cuda_obstacle(lattice: Lattice, tracer: str) -> str | None:
+def cuda_obstacle(lattice: AnyLattice, tracer: str) -> str | None:
     """Why the engine for NVIDIA cards cannot be used, and what to do, or None."""
     if tracer != "exact":
         return f"it does not know tracer={tracer!r}: use engine='reference'"
     return device_obstacle(lattice.values.device)
 
 
-def chosen_engine(lattice: Lattice, tracer: str) -> str:
+def chosen_engine(lattice: AnyLattice, tracer: str) -> str:
     """What `engine="auto"` is."""
     if not cpu_obstacle(lattice, tracer):
         return "cpu"
@@ -235,7 +239,7 @@ def check_numbers(name: str, value: float | Tensor) -> None:
 
 
 def check_arguments(
-    lattice: Lattice,
+    lattice: AnyLattice,
     albedo: float | Tensor,
     tracer: str,
     reattach: str,
@@ -256,6 +260,11 @@ def check_arguments(
     ):
         if value not in known:
             raise ValueError(f"{name}: need one of {', '.join(known)}, got {value!r}")
+    if isinstance(lattice, SparseLattice) and (engine not in ("auto", "cpu") or tracer != "exact"):
+        raise ValueError(
+            "lattice: a SparseLattice needs engine='cpu' and tracer='exact', got "
+            f"{engine!r} and {tracer!r}: use to_dense() for others"
+        )
     if tracer == "sphere" and coverage:
         raise ValueError("tracer='sphere' knows hit or miss only: pass coverage=False")
     obstacle = cpu_obstacle(lattice, tracer)

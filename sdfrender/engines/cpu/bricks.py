@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from sdfrender.geometry.sparse.blocked import Blocked, Stored, add, cast, read, shape_of
 from sdfrender.kernels.arrays import Doubles, Floats, Ints
 from sdfrender.kernels.bricks import (
     BLOCK,
@@ -58,7 +59,7 @@ class BrickMap:
         """Values in all bricks."""
         return len(self) * VOLUME
 
-    def cut(self, values: Floats, threads: int) -> Floats:
+    def cut(self, values: Stored, threads: int) -> Floats:
         """The bricks `[n 11³]` of a lattice `[X, Y, Z]`; zeros in those of what is not kept."""
         out = np.zeros(self.size, values.dtype)
 
@@ -68,14 +69,14 @@ class BrickMap:
         run_all(fill, slabs(len(self) - ABSENT, 4 * threads), threads)
         return out
 
-    def add(self, parts: Sequence[Floats], out: Floats, threads: int) -> None:
+    def add(self, parts: Sequence[Floats], out: Stored, threads: int) -> None:
         """Add the transpose of `cut` of each of `parts` to `out` `[X, Y, Z]`, in order."""
 
-        def add(part: slice) -> None:
+        def add_layers(part: slice) -> None:
             for bricks in parts:
                 add_bricks(bricks, self.blocks, part.start, part.stop, out)
 
-        run_all(add, slabs(len(out), 4 * threads), threads)
+        run_all(add_layers, slabs(out.shape[0], 4 * threads), threads)
 
     def move(self, values: Floats, bricks: Floats) -> None:
         """Add values `[X, Y, Z]` that bricks hold to one of their places, and leave zeros."""
@@ -96,12 +97,12 @@ class BrickMap:
 
 
 def keep_blocks(
-    values: Floats, reach: float, eyes: Doubles, threads: int
+    values: Stored, reach: float, eyes: Doubles, threads: int
 ) -> tuple[BrickMap, Floats]:
     """Choose the blocks of a lattice that are kept.
 
     Args:
-        values: `[X, Y, Z]`.
+        values: `[X, Y, Z]`, whole or in blocks.
         reach: how far from the surface rays look, world units: |φ| there.
         eyes: `[E, 3]` where rays begin, in vertex indices.
         threads: at most.
@@ -118,8 +119,10 @@ def keep_blocks(
     shape = tuple(-(-(n - 1) // BLOCK) for n in values.shape)
     low, high = np.full(shape, np.inf, values.dtype), np.full(shape, -np.inf, values.dtype)
 
+    find: Any = find_ranges_in_blocks if isinstance(values, Blocked) else find_ranges
+
     def scan(part: slice) -> None:
-        find_ranges(values, part.start, part.stop, low, high)
+        find(values, part.start, part.stop, low, high)
 
     run_all(scan, slabs(shape[0], 4 * threads), threads)
     slack = reach + SLACK * (high - low)
@@ -171,9 +174,33 @@ def find_ranges(values: Floats, begin: int, end: int, low: Floats, high: Floats)
 
 
 @kernel
-def fill_bricks(values: Floats, blocks: Ints, begin: int, end: int, out: Floats) -> None:
+def find_ranges_in_blocks(values: Blocked, begin: int, end: int, low: Floats, high: Floats) -> None:
+    """`find_ranges` of a lattice in blocks: those of what is far from the surface at once."""
+    X, Y, Z = values.sizes
+    A, B, C = values.table.shape
+    for bi in range(begin, end):
+        for bj in range(low.shape[1]):
+            for bk in range(low.shape[2]):
+                first = values.table[bi, bj, bk]
+                same = first < 0  # and so are the blocks of the vertices behind it
+                for a in range(bi, min(bi + 2, A)):
+                    for b in range(bj, min(bj + 2, B)):
+                        for c in range(bk, min(bk + 2, C)):
+                            same = same and values.table[a, b, c] == first
+                least = most = read(values, bi * BLOCK, bj * BLOCK, bk * BLOCK)
+                if not same:
+                    for i in range(bi * BLOCK, min(bi * BLOCK + BLOCK + 1, X)):
+                        for j in range(bj * BLOCK, min(bj * BLOCK + BLOCK + 1, Y)):
+                            for k in range(bk * BLOCK, min(bk * BLOCK + BLOCK + 1, Z)):
+                                value = read(values, i, j, k)
+                                least, most = min(least, value), max(most, value)
+                low[bi, bj, bk], high[bi, bj, bk] = least, most
+
+
+@kernel
+def fill_bricks(values: Stored, blocks: Ints, begin: int, end: int, out: Floats) -> None:
     """Copy the values `[X, Y, Z]` of bricks `begin … end` to `out`, and continue them outwards."""
-    X, Y, Z = values.shape
+    X, Y, Z = shape_of(values)
     for n in range(begin, end):
         i0, j0, k0 = BLOCK * blocks[n, 0] - 1, BLOCK * blocks[n, 1] - 1, BLOCK * blocks[n, 2] - 1
         whole = i0 >= 0 and j0 >= 0 and k0 >= 0
@@ -183,26 +210,26 @@ def fill_bricks(values: Floats, blocks: Ints, begin: int, end: int, out: Floats)
             for b in range(SIDE):
                 for c in range(SIDE):
                     if whole:
-                        out[at + c] = values[i0 + a, j0 + b, k0 + c]
+                        out[at + c] = read(values, i0 + a, j0 + b, k0 + c)
                     else:
                         out[at + c] = _continued(values, i0 + a, j0 + b, k0 + c)
                 at += SIDE
 
 
 @inlined
-def _continued(values: Floats, i: int, j: int, k: int) -> Any:
+def _continued(values: Stored, i: int, j: int, k: int) -> Any:
     """A value of the lattice, or of its margin; zero behind that."""
-    X, Y, Z = values.shape
+    X, Y, Z = shape_of(values)
     x, y, z = min(max(i, 0), X - 1), min(max(j, 0), Y - 1), min(max(k, 0), Z - 1)
     if abs(i - x) + abs(j - y) + abs(k - z) == 1:
-        return 2 * values[x, y, z] - values[2 * x - i, 2 * y - j, 2 * z - k]
-    return values[x, y, z] if i == x and j == y and k == z else values.dtype.type(0)
+        return 2 * read(values, x, y, z) - read(values, 2 * x - i, 2 * y - j, 2 * z - k)
+    return read(values, x, y, z) if i == x and j == y and k == z else cast(values, 0)
 
 
 @kernel
-def add_bricks(bricks: Floats, blocks: Ints, begin: int, end: int, out: Floats) -> None:
+def add_bricks(bricks: Floats, blocks: Ints, begin: int, end: int, out: Stored) -> None:
     """Add bricks to the layers `begin … end` along x of `out` `[X, Y, Z]`, see `BrickMap.add`."""
-    Y, Z = out.shape[1], out.shape[2]
+    _, Y, Z = shape_of(out)
     for n in range(ABSENT, len(blocks)):
         i0, j0, k0 = BLOCK * blocks[n, 0] - 1, BLOCK * blocks[n, 1] - 1, BLOCK * blocks[n, 2] - 1
         if i0 + SIDE <= begin or i0 >= end:
@@ -214,7 +241,7 @@ def add_bricks(bricks: Floats, blocks: Ints, begin: int, end: int, out: Floats) 
             for b in range(SIDE):
                 if whole:
                     for c in range(SIDE):
-                        out[i0 + a, j0 + b, k0 + c] += bricks[at + c]
+                        add(out, i0 + a, j0 + b, k0 + c, bricks[at + c])
                 else:
                     for c in range(SIDE):
                         _add(out, i0 + a, j0 + b, k0 + c, begin, end, bricks[at + c])
@@ -222,18 +249,18 @@ def add_bricks(bricks: Floats, blocks: Ints, begin: int, end: int, out: Floats) 
 
 
 @inlined
-def _add(out: Floats, i: int, j: int, k: int, begin: int, end: int, value: float) -> None:
+def _add(out: Stored, i: int, j: int, k: int, begin: int, end: int, value: float) -> None:
     """The transpose of `_continued`, for the layers `begin … end`."""
-    X, Y, Z = out.shape
+    X, Y, Z = shape_of(out)
     x, y, z = min(max(i, 0), X - 1), min(max(j, 0), Y - 1), min(max(k, 0), Z - 1)
     away = abs(i - x) + abs(j - y) + abs(k - z)
     if away == 0 and begin <= i < end:
-        out[i, j, k] += value
+        add(out, i, j, k, value)
     elif away == 1:
         if begin <= x < end:
-            out[x, y, z] += 2 * value
+            add(out, x, y, z, 2 * value)
         if begin <= 2 * x - i < end:
-            out[2 * x - i, 2 * y - j, 2 * z - k] -= value
+            add(out, 2 * x - i, 2 * y - j, 2 * z - k, -value)
 
 
 @kernel

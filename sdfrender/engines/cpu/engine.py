@@ -20,6 +20,7 @@ from sdfrender.engines.cpu.forward.forward_view import render_rows
 from sdfrender.engines.cpu.forward.near_cells import NearCells, find_near_cells
 from sdfrender.engines.cpu.forward.raster import draw, raster_numbers
 from sdfrender.engines.cpu.forward.raster_tile import LANES
+from sdfrender.geometry.sparse.blocked import Blocked, Stored
 from sdfrender.kernels.arrays import Doubles, Events, Flags, Floats
 from sdfrender.kernels.bricks import FLAT_X, FLAT_Y
 from sdfrender.kernels.light_terms import INTENSITY
@@ -38,7 +39,7 @@ class SceneArrays:
     """What is rendered, as arrays.
 
     Args:
-        values: `[B, X, Y, Z]` float32 or float64.
+        values: `[B, X, Y, Z]` float32 or float64; or `[n, 8, 8, 8]`, the blocks of one lattice.
         lo: `[3]` first vertex, world.
         h: `[3]` spacing.
         views: `[N, 16]` float64: each camera's A, o, axis and focal, see `View`.
@@ -50,6 +51,7 @@ class SceneArrays:
         most: events per ray.
         reattach: IMPLICIT or ONE_STEP.
         threads: at most.
+        blocks: the lattice that has its values in blocks, or None.
     """
 
     values: Floats
@@ -64,11 +66,29 @@ class SceneArrays:
     most: int
     reattach: int
     threads: int
+    blocks: Blocked | None = None
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Samples of a lattice along x, y and z."""
+        X, Y, Z = self.values.shape[1:] if self.blocks is None else self.blocks.sizes
+        return X, Y, Z
+
+    @property
+    def lattices(self) -> list[Stored]:
+        """The B lattices."""
+        return list(self.values) if self.blocks is None else [self.blocks]
+
+    def tangents(self, x: Floats) -> list[Stored]:
+        """What has the shape of `values`, one for each lattice; zero where no block is kept."""
+        if self.blocks is None:
+            return list(x)
+        return [self.blocks._replace(values=x, far=x.dtype.type(0))]
 
     @property
     def grid(self) -> Grid:
         """Size and place of the lattices; flat indices are those for bricks."""
-        _, X, Y, Z = self.values.shape
+        X, Y, Z = self.sizes
         lo, h = tuple(map(float, self.lo)), tuple(map(float, self.h))
         ih = tuple(1 / x for x in h)
         return Grid(X, Y, Z, FLAT_X, FLAT_Y, lo, h, ih, min(h))  # type: ignore[arg-type]
@@ -132,12 +152,12 @@ def render(
         gradient: `pull` will follow.
         keep: the events, which take more memory than the images; otherwise none are returned.
     """
-    B, N, P = len(scene.values), len(scene.views), scene.width * scene.height
+    B, N, P = len(scene.lattices), len(scene.views), scene.width * scene.height
     dtype, C = scene.values.dtype, scene.lights.shape[-1] - INTENSITY
     drawn, reach = _drawn_and_reach(scene)
     eyes = (scene.views[:, 9:12] - scene.lo) / scene.h
     with ahead.compiled_ahead(gradient) if dtype == np.float32 else nullcontext():
-        cells = [find_near_cells(x, reach, eyes, scene.threads) for x in scene.values]
+        cells = [find_near_cells(x, reach, eyes, scene.threads) for x in scene.lattices]
     bands = _bands(scene.height, B * N, scene.threads)
     work = [(b, n, rows) for b in range(B) for n in range(N) for rows in bands]
     size = numbers(scene.grid)
@@ -189,7 +209,7 @@ class Gradients(NamedTuple):
     """Derivatives of a loss.
 
     Args:
-        values: `[B, X, Y, Z]`.
+        values: of the shape of the scene's.
         views: `[N, 16]`.
         lights: as those of the scene.
         albedo: as the albedo lattice.
@@ -218,7 +238,7 @@ def pull(
     """
     ahead.finish()
     grid = numbers(scene.grid)
-    B = len(scene.values)
+    B = len(scene.lattices)
     flat = (B, len(scene.views), scene.width * scene.height)
     tails = ((scene.lights.shape[-1] - INTENSITY,), (), (), (3,))
     images = [
@@ -233,6 +253,7 @@ def pull(
         np.zeros(scene.lights.shape),
         np.zeros(scene.albedo.shape if light else (0, 0, 0, 0), scene.values.dtype),
     )
+    summed = scene.tangents(out.values)
     for b in range(B):
         near = traced.cells[b]
         most = max(1, min(scene.threads, MOST_SUMS // (near.values.nbytes + out.albedo.nbytes)))
@@ -254,7 +275,7 @@ def pull(
             return [values, views, lights, albedo]
 
         sums = run_all(share, shares, scene.threads)
-        near.bricks.add([values for values, *_ in sums], out.values[b], scene.threads)
+        near.bricks.add([values for values, *_ in sums], summed[b], scene.threads)
         for _, *others in sums:
             for total, x in zip(out[1:], others, strict=True):
                 total += x
@@ -298,7 +319,7 @@ def _drawn_and_reach(scene: SceneArrays) -> tuple[list[bool], float]:
 
     A view is drawn if the whole box is in front of the camera. The reach is that of grazes.
     """
-    _, X, Y, Z = scene.values.shape
+    X, Y, Z = scene.sizes
     unit = np.array([(a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)], np.float64)
     box = scene.lo + unit * scene.h * (np.array([X, Y, Z]) - 1)  # corners
     offsets = box[None] - scene.views[:, None, 9:12]

@@ -80,7 +80,8 @@ class Linearization:
         """
         s = self._scene
         v = self._array("values", values, self._shape()).reshape(s.values.shape)
-        return self._push([b.cut(x, s.threads) for b, x in zip(self._bricks, v, strict=True)], out)
+        given = zip(self._bricks, s.tangents(v), strict=True)
+        return self._push([bricks.cut(x, s.threads) for bricks, x in given], out)
 
     @eager
     def vjp(
@@ -149,10 +150,10 @@ class Linearization:
         Raises:
             ValueError: a batch of lattices, or indices that do not fit.
         """
-        if len(self._scene.values) != 1:
-            raise ValueError(f"on: need one lattice, got {len(self._scene.values)}")
+        if len(self._bricks) != 1:
+            raise ValueError(f"on: need one lattice, got {len(self._bricks)}")
         found = np.asarray(vertices)
-        _, X, Y, Z = self._scene.values.shape
+        X, Y, Z = self._scene.sizes
         if found.ndim != 1 or found.dtype.kind not in "iu" or (np.diff(found) <= 0).any():
             raise ValueError(f"vertices: need [M] ascending whole numbers, got {vertices!r}")
         if len(found) and not (found[0] >= 0 and found[-1] < X * Y * Z):
@@ -213,7 +214,8 @@ class Linearization:
         scene = self._scene
         out = np.zeros(scene.values.shape, scene.values.dtype)
 
-        for b, (bricks, total) in enumerate(zip(self._bricks, out, strict=True)):
+        sums = scene.tangents(out)
+        for b, (bricks, total) in enumerate(zip(self._bricks, sums, strict=True)):
 
             def part(share: Share, size: int = bricks.size) -> Any:
                 g = np.zeros(size, scene.values.dtype)
@@ -244,7 +246,7 @@ class Linearization:
         normals: Tensor | None = None,
     ) -> Rows:
         """What is given for the rows of J, as arrays."""
-        B, s = len(self._scene.values), self._scene
+        B, s = len(self._bricks), self._scene
         P = len(s.views) * s.width * s.height
         given = dict(zip(OUTPUTS, (images, silhouettes, depths, normals), strict=True))
         arrays = {}
@@ -280,4 +282,4 @@ class Linearization:
 
     def _shape(self) -> tuple[int, ...]:
         shape: tuple[int, ...] = self._scene.values.shape
-        return shape if self._batched else shape[1:]
+        return shape if self._batched or self._scene.blocks is not None else shape[1:]

@@ -22,7 +22,7 @@ from sdfrender.engines.cpu.jacobian.coverage_terms import coverage_terms
 from sdfrender.engines.cpu.jacobian.hit_terms import hit_terms
 from sdfrender.engines.cpu.jacobian.linear_shares import Share
 from sdfrender.engines.cpu.jacobian.linear_terms import Terms, linear_terms
-from sdfrender.geometry.lattice import Lattice
+from sdfrender.geometry.sparse.lattice import AnyLattice
 from sdfrender.kernels.light_terms import INTENSITY
 from sdfrender.rendering.linear.linearization import OUTPUTS, Linearization
 from sdfrender.rendering.ops import make_scene
@@ -41,7 +41,7 @@ LINEAR_ENGINES = ("auto", "cpu", "cuda")
 
 @eager
 def linearize(
-    lattice: Lattice,
+    lattice: AnyLattice,
     cameras: Cameras,
     *,
     lighting: Lighting | None = None,
@@ -59,7 +59,8 @@ def linearize(
 
     Args:
         lattice: `[X, Y, Z]` or `[B, X, Y, Z]` float32 or float64 values, on the CPU or on an NVIDIA
-            card.
+            card; or a `SparseLattice`. Tangents have the shape of its values: they are zero in
+            blocks that are not kept.
         cameras: N views.
         lighting: as in `render`, as are all that follow.
         albedo: a number, `[C]`, or a lattice of colours `[X, Y, Z, C]`.

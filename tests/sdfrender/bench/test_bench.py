@@ -367,18 +367,25 @@ def test_growth_is_told_for_a_doubling() -> None:
     assert scaling.growths((100, 400), (1.0, 16.0)) == pytest.approx([4.0])
 
 
-def test_every_step_is_measured() -> None:
-    lattice = scaling.rippled(20)
+@pytest.mark.parametrize("kind", scaling.KINDS)
+def test_every_step_is_measured(kind: str) -> None:
+    lattice = scaling.rippled(20, kind)
     assert bool((lattice.values < 0).any())
     for name, work in scaling.steps(lattice, 1).items():
         work()
         assert name
     document = {
         "machine": {"threads": 1}, "resolutions": [20, 40], "views": 4,
-        "rows": [{"step": "redistance", "seconds": [0.1, 0.42], "seconds_growth": [4.2],
+        "rows": [{"step": "redistance", "lattice": kind,
+                  "seconds": [0.1, 0.42], "seconds_growth": [4.2],
                   "mb": [10.0, 81.0], "mb_growth": [8.1]}],
     }  # fmt: skip
-    assert "| redistance | 0.1 / 0.42 | 4.2 | 10 / 81 | 8.1 |" in scaling.table(document)
+    assert f"| redistance | {kind} | 0.1 / 0.42 | 4.2 | 10 / 81 | 8.1 |" in scaling.table(document)
+
+
+def test_the_rippled_torus_is_the_same_either_way() -> None:
+    dense, sparse = (scaling.rippled(40, kind) for kind in scaling.KINDS)
+    torch.testing.assert_close(sparse.to_dense().values, dense.values, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("resolutions", [(8, 16), (32, 32), (64, 32), ()])
@@ -393,5 +400,6 @@ def test_scaling_prints_a_table(
 ) -> None:
     assert run(monkeypatch, "--scaling", "--resolutions", "16", "24", "--threads", "1") == 0
     printed = capsys.readouterr().out
-    assert "| step | s: 16³ / 24³ |" in printed
-    assert "| linearize |" in printed
+    assert "| step | lattice | s: 16³ / 24³ |" in printed
+    assert "| linearize | dense |" in printed
+    assert "| linearize | sparse |" in printed

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sdfrender.engines.cpu.bricks import BrickMap, keep_blocks, with_absent
+from sdfrender.geometry.sparse.blocked import Stored
 from sdfrender.kernels.arrays import Doubles, Floats, Ints, Singles
 from sdfrender.kernels.bricks import BLOCK, STEP_X, STEP_Y, VOLUME
 from sdfrender.kernels.compiled import kernel, lane_kernel, scalar
@@ -53,11 +54,11 @@ class NearCells:
     caps: bool
 
 
-def find_near_cells(values: Floats, reach: float, eyes: Doubles, threads: int) -> NearCells:
+def find_near_cells(values: Stored, reach: float, eyes: Doubles, threads: int) -> NearCells:
     """Prepare a lattice.
 
     Args:
-        values: `[X, Y, Z]`.
+        values: `[X, Y, Z]`, whole or in blocks.
         reach: cells with a corner below it are near: half a pixel where it is largest.
         eyes: `[N, 3]` of the views, in vertex indices.
         threads: at most.

@@ -140,7 +140,7 @@ def shares(scene: SceneArrays, traced: Traced) -> list[tuple[int, Part]]:
     parts = max(1, min(scene.threads, MOST_SUMS // most))
     return [
         (b, part)
-        for b in range(len(scene.values))
+        for b in range(len(scene.lattices))
         for part in split([f for f in traced.found if f.lattice == b], parts)
     ]
 
