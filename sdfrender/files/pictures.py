@@ -30,6 +30,8 @@ _READ_AS = {"1": "L", "P": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "RGB
             "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB"}  # fmt: skip
 _WITH_TRANSPARENCY = {"L": "LA", "RGB": "RGBA"}
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # more than 8 bits a channel, grey
+KNOWN = ("L", "LA", "RGB", "RGBA", *DEEP)
+TIFF_COLORS = (0, 1, 2)  # white is 0, black is 0, RGB: the others are inks, Lab, raw and the like
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 ORIENTATION = 0x0112  # the EXIF tag
 EXPOSURE = 0x8769  # of EXIF: where what a camera was set to is
@@ -102,6 +104,8 @@ def read_header(path: Path) -> Header:
         mode = _READ_AS.get(image.mode, image.mode)
         if "transparency" in image.info or image.has_transparency_data:
             mode = _WITH_TRANSPARENCY.get(mode, mode)
+        if mode not in KNOWN:
+            raise InputError(f"{path}: need grey or RGB pixels, got {mode}: convert it to RGB")
         width, height = image.size
         deep = head.startswith(PNG) and len(head) > 24 and head[24] == 16
         frames = int(getattr(image, "n_frames", 1))
@@ -115,6 +119,9 @@ def decode(path: Path, header: Header, upright: bool) -> NDArray[Any]:
         path: the file.
         header: of it.
         upright: as EXIF says that it is to be seen, not as it is stored.
+
+    Raises:
+        InputError: damaged, or numbers that are not fractions of what is white.
     """
     if header.kind == "exr":
         return exr_channels(path)
@@ -130,10 +137,27 @@ def decode(path: Path, header: Header, upright: bool) -> NDArray[Any]:
     H, W = pixels.shape[:2]
     pixels = pixels.reshape(H, W, -1)
     if header.mode == "F":
-        pixels = np.nan_to_num(pixels.astype(np.float32)).clip(0, 1)
+        pixels = _cut(path, pixels)
     elif header.mode in DEEP:
         pixels = pixels.clip(0, 65535).astype(np.uint16)
     return turned(pixels, header.orientation) if upright else pixels
+
+
+def _cut(path: Path, numbers: NDArray[Any]) -> NDArray[np.float32]:
+    """Numbers of a picture, cut to [0, 1], where highlights may be above.
+
+    Raises:
+        InputError: most of what is not black is above, so that 1 is not white.
+    """
+    known = np.nan_to_num(numbers.astype(np.float32), posinf=np.inf)
+    lit = known[known > 0]
+    if lit.size and float(np.median(lit)) > 1:
+        raise InputError(
+            f"{path}: need numbers from 0 to 1, most are above, up to {lit.max():.4g}: divide them "
+            "by the number of white"
+        )
+    cut: NDArray[np.float32] = known.clip(0, 1)
+    return cut
 
 
 def turned(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -178,12 +202,12 @@ def exr_channels(path: Path) -> NDArray[np.float32]:
     short = {_short(name): x for name, x in channels.items()}
     names, has_alpha = _exr_names(path, channels)
     color = np.nan_to_num(np.stack([short[name] for name in names], -1), posinf=1, neginf=0)
-    if has_alpha:
-        alpha = np.nan_to_num(short["A"])[..., None].clip(0, 1)
-        color = np.where(alpha > 0, color / np.maximum(alpha, 1e-6), 0)
-        color = np.concatenate((color, alpha), -1)
-    cut: NDArray[np.float32] = color.clip(0, 1).astype(np.float32)
-    return cut
+    cut = _cut(path, color)
+    if not has_alpha:
+        return cut
+    alpha = np.nan_to_num(short["A"])[..., None].clip(0, 1)
+    straight = np.where(alpha > 0, color / np.maximum(alpha, 1e-6), 0).clip(0, 1)
+    return np.concatenate((straight, alpha), -1).astype(np.float32)
 
 
 def _exr_names(path: Path, channels: Iterable[str]) -> tuple[str, bool]:
@@ -234,7 +258,7 @@ def _opened(path: Path) -> Iterator[Pillow.Image]:
 
 
 def _orientation(image: Pillow.Image) -> int:
-    if image.format in ("TIFF", "HEIF", "AVIF"):  # these are turned as they are opened
+    if image.format in ("TIFF", "HEIF"):  # these are turned as they are opened
         return 1
     try:
         value = image.getexif().get(ORIENTATION, 1)
@@ -280,6 +304,9 @@ def _tiff_header(path: Path) -> Header | None:
         page = file.pages.first
         if page.dtype is None or page.dtype.itemsize == 1:
             return None
+        if page.photometric not in TIFF_COLORS:
+            kind = getattr(page.photometric, "name", page.photometric)
+            raise ValueError(f"TIFF of {kind}; grey or RGB, convert it")
         if page.dtype not in (np.uint16, np.float16, np.float32, np.float64):
             raise ValueError(f"TIFF of {page.dtype}; 8 or 16 bits and floats are read")
         channels = page.samplesperpixel
@@ -309,7 +336,7 @@ def _tiff_pixels(path: Path) -> NDArray[Any]:
             pixels = np.moveaxis(pixels, 0, -1)
         pixels = pixels.reshape(page.imagelength, page.imagewidth, -1)
         if pixels.dtype.kind == "f":
-            pixels = np.nan_to_num(pixels.astype(np.float32)).clip(0, 1)
+            pixels = _cut(path, pixels)
         if page.photometric == 0:  # white is 0
             pixels = (65535 if pixels.dtype == np.uint16 else 1) - pixels
         if page.extrasamples and page.extrasamples[0] == 1:  # multiplied by alpha

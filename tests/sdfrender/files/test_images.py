@@ -69,6 +69,56 @@ def test_exif_turns_pictures_upright(tmp_path: Path, orientation: int, kind: str
     assert np.array_equal((turned(stored, orientation) * 255).round(), told)
 
 
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_exif_turns_avif_upright(tmp_path: Path, orientation: int) -> None:
+    """Pillow leaves it as it is stored, unlike HEIC."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(smooth()).save(tmp_path / "a.avif", exif=exif, quality=95)
+    color, _ = read_image(tmp_path / "a.avif")
+    assert image_mode(tmp_path / "a.avif")[1] == color.shape[1::-1]
+    assert np.abs(color - turned(smooth(), orientation) / 255).mean() < 0.03
+
+
+@pytest.mark.parametrize("white", [255, 65535])
+@pytest.mark.parametrize("name", ["a.tif", "a.exr"])
+def test_numbers_that_are_not_fractions_of_white_are_refused(
+    tmp_path: Path, white: int, name: str
+) -> None:
+    path, pixels = tmp_path / name, rgb().astype(np.float32) / 255
+    _write_floats(path, pixels * white)
+    with pytest.raises(InputError, match=r"need numbers from 0 to 1, most are above, up to "):
+        read_image(path)
+    _write_floats(path, pixels * 1.5)  # highlights above white are cut
+    color, _ = read_image(path)
+    np.testing.assert_allclose(color, (pixels * 1.5).clip(max=1), atol=1e-6)
+
+
+def _write_floats(path: Path, pixels: np.ndarray) -> None:
+    if path.suffix == ".tif":
+        import tifffile
+
+        tifffile.imwrite(path, pixels, photometric="rgb")
+        return
+    exr = pytest.importorskip("OpenEXR", reason="needs the extra exr")
+    header = {"compression": exr.NO_COMPRESSION, "type": exr.scanlineimage}
+    with exr.File(header, {"RGB": pixels}) as file:
+        file.write(str(path))
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_colours_that_are_not_rgb_are_refused(tmp_path: Path, deep: bool) -> None:
+    if deep:
+        import tifffile
+
+        ink = np.zeros((H, W, 4), np.uint16)
+        tifffile.imwrite(tmp_path / "a.tif", ink, photometric="separated")
+    else:
+        Image.fromarray(rgb(), "LAB").save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=r"grey or RGB.*(SEPARATED|LAB)|SEPARATED.*grey or RGB"):
+        read_image(tmp_path / "a.tif")
+
+
 def test_exif_of_a_deep_png_and_of_tiff(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 65536, (H, W, 3)).astype(np.uint16)
     import tifffile
