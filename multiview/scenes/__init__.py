@@ -160,7 +160,7 @@ def load_scene(
             recipe, warnings = make_masks(scene, views, cameras, pixels, silhouettes == "auto")
         except NoMasks as error:
             if silhouettes != "auto" or not (boxed or scene.has_place):
-                raise
+                raise NoMasks(". ".join((str(error), *scene.notes))) from None
             without = True
             pixels = read_pixels(scene, views, (width, height), threshold, without)
             warnings = [f"without silhouettes, as with --silhouettes none: {error}"]

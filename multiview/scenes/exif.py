@@ -58,9 +58,11 @@ def orientation_notes(views: Sequence[View]) -> list[str]:
             names = ", ".join(view.image.name for view in some[:3])
             more = ", …" if len(some) > 3 else ""
             count = f"{len(some)} of {len(views)} pictures ({names}{more})"
+            masks = [v.mask for v in some if v.mask and read_header(v.mask).orientation == 1]
+            told = "; their masks have none, and are taken as upright" if masks and upright else ""
             notes.append(
-                f"EXIF: {count} are turned upright as their orientation says: if the cameras are "
-                f"for the pictures as stored, {REMOVE}"
+                f"EXIF: {count} are turned upright as their orientation says{told}: if the cameras "
+                f"are for the pictures as stored, {REMOVE}"
                 if upright
                 else f"EXIF: {count} have an orientation, but their cameras are for the pictures "
                 "as stored, and so they are taken"

@@ -113,8 +113,10 @@ def read_view(
         alpha = None
     silhouette, known, source = _silhouette(view, color, alpha, threshold)
     if source != "none" and silhouette.max() < 0.5:
+        darkest = float(silhouette.max()) if source == "file" else 0.0
         raise InputError(
             f"{view.image}: view '{view.name}' needs a mask, its mask is empty (white = object)"
+            + (f": nothing in it is brighter than {darkest:.2g} of white" if darkest else "")
             + (
                 f": nothing is brighter than the threshold of {threshold:g}, which "
                 "--mask-threshold sets"

@@ -14,6 +14,7 @@ from sdfrender.errors import InputError
 ROUNDED = 0.02  # largest error of RᵀR that is taken for rounding; two decimals have less
 FAR = 1e15  # world units: beyond, squares of squares leave float64
 LONGEST = 1e9  # pixels
+LEAST_FOCAL = 0.02  # of the longer side of a picture, which is a view of 175 degrees
 EXACT = 2e-4  # what cameras may be off without a word
 
 
@@ -48,7 +49,7 @@ def check_camera(file: Path, view: View) -> None:
 
     Raises:
         InputError: not finite, farther away than `FAR`, or intrinsics that are not upper
-            triangular with 1 at the end, or singular.
+            triangular with 1 at the end, singular, or not in pixels.
     """
     for name, matrix, largest in (("pose", view.c2w, FAR), ("intrinsics", view.K, LONGEST)):
         if not (np.abs(matrix) <= largest).all():
@@ -63,6 +64,11 @@ def check_camera(file: Path, view: View) -> None:
         raise InputError(
             f"{file}: view '{view.name}': need intrinsics with positive focal lengths, 0 below the "
             f"diagonal and 1 at its end, got {view.K.round(6).tolist()}"
+        )
+    if focal < LEAST_FOCAL * max(view.size):
+        raise InputError(
+            f"{file}: view '{view.name}': need focal lengths in pixels, got {focal:g} for a "
+            f"picture of {view.size[0]}×{view.size[1]}: are they parts of its size?"
         )
 
 

@@ -55,7 +55,7 @@ def select(selection: str, names: Sequence[str]) -> list[int]:
 
     Args:
         selection: comma-separated names, globs, or slices over the sorted names. A name may leave
-            out its folder and may have an extension.
+            out its folder, and may have an extension or the folder of the pictures.
         names: sorted.
 
     Raises:
@@ -84,7 +84,12 @@ def _select_one(part: str, names: Sequence[str]) -> list[int]:
             raise InputError(f"train views: need a slice with a step other than 0, got '{part}'")
         return list(range(len(names))[start:stop:step])
     wanted = (part, part.removesuffix(PurePosixPath(part).suffix)) if part else ()
-    return [
+    named = [  # also those with brackets, which globs mean otherwise
+        i
+        for i, name in enumerate(names)
+        if any(f"/{w}".endswith(f"/{name}") or f"/{name}".endswith(f"/{w}") for w in wanted)
+    ]
+    return named or [
         i
         for i, name in enumerate(names)
         if any(fnmatchcase(name, w) or fnmatchcase(PurePosixPath(name).name, w) for w in wanted)

@@ -83,7 +83,8 @@ def search_cube(cameras: Cameras, coverage: Tensor) -> Tensor:
         coverage: `[N, H, W]` of the object, 0 where it is not known.
 
     Raises:
-        InputError: lines of sight that are parallel, or meet behind all cameras.
+        InputError: lines of sight that are parallel, or meet behind all cameras; cameras that are
+            all in one place.
     """
     shown = (coverage > 0.5).flatten(1).any(1)
     cameras, coverage = cameras[shown], coverage[shown]
@@ -105,6 +106,13 @@ def search_cube(cameras: Cameras, coverage: Tensor) -> Tensor:
             "cameras: need lines of sight in different directions to find the object, all "
             f"{N} are parallel: state the bounds"
         )
+    places = c2w[:, :3, 3]
+    apart = float((places - places.mean(0)).norm(dim=-1).max())
+    if not apart > 1e-9 * float(places.abs().max()):
+        raise InputError(
+            f"cameras: need pictures from different places, all {N} cameras are at "
+            f"{[round(x, 6) for x in places.mean(0).tolist()]}"
+        )
     center = torch.linalg.solve(A, b)[:, 0]
     depths = ((center - c2w[:, :3, 3]) * c2w[:, :3, 2]).sum(-1)
     if not bool((depths > 0).any()):
@@ -112,7 +120,13 @@ def search_cube(cameras: Cameras, coverage: Tensor) -> Tensor:
     reach = torch.hypot(u - centroids[:, 0, None, None], v - centroids[:, 1, None, None])
     extents = (solid * reach).amax((1, 2)) * depths.clamp(min=0) / Ks[:, 0, 0]
     half = 1.5 * extents.max()
-    return torch.stack((center - half, center + half)).float()
+    box = torch.stack((center - half, center + half)).float()
+    if not bool((box[1] > box[0]).all()):
+        raise InputError(
+            "cameras: need pictures from different places, their lines of sight meet where they "
+            f"are, at {[round(x, 6) for x in center.tolist()]}"
+        )
+    return box
 
 
 def _occupied(

@@ -21,6 +21,7 @@ Floats = NDArray[np.float32]
 # As fractions of the longest side of the image; the pixels are those of a 640×480 photograph.
 CLOSING_RADIUS = 1 / 64  # 10 pixels; closes shadows up to twice as wide
 POCKET_RADIUS = 1 / 32  # 20 pixels; larger enclosed gaps are taken for gaps in the object
+GREY = 0.1  # of what is opaque in a mask: more is a picture that is cut out
 NOISE_SIDE = 1 / 320  # 2 pixels; smaller bright specks are noise
 
 
@@ -73,7 +74,10 @@ def closed_silhouette(seen: Mask) -> tuple[Image, Image]:
 def read_mask(
     path: Path, view: tuple[int, int], size: tuple[int, int] | None = None, upright: bool = True
 ) -> Image:
-    """`[H, W]` in [0, 1] from a grey or colour mask file, white = 1; of one colour, from its alpha.
+    """`[H, W]` in [0, 1] from a mask file, white = 1.
+
+    Of a file with one dark colour on black, as labels 0 and 1 or red on black, that colour is 1. A
+    file with an alpha channel that is of one colour, or a picture that is cut out, is its alpha.
 
     Args:
         path: the file.
@@ -93,9 +97,17 @@ def read_mask(
             f"got {found[0]}×{found[1]}{turn if found == view[::-1] else ''}"
         )
     color, alpha = read_image(path, size, upright, max_pixels=None)
-    if alpha is not None and color.min() == color.max() and alpha.min() < alpha.max():
-        return alpha
+    if alpha is not None and alpha.min() < alpha.max():
+        grey: Mask = np.any((color > 0.1) & (color < 0.9), axis=-1)
+        share = grey[alpha > 0.5]
+        if color.min() == color.max() or (share.size and share.mean() > GREY):
+            return alpha
     mask: Image = color.mean(-1)
+    if mask.max() < 0.5:
+        lit: Mask = np.any(color > 0, axis=-1)
+        if lit.any() and (color[lit] == color[lit][0]).all():
+            only: Image = lit.astype(np.float32)
+            return only
     return mask
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from multiview.scenes.masks.carving import Carving
 from multiview.scenes.pixels import Pixels, read_photo
@@ -26,6 +27,8 @@ from sdfrender.masks.silhouettes import CLOSING_RADIUS, Mask
 from sdfrender.view.cameras import Cameras
 
 LEARN = 8  # views with masks that tell how the object compares with its background
+OUTLINE = 2  # pixels to both sides, where masks are grey
+LEAST = 30  # pixels within the object that tell
 NAMED = 5  # views that a warning names
 HOW = (
     "give an alpha channel, or masks/NAME.png with the object in white, or a mask threshold for a "
@@ -129,6 +132,12 @@ def doubtful_masks(
             f"the mask covers most of the four borders in {listed}: need the object in white, the "
             "background in black"
         )
+    grey = [n for n in told if pixels.sources[n] == "file" and _is_grey(pixels.silhouettes[n])]
+    if grey:
+        warnings.append(
+            f"the mask is grey within the object in {_listed(views, grey)}: need the object in "
+            "white, the background in black (are these pictures, or labels?)"
+        )
     carving = None
     if len(told) > 2:
         carving = Carving.of(
@@ -209,6 +218,13 @@ def _surrounds(silhouette: Tensor) -> bool:
     edges = (silhouette[0], silhouette[-1], silhouette[:, 0], silhouette[:, -1])
     reached = [edge > 0.5 for edge in edges]
     return all(bool(r.any()) for r in reached) and float(torch.cat(reached).float().mean()) > 0.5
+
+
+def _is_grey(silhouette: Tensor) -> bool:
+    """Whether a mask `[H, W]` is not white in a good part of what is not black, off its outline."""
+    lit = (silhouette > 0.1).float()
+    inner = -max_pool2d(-lit[None, None], 2 * OUTLINE + 1, 1, OUTLINE)[0, 0] > 0.5
+    return int(inner.sum()) >= LEAST and float((silhouette[inner] < 0.9).float().mean()) > 0.2
 
 
 def _missing_warnings(

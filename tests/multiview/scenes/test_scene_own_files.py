@@ -95,6 +95,44 @@ def test_mask_files_that_fit_no_picture_are_named(tmp_path: Path) -> None:
     assert "camA_1.png, camB_1.png" in told[0]
 
 
+def test_they_are_named_too_where_no_masks_can_be_made(tmp_path: Path) -> None:
+    write_transforms(tmp_path)
+    random = np.random.default_rng(0)
+    for n in range(3):
+        iio.imwrite(tmp_path / f"v_{n}.png", random.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8))
+        write_mask(tmp_path / "masks" / f"{n}_seg.png")
+    refused(
+        tmp_path, "need to know where the object is", "3 files in masks/ fit no picture", "0_seg"
+    )
+
+
+def test_a_mask_that_is_a_picture_is_told(tmp_path: Path) -> None:
+    write_transforms(tmp_path)
+    shades = np.linspace(20, 255, WIDTH).astype(np.uint8) * disc(radius=7)
+    write_mask(tmp_path / "masks" / "v_0.png", disc(radius=7))
+    assert not load_scene(tmp_path).warnings
+    iio.imwrite(tmp_path / "masks" / "v_1.png", shades)
+    warnings = load_scene(tmp_path).warnings
+    told = [text for text in warnings if "grey within the object in 1 of 3 views ('v_1')" in text]
+    assert len(told) == 1
+
+
+def test_intrinsics_that_are_not_in_pixels_are_refused(tmp_path: Path) -> None:
+    write_transforms(tmp_path, fl_x=0.4, cx=0.5, cy=0.5)
+    refused(tmp_path, "need focal lengths in pixels, got 0.4 for a picture of 24×16")
+
+
+def test_masks_of_pictures_that_exif_turns_are_spoken_of(tmp_path: Path) -> None:
+    write_transforms(tmp_path)
+    tags = Image.Exif()
+    tags[0x0112] = 3
+    with Image.open(tmp_path / "v_1.png") as stored:
+        stored.convert("RGB").save(tmp_path / "v_1.png", exif=tags)
+    write_mask(tmp_path / "masks" / "v_1.png")
+    told = [text for text in load_scene(tmp_path).warnings if text.startswith("EXIF: 1 of 3")]
+    assert "their masks have none, and are taken as upright" in told[0]
+
+
 def test_a_mask_of_a_picture_without_a_camera_is_not_strange(tmp_path: Path) -> None:
     write_transforms(tmp_path)
     shutil.copy(tmp_path / "v_0.png", tmp_path / "v_9.png")

@@ -157,6 +157,13 @@ def test_digits_that_are_no_numbers_are_letters() -> None:
     assert select("r_2²", names) == [1]
 
 
+def test_names_with_brackets_and_the_folder_of_the_pictures() -> None:
+    names = ["a[1]", "a1", "b (2)"]
+    assert select("a[1]", names) == [0]
+    assert select("a1", names) == [1]
+    assert select("images/b (2).png,images/a[1].png", names) == [0, 2]
+
+
 @pytest.mark.parametrize("selection", ["1²", "-:", ":-", "::-", "1²:", ".", "/", ".."])
 def test_a_selection_that_names_nothing(selection: str) -> None:
     with pytest.raises(InputError, match="picks none of the 2 views"):

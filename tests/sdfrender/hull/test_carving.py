@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 import torch
 
+from sdfrender.errors import InputError
+from sdfrender.hull.bounds import search_cube
 from sdfrender.hull.carving import cone_distance, farthest_cone
 from sdfrender.hull.outlines import Outline, outline_distance, pixel_distance
 from sdfrender.view.cameras import Cameras
@@ -31,6 +34,16 @@ def seen_at(u: float, v: float, depth: float) -> np.ndarray:
 def halves() -> np.ndarray:
     """`[H, W]` coverage: object to the left of u = 4, up to the edges of the frame."""
     return np.repeat((np.arange(WIDTH) < 4)[None], HEIGHT, 0).astype(np.float32)
+
+
+def test_pictures_from_one_place_do_not_tell_where_the_object_is() -> None:
+    cameras = camera()[[0, 0, 0]]
+    cameras.c2w[1, :3, :3] = torch.tensor([[0.8, 0, 0.6], [0, 1, 0], [-0.6, 0, 0.8]])
+    cameras.c2w[:, :3, 3] = torch.tensor([3.0, -2, 1])
+    coverage = torch.from_numpy(halves())[None].repeat(3, 1, 1)
+    coverage[2] = 1 - coverage[2]
+    with pytest.raises(InputError, match=r"pictures from different places, all 3 .*3.0, -2.0, 1"):
+        search_cube(cameras, coverage)
 
 
 def test_a_distance_in_pixels_grows_with_depth() -> None:
