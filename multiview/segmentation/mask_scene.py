@@ -8,7 +8,7 @@ from typing import Any
 from multiview.scenes import describe_scene
 from multiview.scenes.masks.found import FoundRecord
 from multiview.scenes.readers.points import SparsePoints, points_file, read_sparse_points
-from multiview.scenes.scene import Description
+from multiview.scenes.scene import Description, View
 from multiview.scenes.selection import natural_key
 from multiview.segmentation.contact_sheet import write_sheet
 from multiview.segmentation.find_masks import find_masks
@@ -17,6 +17,7 @@ from multiview.segmentation.object_box import find_fixation
 from multiview.segmentation.photograph import Photograph, read_photographs
 from multiview.segmentation.settings import MaskSettings
 from multiview.segmentation.stereo_points import stereo_points
+from sdfrender.files.locks import locked
 
 log = logging.getLogger("multiview")
 
@@ -38,7 +39,8 @@ def mask_scene(settings: MaskSettings, quiet: bool = True) -> dict[str, Any]:
         What `masks.json` tells, without its files.
 
     Raises:
-        InputError: no object is found; nothing is written then.
+        InputError: no object is found; nothing is written then. Or another process writes to
+            the scene's folder.
     """
     scene = describe_scene(settings.scene)
     views = sorted(scene.views, key=lambda view: natural_key(view.name))
@@ -47,6 +49,14 @@ def mask_scene(settings: MaskSettings, quiet: bool = True) -> dict[str, Any]:
         record = FoundRecord.read(scene.folder)
         ours = sum(record.wrote(view.mask) for view in views if view.mask is not None)
         return {"views": len(views), "written": 0, "found_before": ours}
+    with locked(scene.folder):
+        return _found(scene, views, settings, quiet)
+
+
+def _found(
+    scene: Description, views: list[View], settings: MaskSettings, quiet: bool
+) -> dict[str, Any]:
+    """The same, in a folder that no other process writes to."""
     for view in views:
         if view.mask is None:
             mask_name(scene, view)  # for its errors

@@ -32,8 +32,11 @@ def locked(folder: Path) -> Iterator[None]:
     What writes that were cut off have left there (`atomic_write`) is removed first.
 
     Raises:
-        InputError: another process has it, or this one already; says which, and what it does.
+        InputError: another process has it, or this one already; says which, and what it does. Or
+            it is a file.
     """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: need a folder, it is a file")
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / NAME
     lock = FileLock(file)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -16,6 +17,7 @@ from tqdm import tqdm
 
 from sdfrender.errors import InputError
 from sdfrender.files.atomic import write_json
+from sdfrender.files.locks import locked
 from sdfrender.geometry.mesh_files import Doubles
 from singleview.align.category import align_category, overlaps_with_others, pair_overlaps
 from singleview.align.closer import closer
@@ -50,11 +52,18 @@ def align(config: AlignConfig, quiet: bool = False) -> list[Aligned]:
     """Find a rotation for each mesh; writes the alignment, and CATEGORY.png beside it.
 
     Raises:
-        InputError: meshes or an alignment that cannot be used, or a turn of what is not there.
+        InputError: meshes or an alignment that cannot be used, a turn of what is not there, or a
+            folder that another process writes to.
     """
     out = config.out or config.meshes / ALIGNMENT
     if not out.parent.is_dir():
         raise InputError(f"--out: need a folder that exists, got {out.parent}")
+    with locked(out.parent):
+        return _align(config, out, quiet)
+
+
+def _align(config: AlignConfig, out: Path, quiet: bool) -> list[Aligned]:
+    """The same, in a folder that no other process writes to."""
     told = read_alignment(out) if out.is_file() else {}
     sources = find_meshes(config.meshes, out if told else None, config.categories)
     keys = {source.name: source.path.relative_to(config.meshes).as_posix() for source in sources}

@@ -20,6 +20,8 @@ from tqdm import tqdm
 from sdfrender.cluster.settings import SchedulerSettings
 from sdfrender.cluster.work import Stop, finish_all
 from sdfrender.errors import InputError
+from sdfrender.files.locks import NAME as LOCK
+from sdfrender.files.locks import locked
 from sdfrender.geometry.grid import UNIT_BOX, grid_points
 from sdfrender.geometry.lattice import Lattice
 from sdfrender.geometry.mesh_distance import inside_mesh
@@ -68,23 +70,26 @@ def render_dataset(
 
     Raises:
         InputError: an option out of range, meshes, an alignment or a split that cannot be used, an
-            object that leaves the picture, or a folder that holds something else.
+            object that leaves the picture, or a folder that holds something else, or that another
+            process writes to.
     """
     sources = find_meshes(config.meshes, config.alignment, config.categories)
     cameras = rig_cameras(config.cameras, config.views, config.size)
     splits = split_by(config.split, [source.name for source in sources], config.seed)
     rotations = {source.name: source.rotation for source in sources}
     manifest = Manifest(splits, cameras, STUDIO, _settings(config), rotations)
-    _open_folder(config.out, manifest)
-    todo = [s for s in sources if not object_file(config.out, s.name).exists()]
-    if cluster is not None and cluster.scheduler is not None:
-        _render_there(config, todo, cameras, cluster)
-    else:
-        _render_all(config, todo, cameras)
-    for category, names in by_category(list(splits)).items():
-        files = [object_file(config.out, name) for name in names]
-        pictures = [read_object(file, cameras)["images"] for file in files]
-        write_contact_sheet(config.out / f"{category}.png", pictures)
+    _check_free(config.out)
+    with locked(config.out):
+        _open_folder(config.out, manifest)
+        todo = [s for s in sources if not object_file(config.out, s.name).exists()]
+        if cluster is not None and cluster.scheduler is not None:
+            _render_there(config, todo, cameras, cluster)
+        else:
+            _render_all(config, todo, cameras)
+        for category, names in by_category(list(splits)).items():
+            files = [object_file(config.out, name) for name in names]
+            pictures = [read_object(file, cameras)["images"] for file in files]
+            write_contact_sheet(config.out / f"{category}.png", pictures)
     return manifest
 
 
@@ -161,6 +166,14 @@ def _leave_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def _check_free(out: Path) -> None:
+    """Refuse a folder that holds something else."""
+    if (out / MANIFEST).is_file() or not out.exists():
+        return
+    if not out.is_dir() or any(path.name != LOCK for path in out.iterdir()):
+        raise InputError(f"{out}: exists and is not a dataset (no {MANIFEST})")
+
+
 def _open_folder(out: Path, manifest: Manifest) -> None:
     """Make the folder and its manifest, or make sure that it holds a part of the same dataset."""
     if (out / MANIFEST).is_file():
@@ -175,8 +188,6 @@ def _open_folder(out: Path, manifest: Manifest) -> None:
             raise InputError(f"{out}: its meshes were aligned in another way: choose another --out")
         if old["objects"] != new["objects"]:
             raise InputError(f"{out}: holds a dataset of other meshes: choose another --out")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: exists and is not a dataset (no {MANIFEST})")
     for category in by_category(list(manifest.splits)):
         (out / category).mkdir(parents=True, exist_ok=True)
     write_manifest(out, manifest)

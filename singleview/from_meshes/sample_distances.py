@@ -18,6 +18,7 @@ from tqdm import tqdm
 from sdfrender.cluster.settings import SchedulerSettings
 from sdfrender.cluster.work import Stop, finish_all
 from sdfrender.errors import InputError
+from sdfrender.files.locks import locked
 from sdfrender.files.tensors import save_tensors
 from sdfrender.geometry.grid import UNIT_BOX, grid_points
 from sdfrender.geometry.mesh_distance import signed_distances
@@ -56,7 +57,7 @@ def sample_distances(
 
     Raises:
         InputError: meshes, an alignment or a split that cannot be used, or a folder that holds
-            other samples.
+            other samples, or that another process writes to.
     """
     sources = find_meshes(config.meshes, config.alignment, config.categories)
     splits = split_by(config.split, [source.name for source in sources], config.seed)
@@ -68,9 +69,21 @@ def sample_distances(
     found = {_name(source, copy): splits[source.name] for source, copy in jobs}
     settings = {key: getattr(config, key) for key in ("sdf", "warped", "split", "seed")}
     rotations = {source.name: source.rotation for source in sources}
-    begin_shards(config.out / MANIFEST, FORMAT, settings, found, PER_SHARD, rotations)
-    trained = [source for source in sources if splits[source.name] == "train"]
-    sides = sides_of(trained) if config.warped else {}
+    with locked(config.out):
+        begin_shards(config.out / MANIFEST, FORMAT, settings, found, PER_SHARD, rotations)
+        trained = [source for source in sources if splits[source.name] == "train"]
+        _sample_all(config, jobs, sides_of(trained) if config.warped else {}, quiet, cluster)
+    return found
+
+
+def _sample_all(
+    config: SamplePointsConfig,
+    jobs: Sequence[tuple[Source, int]],
+    sides: Mapping[str, int],
+    quiet: bool,
+    cluster: SchedulerSettings | None,
+) -> None:
+    """Write the shards that are not there, each the distances of some objects and copies."""
     groups = [jobs[i : i + PER_SHARD] for i in range(0, len(jobs), PER_SHARD)]
     if cluster is not None and cluster.scheduler is not None:
         there = replace(config, out=config.out.resolve())
@@ -80,12 +93,11 @@ def sample_distances(
             if not shard_file(config.out, number).exists()
         }
         finish_all(cluster, _sample_there, tasks, "measuring distances", quiet)
-        return found
+        return
     with tqdm(total=len(jobs), desc="measuring distances", unit="object", disable=quiet) as bar:
         for number, group in enumerate(groups):
             if not shard_file(config.out, number).exists():
                 _sample_shard(config, number, group, sides, bar.update)
-    return found
 
 
 def _sample_shard(

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from sdfrender.cluster.settings import SchedulerSettings
 from sdfrender.cluster.work import Stop, finish_all
 from sdfrender.errors import InputError
+from sdfrender.files.locks import locked
 from sdfrender.files.tensors import save_tensors
 from sdfrender.geometry.mesh_distance import inside_mesh
 from sdfrender.geometry.mesh_files import Doubles
@@ -51,14 +52,26 @@ def sample_points(
 
     Raises:
         InputError: an option out of range, meshes, an alignment or a split that cannot be used, or
-            a folder that holds other samples.
+            a folder that holds other samples, or that another process writes to.
     """
     if config.sdf is not None:
         return sample_distances(config, quiet, cluster)
     sources = find_meshes(config.meshes, config.alignment, config.categories)
     splits = split_by(config.split, [source.name for source in sources], config.seed)
     groups = [sources[i : i + PER_SHARD] for i in range(0, len(sources), PER_SHARD)]
-    _open_folder(config, splits, {source.name: source.rotation for source in sources})
+    with locked(config.out):
+        _open_folder(config, splits, {source.name: source.rotation for source in sources})
+        _sample_all(config, groups, quiet, cluster)
+    return splits
+
+
+def _sample_all(
+    config: SamplePointsConfig,
+    groups: Sequence[Sequence[Source]],
+    quiet: bool,
+    cluster: SchedulerSettings | None,
+) -> None:
+    """Write the shards that are not there, each the samples of a group of objects."""
     if cluster is not None and cluster.scheduler is not None:
         there = replace(config, out=config.out.resolve())
         tasks = {
@@ -67,12 +80,11 @@ def sample_points(
             if not shard_file(config.out, number).exists()
         }
         finish_all(cluster, _sample_there, tasks, "sampling", quiet)
-        return splits
-    with tqdm(total=len(sources), desc="sampling", unit="object", disable=quiet) as bar:
+        return
+    with tqdm(total=sum(map(len, groups)), desc="sampling", unit="object", disable=quiet) as bar:
         for number, group in enumerate(groups):
             if not shard_file(config.out, number).exists():
                 _sample_shard(config, number, group, bar.update)
-    return splits
 
 
 def _sample_shard(

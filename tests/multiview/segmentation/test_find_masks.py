@@ -24,6 +24,7 @@ from multiview.segmentation.settings import MaskSettings
 from multiview.segmentation.stereo_points import stereo_points
 from multiview.segmentation.support import look_of
 from sdfrender.errors import InputError
+from sdfrender.files.locks import locked
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +180,13 @@ def test_masks_without_points(without_points: TableScene) -> None:
     both, either = (masks & truth & known).sum((1, 2)), ((masks | truth) & known).sum((1, 2))
     assert (both / either).mean() > 0.95
     assert (known & truth).sum() > 0.6 * truth.sum()
+
+
+def test_one_process_at_a_time_finds_masks(table: TableScene, tmp_path: Path) -> None:
+    shutil.copytree(table.folder, tmp_path / "ball")
+    settings = MaskSettings(tmp_path / "ball", again=True)
+    with locked(tmp_path / "ball"), pytest.raises(InputError, match="no other process writes to"):
+        mask_scene(settings)
 
 
 def test_photographs_that_agree_on_nothing_are_told(table: TableScene, tmp_path: Path) -> None:
