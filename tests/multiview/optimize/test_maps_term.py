@@ -12,6 +12,7 @@ import torch
 from newton_problems import BAND, WEIGHTS, ball
 from torch import Tensor
 
+from multiview.optimize.energy import pixels_in_cells
 from multiview.optimize.maps import term as maps_term
 from multiview.optimize.maps.noise import depth_noise, normal_noise
 from multiview.optimize.maps.scales import fit_scales
@@ -108,6 +109,47 @@ def test_rows_are_those_of_finite_differences(kind: str, monkeypatch: pytest.Mon
         off = (changed[name][known] - expected).abs() / expected.abs().median()
         assert float(off.median()) < 1e-4
         assert float((off < 0.01).float().mean()) > 0.95
+
+
+def test_weights_are_of_pixels_in_cells_and_of_their_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maps_term, "TURNED", 1e6)
+    lattice, targets = mapped(depths=False)
+    maps, out = targets.maps, render(lattice, targets.cameras)
+    assert maps is not None
+    assert maps.normals is not None
+    assert maps.normal_weights is not None
+    cells = pixels_in_cells(lattice, targets)
+    assert float((cells - 2).abs().min()) > 0.1
+    noise = max(normal_noise(maps.normals, maps.normal_weights), maps_term.LEAST_NORMAL_NOISE)
+    shown = out.hit_mask & (targets.silhouettes > maps_term.INSIDE)
+    expected = maps_term.WEIGHT / noise**2 * 2.5 * (cells**2)[:, None, None] * shown
+    expected = (expected * maps.normal_weights)[..., None].expand_as(out.normals)
+    term = MapTerm(lattice, targets, out, 2.5)
+    torch.testing.assert_close(term.weights["normals"], expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_weighing_changes_multiplies_by_the_weights(scaled: bool) -> None:
+    """Of depth maps without a scale, but for what their scales and shifts explain."""
+    lattice, targets = mapped(scaled)
+    maps = targets.maps
+    assert maps is not None
+    assert maps.depths is not None
+    term = MapTerm(lattice, targets, render(lattice, targets.cameras), 1.0)
+    assert term.outputs == ("depths", "normals")
+    random = torch.Generator().manual_seed(0)
+    change = {k: torch.randn(w.shape, generator=random) for k, w in term.weights.items()}
+    weighed = {k: x.clone() for k, x in change.items()}
+    term.weigh_(weighed)
+    torch.testing.assert_close(weighed["normals"], change["normals"] * term.weights["normals"])
+    plain = change["depths"] * term.weights["depths"]
+    if not scaled:
+        torch.testing.assert_close(weighed["depths"], plain)
+        return
+    size = (plain.abs() * maps.depths).sum((1, 2))
+    assert ((weighed["depths"] * maps.depths).sum((1, 2)).abs() < 1e-3 * size).all()
+    assert (weighed["depths"].sum((1, 2)).abs() < 1e-3 * plain.abs().sum((1, 2))).all()
+    assert float((weighed["depths"] - plain).abs().max()) > 0
 
 
 def in_double(targets: Targets) -> Targets:

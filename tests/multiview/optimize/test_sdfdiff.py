@@ -148,6 +148,15 @@ def test_a_view_is_updated_until_that_raises_its_energy() -> None:
             assert len(totals) == updates or totals[-1] >= totals[-2]
 
 
+def test_the_appearance_sees_each_view_once_in_a_pass() -> None:
+    fitted = method()
+    with patch.object(Appearance, "observe") as observe:
+        for index in range(2):
+            done = [views for views, _ in fitted.run_pass(index)]
+            assert len(done) > 3  # a view is updated more often than it is looked at
+            assert observe.call_count == 3 * (index + 1)
+
+
 def test_a_level_ends_when_a_pass_gains_too_little() -> None:
     fitted = method(replace(LEVEL, tolerance=1.0))
     assert not fitted.settled

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from stereo_tiny import BOX, RADIUS, ball, cameras, photographs
 
 from multiview.optimize.band import Band
+from multiview.optimize.energy import pixels_in_cells
 from multiview.optimize.gauss_newton import GaussNewton
 from multiview.optimize.stereo_rows import FLATTEST, depth_rows, rays_of, slopes
-from multiview.optimize.stereo_term import StereoTerm
+from multiview.optimize.stereo_term import NEAR, WEIGHT, StereoTerm, disagreement
 from multiview.photo.targets import Targets
 from multiview.recipes import NewtonLevel, NewtonRecipe, StereoSettings
 from multiview.stereo.match_kernel import RELIEF
@@ -281,6 +282,22 @@ def test_views_of_other_turns_are_neighbours_as_they_were_seen() -> None:
     second, _, _ = term.rows(band, later, render(lattice, later.cameras), 1.0)
     assert second.shape[0] > first.shape[0]
     assert (term.rows(band, some, out, 1.0)[0]).shape[0] > used[0]
+
+
+def test_a_pixel_counts_as_its_area_times_its_curvature() -> None:
+    targets, lattice = photographs(cameras()), ball(1.02 * RADIUS)
+    pictures, band = Pictures.of(targets), Band(lattice, 3.2, 2.2)
+    out = render(lattice, targets.cameras)
+    found = match(targets, pictures, out, band.h, Matching(), lattice.bounds.mean(0))
+    use = (found.curvature > 0) & (np.abs(found.shift) > 1e-3)
+    count = 2.5
+    _, residual, _ = StereoTerm(pictures, Matching()).rows(band, targets, out, count)
+    residual = residual[use[found.curvature > 0]]
+    shift = found.shift[use]
+    cells = (pixels_in_cells(lattice, targets) ** 2).numpy()[found.pixels[use, 0]]
+    expected = cells * found.curvature[use] * np.minimum(1, NEAR / np.abs(shift))
+    expected *= count * WEIGHT / disagreement(found)
+    np.testing.assert_allclose((residual / shift) ** 2, expected, rtol=1e-4)
 
 
 # ---------------------------------------------------------------------- neighbours, pictures
