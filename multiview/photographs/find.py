@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePath
@@ -33,6 +35,7 @@ MODEL = Path("sparse") / "0"
 TOLD = "cameras.json"
 PAGE = "cameras.html"
 LEAST = 3  # photographs
+TRIAL = "import sys, pycolmap; pycolmap.Reconstruction(sys.argv[1])"
 SIMILAR = ("masks", "focal", "video_frames", "image_size", "seed")  # settings of a result
 
 
@@ -74,8 +77,7 @@ def _find(settings: CameraSettings, photos: Path, masks: Path | None, quiet: boo
     told = None if settings.again else found_before(out, made_from)
     if told is not None:
         log.info("%s: the cameras were found before (--again finds them anew)", out)
-        with expect(out / MODEL, "a model of COLMAP (--again finds the cameras anew)"):
-            model = load_pycolmap().Reconstruction(out / MODEL)
+        model = None if settings.scale_bar is None else read_model(out / MODEL)
         return _scaled(out, model, told, settings)
     if (out / MODEL).exists() and not (out / TOLD).exists():
         raise InputError(f"--out: need a folder without cameras of others, {out / MODEL} is there")
@@ -97,6 +99,28 @@ def _find(settings: CameraSettings, photos: Path, masks: Path | None, quiet: boo
     if verdict.refusal is not None:
         raise InputError(f"{photos}: {verdict.refusal}. Look at {out / PAGE}")
     return _scaled(out, model, told, settings)
+
+
+def read_model(folder: Path, limit: float = 300) -> Any:
+    """A `pycolmap.Reconstruction` of a model that somebody may have damaged.
+
+    Pycolmap ends its process, or never comes to an end, with some damaged models. So another
+    process reads it first.
+
+    Args:
+        folder: of the model.
+        limit: seconds that this may take.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    with expect(folder, "a model of COLMAP (--again finds the cameras anew)"):
+        trial = [sys.executable, "-c", TRIAL, str(folder)]
+        try:
+            subprocess.run(trial, capture_output=True, timeout=limit, check=True)
+        except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
+            raise ValueError(f"one that pycolmap does not read in {limit:g} s") from None
+        return load_pycolmap().Reconstruction(folder)
 
 
 def _scaled(out: Path, model: Any, told: Table, settings: CameraSettings) -> Table:

@@ -18,7 +18,7 @@ from PIL import ImageFilter
 import sdfrender as sr
 from multiview.commands import cameras
 from multiview.photographs import mapping, pairs, trust
-from multiview.photographs.find import find_cameras
+from multiview.photographs.find import find_cameras, read_model
 from multiview.photographs.mapping import Group, Work
 from multiview.photographs.settings import CameraSettings
 from multiview.photographs.world import turn_upright
@@ -166,6 +166,20 @@ def test_a_result_that_is_damaged_is_found_anew_if_asked(
     monkeypatch.setattr(mapping, "find_features", None)
     with pytest.raises(TypeError):  # it is at work
         find_cameras(settings(folder / "images", out, again=True))
+
+
+def test_a_damaged_model_does_not_end_the_process(
+    found: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    model = tmp_path / "0"
+    shutil.copytree(found[0] / "sparse" / "0", model)
+    assert len(read_model(model).images) > 2
+    with pytest.raises(InputError, match=r"0: need a model of COLMAP .*, got one .* in 1e-06 s"):
+        read_model(model, limit=1e-6)
+    whole = (model / "images.bin").read_bytes()
+    (model / "images.bin").write_bytes(b"\xff" * 8 + whole[8:])
+    with pytest.raises(InputError, match=r"0: need a model of COLMAP .*, got one that pycolmap"):
+        read_model(model, limit=20)
 
 
 def test_a_scale_bar_between_points(
