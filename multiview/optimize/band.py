@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from sdfrender import Lattice
+from sdfrender import SparseLattice
 from sdfrender.geometry.blocks import within
+from sdfrender.geometry.sparse.blocked import Stored
+from sdfrender.geometry.sparse.lattice import AnyLattice
+from sdfrender.geometry.sparse.vertices import add_at, values_at
 from sdfrender.geometry.trilinear import corner_offsets, corner_weights
 
 Floats = NDArray[np.float32]
@@ -27,7 +30,7 @@ class Band:
     """The M vertices of a lattice with `|φ| < width · h`.
 
     Args:
-        lattice: one lattice.
+        lattice: one lattice; a sparse one keeps what is nearer than the wider of both.
         width: half width of the band of unknowns, in cells.
         smooth_width: half width of the band in which the regularisers act, in cells; smaller by a
             cell, so that all that they touch is unknown.
@@ -37,18 +40,19 @@ class Band:
         smooth: `[R]` flat indices of the vertices where the regularisers act.
     """
 
-    def __init__(self, lattice: Lattice, width: float, smooth_width: float) -> None:
+    def __init__(self, lattice: AnyLattice, width: float, smooth_width: float) -> None:
         self.lattice = lattice
         self.h = float(lattice.spacing.max())
-        self._values: Floats = lattice.values.float().numpy().ravel()  # world units, no copy
+        values = lattice.values.float().contiguous()  # world units, no copy
+        self._values = self._stored(values.numpy())
         # and what rounding may add
         near = within(self._values, 1.001 * max(width, smooth_width) * self.h)
         distance = np.abs(self.at(near))
         self.ids = near[distance < width].astype(np.int32)
         self.smooth = near[distance < smooth_width].astype(np.int32)
         # From 1; 0: held fixed. Of zeros only what is written takes memory.
-        self.unknown = np.zeros(self._values.size, np.int32)
-        self.unknown[self.ids] = np.arange(1, len(self.ids) + 1, dtype=np.int32)
+        self._unknown = self._stored(np.zeros(lattice.values.shape, np.int32))
+        add_at(self._unknown, self.ids, np.arange(1, len(self.ids) + 1, dtype=np.int32))
         spacing = lattice.spacing.double().numpy()
         self._scale = self.h / spacing  # cells along each axis to cells of size h
         self._mean = float(np.exp(np.log(spacing).mean()))
@@ -58,26 +62,33 @@ class Band:
 
     def at(self, vertices: Any) -> Floats:
         """The lattice's values at some vertices `[…]`, flat indices, in cells."""
-        found: Floats = self._values[vertices] / np.float32(self.h)
+        found: Floats = np.divide(values_at(self._values, vertices), np.float32(self.h))
         return found
 
     def moved(self, x: Floats) -> Tensor:
         """The lattice's values, moved by unknowns `[M]`, world units."""
-        values = self.lattice.values.reshape(-1).clone()
-        values[torch.from_numpy(self.ids).long()] += torch.from_numpy(self.h * x)
-        return values.reshape(self.lattice.resolution)
+        values = self.lattice.values.contiguous().clone()
+        add_at(self._stored(values.numpy()), self.ids, self.h * x)
+        return values
 
     def scatter(self, x: Floats) -> Tensor:
         """Unknowns `[M]` as a tangent of the lattice's values, world units."""
-        out = np.zeros(self._values.size, np.float32)
-        out[self.ids] = self.h * x
-        return torch.from_numpy(out).reshape(self.lattice.resolution)
+        out = np.zeros(self.lattice.values.shape, np.float32)
+        add_at(self._stored(out), self.ids, self.h * x)
+        return torch.from_numpy(out)
+
+    def _stored(self, values: NDArray[Any]) -> Stored:
+        """What has the shape of the lattice's values, for kernels."""
+        if isinstance(self.lattice, SparseLattice):
+            far = values.dtype.type(self.lattice.far if values.dtype.kind == "f" else 0)
+            return self.lattice.blocked()._replace(values=values, far=far)
+        return values
 
     def rows(self, vertices: Ints, weights: Floats) -> Any:
         """A sparse matrix `[R, M]` with entries `weights` `[R, k]` at `vertices` `[R, k]`."""
         if not len(self):  # a lattice without a surface
             return sparse.csr_matrix((len(vertices), 0), dtype=np.float32)
-        columns = self.unknown[vertices] - 1
+        columns = values_at(self._unknown, vertices) - 1
         data = np.where(columns >= 0, weights, 0).astype(np.float32)
         R, k = columns.shape
         starts = np.arange(0, R * k + 1, k, dtype=np.int32)

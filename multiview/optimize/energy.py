@@ -21,6 +21,7 @@ from multiview.photo.targets import Targets
 from multiview.recipes import Weights
 from sdfrender import Lattice, Rendering
 from sdfrender.geometry import energies
+from sdfrender.geometry.sparse.lattice import AnyLattice
 
 FEWEST = 50  # pixels that tell a usual residual
 CLEAN = 0.01  # units of colour: what edges, texture and 8 bits leave of clean photographs
@@ -106,7 +107,7 @@ def residuals(targets: Targets, out: Rendering, appearance: Appearance) -> tuple
 
 
 def pixel_weights(
-    lattice: Lattice, targets: Targets, appearance: Appearance, weights: Weights
+    lattice: AnyLattice, targets: Targets, appearance: Appearance, weights: Weights
 ) -> tuple[Tensor, Tensor]:
     """What the squares of `r_C` (mean over its channels) and `r_A` count: `[n, H, W]` each."""
     cells = (pixels_in_cells(lattice, targets) ** 2)[:, None, None]
@@ -114,7 +115,7 @@ def pixel_weights(
     return w_color, weights.silhouette * cells * targets.silhouette_weights
 
 
-def pixels_in_cells(lattice: Lattice, targets: Targets) -> Tensor:
+def pixels_in_cells(lattice: AnyLattice, targets: Targets) -> Tensor:
     """Width of each view's pixels at the object, in cells (p/h): `[n]`."""
     return targets.pixel_sizes(lattice) / lattice.spacing.max()
 

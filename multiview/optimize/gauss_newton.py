@@ -26,7 +26,8 @@ from multiview.photo.appearance import SMOOTHNESS, Appearance
 from multiview.photo.targets import Targets
 from multiview.photo.turns import take_turns
 from multiview.recipes import NewtonLevel, NewtonRecipe
-from sdfrender import Lattice
+from sdfrender import Lattice, SparseLattice
+from sdfrender.geometry.sparse.lattice import AnyLattice
 
 BAND = 3.2  # half width of the band of unknowns, cells
 REACH = 4.5  # how far distances are kept up, cells: from the band a step moves up to one
@@ -36,6 +37,8 @@ RAISE, MOST = 3.0, 100.0  # after one that did not
 SETTLED = 0.99  # of the step before: steps of stereo that hardly get smaller end a level
 WORSE = 1.3  # a step did not succeed when the data terms grew by more than this
 
+
+SPARSE_ABOVE = 128  # samples along the longest side; below, dense lattices are small and as fast
 
 CPU = torch.device("cpu")
 
@@ -49,7 +52,8 @@ class GaussNewton:
     """A lattice being fitted at one level of the pyramid.
 
     Lattice, targets and appearance are given, and found again, on the CPU. With another device,
-    steps are computed on copies there (`optimize.card`).
+    steps are computed on copies there (`optimize.card`). Fine lattices of one colour are kept as
+    `SparseLattice` between steps: the same steps to the bit, in less memory.
 
     Args:
         lattice: where to start.
@@ -76,8 +80,10 @@ class GaussNewton:
         device: torch.device = CPU,
     ) -> None:
         self.device, self.hold, self.stereo = device, hold, stereo
-        self._copied: tuple[Lattice, Lattice] | None = None  # from the card to the CPU
-        self.lattice, self.targets, self.level = lattice, targets, level
+        self._copied: tuple[AnyLattice, Lattice] | None = None  # as it is kept, and found again
+        self.reach, self.level = kept_up(lattice), level
+        self._given = appearance
+        self.lattice, self.targets = lattice, targets
         if appearance.albedo.ndim == 4:
             appearance.albedo = appearance.albedo_on(lattice)
         smoothness = level.laplacian * smoothness_under_noise(targets, lattice)
@@ -93,8 +99,7 @@ class GaussNewton:
         self.settled, self.turn, self.shown = False, 0, False
         self.length = float("inf")  # of the last step, mean over the unknowns, cells
         appearance.remembered = len(self.groups) - 1
-        self._given, self.appearance = appearance, appearance.on(device)
-        self.reach = kept_up(lattice)
+        self.appearance = appearance.on(device)
 
     @property
     def on_card(self) -> bool:
@@ -103,16 +108,22 @@ class GaussNewton:
 
     @property
     def lattice(self) -> Lattice:
-        """As it stands, on the CPU."""
-        if not self.on_card:
-            return self._lattice
-        if self._copied is None or self._copied[0] is not self._lattice:
-            self._copied = self._lattice, self._lattice.to(CPU)
+        """As it stands, on the CPU, dense."""
+        kept = self._lattice
+        if isinstance(kept, Lattice) and not self.on_card:
+            return kept
+        if self._copied is None or self._copied[0] is not kept:
+            self._copied = None  # which is as large as what takes its place
+            self._copied = kept, kept.to(CPU) if isinstance(kept, Lattice) else kept.to_dense()
         return self._copied[1]
 
     @lattice.setter
     def lattice(self, lattice: Lattice) -> None:
-        self._lattice = lattice.to(self.device) if self.on_card else lattice
+        self._lattice: AnyLattice = lattice.to(self.device) if self.on_card else lattice
+        fine = max(lattice.resolution) > SPARSE_ABOVE
+        plain = self._given.model == "constant" and self.stereo is None
+        if fine and plain and not self.on_card:
+            self._lattice = SparseLattice.from_dense(lattice, self.reach)
 
     @property
     def targets(self) -> Targets:
@@ -180,7 +191,9 @@ class GaussNewton:
 
     def compare(self, stereo: StereoTerm) -> None:
         """Compare photographs with each other too from now on: another energy than before."""
+        lattice = self.lattice
         self.stereo, self.energies = stereo, [float("inf")] * len(self.groups)
+        self.lattice = lattice  # which is kept dense now
 
     def estimate_appearance(self, smoothness: float = SMOOTHNESS) -> None:
         """Render all views once and solve for colour and light as the shape stands."""

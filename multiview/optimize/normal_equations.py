@@ -44,7 +44,8 @@ from multiview.optimize.stereo_term import StereoTerm
 from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
 from multiview.recipes import Weights
-from sdfrender import Lattice, Rendering, linearize
+from sdfrender import Rendering, linearize
+from sdfrender.geometry.sparse.lattice import AnyLattice
 from sdfrender.rendering.linear.normal_products import NormalProducts
 
 Floats = NDArray[np.float32]
@@ -70,7 +71,7 @@ class LeastSquares:
 
     def __init__(
         self,
-        lattice: Lattice,
+        lattice: AnyLattice,
         targets: Targets,
         appearance: Appearance,
         weights: Weights,
@@ -144,7 +145,7 @@ class LeastSquares:
 
     def _compared(
         self,
-        lattice: Lattice,
+        lattice: AnyLattice,
         targets: Targets,
         appearance: Appearance,
         weights: Weights,
@@ -287,14 +288,16 @@ class LeastSquares:
             trusted = torch.where(r < 0, cauchy_weights(r, k), trusted)
         return (w * rho).sum((1, 2, 3)), (w * trusted).contiguous()
 
-    def _carving(self, lattice: Lattice, targets: Targets, weight: float) -> tuple[Any, Any, Any]:
+    def _carving(
+        self, lattice: AnyLattice, targets: Targets, weight: float
+    ) -> tuple[Any, Any, Any]:
         """Rows, residuals `(φ(x)/h − 1) p/h` and views of the points that must be empty."""
         points, views = carve_points(targets, self.J.rendering)
         weights = self.band.own((weight * pixels_in_cells(lattice, targets))[views])
         rows, phi = self.band.samples(points)
         return self.band.weighted(rows, weights), (phi - 1) * weights, self.band.own(views)
 
-    def _band(self, lattice: Lattice, width: float, smooth_width: float) -> Any:
+    def _band(self, lattice: Any, width: float, smooth_width: float) -> Any:
         """The unknowns."""
         return Band(lattice, width, smooth_width)
 
@@ -310,7 +313,7 @@ class LeastSquares:
 
     def _recoloring(
         self,
-        lattice: Lattice,
+        lattice: Any,
         out: Rendering,
         targets: Targets,
         appearance: Appearance,

@@ -34,6 +34,7 @@ from multiview.photo.lens import LEAST, LensEstimate, blur, blur_
 from multiview.photo.targets import Targets
 from multiview.photo.unknown_light import FIXED_TO, UnknownLight
 from sdfrender import Lattice, Lighting, Rendering, render
+from sdfrender.geometry.sparse.lattice import AnyLattice
 from sdfrender.looks.run_look import packed, unpacked
 from sdfrender.looks.view_dependence import ViewDependence
 
@@ -87,7 +88,7 @@ class Appearance:
         self.blur, self.remembered = 0.0, 0
         self._solved = False
         self._hits: list[Hits] = []
-        self._lattice: Lattice | None = None
+        self._lattice: AnyLattice | None = None
         self._lens = LensEstimate(self.blur)
 
     def on(self, device: torch.device) -> Appearance:
@@ -151,7 +152,7 @@ class Appearance:
             return Lighting(ambient=1.0, headlight=None)
         return self.known or self.light.lighting(targets)
 
-    def render(self, lattice: Lattice, targets: Targets) -> Rendering:
+    def render(self, lattice: AnyLattice, targets: Targets) -> Rendering:
         """Images of some views with this colour and light; differentiable as `render` is.
 
         They are what comes before the lens. No derivative tells of what lies beyond colour and
@@ -192,16 +193,16 @@ class Appearance:
 
     # ------------------------------------------------------------------ learning it
 
-    def observe(self, out: Rendering, targets: Targets, lattice: Lattice) -> None:
+    def observe(self, out: Rendering, targets: Targets, lattice: AnyLattice) -> None:
         """Look at the pixels that are certainly inside both the shape and the photograph's mask.
 
         Args:
             out: rendered with this appearance, C channels.
             targets: the same views.
-            lattice: what was rendered.
+            lattice: what was rendered; a sparse one where the surface has one colour.
         """
         self._hits.append(shared_over(targets.part, self._hits_of(out, targets), targets.views))
-        self._lattice = Lattice(lattice.values.detach(), lattice.bounds)
+        self._lattice = lattice.with_values(lattice.values.detach())
         if self.lens:
             shown = out.images.detach(), targets.images, self.trust(targets)
             self._lens.observe(*shown, part=targets.part)
@@ -269,7 +270,7 @@ class Appearance:
             self._solved = True
         self.forget(self.remembered)
 
-    def _solve(self, observed: list[Hits], lattice: Lattice, smoothness: float) -> None:
+    def _solve(self, observed: list[Hits], lattice: AnyLattice, smoothness: float) -> None:
         if self.lens:
             self.blur = self._lens.best()
         if self.model == "constant":
@@ -281,7 +282,8 @@ class Appearance:
             if self.known is not None:
                 self.albedo = self._best_color(observed)
             return
-        self._solve_colors(observed, lattice, smoothness)
+        dense = lattice if isinstance(lattice, Lattice) else lattice.to_dense()
+        self._solve_colors(observed, dense, smoothness)
 
     def _solve_colors(self, observed: list[Hits], lattice: Lattice, smoothness: float) -> None:
         hits = Hits.some(observed, ALBEDO_PIXELS)

@@ -17,6 +17,7 @@ from multiview.scenes.scene import SharedScene
 from sdfrender import Cameras, Lattice, Rendering
 from sdfrender.cluster.ranks import Ranks
 from sdfrender.files.images import area_average
+from sdfrender.geometry.sparse.lattice import AnyLattice
 from sdfrender.view.noise import noise_of, picture_noise, second_differences
 
 FEWEST = 100  # pixels that tell a noise
@@ -214,7 +215,7 @@ class Targets:
         inside = torch.minimum(self.silhouettes, self.image_weights) > 0.999
         return picture_noise(self.images, inside, FEWEST)
 
-    def pixel_sizes(self, lattice: Lattice) -> Tensor:
+    def pixel_sizes(self, lattice: AnyLattice) -> Tensor:
         """Width of each view's pixels at the middle of the box, world units: `[N]`."""
         return self.pixel_sizes_at(lattice.bounds.mean(0))
 

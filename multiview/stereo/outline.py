@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from multiview.photo.appearance import Appearance
 from multiview.photo.targets import Targets
-from sdfrender import Lattice, Lighting, Rendering
+from sdfrender import Lighting, Rendering
+from sdfrender.geometry.sparse.lattice import AnyLattice
 
 
 class Outline(Appearance):
@@ -13,7 +14,7 @@ class Outline(Appearance):
     def __init__(self) -> None:
         super().__init__(1, Lighting(ambient=1.0, headlight=None))
 
-    def observe(self, out: Rendering, targets: Targets, lattice: Lattice) -> None:
+    def observe(self, out: Rendering, targets: Targets, lattice: AnyLattice) -> None:
         """Nothing is learnt."""
 
 

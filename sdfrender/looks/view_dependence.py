@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from sdfrender.files.tensors import need_tensor
-from sdfrender.geometry.lattice import Lattice
+from sdfrender.geometry.sparse.lattice import AnyLattice
 from sdfrender.geometry.trilinear import corner_offsets
 from sdfrender.kernels.arrays import Ints, Singles
 from sdfrender.kernels.threads import run_all, slabs
@@ -193,7 +193,7 @@ class ViewDependence:
             parts.append(layer.at(places))
         return torch.stack(parts).sum(0)
 
-    def image(self, out: Rendering, cameras: Cameras, lattice: Lattice) -> Tensor:
+    def image(self, out: Rendering, cameras: Cameras, lattice: AnyLattice) -> Tensor:
         """What is added to the images of a rendering, before the lens: `[n, H, W, C]`.
 
         Args:
@@ -209,7 +209,7 @@ class ViewDependence:
             added[view][hit] = colors * out.silhouettes[view][hit][:, None].detach()
         return added
 
-    def seen(self, out: Rendering, cameras: Cameras, lattice: Lattice) -> Rendering:
+    def seen(self, out: Rendering, cameras: Cameras, lattice: AnyLattice) -> Rendering:
         """A rendering of the lattice with its images as they are with it; see `image`."""
         return replace(out, images=out.images + self.image(out, cameras, lattice))
 

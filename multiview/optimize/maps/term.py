@@ -23,7 +23,8 @@ from multiview.optimize.energy import pixels_in_cells, robust, robust_weights
 from multiview.optimize.maps.noise import depth_noise, normal_noise
 from multiview.optimize.maps.scales import fit_scales
 from multiview.photo.targets import Targets
-from sdfrender import Lattice, Rendering
+from sdfrender import Rendering
+from sdfrender.geometry.sparse.lattice import AnyLattice
 
 NEAR = 1.0  # cells; a depth that is farther off counts linearly
 TURNED = 0.3  # the same of normals, about radians
@@ -53,7 +54,7 @@ class MapTerm:
         scales: `[n, 2]` scale and shift of each depth map.
     """
 
-    def __init__(self, lattice: Lattice, targets: Targets, out: Rendering, count: float) -> None:
+    def __init__(self, lattice: AnyLattice, targets: Targets, out: Rendering, count: float) -> None:
         maps = targets.maps
         assert maps is not None
         self.weights: dict[str, Tensor] = {}
@@ -76,7 +77,7 @@ class MapTerm:
             w = (w * robust_weights(length, TURNED))[..., None].expand_as(r).contiguous()
             self.weights["normals"], self.pulls["normals"] = w, w * r
 
-    def _depths(self, lattice: Lattice, targets: Targets, out: Rendering, seen: Tensor) -> None:
+    def _depths(self, lattice: AnyLattice, targets: Targets, out: Rendering, seen: Tensor) -> None:
         maps, h = targets.maps, float(lattice.spacing.max())
         assert maps is not None
         assert maps.depths is not None
