@@ -16,7 +16,7 @@ from multiview.levels.plan import Plan, level_resolution, plan_levels, shows_col
 from multiview.levels.progress import Bar, log_steps, loss_row, progress_bar, snapshot_due
 from multiview.levels.state import Fit, OnUpdate, corrected
 from multiview.levels.views import choose_look, refine_exposures, refine_poses
-from multiview.optimize.gauss_newton import GaussNewton, kept_up
+from multiview.optimize.gauss_newton import SPARSE_ABOVE, GaussNewton, kept_up
 from multiview.photo.appearance import SMOOTHNESS_AFTER
 from multiview.photo.targets import Targets
 from multiview.recipes import Level, NewtonRecipe, Recipe, SdfDiffRecipe, for_views
@@ -25,6 +25,7 @@ from multiview.surgery import ahead
 from multiview.surgery.concavities import open_concavities
 from multiview.surgery.floaters import remove_floaters
 from multiview.surgery.handles import remove_thin_handles
+from sdfrender import SparseLattice
 
 CAMERAS_EVERY = 2  # passes between refinements of cameras and exposures
 BESIDE_COLORS = 3  # last passes in which photographs may be compared beside their colours
@@ -165,9 +166,13 @@ class CoarseToFine:
         return method
 
     def refine_lattice(self, level: Level) -> None:
-        """Bring the lattice to the resolution of a level."""
-        state = self.state
-        state.lattice = state.lattice.resample(level_resolution(self.config, level))
+        """Bring the lattice to the resolution of a level; a fine one only near its surface."""
+        state, resolution = self.state, level_resolution(self.config, level)
+        if resolution > SPARSE_ABOVE and math.isfinite(self.reach):
+            fine = SparseLattice.from_dense(state.lattice, self.reach).resample(resolution)
+            state.lattice = fine.redistance(reach=self.reach).to_dense()
+            return
+        state.lattice = state.lattice.resample(resolution)
         if not isinstance(self.plan.recipe, SdfDiffRecipe):  # which never redistances
             state.lattice = state.lattice.redistance(reach=self.reach)
 

@@ -37,7 +37,6 @@ RAISE, MOST = 3.0, 100.0  # after one that did not
 SETTLED = 0.99  # of the step before: steps of stereo that hardly get smaller end a level
 WORSE = 1.3  # a step did not succeed when the data terms grew by more than this
 
-
 SPARSE_ABOVE = 128  # samples along the longest side; below, dense lattices are small and as fast
 
 CPU = torch.device("cpu")
