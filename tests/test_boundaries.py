@@ -40,6 +40,7 @@ KNOWN_ENGINE_USERS: dict[str, str] = {}
 PROMISED_MODULES = {"metrics", "primitives"}  # the public names of `sdfrender` that are modules
 # Pickles run code when they are read.
 UNSAFE = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+SUSPECT = re.compile("|".join((*UNSAFE, r"\.load\b", r"\.save\b", r"\beval\b", r"\bexec\b")))
 TEXT = {
     ".py",
     ".toml",
@@ -237,6 +238,9 @@ def test_libraries_for_meshes_load_when_a_mesh_is_asked_for() -> None:
 def test_nothing_reads_or_writes_pickles() -> None:
     for path in sources(*PACKAGES, "assets", "tests"):
         where = path.relative_to(ROOT)
+        text = path.read_text(encoding="utf-8")
+        if not SUSPECT.search(text):  # most files are not parsed
+            continue
         assert not imported_packages(path) & UNSAFE, where
         called = calls(path)
         for call in called.get("torch.load", []):

@@ -19,9 +19,8 @@ def sources(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
-@cache
 def tree(path: Path) -> ast.Module:
-    """What a file says, parsed once."""
+    """What a file says. Not kept: trees of all files would slow each collection of garbage."""
     return ast.parse(path.read_text(encoding="utf-8"))
 
 

@@ -179,7 +179,7 @@ def noise(seed: int, resolution: tuple[int, int, int], kind: str) -> sr.Lattice:
     return sr.Lattice(values, BOX)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 100_000),
     resolution=st.tuples(st.integers(2, 7), st.integers(2, 7), st.integers(2, 7)),
@@ -209,7 +209,7 @@ def test_the_raster_overlooks_nothing(
     assert flips + elsewhere <= 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 100_000),
     resolution=st.tuples(st.integers(2, 7), st.integers(2, 7), st.integers(2, 7)),
@@ -687,7 +687,7 @@ def torch_cubic(c: tuple[float, ...]) -> cubic.Cubic:
     return c0, c1, c2, c3
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(c=CUBICS)
 def test_first_roots(c: tuple[float, float, float, float]) -> None:
     """Compiled, as plain Python, and the torch twin; and no sample before it is below zero."""
@@ -706,7 +706,7 @@ def test_first_roots(c: tuple[float, float, float, float]) -> None:
         assert compiled == 0 or abs(value(c, compiled)) <= 1e-13 * scale
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(c=CUBICS, a=st.floats(0.01, 1000))
 def test_closest_approaches(c: tuple[float, float, float, float], a: float) -> None:
     _, q = compiled_closest_approach(c, a)
@@ -722,7 +722,7 @@ def test_closest_approaches(c: tuple[float, float, float, float], a: float) -> N
         assert abs(value(c, other_s) / (a + other_s) - q) <= rounding
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     corners=st.tuples(*[st.floats(-2, 2)] * 8),
     start=st.tuples(*[st.floats(0, 1)] * 3),
