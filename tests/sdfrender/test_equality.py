@@ -39,6 +39,9 @@ RECORDS = {
     "Lattice": lattice,
     "Lighting": light,
     "Rendering": lambda: sr.render(lattice(), cameras()),
+    "SparseLattice": lambda: sr.SparseLattice.from_function(
+        sr.primitives.sphere(0.5), (17, 18, 19)
+    ),
 }
 
 
@@ -48,6 +51,8 @@ def other(value: Any) -> Any:
         changed = value.clone()
         if value.dtype == torch.bool:
             changed.view(-1)[-1] ^= True
+        elif not changed.is_floating_point():
+            changed.view(-1)[-1] -= 1
         else:
             changed.view(-1)[-1] = torch.nan_to_num(changed.view(-1)[-1], posinf=7.0)
             changed.view(-1)[-1] += 1e-5
@@ -56,6 +61,8 @@ def other(value: Any) -> Any:
         return not value
     if isinstance(value, int | float):
         return value + 1
+    if isinstance(value, tuple):
+        return (*value[:-1], value[-1] + 1)
     if isinstance(value, list):
         return [*value[:-1], replace(value[-1], intensity=0.5)]
     return replace(value, intensity=0.5)
