@@ -22,7 +22,8 @@ log = logging.getLogger("multiview")
 
 PROCESS = 700e6  # bytes: Python, torch, compiled code, a report
 COLORS = 600e6  # more for the choice of colours and what depends on the view
-VERTEX = 20  # bytes for each vertex of the finest lattice
+VERTEX = 12  # bytes for each vertex of the finest lattice, which steps keep near its surface
+VERTEX_OF_ADAM = 20  # and where steps move all of it
 VERTEX_OF_COLORS = 150  # and where it has a colour, too
 PIXEL = 100  # bytes for each pixel of the views of a step
 CHANNEL = 40  # and for each of its channels
@@ -74,7 +75,8 @@ def expected_memory(
     width, height = targets.size_for(box.mean(0), cell, recipe.levels[-1].pixels_per_cell)
     pixels = width * height * views_of_a_step(recipe, len(targets.cameras))
     loaded = targets.images.numel() + 3 * targets.silhouettes.numel()
-    vertex = VERTEX + VERTEX_OF_COLORS * colors
+    own = VERTEX if isinstance(recipe, NewtonRecipe) else VERTEX_OF_ADAM
+    vertex = own + VERTEX_OF_COLORS * colors
     channels = targets.images.shape[-1]
     lattices, views = vertex * X * Y * Z, (PIXEL + CHANNEL * channels) * pixels + 4.0 * loaded
     return PROCESS + COLORS * colors + lattices + views
