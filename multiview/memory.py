@@ -1,8 +1,8 @@
 """How much memory a fit takes, told before it begins.
 
-Measured on fits of 26 views of 256² at 64³ and 128³, of 26 views of 1024² at 512³, and of
-photographs of .3 megapixels at 128³; a fit that takes what is said here or a third less is right,
-one that takes more is a bug.
+Measured on fits of 26 views of 256² at 64³ and 128³, of 26 views of 1024² at 512³ and 1024³, and
+of photographs of .3 megapixels at 128³; a fit that takes what is said here or a third less is
+right, one that takes more is a bug.
 """
 
 from __future__ import annotations
