@@ -170,7 +170,7 @@ class CoarseToFine:
         state, resolution = self.state, level_resolution(self.config, level)
         if resolution > SPARSE_ABOVE and math.isfinite(self.reach):
             fine = SparseLattice.from_dense(state.lattice, self.reach).resample(resolution)
-            state.lattice = fine.redistance(reach=self.reach).to_dense()
+            state.lattice = fine.redistance(reach=kept_up(fine)).to_dense()
             return
         state.lattice = state.lattice.resample(resolution)
         if not isinstance(self.plan.recipe, SdfDiffRecipe):  # which never redistances

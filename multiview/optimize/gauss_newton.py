@@ -42,7 +42,7 @@ SPARSE_ABOVE = 128  # samples along the longest side; below, dense lattices are 
 CPU = torch.device("cpu")
 
 
-def kept_up(lattice: Lattice) -> float:
+def kept_up(lattice: AnyLattice) -> float:
     """How far distances are kept up between steps, in units of the smallest spacing."""
     return REACH * float(lattice.spacing.max() / lattice.spacing.min())
 

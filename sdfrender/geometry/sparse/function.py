@@ -33,12 +33,10 @@ def blocks_of_function(
         far: world units.
     """
     spacing = ((bounds[1] - bounds[0]) / (torch.tensor(sizes) - 1)).double()
-    every = np.zeros(blocks_along(sizes), np.bool_)
-    where = torch.from_numpy(np.argwhere(~every))
+    near, inside = np.zeros((2, *blocks_along(sizes)), np.bool_)
+    where = torch.from_numpy(np.argwhere(~near))  # all of them
     half = (SIDE - 1) / 2
     around = SLACK * (far + half * float(spacing.norm()))
-    values = []
-    near, inside = every.copy(), every.copy()
     for start in range(0, len(where), SIDE**3 * TOGETHER):
         some = where[start : start + SIDE**3 * TOGETHER]
         middle = bounds[0] + (SIDE * some + half).to(bounds) * spacing.to(bounds)
@@ -49,6 +47,7 @@ def blocks_of_function(
     last = np.array(sizes) - 1
     offsets = np.stack(np.meshgrid(*[np.arange(SIDE)] * 3, indexing="ij"), -1)
     blocks = kept_blocks(table)
+    values = []
     for start in range(0, len(blocks), TOGETHER):
         first = SIDE * blocks[start : start + TOGETHER].astype(np.intp)
         index = (first[:, None, None, None] + offsets).clip(max=last).reshape(-1, 3)
